@@ -1,0 +1,34 @@
+"""Metrics as mergeable states: sums and counts, never averages of averages.
+
+A metric turns one batch into a state, `merge` adds states, `compute` turns a state into the
+figure. All of it is pure and jittable except `span_f1`, which works on strings on the host::
+
+    state = metrics.accuracy(logits.argmax(-1), labels, weights)
+    figure = metrics.compute(metrics.merge(state, other))
+"""
+
+from mtljax.metrics.accuracy import accuracy as accuracy
+from mtljax.metrics.f1 import micro_f1 as micro_f1
+from mtljax.metrics.means import loss as loss
+from mtljax.metrics.means import mean_absolute_error as mean_absolute_error
+from mtljax.metrics.means import mean_squared_error as mean_squared_error
+from mtljax.metrics.perplexity import perplexity as perplexity
+from mtljax.metrics.spans import span_f1 as span_f1
+from mtljax.metrics.spans import spans as spans
+from mtljax.metrics.states import F1 as F1
+from mtljax.metrics.states import Mean as Mean
+from mtljax.metrics.states import Perplexity as Perplexity
+from mtljax.metrics.states import State as State
+from mtljax.metrics.states import compute as compute
+from mtljax.metrics.states import merge as merge
+
+METRICS = {
+    "accuracy": accuracy,
+    "loss": loss,
+    "mean_absolute_error": mean_absolute_error,
+    "mean_squared_error": mean_squared_error,
+    "micro_f1": micro_f1,
+    "perplexity": perplexity,
+    "span_f1": span_f1,
+}
+"""From the name in a tasks file to the function that makes a state."""

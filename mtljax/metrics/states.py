@@ -1,0 +1,104 @@
+"""What metrics accumulate, and how states merge."""
+
+from typing import NamedTuple, TypeVar
+
+import jax
+import jax.numpy as jnp
+from jax.typing import ArrayLike
+
+
+class Mean(NamedTuple):
+    """``total / count``; 0 where nothing was counted."""
+
+    total: ArrayLike
+    count: ArrayLike
+
+
+class Perplexity(NamedTuple):
+    """``exp(total / count)`` of a sum of negative log likelihoods in nats; 1 if nothing counted."""
+
+    total: ArrayLike
+    count: ArrayLike
+
+
+class F1(NamedTuple):
+    """Harmonic mean of precision and recall, from counts; 0 where there is nothing to find."""
+
+    true_positives: ArrayLike
+    predicted: ArrayLike
+    actual: ArrayLike
+
+
+State = Mean | Perplexity | F1
+S = TypeVar("S", Mean, Perplexity, F1)
+
+
+def merge(a: S, b: S) -> S:
+    """Adds two states of the same metric; associative and commutative.
+
+    The numbers may be JAX arrays, NumPy arrays or Python numbers: a long evaluation is best
+    merged on the host, since float32 counts are exact up to 2^24 only.
+
+    Raises:
+      TypeError: the states are of different kinds.
+
+    >>> merge(Mean(1.0, 2.0), Mean(3.0, 2.0))
+    Mean(total=4.0, count=4.0)
+    """
+    if type(a) is not type(b):
+        raise TypeError(f"cannot merge {type(a).__name__} with {type(b).__name__}")
+    return jax.tree.map(lambda x, y: x + y, a, b)
+
+
+def compute(state: State) -> jax.Array:
+    """Returns the figure of a state: a scalar, or an array if the state holds arrays.
+
+    Raises:
+      TypeError: not a state of this package.
+
+    >>> compute(Perplexity(0.0, 5.0))
+    Array(1., dtype=float32, weak_type=True)
+    """
+    match state:
+        case Mean(total, count):
+            return _ratio(total, count)
+        case Perplexity(total, count):
+            return jnp.exp(_ratio(total, count))
+        case F1(true_positives, predicted, actual):
+            return _ratio(2 * jnp.asarray(true_positives), jnp.add(predicted, actual))
+    raise TypeError(f"state must be Mean, Perplexity or F1, got {type(state).__name__}")
+
+
+def _ratio(total: ArrayLike, count: ArrayLike) -> jax.Array:
+    empty = jnp.equal(count, 0)
+    return jnp.where(empty, 0.0, jnp.divide(total, jnp.where(empty, 1, count)))
+
+
+def counted(values: jax.Array, weights: ArrayLike | None, name: str) -> tuple[jax.Array, jax.Array]:
+    """Returns the weighted sum of values and the sum of weights; values at weight 0 are ignored.
+
+    `name` is what the values are made of, for the error about shapes.
+    """
+    dtype = jnp.promote_types(values.dtype, jnp.float32)
+    shares = jnp.ones(values.shape, dtype) if weights is None else jnp.asarray(weights, dtype)
+    if shares.shape != values.shape:
+        raise ValueError(
+            f"weights must have the shape of {name}, {values.shape}, got {shares.shape}"
+        )
+    return jnp.sum(shares * jnp.where(shares != 0, values, 0).astype(dtype)), jnp.sum(shares)
+
+
+def class_ids(name: str, values: ArrayLike) -> jax.Array:
+    """Returns class ids; TypeError unless they are integers or booleans."""
+    array = jnp.asarray(values)
+    if not (jnp.issubdtype(array.dtype, jnp.integer) or array.dtype == jnp.bool_):
+        raise TypeError(f"{name} must be class ids (integer or boolean), got {array.dtype}")
+    return array
+
+
+def check_same_shape(predictions: jax.Array, targets: jax.Array) -> None:
+    """Raises ValueError unless targets have the shape of predictions."""
+    if predictions.shape != targets.shape:
+        raise ValueError(
+            f"targets must have the shape of predictions, {predictions.shape}, got {targets.shape}"
+        )

@@ -1,0 +1,12 @@
+"""Omega(w): pure penalties on trees of parameters.
+
+A penalty is a function from a tree to a scalar; `on` restricts it to chosen leaves. Multiply by
+a coefficient and add to the loss::
+
+    sparse = regularizers.on(regularizers.group_lasso, r"embedding/")
+    objective = loss + 1e-4 * sparse(params) + 1e-5 * regularizers.l2(params)
+"""
+
+from mtljax.regularizers.group_lasso import group_lasso as group_lasso
+from mtljax.regularizers.l2 import l2 as l2
+from mtljax.regularizers.selection import on as on

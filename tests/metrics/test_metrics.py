@@ -1,0 +1,125 @@
+import jax
+import numpy as np
+import pytest
+from sklearn import metrics as sklearn_metrics
+
+from mtljax import metrics
+
+every_jit = pytest.mark.parametrize("jit", [False, True])
+
+
+def data(rng, n=60):
+    return (
+        rng.integers(4, size=n),
+        rng.integers(4, size=n),
+        rng.integers(0, 3, size=n).astype(np.float32),
+    )
+
+
+def run(f, jit, *arguments):
+    return float(metrics.compute((jax.jit(f) if jit else f)(*arguments)))
+
+
+@every_jit
+def test_accuracy_equals_sklearn(rng, jit):
+    answers, labels, weights = data(rng)
+    expected = sklearn_metrics.accuracy_score(labels, answers, sample_weight=weights)
+    assert run(metrics.accuracy, jit, answers, labels, weights) == pytest.approx(expected)
+    expected = sklearn_metrics.accuracy_score(labels, answers)
+    assert run(metrics.accuracy, jit, answers, labels) == pytest.approx(expected)
+    assert run(metrics.accuracy, jit, answers > 1, labels > 1) == pytest.approx(
+        np.mean((answers > 1) == (labels > 1))
+    )
+
+
+@every_jit
+def test_micro_f1_equals_sklearn(rng, jit):
+    answers, labels, weights = data(rng)
+    expected = sklearn_metrics.f1_score(
+        labels, answers, labels=[1, 2, 3], average="micro", sample_weight=weights
+    )
+    assert run(metrics.micro_f1, jit, answers, labels, weights) == pytest.approx(expected)
+
+
+def test_micro_f1_without_an_outside_tag_is_accuracy(rng):
+    answers, labels, _ = data(rng)
+    assert metrics.compute(metrics.micro_f1(answers, labels, outside=-1)) == pytest.approx(
+        np.mean(answers == labels)
+    )
+
+
+@every_jit
+@pytest.mark.parametrize("name", ["mean_squared_error", "mean_absolute_error"])
+def test_errors_equal_sklearn(rng, jit, name):
+    predictions, targets = rng.normal(size=(2, 60))
+    weights = rng.integers(0, 3, size=60)
+    expected = getattr(sklearn_metrics, name)(targets, predictions, sample_weight=weights)
+    result = run(metrics.METRICS[name], jit, predictions, targets, weights)
+    assert result == pytest.approx(expected, rel=1e-5)
+
+
+@every_jit
+def test_loss_and_perplexity(rng, jit):
+    values, weights = rng.uniform(0, 5, size=60), rng.integers(0, 3, size=60)
+    mean = np.average(values, weights=weights)
+    assert run(metrics.loss, jit, values, weights) == pytest.approx(mean, rel=1e-5)
+    assert run(metrics.perplexity, jit, values, weights) == pytest.approx(np.exp(mean), rel=1e-5)
+
+
+@pytest.mark.parametrize("name", sorted(metrics.METRICS.keys() - {"span_f1"}))
+def test_merged_parts_equal_the_whole(rng, name):
+    if name in ("loss", "perplexity"):
+        columns = (rng.uniform(size=60), rng.integers(0, 2, size=60))
+    else:
+        columns = data(rng)
+    f = metrics.METRICS[name]
+    parts = [f(*(c[s] for c in columns)) for s in (slice(0, 7), slice(7, 8), slice(8, 60))]
+    whole = metrics.compute(f(*columns))
+    left = metrics.merge(metrics.merge(parts[0], parts[1]), parts[2])
+    right = jax.jit(metrics.merge)(parts[0], metrics.merge(parts[1], parts[2]))
+    host = metrics.merge(
+        metrics.merge(*(jax.tree.map(float, p) for p in parts[:2])), jax.tree.map(float, parts[2])
+    )
+    for merged in (left, right, host):
+        np.testing.assert_allclose(metrics.compute(merged), whole, rtol=1e-5)
+
+
+@pytest.mark.parametrize("name", ["loss", "perplexity", "mean_squared_error"])
+@pytest.mark.parametrize("poison", [np.nan, np.inf])
+def test_weight_zero_is_not_there(name, poison):
+    f = metrics.METRICS[name]
+    columns = [np.array([poison, 2.0]), np.array([0.0, 1.0])]
+    if name == "mean_squared_error":
+        columns.insert(1, np.zeros(2))
+    assert np.isfinite(metrics.compute(f(*columns)))
+
+
+def test_nothing_counted_has_an_answer():
+    zero = np.zeros(3)
+    assert metrics.compute(metrics.loss(zero, zero)) == 0
+    assert metrics.compute(metrics.perplexity(zero, zero)) == 1
+    assert metrics.compute(metrics.micro_f1(np.zeros(3, int), np.zeros(3, int))) == 0
+    assert metrics.compute(metrics.accuracy(np.zeros(0, int), np.zeros(0, int))) == 0
+
+
+def test_states_of_other_kinds_do_not_mix():
+    with pytest.raises(TypeError, match="Mean with Perplexity"):
+        metrics.merge(metrics.Mean(1, 1), metrics.Perplexity(1, 1))
+    with pytest.raises(TypeError, match="state"):
+        metrics.compute((1, 2))
+
+
+@pytest.mark.parametrize(
+    ("call", "error", "names"),
+    [
+        (lambda: metrics.accuracy([0.5], [1]), TypeError, "predictions"),
+        (lambda: metrics.accuracy([0], [1.0]), TypeError, "targets"),
+        (lambda: metrics.accuracy([0, 1], [1]), ValueError, "targets"),
+        (lambda: metrics.micro_f1([0], [0], [1, 1]), ValueError, "weights"),
+        (lambda: metrics.loss([0.0], [1, 1]), ValueError, "weights"),
+        (lambda: metrics.mean_squared_error([0.0], [[1.0]]), ValueError, "targets"),
+    ],
+)
+def test_wrong_arguments_are_named(call, error, names):
+    with pytest.raises(error, match=names):
+        call()

@@ -1,0 +1,102 @@
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from mtljax import metrics
+
+TAGS = st.lists(st.sampled_from(["O", "B-a", "I-a", "B-b", "I-b"]), max_size=12)
+
+
+def starts(previous, tag):
+    """conlleval's startOfChunk, for the prefixes of BIO; a tag is (prefix, type)."""
+    return (
+        tag[0] == "B"
+        or (previous[0] == "O" and tag[0] == "I")
+        or (tag[0] != "O" and previous[1] != tag[1])
+    )
+
+
+def ends(previous, tag):
+    """conlleval's endOfChunk, for the prefixes of BIO."""
+    return previous[0] != "O" and (tag[0] == "B" or tag[0] == "O" or (previous[1] != tag[1]))
+
+
+def conlleval_counts(answer, label):
+    """The counters of conlleval: correctChunk, foundGuessed, foundCorrect, tag by tag."""
+    split = lambda tag: (tag[0], tag[2:])  # noqa: E731
+    right = given = there = 0
+    running = False
+    last_answer, last_label = ("O", ""), ("O", "")
+    for a, b in zip([*map(split, answer), ("O", "")], [*map(split, label), ("O", "")], strict=True):
+        if running:
+            if ends(last_label, b) and ends(last_answer, a) and last_answer[1] == last_label[1]:
+                running = False
+                right += 1
+            elif ends(last_label, b) != ends(last_answer, a) or a[1] != b[1]:
+                running = False
+        if starts(last_label, b) and starts(last_answer, a) and a[1] == b[1]:
+            running = True
+        there += starts(last_label, b)
+        given += starts(last_answer, a)
+        last_answer, last_label = a, b
+    return right, given, there
+
+
+@pytest.mark.parametrize(
+    ("tags", "expected"),
+    [
+        ([], []),
+        (["O", "O"], []),
+        (["B-a", "I-a", "I-a"], [("a", 0, 3)]),
+        (["B-a", "B-a"], [("a", 0, 1), ("a", 1, 2)]),
+        (["I-a", "I-a", "O", "I-b"], [("a", 0, 2), ("b", 3, 4)]),
+        (["B-a", "I-b", "I-b"], [("a", 0, 1), ("b", 1, 3)]),
+        (["O", "B-a", "O", "I-a"], [("a", 1, 2), ("a", 3, 4)]),
+        (["B-x-y", "I-x-y"], [("x-y", 0, 2)]),
+        (["B", "I", "O"], [("", 0, 2)]),
+    ],
+)
+def test_hand_cases(tags, expected):
+    assert metrics.spans(tags) == expected
+
+
+@given(st.lists(st.tuples(TAGS, TAGS), max_size=4))
+@settings(max_examples=300, deadline=None)
+def test_counts_equal_conlleval(pairs):
+    answers, labels = [], []
+    for answer, label in pairs:
+        shorter = min(len(answer), len(label))
+        answers.append(answer[:shorter])
+        labels.append(label[:shorter])
+    expected = [conlleval_counts(a, b) for a, b in zip(answers, labels, strict=True)]
+    sums = tuple(map(sum, zip(*expected, strict=True))) or (0, 0, 0)
+    assert metrics.span_f1(answers, labels) == sums
+
+
+@given(TAGS)
+@settings(max_examples=100, deadline=None)
+def test_spans_are_disjoint_and_cover_all_but_outside(tags):
+    covered = [i for _, start, end in metrics.spans(tags) for i in range(start, end)]
+    assert covered == [i for i, tag in enumerate(tags) if tag != "O"]
+
+
+def test_figure_and_merge():
+    a = metrics.span_f1([["B-a", "I-a", "O", "B-b"]], [["B-a", "I-a", "O", "B-c"]])
+    b = metrics.span_f1([["B-a", "O"]], [["B-a", "I-a"]])
+    assert (a, b) == (metrics.F1(1, 2, 2), metrics.F1(0, 1, 1))
+    assert metrics.compute(metrics.merge(a, b)) == pytest.approx(1 / 3)
+    assert metrics.compute(metrics.span_f1([["O"]], [["O"]])) == 0
+
+
+@pytest.mark.parametrize(
+    ("answers", "labels", "message"),
+    [
+        ([["O"]], [], "1 and 0 sequences"),
+        ([["O"], ["O"]], [["O"], ["O", "O"]], "sequence 1"),
+        ([["PERSON"]], [["O"]], "PERSON"),
+        ([["O"]], [["O-x"]], "O-x"),
+    ],
+)
+def test_wrong_arguments_are_named(answers, labels, message):
+    with pytest.raises(ValueError, match=message):
+        metrics.span_f1(answers, labels)
