@@ -1,0 +1,130 @@
+"""Multi-objective optimization through Optax.
+
+Two routes to the same updates, with the same state:
+
+- `multi_objective` takes per-task gradients; any weighting.
+- `weigh` and `apply_direction` cost one backward pass; for weightings that need no gradients, or
+  where the engine supplies the signals. The caller differentiates the weighted sum of the losses
+  in between.
+"""
+
+from typing import Any, NamedTuple
+
+import jax
+import optax
+
+from mtljax.aggregation import from_weighting
+from mtljax.weighting import Weighting
+
+
+class MultiObjectiveState(NamedTuple):
+    """The states of the weighting and of the optimizer behind it."""
+
+    weighting: Any
+    optimizer: Any
+
+
+def multi_objective(
+    weighting: Weighting, optimizer: optax.GradientTransformation, num_tasks: int
+) -> optax.GradientTransformationExtraArgs:
+    """Optimizes several objectives: a weighting, then any Optax optimizer on its direction.
+
+    ``update(task_grads, state, params, losses=losses)`` takes leaves ``[T, *param]`` and returns
+    plain updates ``[*param]``. Keyword arguments: `losses [T]`; `mask [T]`, boolean, false for an
+    absent task; the other signals that the weighting requires (`gramian` is computed unless
+    given). All of them, and any other, also reach the optimizer if it takes extra arguments.
+
+    Args:
+      weighting: the method.
+      optimizer: what turns one direction into updates.
+      num_tasks: T.
+
+    Returns:
+      A transformation like any other: it chains, is masked and partitioned, takes schedules and
+      injected hyperparameters, and its `MultiObjectiveState` is a tree of arrays. What expects
+      gradients of the shape of the parameters (`optax.MultiSteps`, `optax.apply_if_finite`)
+      goes inside, around `optimizer`.
+
+    Raises:
+      ValueError: the method cannot have `num_tasks` tasks.
+
+    >>> import jax.numpy as jnp
+    >>> from mtljax.weighting import equal
+    >>> params = jnp.zeros(2)
+    >>> optimizer = multi_objective(equal(), optax.sgd(1.0), num_tasks=2)
+    >>> state = optimizer.init(params)
+    >>> task_grads = jnp.array([[1.0, 0.0], [0.0, 3.0]])
+    >>> updates, state = optimizer.update(task_grads, state, params, losses=jnp.ones(2))
+    >>> updates
+    Array([-0.5, -1.5], dtype=float32)
+    """
+    aggregator = from_weighting(weighting, num_tasks)
+
+    def init(params: optax.Params) -> MultiObjectiveState:
+        return MultiObjectiveState(aggregator.init(params), optimizer.init(params))
+
+    def update(
+        updates: optax.Updates,
+        state: Any,
+        params: optax.Params | None = None,
+        **extra_args: Any,
+    ) -> tuple[optax.Updates, Any]:
+        direction, new = aggregator.update(updates, state.weighting, params, **extra_args)
+        state = state._replace(weighting=new)
+        return apply_direction(optimizer, direction, state, params, **extra_args)
+
+    return optax.GradientTransformationExtraArgs(init, update)
+
+
+def weigh(
+    weighting: Weighting,
+    losses: jax.Array,
+    state: MultiObjectiveState,
+    *,
+    mask: jax.Array | None = None,
+    **signals: jax.Array,
+) -> tuple[jax.Array, MultiObjectiveState]:
+    """Returns the weights of this step, and the state with the weighting's part moved on.
+
+    The weights are constants to differentiation, so this may stand inside the function that is
+    differentiated, between the losses and their sum.
+
+    Args:
+      weighting: the method whose state it is.
+      losses: ``[T]``.
+      state: from ``multi_objective(...).init(params)``.
+      mask: ``[T]``, boolean, false for an absent task.
+      **signals: those that the weighting requires besides the losses.
+
+    Returns:
+      Weights ``[T]`` and the new state, for `apply_direction`.
+
+    Raises:
+      ValueError: a shape does not fit, or a required signal is missing.
+    """
+    weights, new = weighting.update(losses, state.weighting, mask=mask, **signals)
+    return jax.lax.stop_gradient(weights), state._replace(weighting=new)
+
+
+def apply_direction(
+    optimizer: optax.GradientTransformation,
+    direction: optax.Updates,
+    state: MultiObjectiveState,
+    params: optax.Params | None = None,
+    **extra_args: Any,
+) -> tuple[optax.Updates, MultiObjectiveState]:
+    """Returns the updates for one direction, the gradient of ``sum_i w_i L_i``.
+
+    Args:
+      optimizer: the one given to `multi_objective`.
+      direction: a tree like the parameters.
+      state: from `weigh`.
+      params: the parameters, where the optimizer wants them.
+      **extra_args: for the optimizer, if it takes any.
+
+    Returns:
+      Updates for `optax.apply_updates`, and the state with the optimizer's part moved on.
+    """
+    update = optax.with_extra_args_support(optimizer).update
+    updates, new = update(direction, state.optimizer, params, **extra_args)
+    return updates, state._replace(optimizer=new)

@@ -1,0 +1,56 @@
+"""Given weights."""
+
+from collections.abc import Sequence
+
+import jax.numpy as jnp
+import numpy as np
+
+from mtljax.weighting.contract import Weighting
+from mtljax.weighting.guard import guard
+
+
+def fixed(weights: Sequence[float] | np.ndarray) -> Weighting:
+    """The weights that are given, in the order of the tasks.
+
+    No state. They are not normalised: an absent task does not change the weights of the others.
+
+    | input | weights |
+    |---|---|
+    | any finite losses | as given |
+    | one task | as given |
+
+    Args:
+      weights: ``[T]`` finite numbers. One below 0 makes its loss grow.
+
+    Returns:
+      A loss-only `Weighting`. Its `init` raises ValueError if the number of tasks is not T.
+
+    Raises:
+      TypeError: not numbers.
+      ValueError: no numbers, more than one axis, or not finite.
+
+    >>> method = fixed([1.0, 4.0])
+    >>> method.update(jnp.array([1.0, 5.0]), method.init(2))[0]
+    Array([1., 4.], dtype=float32)
+    """
+    try:
+        given = np.array(weights, dtype=np.float64)
+    except (TypeError, ValueError) as error:
+        raise TypeError(f"weights must be a sequence of numbers, got {weights!r}") from error
+    if given.ndim != 1 or not given.size:
+        raise ValueError(f"weights must be a vector of one number or more, got {weights!r}")
+    if not np.isfinite(given).all():
+        raise ValueError(f"weights must be finite, got {weights!r}")
+
+    def init(num_tasks):
+        if num_tasks != given.size:
+            raise ValueError(f"weights: {given.size} given for {num_tasks} tasks")
+        return ()
+
+    def update(losses, state, *, present):
+        del present
+        if losses.size != given.size:
+            raise ValueError(f"losses has {losses.size} tasks, but weights {given.size}")
+        return jnp.asarray(given, losses.dtype), state
+
+    return guard(init, update, fallback=lambda state, counted: jnp.asarray(given, jnp.float32))

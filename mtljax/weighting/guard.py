@@ -1,0 +1,161 @@
+"""The part that all methods share: argument checks, absent tasks, numbers that are not finite."""
+
+import operator
+from collections.abc import Callable, Iterable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from jax.typing import ArrayLike
+
+from mtljax.weighting.contract import SIGNALS, Weighting
+
+
+def guard(
+    init: Callable[[int], Any],
+    update: Callable[..., tuple[jax.Array, Any]],
+    *,
+    fallback: Callable[[Any, jax.Array], jax.Array],
+    requires: Iterable[str] = ("losses",),
+    per_task: Iterable[str] = (),
+) -> Weighting:
+    """Makes a `Weighting` of the bare formulas of a method.
+
+    Every factory of this package ends in this call, which gives all methods the same answers:
+
+    | input | weights | state |
+    |---|---|---|
+    | a task is absent (`mask` false) | 0 for it, the method on the others | its part unchanged |
+    | all tasks are absent | 0 | unchanged |
+    | a number of a present task is NaN or infinite | `fallback`, 0 for that task | unchanged |
+    | wrong shape, unknown or missing signal | ValueError or TypeError while tracing | |
+
+    Weights and states are constants to differentiation: ``sum(weights * losses)`` has the
+    gradient ``sum_i w_i g_i`` even if the weights were computed from the same losses.
+
+    Args:
+      init: ``(num_tasks) -> state``.
+      update: ``(losses, state, *, present, **signals) -> (weights, state)``. It gets just the
+        signals in `requires`, in float32 or wider, finite, with zeros in the rows and columns
+        of absent tasks; `present [T]` is boolean. What it returns for absent tasks is ignored.
+      fallback: ``(state, counted) -> weights [T]``, the trivial weights of the tasks in
+        `counted [T]`, boolean, used when a number is not finite.
+      requires: names out of `SIGNALS`.
+      per_task: the fields of the state (a NamedTuple) whose leaves have a leading task axis.
+
+    Returns:
+      The weighting.
+
+    Raises:
+      ValueError: a name in `requires` is no signal.
+    """
+    names = frozenset(requires)
+    if names - SIGNALS.keys():
+        raise ValueError(f"requires: {sorted(names - SIGNALS.keys())} not in {sorted(SIGNALS)}")
+    own_fields = tuple(per_task)
+
+    def guarded_init(num_tasks: int) -> Any:
+        if operator.index(num_tasks) < 1:
+            raise ValueError(f"num_tasks must be 1 or more, got {num_tasks}")
+        return init(operator.index(num_tasks))
+
+    def guarded_update(
+        losses: ArrayLike,
+        state: Any,
+        *,
+        gramian: ArrayLike | None = None,
+        mask: ArrayLike | None = None,
+        **signals: ArrayLike,
+    ) -> tuple[jax.Array, Any]:
+        given = signals if gramian is None else {**signals, "gramian": gramian}
+        values, present = _read({**given, "losses": losses}, names, mask)
+        num_tasks = present.shape[0]
+        _check_state(state, own_fields, num_tasks)
+
+        finite = finite_rows(**values)
+        entries = [jnp.all(jnp.isfinite(value)) for value in values.values()]
+        usable = jnp.all(jnp.stack(entries)) & jnp.any(present)
+        clean = {name: jnp.where(jnp.isfinite(v), v, 0) for name, v in values.items()}
+        clean_losses = clean.pop("losses")
+        weights, new = update(clean_losses, state, present=present, **clean)
+
+        counted = present & finite
+        weights = jnp.where(usable, weights, fallback(state, counted))
+        weights = jnp.where(counted, weights, 0).astype(clean_losses.dtype)
+        for field in own_fields:
+            kept = jax.tree.map(
+                lambda n, o: jnp.where(
+                    jnp.expand_dims(present, tuple(range(1, jnp.ndim(o)))), n, o
+                ),
+                getattr(new, field),
+                getattr(state, field),
+            )
+            new = new._replace(**{field: kept})
+        new = jax.tree.map(lambda n, o: jnp.where(usable, n, o).astype(o.dtype), new, state)
+        return jax.lax.stop_gradient((weights, new))
+
+    return Weighting(guarded_init, guarded_update, names)
+
+
+def finite_rows(losses: ArrayLike, **signals: ArrayLike) -> jax.Array:
+    """Tells which tasks have finite numbers: a flag for the metrics of a step.
+
+    A task counts as finite if its loss is, and its entry of every other signal: the diagonal
+    one of a matrix, since one NaN gradient spoils the whole matrix off the diagonal.
+
+    Args:
+      losses: ``[T]``.
+      **signals: by name, ``[T]`` or ``[T, T]``.
+
+    Returns:
+      Boolean ``[T]``.
+
+    >>> finite_rows(jnp.array([1.0, jnp.nan]))
+    Array([ True, False], dtype=bool)
+    """
+    finite = jnp.isfinite(losses)
+    for value in signals.values():
+        rows = jnp.diagonal(value) if jnp.ndim(value) == 2 else value
+        finite = finite & jnp.isfinite(rows)
+    return finite
+
+
+def _read(
+    given: dict[str, ArrayLike], names: frozenset[str], mask: ArrayLike | None
+) -> tuple[dict[str, jax.Array], jax.Array]:
+    """Returns losses and the required signals, zero for absent tasks, and who is present."""
+    if given.keys() - SIGNALS.keys():
+        unknown = sorted(given.keys() - SIGNALS.keys())
+        raise TypeError(f"unknown signals {unknown}: there are {sorted(SIGNALS)}")
+    if names - given.keys():
+        raise ValueError(f"missing signals {sorted(names - given.keys())}")
+    num_tasks = jnp.shape(given["losses"])
+    if len(num_tasks) != 1 or not num_tasks[0]:
+        raise ValueError(f"losses must have shape [T], T >= 1, got {num_tasks}")
+    present = jnp.ones(num_tasks, bool) if mask is None else jnp.asarray(mask)
+    if present.dtype != jnp.bool_:
+        raise TypeError(f"mask must be boolean, got {present.dtype}")
+    values = {}
+    for name in sorted(names | {"losses"}):
+        value = jnp.asarray(given[name])
+        if jnp.issubdtype(value.dtype, jnp.complexfloating):
+            raise TypeError(f"{name} must be real, got {value.dtype}")
+        if value.shape != num_tasks * SIGNALS[name]:
+            expected = num_tasks * SIGNALS[name]
+            raise ValueError(f"{name} must have shape {expected}, got {value.shape}")
+        values[name] = value.astype(jnp.promote_types(value.dtype, jnp.float32))
+    if present.shape != num_tasks:
+        raise ValueError(f"mask must have shape {num_tasks} as losses, got {present.shape}")
+    for name, value in values.items():
+        here = present[:, None] & present if value.ndim == 2 else present
+        values[name] = jax.lax.stop_gradient(jnp.where(here, value, 0))
+    return values, present
+
+
+def _check_state(state: Any, own_fields: tuple[str, ...], num_tasks: int) -> None:
+    for field in own_fields:
+        for leaf in jax.tree.leaves(getattr(state, field)):
+            if jnp.shape(leaf)[:1] != (num_tasks,):
+                raise ValueError(
+                    f"losses has {num_tasks} tasks, but state.{field} has shape {jnp.shape(leaf)}"
+                )

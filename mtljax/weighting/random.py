@@ -1,0 +1,75 @@
+"""Random weights."""
+
+import operator
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+from mtljax.weighting.arguments import check_choice
+from mtljax.weighting.contract import Weighting
+from mtljax.weighting.guard import guard
+from mtljax.weighting.trivial import SCALES, trivial_weights
+
+
+class RandomState(NamedTuple):
+    """The words of a PRNG key: uint32 ``[2]`` for JAX's default generator."""
+
+    key: jax.Array
+
+
+def random(seed: int | jax.Array = 0, scale: str = "mean") -> Weighting:
+    """Softmax of standard normal numbers, drawn anew at each step.
+
+    Lin, Ye, Zhang and Tsang, "Reasonable Effectiveness of Random Weighting", TMLR 2022, arXiv
+    2111.10603. The key is in the state, so that a resumed run draws the same weights.
+
+    | input | weights |
+    |---|---|
+    | m tasks present | positive, they sum to 1 (``'mean'``) or m (``'sum'``) |
+    | one task | 1 |
+    | any finite losses | do not matter |
+
+    Args:
+      seed: an integer, or a JAX PRNG key.
+      scale: ``'mean'`` or ``'sum'``.
+
+    Returns:
+      A loss-only `Weighting` with a `RandomState`.
+
+    Raises:
+      TypeError: the seed is neither integer nor key.
+      ValueError: another scale, or more than one key.
+
+    >>> method = random(seed=3)
+    >>> weights, state = method.update(jnp.ones(1), method.init(1))
+    >>> weights
+    Array([1.], dtype=float32)
+    """
+    check_choice("scale", scale, SCALES)
+    implementation = None
+    if isinstance(seed, jax.Array) and jnp.issubdtype(seed.dtype, jax.dtypes.prng_key):
+        if seed.ndim:
+            raise ValueError(f"seed must be one key, got shape {seed.shape}")
+        implementation = jax.random.key_impl(seed)
+    elif not (isinstance(seed, jax.Array) and seed.dtype == jnp.uint32 and seed.ndim == 1):
+        seed = operator.index(seed)  # pyright: ignore[reportArgumentType]
+
+    def init(num_tasks):
+        del num_tasks
+        if isinstance(seed, int):
+            return RandomState(jax.random.key_data(jax.random.key(seed)))
+        # A copy, since a donated state must not take the caller's key with it.
+        words = seed if implementation is None else jax.random.key_data(seed)
+        return RandomState(jnp.array(words))
+
+    def update(losses, state, *, present):
+        key = jax.random.wrap_key_data(state.key, impl=implementation)
+        key, use = jax.random.split(key)
+        shares = jnp.where(present, jnp.exp(jax.random.normal(use, losses.shape, losses.dtype)), 0)
+        weights = shares / jnp.maximum(jnp.sum(shares), jnp.finfo(shares.dtype).tiny)
+        if scale == "sum":
+            weights = weights * jnp.sum(present)
+        return weights, RandomState(jax.random.key_data(key))
+
+    return guard(init, update, fallback=lambda state, counted: trivial_weights(counted, scale))

@@ -1,0 +1,104 @@
+from typing import Any, cast
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+from optax.experimental import aggregating
+
+from mtljax import aggregation, gradients, weighting
+
+PARAMS = {"kernel": jnp.ones((2, 3)), "bias": jnp.zeros(3)}
+LOSSES = jnp.array([1.0, 2.0])
+
+
+def grads(rng, tasks=2):
+    return jax.tree.map(
+        lambda p: jnp.asarray(rng.normal(size=(tasks, *p.shape)), jnp.float32), PARAMS
+    )
+
+
+def signal_reader(name):
+    """A weighting whose weights are one of the signals, as a vector."""
+
+    def update(losses, state, *, present, **signals):
+        del losses, present
+        value = signals[name]
+        return (value if value.ndim == 1 else value.sum(1)), state
+
+    return weighting.guard(
+        lambda n: (), update, fallback=lambda s, c: c.astype(float), requires=("losses", name)
+    )
+
+
+def test_equal_is_the_mean(rng):
+    task_grads = grads(rng)
+    aggregator = aggregation.from_weighting(weighting.equal(), 2)
+    assert isinstance(aggregator, aggregating.Aggregator)
+    state = aggregator.init(PARAMS)
+    expected, _ = aggregating.average_per_element_updates(0).update(task_grads, optax.EmptyState())
+    direction, _ = jax.jit(aggregator.update)(task_grads, state, PARAMS, losses=LOSSES)
+    for a, b in zip(jax.tree.leaves(direction), jax.tree.leaves(expected), strict=True):
+        np.testing.assert_allclose(a, b, rtol=1e-6)
+
+
+@pytest.mark.parametrize("name", ["gramian", "gramian_diagonal"])
+@pytest.mark.parametrize("given", [False, True])
+def test_gradient_signals_are_computed_unless_given(rng, name, given):
+    task_grads = grads(rng)
+    value = getattr(gradients, name)(task_grads) * (3.0 if given else 1.0)
+    aggregator = aggregation.from_weighting(signal_reader(name), 2)
+    direction, _ = aggregator.update(
+        task_grads, aggregator.init(PARAMS), losses=LOSSES, **({name: value} if given else {})
+    )
+    weights = value if value.ndim == 1 else value.sum(1)
+    expected = gradients.combine(weights, task_grads)
+    for a, b in zip(jax.tree.leaves(direction), jax.tree.leaves(expected), strict=True):
+        np.testing.assert_allclose(a, b, rtol=1e-5)
+
+
+def test_an_absent_task_may_have_any_gradient(rng):
+    task_grads = jax.tree.map(lambda g: g.at[1].set(jnp.nan), grads(rng))
+    aggregator = aggregation.from_weighting(weighting.equal(), 2)
+    direction, _ = aggregator.update(
+        task_grads, aggregator.init(PARAMS), losses=LOSSES, mask=jnp.array([True, False])
+    )
+    jax.tree.map(lambda d, g: np.testing.assert_array_equal(d, g[0]), direction, task_grads)
+
+
+@pytest.mark.parametrize("how", ["chain", "process"])
+def test_stands_in_front_of_any_optimizer(rng, how):
+    aggregator = aggregation.from_weighting(weighting.fixed([1.0, 3.0]), 2)
+    if how == "chain":
+        optimizer = optax.chain(aggregator, optax.adam(0.1))
+    else:  # it does not pass extra arguments to plain transformations
+        optimizer = aggregating.process(
+            optax.with_extra_args_support(optax.identity()),
+            aggregator,
+            optax.with_extra_args_support(optax.adam(0.1)),
+        )
+    optimizer = cast(Any, optimizer)
+    task_grads = grads(rng)
+    updates, _ = optimizer.update(task_grads, optimizer.init(PARAMS), PARAMS, losses=LOSSES)
+    adam = optax.adam(0.1)
+    direction = gradients.combine(jnp.array([1.0, 3.0]), task_grads)
+    expected, _ = adam.update(direction, adam.init(PARAMS), PARAMS)
+    for a, b in zip(jax.tree.leaves(updates), jax.tree.leaves(expected), strict=True):
+        np.testing.assert_allclose(a, b, rtol=1e-5)
+
+
+def test_wrong_arguments_are_named(rng):
+    aggregator = aggregation.from_weighting(weighting.equal(), 2)
+    state = aggregator.init(PARAMS)
+    with pytest.raises(ValueError, match="losses"):
+        aggregator.update(grads(rng), state)
+    with pytest.raises(ValueError, match="3 tasks"):
+        aggregator.update(grads(rng, 3), state, losses=LOSSES)
+    with pytest.raises(ValueError, match="losses_after"):
+        reader = aggregation.from_weighting(signal_reader("losses_after"), 2)
+        reader.update(grads(rng), reader.init(PARAMS), losses=LOSSES)
+    with pytest.raises(ValueError, match="num_tasks"):
+        aggregation.from_weighting(weighting.equal(), 0)
+    with pytest.raises(ValueError, match="weights"):
+        aggregation.from_weighting(weighting.fixed([1.0]), 2)

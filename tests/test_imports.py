@@ -1,0 +1,139 @@
+"""Imports point downwards only, and importing the package is cheap."""
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import mtljax
+
+ROOT = Path(mtljax.__file__).parent
+FILES = sorted(ROOT.rglob("*.py"))
+
+# What each part may import of the package, besides itself and `errors`; absent: see below.
+INTERNAL = {
+    "errors": set(),
+    "losses": set(),
+    "regularizers": set(),
+    "solvers": set(),
+    "metrics": set(),
+    "weighting": {"solvers"},
+    "gradients": {"solvers", "weighting"},
+    "aggregation": {"solvers", "weighting", "gradients"},
+    "optim": {"solvers", "weighting", "gradients", "aggregation"},
+    "tasks": set(),
+    "data": {"tasks"},
+}
+# The only third parties of the pure parts.
+PURE = {"jax", "numpy"}
+THIRD_PARTY = {
+    "errors": set(),
+    "losses": PURE,
+    "regularizers": PURE,
+    "solvers": PURE,
+    "metrics": PURE,
+    "weighting": PURE,
+    "gradients": PURE | {"optax"},
+    "aggregation": PURE | {"optax"},
+    "optim": PURE | {"optax"},
+    "tasks": {"yaml"},
+}
+# The only parts that may import these.
+OWNERS = {
+    "flax": {"modules"},
+    "grain": {"data"},
+    "tensorflow_datasets": {"data"},
+    "tokenizers": {"data"},
+    "array_record": {"data"},
+}
+FORBIDDEN = ("flax.nnx", "flax.training", "tensorflow", "torch")
+
+
+def imports(file: Path) -> set[str]:
+    """All modules that a file imports, at any depth, by their full names."""
+    package = ("mtljax", *file.relative_to(ROOT).parts[:-1])
+    found = set()
+    for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            base = package[: len(package) - node.level + 1] if node.level else ()
+            module = ".".join((*base, *((node.module,) if node.module else ())))
+            found |= {f"{module}.{alias.name}" for alias in node.names}
+    return found
+
+
+def part_of(module: str) -> str:
+    return module.split(".")[1] if module.count(".") else ""
+
+
+def part(file: Path) -> str:
+    return file.relative_to(ROOT).parts[0].removesuffix(".py")
+
+
+@pytest.mark.parametrize("file", FILES, ids=lambda f: str(f.relative_to(ROOT)))
+def test_imports_point_downwards(file):
+    names, own = imports(file), part(file)
+    internal = {part_of(name) for name in names if name.split(".")[0] == "mtljax"}
+    internal -= {own, "errors", "__version__", ""}
+    third = {name.split(".")[0] for name in names} - sys.stdlib_module_names - {"mtljax"}
+    if own in INTERNAL:
+        assert internal <= INTERNAL[own]
+    if own in THIRD_PARTY:
+        assert third <= THIRD_PARTY[own]
+    if own not in ("cli", "__main__"):
+        assert "cli" not in internal
+    for package, owners in OWNERS.items():
+        assert package not in third or own in owners
+    for name in names:
+        assert not any(name == bad or name.startswith(bad + ".") for bad in FORBIDDEN), name
+
+
+def test_the_scan_sees_imports(tmp_path):
+    text = "import a.b\nfrom c import d\ndef f():\n    from e.g import h\n"
+    file = ROOT / "losses" / "does_not_exist.py"
+
+    class Text(type(file)):
+        def read_text(self, *args, **kwargs):
+            return text
+
+    assert imports(Text(file)) == {"a.b", "c.d", "e.g.h"}
+    text = "from . import x\nfrom ..weighting import y\n"
+    assert imports(Text(file)) == {"mtljax.losses.x", "mtljax.weighting.y"}
+
+
+def loaded_by(code: str) -> set[str]:
+    """The top-level packages that are loaded after running `code` in a fresh interpreter."""
+    result = subprocess.run(
+        [sys.executable, "-W", "error", "-c", f"{code}\nimport sys; print(*sys.modules)"],
+        cwd=ROOT.parent,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    return {name.split(".")[0] for name in result.stdout.split()}
+
+
+HEAVY = {"flax", "grain", "tensorflow_datasets", "tokenizers", "tensorflow", "orbax"}
+
+
+def test_importing_the_package_is_cheap():
+    assert not loaded_by("import mtljax") & (HEAVY | {"jax", "optax"})
+
+
+def test_the_pure_parts_load_jax_alone():
+    code = "import mtljax.losses, mtljax.metrics, mtljax.regularizers, mtljax.weighting"
+    assert not loaded_by(code) & (HEAVY | {"optax"})
+
+
+def test_the_optimizer_loads_no_model_and_no_data():
+    assert not loaded_by("import mtljax.optim") & HEAVY
+
+
+def test_subpackages_load_when_used():
+    assert mtljax.losses.softmax is not None
+    assert "losses" in dir(mtljax)
+    with pytest.raises(AttributeError, match="nonsense"):
+        _ = mtljax.nonsense

@@ -1,0 +1,243 @@
+from typing import Any, cast
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+
+from mtljax import gradients, optim, weighting
+
+T = 3
+PARAMS = {"kernel": jnp.array([[0.5, -1.0], [2.0, 0.3]]), "bias": jnp.array([0.1, -0.2])}
+TARGETS = jnp.array([[1.0, 0.0], [0.0, 2.0], [-3.0, 1.0]])
+METHODS = {
+    "equal": weighting.equal(),
+    "fixed": weighting.fixed([1.0, 0.2, 4.0]),
+    "random": weighting.random(seed=7, scale="sum"),
+    "uncertainty": weighting.uncertainty(["classification", "regression", "regression"], lr=0.1),
+}
+
+
+def task_losses(params):
+    output = jnp.tanh(jnp.ones(2) @ params["kernel"] + params["bias"])
+    return jnp.sum((output - TARGETS) ** 2, axis=1)
+
+
+def by_task_gradients(method, optimizer, steps=6, mask=None):
+    transformation = optim.multi_objective(method, optimizer, T)
+
+    @jax.jit
+    def step(params, state):
+        losses, task_grads = task_losses(params), jax.jacrev(task_losses)(params)
+        updates, state = transformation.update(task_grads, state, params, losses=losses, mask=mask)
+        return optax.apply_updates(params, updates), state
+
+    params, state = PARAMS, transformation.init(PARAMS)
+    for _ in range(steps):
+        params, state = step(params, state)
+    return params, state
+
+
+def by_weighted_sum(method, optimizer, steps=6, mask=None):
+    def objective(params, state):
+        losses = task_losses(params)
+        weights, state = optim.weigh(method, losses, state, mask=mask)
+        return weights @ losses, state
+
+    @jax.jit
+    def step(params, state):
+        direction, state = jax.grad(objective, has_aux=True)(params, state)
+        updates, state = optim.apply_direction(optimizer, direction, state, params)
+        return optax.apply_updates(params, updates), state
+
+    params, state = PARAMS, optim.multi_objective(method, optimizer, T).init(PARAMS)
+    for _ in range(steps):
+        params, state = step(params, state)
+    return params, state
+
+
+def assert_close(a, b, rtol=1e-5, atol=1e-6):
+    assert jax.tree.structure(a) == jax.tree.structure(b)
+    for x, y in zip(jax.tree.leaves(a), jax.tree.leaves(b), strict=True):
+        np.testing.assert_allclose(x, y, rtol=rtol, atol=atol)
+
+
+def test_every_loss_only_method_is_tried():
+    assert METHODS.keys() == {
+        name
+        for name, factory in weighting.METHODS.items()
+        if (factory([1.0]) if name == "fixed" else factory()).requires <= {"losses"}
+    }
+
+
+@pytest.mark.parametrize("name", METHODS)
+@pytest.mark.parametrize("mask", [None, [True, False, True]])
+def test_both_routes_give_the_same_parameters_and_state(name, mask):
+    mask = None if mask is None else jnp.array(mask)
+    optimizer = optax.adamw(1e-2)
+    assert_close(
+        by_task_gradients(METHODS[name], optimizer, mask=mask),
+        by_weighted_sum(METHODS[name], optimizer, mask=mask),
+    )
+
+
+def test_equal_weights_are_plain_optimization_of_the_mean():
+    params, state = by_task_gradients(METHODS["equal"], optax.adam(1e-2))
+    adam = optax.adam(1e-2)
+    expected, adam_state = PARAMS, adam.init(PARAMS)
+    for _ in range(6):
+        slope = jax.grad(lambda p: task_losses(p).mean())(expected)
+        updates, adam_state = adam.update(slope, adam_state)
+        expected = optax.apply_updates(expected, updates)
+    assert_close(params, expected)
+    assert_close(state.optimizer, adam_state)
+
+
+def one_update(transformation, params=PARAMS, task_grads=None, state=None, **kwargs):
+    task_grads = jax.jacrev(task_losses)(PARAMS) if task_grads is None else task_grads
+    state = transformation.init(params) if state is None else state
+    losses = task_losses(PARAMS)
+    return jax.jit(transformation.update)(task_grads, state, params, losses=losses, **kwargs)
+
+
+def test_chains_before_and_after():
+    method = METHODS["fixed"]
+    parts = (optax.clip_by_global_norm(0.1), optax.add_decayed_weights(0.1), optax.scale(-1.0))
+    outside = optax.chain(optim.multi_objective(method, parts[0], T), *parts[1:])
+    inside = optim.multi_objective(method, optax.chain(*parts), T)
+    assert_close(one_update(outside)[0], one_update(inside)[0])
+    halved = optax.chain(optax.scale(0.5), optim.multi_objective(method, optax.sgd(1.0), T))
+    whole = optim.multi_objective(method, optax.sgd(0.5), T)
+    assert_close(one_update(halved)[0], one_update(whole)[0])
+
+
+def test_is_masked_leaf_by_leaf():
+    transformation = optax.masked(
+        optim.multi_objective(METHODS["uncertainty"], optax.sgd(1.0), T),
+        {"kernel": True, "bias": False},
+    )
+    task_grads = jax.jacrev(task_losses)(PARAMS)
+    updates, _ = one_update(transformation)
+    alone = optim.multi_objective(METHODS["uncertainty"], optax.sgd(1.0), T)
+    kernel = {"kernel": PARAMS["kernel"]}
+    expected, _ = one_update(alone, kernel, {"kernel": task_grads["kernel"]})
+    assert_close(updates["kernel"], expected["kernel"])
+    np.testing.assert_array_equal(updates["bias"], task_grads["bias"])
+
+
+def test_shared_parameters_and_heads_are_partitioned():
+    params = {"shared": PARAMS, "heads": jnp.ones(4)}
+    transformation = optax.partition(
+        {
+            "shared": optim.multi_objective(METHODS["equal"], optax.sgd(1.0), T),
+            "own": optax.sgd(2.0),
+        },
+        {"shared": "shared", "heads": "own"},
+    )
+    task_grads = jax.jacrev(task_losses)(PARAMS)
+    updates, _ = one_update(
+        transformation, params, {"shared": task_grads, "heads": jnp.arange(4.0)}
+    )
+    mean = jax.tree.map(lambda g: -g.mean(0), task_grads)
+    assert_close(updates["shared"], mean)
+    np.testing.assert_allclose(updates["heads"], -2 * jnp.arange(4.0))
+
+
+def test_hyperparameters_are_injected_and_scheduled():
+    @optax.inject_hyperparams
+    def make(learning_rate, weighting_rate):
+        method = weighting.uncertainty(lr=weighting_rate)
+        return optim.multi_objective(method, optax.sgd(learning_rate), T)
+
+    transformation = make(learning_rate=optax.linear_schedule(1.0, 0.0, 2), weighting_rate=0.5)
+    state = transformation.init(PARAMS)
+    sizes = []
+    for _ in range(3):
+        updates, state = one_update(transformation, state=state)
+        sizes.append(float(optax.tree.norm(updates)))
+    np.testing.assert_allclose(state.hyperparams["weighting_rate"], 0.5)
+    assert sizes[0] > sizes[1] > 0 and sizes[2] == 0
+    plain = optim.multi_objective(weighting.uncertainty(lr=0.5), optax.sgd(1.0), T)
+    expected = plain.init(PARAMS)
+    for _ in range(3):
+        _, expected = one_update(plain, state=expected)
+    assert_close(cast(Any, state.inner_state).weighting, cast(Any, expected).weighting)
+
+    scheduled = optim.multi_objective(
+        METHODS["equal"], optax.sgd(optax.linear_schedule(1.0, 0.0, 2)), T
+    )
+    first, state = one_update(scheduled)
+    second, _ = one_update(scheduled, state=state)
+    assert_close(jax.tree.map(lambda u: u / 2, first), second)
+
+
+def test_gradient_accumulation_goes_inside():
+    accumulated = optax.MultiSteps(optax.sgd(1.0), every_k_schedule=2)
+    transformation = optim.multi_objective(
+        METHODS["equal"], accumulated.gradient_transformation(), T
+    )
+    first, state = one_update(transformation)
+    second, _ = one_update(transformation, state=state)
+    assert optax.tree.norm(first) == 0
+    expected, _ = one_update(optim.multi_objective(METHODS["equal"], optax.sgd(1.0), T))
+    assert_close(second, expected)
+
+
+def test_extra_arguments_reach_the_optimizer():
+    def update(updates, state, params=None, *, factor, **extra_args):
+        return jax.tree.map(lambda u: u * factor, updates), state
+
+    scaled = optax.GradientTransformationExtraArgs(lambda p: optax.EmptyState(), update)
+    result, _ = one_update(optim.multi_objective(METHODS["equal"], scaled, T), factor=5.0)
+    expected = gradients.combine(jnp.full(T, 5 / T), jax.jacrev(task_losses)(PARAMS))
+    assert_close(result, expected)
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_state_is_a_tree_of_arrays_and_resumes_exactly(name):
+    transformation = optim.multi_objective(METHODS[name], optax.adam(1e-2), T)
+    _, state = one_update(transformation)
+    assert isinstance(state, optim.MultiObjectiveState)
+    leaves, structure = jax.tree.flatten(state)
+    assert all(isinstance(leaf, jax.Array) for leaf in leaves)
+    saved = jax.tree.unflatten(structure, [jnp.asarray(np.asarray(leaf)) for leaf in leaves])
+    straight, resumed = (one_update(transformation, state=s) for s in (state, saved))
+    jax.tree.map(np.testing.assert_array_equal, straight, resumed)
+    abstract = jax.eval_shape(transformation.init, PARAMS)
+    assert jax.tree.structure(abstract) == structure
+    assert [leaf.shape for leaf in jax.tree.leaves(abstract)] == [leaf.shape for leaf in leaves]
+
+
+def test_state_is_donated_and_sits_in_a_scan():
+    transformation = optim.multi_objective(METHODS["random"], optax.adam(1e-2), T)
+
+    def body(carry, _):
+        params, state = carry
+        losses, task_grads = task_losses(params), jax.jacrev(task_losses)(params)
+        updates, state = transformation.update(task_grads, state, params, losses=losses)
+        return (optax.apply_updates(params, updates), state), losses
+
+    run = jax.jit(lambda carry: jax.lax.scan(body, carry, length=6), donate_argnums=0)
+    start = jax.tree.map(jnp.array, (PARAMS, transformation.init(PARAMS)))
+    (params, state), _ = run(start)
+    assert_close((params, state), by_task_gradients(METHODS["random"], optax.adam(1e-2)))
+
+
+def test_a_loss_that_is_not_finite_leaves_the_weighting_alone():
+    transformation = optim.multi_objective(METHODS["uncertainty"], optax.sgd(1.0), T)
+    task_grads = jax.tree.map(lambda g: g.at[1].set(jnp.nan), jax.jacrev(task_losses)(PARAMS))
+    state = transformation.init(PARAMS)
+    losses = task_losses(PARAMS).at[1].set(jnp.nan)
+    updates, new = transformation.update(task_grads, state, PARAMS, losses=losses)
+    assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(updates))
+    jax.tree.map(np.testing.assert_array_equal, new.weighting, state.weighting)
+
+
+def test_wrong_arguments_are_named():
+    transformation = optim.multi_objective(METHODS["equal"], optax.sgd(1.0), T)
+    task_grads = jax.jacrev(task_losses)(PARAMS)
+    with pytest.raises(ValueError, match="losses"):
+        transformation.update(task_grads, transformation.init(PARAMS), PARAMS)
+    with pytest.raises(ValueError, match="num_tasks"):
+        optim.multi_objective(METHODS["equal"], optax.sgd(1.0), 0)
