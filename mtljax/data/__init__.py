@@ -1,0 +1,30 @@
+"""Data: sources, tokenizers, input groups, packed batches."""
+
+from mtljax.data.batches import GroupBatch as GroupBatch
+from mtljax.data.batches import Shape as Shape
+from mtljax.data.batches import StepBatch as StepBatch
+from mtljax.data.batches import StepIterator as StepIterator
+from mtljax.data.batches import evaluation_batches as evaluation_batches
+from mtljax.data.batches import training_batches as training_batches
+from mtljax.data.batches import unpack as unpack
+from mtljax.data.catalogue import load_source as load_source
+from mtljax.data.dataset import MultitaskData as MultitaskData
+from mtljax.data.dataset import input_batches as input_batches
+from mtljax.data.dataset import load_data as load_data
+from mtljax.data.embedded import EMBEDDED as EMBEDDED
+from mtljax.data.embedded import load_embedded as load_embedded
+from mtljax.data.examples import Examples as Examples
+from mtljax.data.groups import Attention as Attention
+from mtljax.data.groups import Group as Group
+from mtljax.data.groups import all_causal as all_causal
+from mtljax.data.groups import attention_by_kind as attention_by_kind
+from mtljax.data.groups import input_groups as input_groups
+from mtljax.data.layout import Layout as Layout
+from mtljax.data.outputs import Output as Output
+from mtljax.data.source import Feature as Feature
+from mtljax.data.source import Source as Source
+from mtljax.data.tokenizers import Tokenizer as Tokenizer
+from mtljax.data.tokenizers import TokenizerSettings as TokenizerSettings
+from mtljax.data.tokenizers import load_tokenizer as load_tokenizer
+from mtljax.data.tokenizers import save_tokenizer as save_tokenizer
+from mtljax.data.tokenizers import split_words as split_words

@@ -1,0 +1,173 @@
+"""The data sets that come with the package, and those derived from them."""
+
+import functools
+import json
+import lzma
+import re
+from collections import Counter
+from importlib import resources
+from typing import Any
+
+from mtljax.data.source import Feature, Source
+from mtljax.errors import UserError
+
+CASEPUNCT_PATTERN = re.compile(r"\w+(?:['’.\-]\w+)*|[^\w\s]")
+"""The tokens of movie_casepunct: words with their inner marks, and single marks."""
+
+_MARKS = {
+    ",": "COMMA",
+    ".": "PERIOD",
+    "…": "PERIOD",
+    "?": "QUESTION",
+    "!": "EXCLAIM",
+    ":": "COLON",
+    ";": "COLON",
+    "-": "DASH",
+}
+_RARE = 20
+_SHORTEST = 3
+_SENTIMENTS = ("negative", "positive")
+
+_Rows = dict[str, list[list[Any]]]
+
+
+def load_embedded(name: str) -> Source:
+    """Reads an embedded data set.
+
+    Args:
+        name: one of `EMBEDDED`.
+
+    Returns:
+        The set, with the splits `train`, `validation` and `test` in memory.
+
+    Raises:
+        KeyError: if there is no such set.
+    """
+    return EMBEDDED[name](name)
+
+
+@functools.lru_cache(maxsize=4)
+def _read(name: str) -> _Rows:
+    file = resources.files("mtljax.data") / "embedded" / f"{name}.jsonl.xz"
+    try:
+        text = lzma.decompress(file.read_bytes()).decode("utf-8")
+    except (OSError, lzma.LZMAError, EOFError) as error:
+        raise UserError(f"embedded data set {name}: cannot read {file}: {error}") from error
+    splits: _Rows = {}
+    for line in text.splitlines():
+        split, *fields = json.loads(line)
+        splits.setdefault(split, []).append(fields)
+    return splits
+
+
+def _sentiment(name: str) -> Source:
+    return Source(
+        name=name,
+        identity=name,
+        features={
+            "text": Feature("text"),
+            "label": Feature("label", _SENTIMENTS),
+            "rating": Feature("number"),
+        },
+        splits={
+            split: [
+                {"text": text, "label": int(rating > 0), "rating": rating} for text, rating in rows
+            ]
+            for split, rows in _read(name).items()
+        },
+    )
+
+
+def _text_only(name: str, file: str) -> Source:
+    return Source(
+        name=name,
+        identity=file,
+        features={"text": Feature("text")},
+        splits={split: [{"text": row[0]} for row in rows] for split, rows in _read(file).items()},
+    )
+
+
+def _addresses(name: str) -> Source:
+    splits = {
+        split: [(tokens.split(), tags.split()) for tokens, tags in rows]
+        for split, rows in _read(name).items()
+    }
+    classes = sorted({tag for rows in splits.values() for _, tags in rows for tag in tags})
+    return _tagged(name, splits, classes)
+
+
+def _casepunct(name: str) -> Source:
+    splits = {}
+    for split, rows in _read("movie_sentiment").items():
+        sentences = [case_and_punctuation(text) for text, _ in rows]
+        splits[split] = [pair for pair in sentences if len(pair[0]) >= _SHORTEST]
+    counts = Counter(tag for _, tags in splits["train"] for tag in tags)
+
+    def kept(tag: str) -> str:
+        tag = tag if counts[tag] >= _RARE else tag.split("+")[0]
+        return "O" if tag == "LOWER" else tag
+
+    splits = {
+        split: [(tokens, [kept(tag) for tag in tags]) for tokens, tags in rows]
+        for split, rows in splits.items()
+    }
+    classes = sorted({tag for _, tags in splits["train"] for tag in tags} - {"O"})
+    return _tagged(name, splits, ["O", *classes])
+
+
+def case_and_punctuation(text: str) -> tuple[list[str], list[str]]:
+    """Takes case and punctuation out of a text and returns them as tags.
+
+    Args:
+        text: a sentence as it is written.
+
+    Returns:
+        The lower-cased words, and for each of them `UPPER` (more than one letter, all capitals),
+        `TITLE` (the first letter a capital) or `LOWER`, joined by `+` to the first mark right
+        after it, if any.
+
+    >>> case_and_punctuation("Oh, NASA did it!")
+    (['oh', 'nasa', 'did', 'it'], ['TITLE+COMMA', 'UPPER', 'LOWER', 'LOWER+EXCLAIM'])
+    """
+    matches = CASEPUNCT_PATTERN.findall(text)
+    words, tags = [], []
+    for word, after in zip(matches, [*matches, ""][1:], strict=True):
+        if not re.match(r"\w", word):
+            continue
+        mark = _MARKS.get(after)
+        words.append(word.lower())
+        tags.append(_case(word) + (f"+{mark}" if mark else ""))
+    return words, tags
+
+
+def _case(word: str) -> str:
+    letters = [character for character in word if character.isalpha()]
+    if len(letters) > 1 and all(letter.isupper() for letter in letters):
+        return "UPPER"
+    return "TITLE" if letters and letters[0].isupper() else "LOWER"
+
+
+def _tagged(name: str, splits: dict[str, list[Any]], classes: list[str]) -> Source:
+    index = {tag: i for i, tag in enumerate(classes)}
+    return Source(
+        name=name,
+        identity=name,
+        features={"tokens": Feature("tokens"), "tags": Feature("tags", tuple(classes))},
+        splits={
+            split: [
+                {"tokens": tokens, "tags": [index[tag] for tag in tags]} for tokens, tags in rows
+            ]
+            for split, rows in splits.items()
+        },
+    )
+
+
+EMBEDDED = {
+    "movie_sentiment": _sentiment,
+    "movie_casepunct": _casepunct,
+    "movie_lm": functools.partial(_text_only, file="movie_sentiment"),
+    "amazon_sentiment": _sentiment,
+    "us_address": _addresses,
+    "moby_dick": functools.partial(_text_only, file="moby_dick"),
+}
+"""Every embedded set, by name: a function of its name that reads it."""

@@ -1,0 +1,138 @@
+"""Input groups: tasks that read the same inputs share one forward pass."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from mtljax.data.source import Source
+from mtljax.errors import UserError
+from mtljax.tasks.suggest import suggestion
+from mtljax.tasks.task import Task
+
+Attention = Literal["bidirectional", "causal"]
+
+
+@dataclass(frozen=True)
+class Group:
+    """Tasks with one forward pass.
+
+    Attributes:
+        name: readable, unique: the data set of its first task.
+        tasks: in the order in which they were given.
+        inputs: the feature that all of them read.
+        attention: `causal` (a position sees those before it) or `bidirectional`.
+        max_length: pieces an example has at most, or None.
+        chunked: whether longer texts are read in consecutive chunks (only language models do)
+            rather than cut off.
+    """
+
+    name: str
+    tasks: tuple[Task, ...]
+    inputs: str
+    attention: Attention
+    max_length: int | None
+    chunked: bool
+
+
+def attention_by_kind(task: Task) -> Attention:
+    """Causal for language models, bidirectional for all others."""
+    return "causal" if task.kind == "language_model" else "bidirectional"
+
+
+def all_causal(task: Task) -> Attention:
+    """Causal for every task, so that a language model shares its pass with others."""
+    return "causal"
+
+
+def input_groups(
+    tasks: Sequence[Task],
+    sources: Mapping[str, Source],
+    attention: Callable[[Task], Attention] = attention_by_kind,
+) -> tuple[Group, ...]:
+    """Puts tasks together that read the same inputs in the same way.
+
+    Args:
+        tasks: with unique names.
+        sources: the data set of each task, by the name of the data set.
+        attention: how the encoder reads the inputs of a task.
+
+    Returns:
+        Groups in the order of their first tasks. Two tasks are in one group if their data sets
+        have the same identity and they agree in input feature, attention and `max_length`.
+
+    Raises:
+        UserError: if a data set does not have a feature that a task names, or not of a kind that
+            the task can use.
+        ValueError: if a language model would see what it predicts.
+    """
+    members: dict[tuple, list[Task]] = {}
+    for task in tasks:
+        check_features(task, sources[task.dataset])
+        mode = attention(task)
+        if task.kind == "language_model" and mode != "causal":
+            raise ValueError(f"task {task.name!r}: a language model needs causal attention")
+        identity = sources[task.dataset].identity
+        key = (identity, task.inputs, mode, task.max_length)
+        members.setdefault(key, []).append(task)
+    groups: list[Group] = []
+    for (_, inputs, mode, max_length), together in members.items():
+        name = _unused(together[0], mode, [group.name for group in groups])
+        chunked = all(task.kind == "language_model" for task in together)
+        groups.append(Group(name, tuple(together), inputs, mode, max_length, chunked))
+    return tuple(groups)
+
+
+def _unused(task: Task, mode: Attention, taken: Sequence[str]) -> str:
+    base = task.dataset.rstrip("/").replace("\\", "/").split("/")[-1] or task.name
+    names = [base, f"{base}_{mode}", f"{base}_{task.inputs}", f"{base}_{task.name}"]
+    names += [f"{base}_{i}" for i in range(2, len(taken) + 3)]
+    return next(name for name in names if name not in taken)
+
+
+_TARGETS = {
+    "classification": ("label", "number", "text"),
+    "tagging": ("tags", "tokens"),
+    "regression": ("number", "label"),
+}
+_DESCRIPTIONS = {
+    "text": "a text",
+    "tokens": "a list of texts",
+    "label": "a class label",
+    "tags": "a list of class labels",
+    "number": "a number",
+    "numbers": "a list of numbers",
+}
+
+
+def check_features(task: Task, source: Source) -> None:
+    """Checks that a data set has what a task reads.
+
+    Raises:
+        UserError: with the task, the field and the features there are.
+    """
+
+    def check(field: str, name: str, kinds: Sequence[str]) -> None:
+        where = f"task {task.name!r}, field {field!r}"
+        if name not in source.features:
+            close = suggestion(name, source.features)
+            listing = "" if close.startswith("; known") else f" (features: {_list(source)})"
+            raise UserError(
+                f"{where}: data set {source.name!r} has no feature {name!r}{close}{listing}"
+            )
+        kind = source.features[name].kind
+        if kind not in kinds:
+            wanted = " or ".join(dict.fromkeys(_DESCRIPTIONS[k] for k in kinds))
+            raise UserError(
+                f"{where}: feature {name!r} of {source.name!r} is {_DESCRIPTIONS[kind]}, "
+                f"but {task.kind if field != 'weights' else 'a weight'} needs {wanted}"
+            )
+
+    check("inputs", task.inputs, ("tokens",) if task.kind == "tagging" else ("text", "tokens"))
+    if task.targets is not None:
+        check("targets", task.targets, _TARGETS[task.kind])
+    if task.weights is not None:
+        check("weights", task.weights, ("number",))
+
+
+def _list(source: Source) -> str:
+    return ", ".join(source.features)

@@ -1,0 +1,84 @@
+"""The layout of a run's data: what a model must know of it, and a prediction needs again."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from mtljax.data.batches import Shape
+from mtljax.data.groups import Group
+from mtljax.data.outputs import Output
+from mtljax.tasks.task import Task
+
+
+@dataclass(frozen=True)
+class Layout:
+    """What a model must know of its data: groups, outputs and static shapes.
+
+    Attributes:
+        groups: the input groups.
+        outputs: what each task predicts, by name.
+        shapes: of each group's batches, by its name.
+        vocab_size: number of input ids.
+        affix_buckets: number of hash values of affixes, or 0 where there are none.
+    """
+
+    groups: tuple[Group, ...]
+    outputs: Mapping[str, Output]
+    shapes: Mapping[str, Shape]
+    vocab_size: int
+    affix_buckets: int
+
+    def group(self, name: str) -> Group:
+        """The group of that name.
+
+        Raises:
+            KeyError: if there is none.
+        """
+        for group in self.groups:
+            if group.name == name:
+                return group
+        raise KeyError(name)
+
+    @property
+    def tasks(self) -> tuple[Task, ...]:
+        """All tasks, group by group."""
+        return tuple(task for group in self.groups for task in group.tasks)
+
+    def group_of(self, task: str) -> Group:
+        """The group that a task is in.
+
+        Raises:
+            KeyError: if there is no such task.
+        """
+        for group in self.groups:
+            if any(member.name == task for member in group.tasks):
+                return group
+        raise KeyError(task)
+
+    def to_json(self) -> dict[str, Any]:
+        """The layout as plain JSON; the tasks themselves belong in a tasks file."""
+        return {
+            "groups": [
+                {**vars(group), "tasks": [task.name for task in group.tasks]}
+                for group in self.groups
+            ],
+            "outputs": {name: output.to_json() for name, output in self.outputs.items()},
+            "shapes": {name: vars(shape) for name, shape in self.shapes.items()},
+            "vocab_size": self.vocab_size,
+            "affix_buckets": self.affix_buckets,
+        }
+
+    @classmethod
+    def from_json(cls, content: Mapping[str, Any], tasks: Sequence[Task]) -> "Layout":
+        """Reads what `to_json` wrote, given the same tasks."""
+        by_name = {task.name: task for task in tasks}
+        return cls(
+            groups=tuple(
+                Group(**{**group, "tasks": tuple(by_name[name] for name in group["tasks"])})
+                for group in content["groups"]
+            ),
+            outputs={name: Output.from_json(o) for name, o in content["outputs"].items()},
+            shapes={name: Shape(**shape) for name, shape in content["shapes"].items()},
+            vocab_size=content["vocab_size"],
+            affix_buckets=content["affix_buckets"],
+        )

@@ -1,0 +1,139 @@
+"""What a task's head predicts: its classes, or the words of its language model."""
+
+import math
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from mtljax.data.source import Source
+from mtljax.data.tokenizers import END, OOV, SPECIALS, Tokenizer
+from mtljax.data.tokenizers.words import count_words
+from mtljax.errors import UserError
+from mtljax.tasks.task import Task
+
+
+@dataclass(frozen=True)
+class Output:
+    """The output of one task.
+
+    Attributes:
+        num_classes: number of classes; 1 for regression.
+        classes: their names; empty for regression and for language models.
+        ids: for a language model int32 `[num_classes]`, the input id of each class: class 0 is
+            `<oov>`, class 1 `</s>`, then the words; else None.
+    """
+
+    num_classes: int
+    classes: tuple[str, ...] = ()
+    ids: np.ndarray | None = None
+
+    def class_of_id(self, vocab_size: int) -> np.ndarray:
+        """int32 `[vocab_size]`, the class of each input id; 0 (`<oov>`) for ids that have none."""
+        table = np.zeros(vocab_size, np.int32)
+        if self.ids is not None:
+            table[self.ids] = np.arange(self.num_classes, dtype=np.int32)
+        return table
+
+    def to_json(self) -> dict[str, Any]:
+        """The output as plain JSON."""
+        ids = None if self.ids is None else self.ids.tolist()
+        return {"num_classes": self.num_classes, "classes": list(self.classes), "ids": ids}
+
+    @classmethod
+    def from_json(cls, content: Mapping[str, Any]) -> "Output":
+        """Reads what `to_json` wrote."""
+        ids = content["ids"]
+        return cls(
+            num_classes=content["num_classes"],
+            classes=tuple(content["classes"]),
+            ids=None if ids is None else np.asarray(ids, np.int32),
+        )
+
+
+def task_output(task: Task, source: Source, tokenizer: Tokenizer) -> Output:
+    """Finds out what a task predicts.
+
+    The classes of a language model over words are those which its own training split has
+    `min_count` times, the most frequent first; over byte pairs, all pieces. Classes that a data
+    set does not name are those of its training split.
+
+    Args:
+        task: the task.
+        source: its data set, whose training split is read where need be.
+        tokenizer: has the words of the training splits.
+
+    Raises:
+        UserError: if the training split has nothing that could be learned.
+    """
+    if task.kind == "regression":
+        return Output(num_classes=1)
+    if task.kind == "language_model":
+        ids = np.asarray([OOV, END, *_model_ids(task, source, tokenizer)], np.int32)
+        return Output(num_classes=len(ids), ids=ids)
+    classes = class_names(task, source)
+    if not classes:
+        raise UserError(f"task {task.name!r}: the train split of {source.name!r} has no targets")
+    return Output(num_classes=len(classes), classes=classes)
+
+
+def _model_ids(task: Task, source: Source, tokenizer: Tokenizer) -> Iterable[int]:
+    first = len(SPECIALS)
+    settings = tokenizer.settings
+    if settings.kind != "words":
+        return range(first, tokenizer.vocab_size)
+    texts = (row[task.inputs] for row in source.splits["train"])
+    counts = count_words(texts, settings.lowercase)
+    known = {word: i for i, word in enumerate(tokenizer.pieces) if i >= first}
+    words = [w for w, n in counts.items() if n >= settings.min_count and w in known]
+    return [known[word] for word in sorted(words, key=lambda word: (-counts[word], word))]
+
+
+def class_names(task: Task, source: Source) -> tuple[str, ...]:
+    """Names of the classes or tags of a task, as the data set gives them or train has them."""
+    assert task.targets is not None
+    feature = source.features[task.targets]
+    if feature.classes:
+        return feature.classes
+    values = (row[task.targets] for row in source.splits["train"])
+    if feature.kind in ("tags", "tokens"):
+        values = (value for row in values if row is not None for value in row)
+    counts = Counter(value for value in values if not is_missing(value))
+    if feature.kind in ("text", "tokens"):
+        return tuple(sorted(counts))
+    whole = [int(value) for value in counts if float(value).is_integer()]
+    return tuple(str(i) for i in range(max(whole, default=-1) + 1))
+
+
+def is_missing(value: Any) -> bool:
+    """Whether a target is absent: None, NaN, infinite or the label -1."""
+    if value is None:
+        return True
+    if isinstance(value, str):
+        return False
+    return not math.isfinite(value) or value == -1
+
+
+def as_class(value: Any, classes: Sequence[str], index: Mapping[str, int]) -> int:
+    """The class of a target, -1 where it is absent.
+
+    Args:
+        value: a class number, or its name.
+        classes: names of all classes.
+        index: the class of each name.
+
+    Raises:
+        ValueError: saying what is wrong with a value that is no class.
+    """
+    if is_missing(value):
+        return -1
+    if isinstance(value, str):
+        if value not in index:
+            raise ValueError(f"label {value!r} does not occur in train")
+        return index[value]
+    number = int(value)
+    if number != value or not 0 <= number < len(classes):
+        raise ValueError(f"label {value!r} is not in 0..{len(classes) - 1}")
+    return number

@@ -1,0 +1,41 @@
+"""Sources: data sets with named features and splits, wherever they come from."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+FeatureKind = Literal["text", "tokens", "label", "tags", "number", "numbers"]
+
+
+@dataclass(frozen=True)
+class Feature:
+    """One field of a data set's rows.
+
+    Attributes:
+        kind: `text` (str), `tokens` (list of str), `label` (int, -1 or None where missing),
+            `tags` (list of int), `number` (int or float, NaN or None where missing) or `numbers`
+            (list of numbers).
+        classes: names of the classes of a `label` or of `tags`; empty where the data set does not
+            name them.
+    """
+
+    kind: FeatureKind
+    classes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Source:
+    """A data set.
+
+    Attributes:
+        name: what it is called in a tasks file.
+        identity: two sources with equal identity have the same rows in the same order, so that
+            tasks on them can share one forward pass.
+        features: by name.
+        splits: rows by name of split, with at least `train`.
+    """
+
+    name: str
+    identity: str
+    features: Mapping[str, Feature]
+    splits: Mapping[str, Sequence[Mapping[str, Any]]]

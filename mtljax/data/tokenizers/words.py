@@ -1,0 +1,162 @@
+"""A vocabulary of words, with hashed affixes for those outside it."""
+
+import itertools
+import re
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import numpy as np
+
+from mtljax.data.tokenizers.affixes import affix_ids
+from mtljax.data.tokenizers.protocol import (
+    OOV,
+    SPECIALS,
+    START,
+    Encodings,
+    Text,
+    TokenizerSettings,
+)
+
+WORD_PATTERN = re.compile(r"\w+(?:['’]\w+)*|[^\w\s]")
+"""A word with its apostrophes, or a single mark."""
+
+_REMEMBERED = 1 << 20  # distinct words; a longer list is forgotten
+_LONGEST_REMEMBERED = 64  # characters
+
+
+def split_words(text: str, limit: int | None = None) -> list[str]:
+    """Splits a text into words and marks.
+
+    Args:
+        text: any text.
+        limit: number of words after which to stop.
+
+    >>> split_words("Don't stop, well-known X!")
+    ["Don't", 'stop', ',', 'well', '-', 'known', 'X', '!']
+    """
+    if limit is None or len(text) <= limit:
+        return WORD_PATTERN.findall(text)
+    matches = itertools.islice(WORD_PATTERN.finditer(text), limit)
+    return [match.group() for match in matches]
+
+
+class WordTokenizer:
+    """A tokenizer whose pieces are words.
+
+    Args:
+        words: the vocabulary; word `i` has the id `i + 4`.
+        settings: how words are lower-cased and which affixes are hashed.
+
+    >>> tokenizer = WordTokenizer(["good", "film"], TokenizerSettings(prefixes=(2,), suffixes=()))
+    >>> tokenizer.encode(["Good films", ["film"]]).tokens.tolist()
+    [2, 4, 1, 2, 5]
+    """
+
+    def __init__(self, words: Sequence[str], settings: TokenizerSettings) -> None:
+        self.settings = settings
+        self.pieces: tuple[str, ...] = (*SPECIALS, *words)
+        self._ids = {word: i for i, word in enumerate(words, start=len(SPECIALS))}
+        self._forget()
+
+    @property
+    def vocab_size(self) -> int:
+        """Number of ids, with the four special ones."""
+        return len(self.pieces)
+
+    @classmethod
+    def train(
+        cls, corpora: Iterable[Iterable[Text]], settings: TokenizerSettings
+    ) -> "WordTokenizer":
+        """Collects a vocabulary.
+
+        A word enters when one corpus has it `min_count` times; of more than `num_words`, those
+        most frequent in all corpora together do, in that order (ties by spelling).
+
+        Args:
+            corpora: texts, corpus by corpus.
+            settings: `lowercase`, `min_count`, `num_words`.
+        """
+        total: Counter[str] = Counter()
+        entering: set[str] = set()
+        for corpus in corpora:
+            counts = count_words(corpus, settings.lowercase)
+            entering |= {word for word, n in counts.items() if n >= settings.min_count}
+            total.update(counts)
+        words = sorted(entering, key=lambda word: (-total[word], word))
+        return cls(words[: settings.num_words], settings)
+
+    def encode(self, texts: Sequence[Text], max_length: int | None = None) -> Encodings:
+        """Encodes texts; see `Tokenizer.encode`. Words of a list are taken as they are."""
+        if len(self._rows) > _REMEMBERED:
+            self._forget()
+        limit = None if max_length is None else max(max_length - 1, 0)
+        flat: list[int] = []
+        lengths = np.empty(len(texts), np.int64)
+        row_of = self._row_of
+        for i, text in enumerate(texts):
+            words = split_words(text, limit) if isinstance(text, str) else text
+            if limit is not None and len(words) > limit:
+                words = words[:limit]
+            lengths[i] = len(words) + 1
+            flat.append(0)
+            flat += [row_of(word) for word in words]
+        rows = np.asarray(flat, np.int64)
+        starts = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64)
+        within = np.arange(len(rows)) - np.repeat(starts[:-1], lengths)
+        return Encodings(
+            tokens=self._row_ids[rows],
+            affixes=self._row_affixes[rows],
+            words=(within - 1).astype(np.int32),
+            starts=starts,
+        )
+
+    def decode(self, ids: Sequence[int]) -> str:
+        """The words of some ids, with the usual spaces between words and marks."""
+        words = [self.pieces[int(i)] for i in ids if int(i) == OOV or int(i) >= len(SPECIALS)]
+        text = " ".join(words)
+        text = re.sub(r" ([.,;:!?…%)\]}])", r"\1", text)
+        return re.sub(r"([(\[{$]) ", r"\1", text)
+
+    def to_json(self) -> dict[str, Any]:
+        """The vocabulary, as JSON."""
+        return {"words": list(self.pieces[len(SPECIALS) :])}
+
+    def _forget(self) -> None:
+        # Ids and affixes are looked up once for each distinct word; row 0 is <s>.
+        self._rows: dict[str, int] = {}
+        self._used = 1
+        self._row_ids = np.full(1024, START, np.int32)
+        self._row_affixes = np.zeros((1024, self.settings.affixes), np.int32)
+
+    def _row_of(self, word: str) -> int:
+        row = self._rows.get(word)
+        return self._new_row(word) if row is None else row
+
+    def _new_row(self, word: str) -> int:
+        row = self._used
+        if row == len(self._row_ids):
+            self._row_ids = np.concatenate([self._row_ids, np.zeros_like(self._row_ids)])
+            self._row_affixes = np.concatenate(
+                [self._row_affixes, np.zeros_like(self._row_affixes)]
+            )
+        form = word.lower() if self.settings.lowercase else word
+        self._row_ids[row] = self._ids.get(form, OOV)
+        self._row_affixes[row] = affix_ids(word, self.settings)
+        if len(word) <= _LONGEST_REMEMBERED:
+            self._rows[word] = row
+        self._used += 1
+        return row
+
+
+def count_words(texts: Iterable[Text], lowercase: bool) -> Counter[str]:
+    """Counts the words of some texts."""
+    counts: Counter[str] = Counter()
+    for text in texts:
+        counts.update(split_words(text) if isinstance(text, str) else text)
+    if not lowercase:
+        return counts
+    lowered: Counter[str] = Counter()
+    for word, n in counts.items():
+        lowered[word.lower()] += n
+    return lowered

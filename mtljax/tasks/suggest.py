@@ -1,0 +1,27 @@
+"""Close matches for a name that is not known."""
+
+import difflib
+from collections.abc import Iterable
+
+
+def suggestion(name: object, known: Iterable[str]) -> str:
+    """Says which known names are close to `name`, else which there are.
+
+    Args:
+        name: what the user wrote.
+        known: the names that would have been right.
+
+    Returns:
+        A clause to put after "unknown ...": `; did you mean 'x'?` or `; known: a, b`.
+
+    >>> suggestion("taging", ["tagging", "regression"])
+    "; did you mean 'tagging'?"
+    >>> suggestion("qq", ["tagging", "regression"])
+    '; known: tagging, regression'
+    """
+    names = list(known)
+    folded = {other.lower(): other for other in names}
+    close = difflib.get_close_matches(str(name).lower(), folded, n=3, cutoff=0.6)
+    if close:
+        return "; did you mean " + " or ".join(repr(folded[match]) for match in close) + "?"
+    return "; known: " + ", ".join(names) if names else ""

@@ -1,0 +1,65 @@
+import math
+from typing import Any
+
+import pytest
+
+from mtljax.errors import UserError
+from mtljax.tasks import Task
+
+GOOD: dict[str, Any] = dict(dataset="d", kind="classification", inputs="text", targets="label")
+
+
+def test_defaults():
+    task = Task("t", **GOOD)
+    assert (task.weight, task.rate, task.batch_size, task.metrics) == (1.0, None, None, ())
+
+
+def test_metrics_become_a_tuple():
+    given: list[Any] = [["accuracy"], "accuracy"]
+    for metrics in given:
+        assert Task("t", **GOOD, metrics=metrics).metrics == ("accuracy",)
+
+
+@pytest.mark.parametrize(
+    ("fields", "field", "message"),
+    [
+        ({"kind": "clasification"}, "kind", "did you mean 'classification'"),
+        ({"kind": "text_to_text"}, "kind", "not yet supported"),
+        ({"kind": None}, "kind", "expected a name"),
+        ({"dataset": ""}, "dataset", "expected a name"),
+        ({"inputs": 3}, "inputs", "expected a name"),
+        ({"targets": None}, "targets", "needs one"),
+        ({"kind": "language_model"}, "targets", "takes none"),
+        ({"loss": "sigmod"}, "loss", "did you mean 'sigmoid'"),
+        ({"loss": "huber"}, "loss", "known: softmax"),
+        ({"metrics": ("acuracy",)}, "metrics", "did you mean 'accuracy'"),
+        ({"metrics": ("accuracy", "accuracy")}, "metrics", "twice"),
+        ({"metrics": (1,)}, "metrics", "list of names"),
+        ({"rate": 0}, "rate", "(0, 1]"),
+        ({"rate": 1.5}, "rate", "(0, 1]"),
+        ({"rate": math.nan}, "rate", "nan"),
+        ({"rate": "x"}, "rate", "expected a number"),
+        ({"weight": -1}, "weight", "[0, inf)"),
+        ({"weight": math.inf}, "weight", "inf"),
+        ({"weight": True}, "weight", "expected a number"),
+        ({"weight": None}, "weight", "expected a number"),
+        ({"label_smoothing": 1}, "label_smoothing", "[0, 1)"),
+        ({"batch_size": 0}, "batch_size", "less than 1"),
+        ({"batch_size": 1.5}, "batch_size", "whole number"),
+        ({"max_length": 1}, "max_length", "less than 2"),
+        ({"rate": 0.5, "batch_size": 4}, "batch_size", "not both"),
+    ],
+)
+def test_bad_fields_are_named(fields, field, message):
+    with pytest.raises(UserError) as error:
+        Task("review", **(GOOD | fields))
+    assert "'review'" in str(error.value)
+    assert f"field '{field}'" in str(error.value)
+    assert message in str(error.value)
+    assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize("name", ["", "a b", "../x", 3, None, "-x"])
+def test_bad_names(name):
+    with pytest.raises(UserError, match="task name"):
+        Task(name, **GOOD)
