@@ -16,7 +16,7 @@ class Layout:
 
     Attributes:
         groups: the input groups.
-        outputs: what each task predicts, by name.
+        outputs: what each task predicts, by name, in the order of the tasks.
         shapes: of each group's batches, by its name.
         vocab_size: number of input ids.
         affix_buckets: number of hash values of affixes, or 0 where there are none.
@@ -41,8 +41,9 @@ class Layout:
 
     @property
     def tasks(self) -> tuple[Task, ...]:
-        """All tasks, group by group."""
-        return tuple(task for group in self.groups for task in group.tasks)
+        """All tasks, in the order in which they were given."""
+        by_name = {task.name: task for group in self.groups for task in group.tasks}
+        return tuple(by_name[name] for name in self.outputs)
 
     def group_of(self, task: str) -> Group:
         """The group that a task is in.

@@ -99,7 +99,7 @@ def test_layout_survives_json(data):
     assert layout.to_json() == data.layout.to_json()
     assert layout.groups == data.groups
     assert layout.shapes == data.layout.shapes
-    assert {task.name for task in layout.tasks} == {task.name for task in DEFAULT_TASKS}
+    assert [task.name for task in layout.tasks] == [task.name for task in DEFAULT_TASKS]
 
 
 def test_new_texts(data):
