@@ -1,0 +1,25 @@
+"""Flax Linen modules and the plain functions around them; the only package that imports flax.
+
+A model is an `Encoder` that all tasks share and a head a task. `network` wires them; its
+functions take and return plain arrays and parameter trees.
+"""
+
+from mtljax.modules.config import EncoderConfig as EncoderConfig
+from mtljax.modules.config import HeadsConfig as HeadsConfig
+from mtljax.modules.embedding import TokenEmbedding as TokenEmbedding
+from mtljax.modules.encoder import Encoder as Encoder
+from mtljax.modules.heads import Features as Features
+from mtljax.modules.heads import LanguageModelHead as LanguageModelHead
+from mtljax.modules.heads import Readout as Readout
+from mtljax.modules.heads import SegmentHead as SegmentHead
+from mtljax.modules.heads import TokenHead as TokenHead
+from mtljax.modules.linear import LinearEncoder as LinearEncoder
+from mtljax.modules.lstm import LSTMEncoder as LSTMEncoder
+from mtljax.modules.lstm import lstm as lstm
+from mtljax.modules.network import HeadSpec as HeadSpec
+from mtljax.modules.network import Network as Network
+from mtljax.modules.network import build as build
+from mtljax.modules.network import encode as encode
+from mtljax.modules.network import init as init
+from mtljax.modules.network import predict as predict
+from mtljax.modules.transformer import TransformerEncoder as TransformerEncoder

@@ -1,0 +1,74 @@
+"""Shapes and regularization of the model, as plain data."""
+
+import dataclasses
+from typing import Literal
+
+
+@dataclasses.dataclass(frozen=True)
+class EncoderConfig:
+    """Shape and regularization of the shared encoder.
+
+    Attributes:
+      kind: 'lstm', 'transformer' or 'linear'.
+      embedding: width of the word vectors.
+      features: width of the encoder's output.
+      layers: number of layers (lstm, transformer).
+      bidirectional: read in both directions (lstm); 'auto' does where no task needs causality.
+      heads: attention heads (transformer).
+      feed_forward: width of the feed-forward block (transformer).
+      remat: recompute layers in the backward pass (transformer).
+      attention: implementation of the attention: 'auto', 'xla' or 'cudnn' (transformer).
+      dense: width of a shared relu layer after the body; 0 for none.
+      ngrams: longest n-gram (linear).
+      ngram_buckets: rows of the n-gram table (linear).
+      word_dropout: probability that a word is read as unknown while its affixes stay.
+      token_dropout: probability that a word and its affixes are read as unknown.
+      embedding_dropout: probability that an embedding feature is dropped.
+      dropout: probability that a feature is dropped between and after layers.
+      recurrent_dropout: probability that a recurrent weight is dropped (lstm).
+    """
+
+    kind: Literal["lstm", "transformer", "linear"] = "lstm"
+    embedding: int = 128
+    features: int = 128
+    layers: int = 1
+    bidirectional: Literal["auto", "yes", "no"] = "auto"
+    heads: int = 4
+    feed_forward: int = 512
+    remat: bool = False
+    attention: Literal["auto", "xla", "cudnn"] = "auto"
+    dense: int = 0
+    ngrams: int = 2
+    ngram_buckets: int = 65_536
+    word_dropout: float = 0.0
+    token_dropout: float = 0.0
+    embedding_dropout: float = 0.0
+    dropout: float = 0.0
+    recurrent_dropout: float = 0.0
+
+
+@dataclasses.dataclass(frozen=True)
+class HeadsConfig:
+    """Shape and regularization of the heads.
+
+    Attributes:
+      pooling: how positions become one vector a text, side by side: 'mean', 'root' (sum over the
+        root of the length), 'max', 'last', 'attention'.
+      hidden: width of a relu layer in classification and regression heads; 0 for none.
+      tag_hidden: width of a relu layer in tagging heads; 0 for none.
+      lookahead: following tokens a tagging head sees where the encoder has not read them.
+      dropout: probability that an input of a classification or regression head is dropped.
+      tag_dropout: probability that an input of a tagging head is dropped.
+      negatives: classes drawn for the sampled softmax that language models train with; 0 trains
+        with the full softmax. Evaluation is always with the full one.
+      negatives_power: exponent of the word counts in the distribution they are drawn from.
+    """
+
+    pooling: tuple[Literal["mean", "root", "max", "last", "attention"], ...] = ("mean", "max")
+    hidden: int = 0
+    tag_hidden: int = 0
+    lookahead: int = 2
+    dropout: float = 0.0
+    tag_dropout: float = 0.0
+    negatives: int = 1024
+    negatives_power: float = 0.5

@@ -1,0 +1,74 @@
+"""Token embeddings: a table of words, hashed affixes beside it, and word dropout."""
+
+from typing import NamedTuple
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+
+from mtljax.modules.dropout import LockedDropout, drop_tokens
+
+PADDING, UNKNOWN = 0, 1
+
+
+class Embedded(NamedTuple):
+    """What the embedding hands on.
+
+    Attributes:
+      vectors: ``[R, S, D]``, the embedded tokens.
+      table: ``[V, D]``, the word table itself, for a softmax that is tied to it.
+    """
+
+    vectors: jax.Array
+    table: jax.Array
+
+
+class TokenEmbedding(nn.Module):
+    """Sum of a word's vector and of the vectors of its hashed prefixes, suffixes and shape.
+
+    A rare word has little data for a vector of its own; its affixes are shared with others (as the
+    character n-grams of Bojanowski et al. 2017).
+
+    Attributes:
+      vocabulary_size: rows ``V`` of the word table.
+      features: width ``D``.
+      affix_buckets: rows of the affix table; 0 for none.
+      word_dropout: probability that a word is read as unknown; its affixes stay.
+      token_dropout: probability that a word and its affixes are read as unknown.
+      dropout: probability that a feature is dropped, in the whole row.
+      zeros: begin with vectors of zeros, so that words that are rare in training say nothing rather
+        than something random; for linear models, whose heads break the symmetry.
+    """
+
+    vocabulary_size: int
+    features: int
+    affix_buckets: int = 0
+    word_dropout: float = 0.0
+    token_dropout: float = 0.0
+    dropout: float = 0.0
+    zeros: bool = False
+
+    @nn.compact
+    def __call__(
+        self, tokens: jax.Array, affixes: jax.Array | None = None, *, train: bool
+    ) -> Embedded:
+        """Embed ``tokens`` ``[R, S]`` and ``affixes`` ``[R, S, A]`` as ``[R, S, D]``."""
+        scale = nn.initializers.normal(0.0 if self.zeros else self.features**-0.5)
+        table = self.param("words", scale, (self.vocabulary_size, self.features))
+        kept = jnp.ones(tokens.shape, bool)
+        if train and self.token_dropout:
+            marked = drop_tokens(
+                kept.astype(jnp.int32), self.token_dropout, 0, self.make_rng("dropout")
+            )
+            kept = marked > 0
+            tokens = jnp.where(kept, tokens, UNKNOWN)
+        if train and self.word_dropout:
+            tokens = drop_tokens(tokens, self.word_dropout, UNKNOWN, self.make_rng("dropout"))
+        vectors = jnp.take(table, tokens, axis=0)
+        if self.affix_buckets and affixes is not None:
+            hashed = self.param("affixes", scale, (self.affix_buckets, self.features))
+            parts = jnp.where(kept[..., None], affixes, 0)
+            present = (parts > 0)[..., None].astype(vectors.dtype)
+            summed = (jnp.take(hashed, parts, axis=0) * present).sum(-2)
+            vectors = vectors + summed / jnp.sqrt(jnp.maximum(present.sum(-2), 1.0))
+        return Embedded(LockedDropout(self.dropout)(vectors, train=train), table)

@@ -1,0 +1,95 @@
+"""The shared encoder: an embedding and one of three bodies."""
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+from jax.typing import DTypeLike
+
+from mtljax.modules.config import EncoderConfig
+from mtljax.modules.dropout import LockedDropout
+from mtljax.modules.embedding import TokenEmbedding
+from mtljax.modules.heads import Features
+from mtljax.modules.linear import LinearEncoder
+from mtljax.modules.lstm import LSTMEncoder
+from mtljax.modules.transformer import TransformerEncoder
+
+
+class Encoder(nn.Module):
+    """The one encoder that all tasks share.
+
+    Attributes:
+      config: its shape.
+      vocabulary_size: number of token ids.
+      affix_buckets: number of affix ids, 0 for none.
+      bidirectional: whether an LSTM reads in both directions.
+      dtype: dtype of the computation; parameters stay float32.
+    """
+
+    config: EncoderConfig
+    vocabulary_size: int
+    affix_buckets: int = 0
+    bidirectional: bool = False
+    dtype: DTypeLike = jnp.float32
+
+    @nn.compact
+    def __call__(self, batch: dict[str, jax.Array], *, causal: bool, train: bool) -> Features:
+        """Encode the packed rows of one input group.
+
+        Args:
+          batch: ``tokens``, ``segments``, ``positions`` ``[R, S]`` and, where the tokenizer makes
+            them, ``affixes`` ``[R, S, A]``.
+          causal: whether a position may see only what stands before it.
+          train: whether dropout is on (it needs the RNG ``dropout``).
+
+        Returns:
+          ``Features`` with ``hidden`` ``[R, S, D]``.
+
+        Raises:
+          ValueError: if ``causal`` is asked of a bidirectional LSTM.
+        """
+        c = self.config
+        embedding = TokenEmbedding(
+            self.vocabulary_size,
+            c.embedding,
+            affix_buckets=self.affix_buckets,
+            word_dropout=c.word_dropout,
+            token_dropout=c.token_dropout,
+            dropout=c.embedding_dropout,
+            zeros=c.kind == "linear",
+            name="embedding",
+        )
+        segments = batch["segments"]
+        embedded, table = embedding(batch["tokens"], batch.get("affixes"), train=train)
+        x = embedded.astype(self.dtype)
+        if c.kind == "lstm":
+            if causal and self.bidirectional:
+                raise ValueError("a bidirectional LSTM cannot serve a causal input group")
+            hidden = LSTMEncoder(
+                c.features,
+                layers=c.layers,
+                bidirectional=self.bidirectional,
+                dropout=c.dropout,
+                recurrent_dropout=c.recurrent_dropout,
+                dtype=self.dtype,
+                name="lstm",
+            )(x, segments, train=train)
+        elif c.kind == "transformer":
+            hidden = TransformerEncoder(
+                c.features,
+                layers=c.layers,
+                heads=c.heads,
+                feed_forward=c.feed_forward,
+                dropout=c.dropout,
+                remat=c.remat,
+                implementation=None if c.attention == "auto" else c.attention,
+                dtype=self.dtype,
+                name="transformer",
+            )(x, segments, batch["positions"], causal=causal, train=train)
+        else:
+            hidden = LinearEncoder(c.embedding, c.ngrams, c.ngram_buckets, name="linear")(
+                x, batch["tokens"], segments
+            )
+        if c.dense:
+            hidden = nn.relu(nn.Dense(c.dense, dtype=self.dtype, name="dense")(hidden))
+            hidden = LockedDropout(c.dropout)(hidden, train=train)
+        return Features(hidden, embedded, table, segments)

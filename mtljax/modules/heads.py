@@ -1,0 +1,151 @@
+"""Heads: from shared features to the predictions of one task."""
+
+from typing import NamedTuple
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+
+from mtljax.modules import pooling
+from mtljax.modules.dropout import LockedDropout
+
+POOLINGS = ("mean", "root", "max", "last", "attention")
+
+
+class Features(NamedTuple):
+    """What the shared encoder hands to every head.
+
+    Attributes:
+      hidden: ``[R, S, D]``, the encoder's output.
+      embedded: ``[R, S, E]``, its input: what a causal encoder has not read yet.
+      table: ``[V, E]``, the word table, for a tied softmax.
+      segments: ``[R, S]``, which text a position belongs to, 0 for padding.
+    """
+
+    hidden: jax.Array
+    embedded: jax.Array
+    table: jax.Array
+    segments: jax.Array
+
+
+class SegmentHead(nn.Module):
+    """One prediction a text: classification and regression.
+
+    Attributes:
+      outputs: number of predictions a text.
+      poolings: names out of ``POOLINGS``; their results stand side by side.
+      hidden: width of a relu layer between pooling and prediction; 0 for none.
+      dropout: probability that a pooled feature is dropped.
+    """
+
+    outputs: int
+    poolings: tuple[str, ...] = ("mean", "max")
+    hidden: int = 0
+    dropout: float = 0.0
+
+    @nn.compact
+    def __call__(self, features: Features, count: int, *, train: bool) -> jax.Array:
+        """Predict for the ``count`` segments of each row: ``[R, count, outputs]`` float32."""
+        members = pooling.segment_members(features.segments, count)
+        pooled = [self._pool(name, features.hidden, members) for name in self.poolings]
+        x = jnp.concatenate(pooled, axis=-1)
+        x = nn.Dropout(self.dropout)(x, deterministic=not train)
+        if self.hidden:
+            x = nn.relu(nn.Dense(self.hidden, name="hidden")(x))
+            x = nn.Dropout(self.dropout)(x, deterministic=not train)
+        return nn.Dense(self.outputs, name="out")(x).astype(jnp.float32)
+
+    def _pool(self, name: str, hidden: jax.Array, members: jax.Array) -> jax.Array:
+        if name == "attention":
+            scores = nn.Dense(1, name="scores")(hidden)[..., 0]
+            return pooling.attention_pool(hidden, scores, members)
+        pool = {
+            "mean": pooling.mean_pool,
+            "root": pooling.root_pool,
+            "max": pooling.max_pool,
+            "last": pooling.last_pool,
+        }[name]
+        return pool(hidden, members)
+
+
+class TokenHead(nn.Module):
+    """One prediction a position: tagging.
+
+    Attributes:
+      outputs: number of tags.
+      lookahead: how many following tokens' embeddings the head sees beside the hidden state; for
+        encoders that have not read them.
+      hidden: width of a relu layer before the prediction; 0 for none.
+      dropout: probability that a feature is dropped.
+    """
+
+    outputs: int
+    lookahead: int = 0
+    hidden: int = 0
+    dropout: float = 0.0
+
+    @nn.compact
+    def __call__(self, features: Features, *, train: bool) -> jax.Array:
+        """Predict for every position: ``[R, S, outputs]`` float32."""
+        parts = [features.hidden]
+        for distance in range(1, self.lookahead + 1):
+            parts.append(pooling.following(features.embedded, features.segments, distance))
+        x = jnp.concatenate(parts, axis=-1) if self.lookahead else features.hidden
+        x = LockedDropout(self.dropout)(x, train=train)
+        if self.hidden:
+            x = nn.relu(nn.Dense(self.hidden, name="hidden")(x))
+            x = LockedDropout(self.dropout)(x, train=train)
+        return nn.Dense(self.outputs, name="out")(x).astype(jnp.float32)
+
+
+class Readout(NamedTuple):
+    """A softmax over words, not yet multiplied out: ``logits = queries @ table.T + bias``.
+
+    Attributes:
+      queries: ``[R, S, E]``.
+      table: ``[V_out, E]``.
+      bias: ``[V_out]``.
+    """
+
+    queries: jax.Array
+    table: jax.Array
+    bias: jax.Array
+
+    def logits(self) -> jax.Array:
+        """``[R, S, V_out]`` float32."""
+        product = jnp.einsum("rse,ve->rsv", self.queries, self.table)
+        return product.astype(jnp.float32) + self.bias
+
+
+class LanguageModelHead(nn.Module):
+    """The next word, by a softmax tied to the word table (Press and Wolf 2017).
+
+    Attributes:
+      outputs: number of classes.
+      dropout: probability that a feature of the hidden state is dropped.
+      project: put a square map between the hidden state and the table even where widths agree.
+    """
+
+    outputs: int
+    dropout: float = 0.0
+    project: bool = True
+
+    @nn.compact
+    def __call__(self, features: Features, output_ids: jax.Array, *, train: bool) -> Readout:
+        """Queries for the word that follows each position, and the table they meet.
+
+        Args:
+          features: of the encoder.
+          output_ids: ``[outputs]``, the word ids that are the classes, in order.
+          train: whether dropout is on.
+
+        Returns:
+          A `Readout` over ``outputs`` classes.
+        """
+        x = LockedDropout(self.dropout)(features.hidden, train=train)
+        width = features.table.shape[-1]
+        if self.project or x.shape[-1] != width:
+            x = nn.Dense(width, name="project")(x)
+        table = jnp.take(features.table, output_ids, axis=0)
+        bias = self.param("bias", nn.initializers.zeros, (self.outputs,))
+        return Readout(x, table, bias)

@@ -1,0 +1,212 @@
+"""One encoder and a head a task, as plain functions over a parameter tree.
+
+Parameters are ``{"shared": ..., "heads": {task: ...}}``: the shared part is what the tasks compete
+for, a head belongs to its task alone.
+"""
+
+import dataclasses
+from collections.abc import Mapping
+from typing import Any
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from mtljax.modules.config import EncoderConfig, HeadsConfig
+from mtljax.modules.encoder import Encoder
+from mtljax.modules.heads import Features, LanguageModelHead, Readout, SegmentHead, TokenHead
+
+Params = dict[str, Any]
+
+
+@dataclasses.dataclass(frozen=True)
+class HeadSpec:
+    """What a task wants of its head.
+
+    Attributes:
+      kind: 'classification', 'regression', 'tagging' or 'language_model'.
+      outputs: number of predictions: classes, 1 for a single logit or a number.
+      group: the input group whose features it reads.
+      output_ids: for a language model, the word id of each class.
+      class_counts: for a language model, how often each class occurs in training.
+    """
+
+    kind: str
+    outputs: int
+    group: str
+    output_ids: np.ndarray | None = None
+    class_counts: np.ndarray | None = None
+
+
+@dataclasses.dataclass(frozen=True)
+class Network:
+    """The modules of a model and how they are wired.
+
+    Attributes:
+      encoder: the shared encoder.
+      heads: a module for each task.
+      specs: what each task wanted of it.
+      causal: for each input group, whether a position sees only what stands before it.
+    """
+
+    encoder: Encoder
+    heads: Mapping[str, nn.Module]
+    specs: Mapping[str, HeadSpec]
+    causal: Mapping[str, bool]
+
+
+def build(
+    encoder: EncoderConfig,
+    heads: HeadsConfig,
+    specs: Mapping[str, HeadSpec],
+    causal: Mapping[str, bool],
+    vocabulary_size: int,
+    affix_buckets: int = 0,
+    dtype: Any = jnp.float32,
+) -> Network:
+    """Wire an encoder to the heads of some tasks.
+
+    Args:
+      encoder: its shape.
+      heads: shape of the heads.
+      specs: what each task wants.
+      causal: for each input group, whether its encoder is causal.
+      vocabulary_size: number of token ids.
+      affix_buckets: number of affix ids besides 0; 0 for none.
+      dtype: dtype of the encoder's computation; parameters and heads' outputs are float32.
+
+    Returns:
+      A `Network`; nothing is computed yet.
+
+    Raises:
+      ValueError: if a head's kind is unknown, or a language model's group is not causal.
+    """
+    two_ways = encoder.kind == "lstm" and bidirectional(encoder, causal)
+    modules: dict[str, nn.Module] = {}
+    for name, spec in specs.items():
+        match spec.kind:
+            case "classification" | "regression":
+                modules[name] = SegmentHead(
+                    spec.outputs, heads.pooling, heads.hidden, heads.dropout
+                )
+            case "tagging":
+                attends = encoder.kind == "transformer" and not causal[spec.group]
+                lookahead = 0 if two_ways or attends else heads.lookahead
+                modules[name] = TokenHead(
+                    spec.outputs, lookahead, heads.tag_hidden, heads.tag_dropout
+                )
+            case "language_model":
+                if not causal[spec.group]:
+                    raise ValueError(f"language model {name!r} is in a group that is not causal")
+                modules[name] = LanguageModelHead(spec.outputs)
+            case _:
+                raise ValueError(f"head {name!r} is of unknown kind {spec.kind!r}")
+    module = Encoder(encoder, vocabulary_size, affix_buckets, two_ways, dtype)
+    return Network(module, modules, specs, causal)
+
+
+def bidirectional(encoder: EncoderConfig, causal: Mapping[str, bool]) -> bool:
+    """Whether an LSTM of this configuration reads in both directions for these input groups."""
+    if encoder.bidirectional == "auto":
+        return not any(causal.values())
+    return encoder.bidirectional == "yes"
+
+
+def init(network: Network, key: jax.Array, batches: Mapping[str, Mapping[str, Any]]) -> Params:
+    """Draw the parameters.
+
+    A language model's bias starts at the log frequencies of its classes, where training would
+    bring it in its first hundreds of steps.
+
+    Args:
+      network: from `build`.
+      key: a random key.
+      batches: a batch for each input group (its shapes matter, not its values).
+
+    Returns:
+      ``{"shared": ..., "heads": {task: ...}}``, float32.
+    """
+    encoder_key, *head_keys = jax.random.split(key, 1 + len(network.heads))
+    group, batch = next(iter(batches.items()))
+    variables: Any = network.encoder.init(
+        {"params": encoder_key}, batch, causal=network.causal[group], train=False
+    )
+    shared: Params = dict(variables["params"])
+    heads: dict[str, Params] = {}
+    for (name, module), head_key in zip(network.heads.items(), head_keys, strict=True):
+        spec = network.specs[name]
+        features = encode(network, shared, spec.group, batches[spec.group])
+        arguments = _arguments(spec, segment_count=1)
+        variables = module.init({"params": head_key}, features, *arguments, train=False)
+        heads[name] = dict(variables.get("params", {}))
+        if spec.class_counts is not None:
+            counts = jnp.asarray(spec.class_counts, jnp.float32) + 1.0
+            heads[name]["bias"] = jnp.log(counts / counts.sum())
+    return {"shared": shared, "heads": heads}
+
+
+def encode(
+    network: Network,
+    shared: Params,
+    group: str,
+    batch: Mapping[str, Any],
+    key: jax.Array | None = None,
+) -> Features:
+    """Encode the rows of one input group.
+
+    Args:
+      network: from `build`.
+      shared: ``params["shared"]``.
+      group: name of the input group.
+      batch: its ``tokens``, ``segments``, ``positions`` (and ``affixes``).
+      key: of the dropout; None for none, as in evaluation.
+
+    Returns:
+      `Features`, ``hidden`` is ``[R, S, D]``.
+    """
+    return network.encoder.apply(
+        {"params": shared},
+        batch,
+        causal=network.causal[group],
+        train=key is not None,
+        rngs={} if key is None else {"dropout": key},
+    )  # pyright: ignore[reportReturnType]
+
+
+def predict(
+    network: Network,
+    head: Params,
+    task: str,
+    features: Features,
+    segment_count: int,
+    key: jax.Array | None = None,
+) -> jax.Array | Readout:
+    """Apply one task's head.
+
+    Args:
+      network: from `build`.
+      head: ``params["heads"][task]``.
+      task: its name.
+      features: from `encode`, of the task's input group.
+      segment_count: texts a row holds at most (``N``); only classification and regression ask.
+      key: of the dropout; None for none.
+
+    Returns:
+      ``[R, N, outputs]`` for classification and regression, ``[R, S, outputs]`` for tagging, a
+      `Readout` for a language model.
+    """
+    spec = network.specs[task]
+    return network.heads[task].apply(
+        {"params": head},
+        features,
+        *_arguments(spec, segment_count),
+        train=key is not None,
+        rngs={} if key is None else {"dropout": key},
+    )  # pyright: ignore[reportReturnType]
+
+
+def _arguments(spec: HeadSpec, segment_count: int) -> tuple[Any, ...]:
+    if spec.kind == "language_model":
+        return (jnp.asarray(spec.output_ids, jnp.int32),)
+    return (segment_count,) if spec.kind in ("classification", "regression") else ()

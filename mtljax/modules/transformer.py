@@ -1,0 +1,144 @@
+"""The transformer encoder over packed rows: pre-norm, rotary positions, scanned over layers."""
+
+from typing import Literal
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+from jax.typing import DTypeLike
+
+from mtljax.modules.dropout import LockedDropout
+
+Implementation = Literal["xla", "cudnn"]
+
+
+def attention_mask(segments: jax.Array, *, causal: bool) -> jax.Array:
+    """Which positions see which: ``[R, S]`` segments to ``[R, 1, S, S]`` bool.
+
+    A position sees the positions of its own segment, in ``causal`` mode only those not after it.
+    Padding (segment 0) sees padding, so that no row of the softmax is empty; what comes out there
+    is finite and never counted.
+    """
+    same = segments[:, :, None] == segments[:, None, :]
+    if causal:
+        size = segments.shape[1]
+        same = same & (jnp.arange(size)[:, None] >= jnp.arange(size)[None, :])
+    return same[:, None]
+
+
+def rotate(x: jax.Array, positions: jax.Array, base: float = 10_000.0) -> jax.Array:
+    """Rotary position embedding (Su et al. 2021).
+
+    Args:
+      x: queries or keys ``[R, S, heads, size]``, ``size`` even.
+      positions: ``[R, S]`` integers, the position within the segment.
+      base: the longest wavelength is about ``2 pi base`` positions.
+
+    Returns:
+      The same shape; the inner product of two rotated vectors depends on the distance alone.
+    """
+    half = x.shape[-1] // 2
+    frequencies = base ** (-jnp.arange(half, dtype=jnp.float32) / half)
+    angles = positions[..., None].astype(jnp.float32) * frequencies
+    cos, sin = (f(angles)[:, :, None, :].astype(x.dtype) for f in (jnp.cos, jnp.sin))
+    first, second = x[..., :half], x[..., half:]
+    return jnp.concatenate([first * cos - second * sin, second * cos + first * sin], axis=-1)
+
+
+class TransformerLayer(nn.Module):
+    """One pre-norm layer: self-attention, then a feed-forward block, each with a residual."""
+
+    features: int
+    heads: int
+    feed_forward: int
+    dropout: float
+    dtype: DTypeLike
+    implementation: Implementation | None
+    train: bool
+
+    @nn.compact
+    def __call__(
+        self, x: jax.Array, mask: jax.Array, positions: jax.Array
+    ) -> tuple[jax.Array, None]:
+        """Map ``x`` ``[R, S, D]`` to the same shape (and nothing to collect, for ``nn.scan``)."""
+        size = self.features // self.heads
+        y = nn.LayerNorm(dtype=self.dtype, name="attention_norm")(x)
+        qkv = nn.DenseGeneral((3, self.heads, size), dtype=self.dtype, name="qkv")(y)
+        query, key, value = (qkv[:, :, i] for i in range(3))
+        y = jax.nn.dot_product_attention(
+            rotate(query, positions),
+            rotate(key, positions),
+            value,
+            mask=mask,
+            implementation=self.implementation,
+        )
+        y = nn.DenseGeneral(self.features, axis=(-2, -1), dtype=self.dtype, name="out")(y)
+        x = x + LockedDropout(self.dropout)(y, train=self.train)
+        y = nn.LayerNorm(dtype=self.dtype, name="feed_forward_norm")(x)
+        y = nn.gelu(nn.Dense(self.feed_forward, dtype=self.dtype, name="up")(y))
+        y = nn.Dense(self.features, dtype=self.dtype, name="down")(y)
+        return x + LockedDropout(self.dropout)(y, train=self.train), None
+
+
+class TransformerEncoder(nn.Module):
+    """A stack of pre-norm layers over the same parameters for every input group's mask.
+
+    The layers are one scanned layer with stacked parameters, so that compile time does not grow
+    with depth.
+
+    Attributes:
+      features: width ``D``, a multiple of twice ``heads``.
+      layers: number of layers.
+      heads: attention heads.
+      feed_forward: width of the feed-forward block.
+      dropout: probability that a feature of a residual branch is dropped.
+      remat: recompute each layer in the backward pass instead of keeping its activations.
+      implementation: of ``jax.nn.dot_product_attention``: None (chosen by JAX), 'xla' or 'cudnn'.
+      dtype: dtype of the computation; parameters stay float32.
+    """
+
+    features: int
+    layers: int
+    heads: int
+    feed_forward: int
+    dropout: float = 0.0
+    remat: bool = False
+    implementation: Implementation | None = None
+    dtype: DTypeLike = jnp.float32
+
+    @nn.compact
+    def __call__(
+        self,
+        x: jax.Array,
+        segments: jax.Array,
+        positions: jax.Array,
+        *,
+        causal: bool,
+        train: bool,
+    ) -> jax.Array:
+        """Encode ``x`` ``[R, S, E]`` of packed segments as ``[R, S, D]``."""
+        if self.features % (2 * self.heads):
+            raise ValueError(
+                f"features must be a multiple of 2 * heads, got {self.features} and {self.heads}"
+            )
+        if x.shape[-1] != self.features:
+            x = nn.Dense(self.features, dtype=self.dtype, name="project")(x)
+        layer = nn.remat(TransformerLayer, prevent_cse=False) if self.remat else TransformerLayer
+        stack = nn.scan(
+            layer,
+            variable_axes={"params": 0},
+            split_rngs={"params": True, "dropout": True},
+            in_axes=(nn.broadcast, nn.broadcast),  # pyright: ignore[reportArgumentType]
+            length=self.layers,
+        )(
+            features=self.features,
+            heads=self.heads,
+            feed_forward=self.feed_forward,
+            dropout=self.dropout,
+            dtype=self.dtype,
+            implementation=self.implementation,
+            train=train,
+            name="layers",
+        )
+        x, _ = stack(x.astype(self.dtype), attention_mask(segments, causal=causal), positions)
+        return nn.LayerNorm(dtype=self.dtype, name="final_norm")(x)

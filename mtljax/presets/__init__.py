@@ -1,0 +1,14 @@
+"""Configurations: frozen dataclasses, and presets that return them."""
+
+from mtljax.presets.config import BatchConfig as BatchConfig
+from mtljax.presets.config import Config as Config
+from mtljax.presets.config import OptimizerConfig as OptimizerConfig
+from mtljax.presets.config import RegularizerConfig as RegularizerConfig
+from mtljax.presets.config import check as check
+from mtljax.presets.config import flatten as flatten
+from mtljax.presets.presets import PRESETS as PRESETS
+from mtljax.presets.presets import Preset as Preset
+from mtljax.presets.presets import preset as preset
+from mtljax.presets.yaml_config import differences as differences
+from mtljax.presets.yaml_config import dump_config as dump_config
+from mtljax.presets.yaml_config import parse_config as parse_config

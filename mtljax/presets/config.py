@@ -1,0 +1,202 @@
+"""The configuration of a training run: frozen, nested, plain data."""
+
+import dataclasses
+import math
+from typing import Any, Literal
+
+from mtljax.data.tokenizers import TokenizerSettings
+from mtljax.errors import UserError
+from mtljax.modules.config import EncoderConfig, HeadsConfig
+from mtljax.modules.linear import MAX_ORDER
+
+
+@dataclasses.dataclass(frozen=True)
+class BatchConfig:
+    """How much text a step reads.
+
+    Attributes:
+      tokens: positions of a step over all input groups, padding included.
+      row_length: positions of a packed row, and the longest text that is read whole.
+      ahead: batches made ahead of the step by a background thread.
+    """
+
+    tokens: int = 4096
+    row_length: int = 64
+    ahead: int = 4
+
+
+@dataclasses.dataclass(frozen=True)
+class OptimizerConfig:
+    """AdamW and what surrounds it.
+
+    Attributes:
+      learning_rate: the highest of the schedule.
+      schedule: after the warm-up: 'cosine' or 'linear' decay to `final_fraction`, or 'constant'.
+      warmup_steps: steps of a linear rise from 0.
+      final_fraction: the last learning rate as a share of the highest.
+      b1: decay of the first moment.
+      b2: decay of the second moment.
+      weight_decay: decoupled decay, times the learning rate.
+      clip_norm: the gradient's global norm is cut to this; 0 for no cut.
+      accumulate: steps whose mean gradient makes one update of the parameters.
+      average: decay of the moving average of the parameters that is evaluated and kept; 0 for none.
+    """
+
+    learning_rate: float = 4e-3
+    schedule: Literal["cosine", "linear", "constant"] = "cosine"
+    warmup_steps: int = 50
+    final_fraction: float = 0.05
+    b1: float = 0.9
+    b2: float = 0.99
+    weight_decay: float = 0.0
+    clip_norm: float = 1.0
+    accumulate: int = 1
+    average: float = 0.998
+
+
+@dataclasses.dataclass(frozen=True)
+class RegularizerConfig:
+    """Penalties Omega(w), added to the weighted losses.
+
+    Attributes:
+      l2: factor of half the squared norm.
+      l2_on: regular expression for the paths it covers, such as 'shared/.*'.
+      group_lasso: factor of the group lasso.
+      group_lasso_on: regular expression for the paths it covers; a row of a leaf is a group.
+    """
+
+    l2: float = 0.0
+    l2_on: str = "kernel"
+    group_lasso: float = 0.0
+    group_lasso_on: str = "shared/embedding/words"
+
+
+@dataclasses.dataclass(frozen=True)
+class Config:
+    """Everything that defines a run besides its tasks and their data.
+
+    Attributes:
+      preset: name of the preset it came from.
+      steps: optimization steps, in all.
+      epochs: if not 0, passes over the largest input group instead of `steps`.
+      seed: of the parameters, the order of the data and the dropout.
+      evaluate_every: steps between evaluations on validation, with a checkpoint each.
+      log_every: steps between lines of metrics.
+      dtype: of the encoder's computation; 'auto' is bfloat16 on accelerators, float32 on CPU.
+      weighting: name of the method that weighs the tasks.
+      weighting_options: its keyword arguments.
+      tokenizer: how text becomes ids.
+      batch: how much text a step reads.
+      encoder: the shared encoder.
+      heads: the tasks' heads.
+      optimizer: AdamW and what surrounds it.
+      regularizer: penalties on the parameters.
+    """
+
+    preset: str = "small"
+    steps: int = 2000
+    epochs: float = 0.0
+    seed: int = 0
+    evaluate_every: int = 200
+    log_every: int = 20
+    dtype: Literal["auto", "float32", "bfloat16"] = "auto"
+    weighting: str = "equal"
+    weighting_options: dict[str, Any] = dataclasses.field(default_factory=dict)
+    tokenizer: TokenizerSettings = TokenizerSettings()
+    batch: BatchConfig = BatchConfig()
+    encoder: EncoderConfig = EncoderConfig()
+    heads: HeadsConfig = HeadsConfig()
+    optimizer: OptimizerConfig = OptimizerConfig()
+    regularizer: RegularizerConfig = RegularizerConfig()
+
+
+_AT_LEAST = {
+    "steps": 0,
+    "seed": 0,
+    "epochs": 0,
+    "evaluate_every": 1,
+    "log_every": 1,
+    "batch.tokens": 1,
+    "batch.row_length": 2,
+    "batch.ahead": 0,
+    "encoder.embedding": 1,
+    "encoder.features": 1,
+    "encoder.layers": 1,
+    "encoder.heads": 1,
+    "encoder.feed_forward": 1,
+    "encoder.ngrams": 1,
+    "encoder.ngram_buckets": 2,
+    "heads.hidden": 0,
+    "heads.tag_hidden": 0,
+    "heads.lookahead": 0,
+    "heads.negatives": 0,
+    "heads.negatives_power": 0,
+    "optimizer.learning_rate": 0,
+    "optimizer.warmup_steps": 0,
+    "optimizer.final_fraction": 0,
+    "optimizer.weight_decay": 0,
+    "optimizer.clip_norm": 0,
+    "optimizer.accumulate": 1,
+    "regularizer.l2": 0,
+    "regularizer.group_lasso": 0,
+}
+_SHARES = (
+    "encoder.word_dropout",
+    "encoder.token_dropout",
+    "encoder.embedding_dropout",
+    "encoder.dropout",
+    "encoder.recurrent_dropout",
+    "heads.dropout",
+    "heads.tag_dropout",
+    "optimizer.b1",
+    "optimizer.b2",
+    "optimizer.average",
+)
+
+
+def flatten(config: Any, prefix: str = "") -> dict[str, Any]:
+    """The fields of a nested configuration by dotted name."""
+    found: dict[str, Any] = {}
+    for field in dataclasses.fields(config):
+        value = getattr(config, field.name)
+        name = f"{prefix}{field.name}"
+        if dataclasses.is_dataclass(value):
+            found |= flatten(value, f"{name}.")
+        else:
+            found[name] = value
+    return found
+
+
+def check(config: Config) -> None:
+    """Check the ranges of all fields.
+
+    Raises:
+      UserError: naming the first field that is out of range, and its value.
+    """
+    fields = flatten(config)
+    for name, value in fields.items():
+        if isinstance(value, float) and not math.isfinite(value):
+            raise UserError(f"{name}: must be finite, got {value}")
+    for name, least in _AT_LEAST.items():
+        if fields[name] < least:
+            raise UserError(f"{name}: must be at least {least}, got {fields[name]}")
+    for name in _SHARES:
+        if not 0 <= fields[name] < 1:
+            raise UserError(f"{name}: must be in [0, 1), got {fields[name]}")
+    if config.optimizer.learning_rate == 0:
+        raise UserError("optimizer.learning_rate: must be positive, got 0.0")
+    if config.encoder.kind == "transformer" and config.encoder.features % (
+        2 * config.encoder.heads
+    ):
+        raise UserError(
+            f"encoder.features: must be a multiple of 2 * encoder.heads ({config.encoder.heads}),"
+            f" got {config.encoder.features}"
+        )
+    if config.encoder.kind == "lstm" and config.encoder.features % 2:
+        raise UserError(f"encoder.features: must be even, got {config.encoder.features}")
+    if config.encoder.ngrams > MAX_ORDER:
+        raise UserError(f"encoder.ngrams: must be at most {MAX_ORDER}, got {config.encoder.ngrams}")
+    if config.seed >= 2**32:
+        raise UserError(f"seed: must be less than 2^32, got {config.seed}")
+    if not config.heads.pooling:
+        raise UserError("heads.pooling: name at least one")

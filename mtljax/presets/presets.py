@@ -1,0 +1,96 @@
+"""The presets: functions that return a configuration, and the tasks they train by default."""
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+from mtljax.data.tokenizers import TokenizerSettings
+from mtljax.errors import UserError
+from mtljax.modules.config import EncoderConfig, HeadsConfig
+from mtljax.presets.config import BatchConfig, Config, OptimizerConfig
+from mtljax.tasks import DEFAULT_TASKS, SENTIMENT_TASKS, Task, suggestion
+
+
+class Preset(NamedTuple):
+    """A configuration and the tasks that it trains when no tasks file is given."""
+
+    config: Config
+    tasks: tuple[Task, ...]
+
+
+def small() -> Preset:
+    """A causal LSTM of width 192 over words and their affixes; three minutes on two CPU cores."""
+    config = Config(
+        preset="small",
+        steps=1500,
+        evaluate_every=150,
+        tokenizer=TokenizerSettings(prefixes=(3,), suffixes=(2, 3, 4), affix_buckets=4096),
+        encoder=EncoderConfig(
+            features=192,
+            word_dropout=0.1,
+            token_dropout=0.1,
+            embedding_dropout=0.3,
+            dropout=0.4,
+        ),
+        heads=HeadsConfig(
+            pooling=("mean", "attention"), dropout=0.5, tag_dropout=0.2, tag_hidden=128
+        ),
+    )
+    return Preset(config, DEFAULT_TASKS)
+
+
+def linear() -> Preset:
+    """A linear model: a bag of words and word pairs, one shared factor, a linear head a task."""
+    config = Config(
+        preset="linear",
+        steps=400,
+        evaluate_every=50,
+        tokenizer=TokenizerSettings(prefixes=(), suffixes=(), shape=False, min_count=1),
+        encoder=EncoderConfig(kind="linear", embedding=64, features=64),
+        heads=HeadsConfig(pooling=("root",)),
+        optimizer=OptimizerConfig(learning_rate=1e-3),
+    )
+    return Preset(config, SENTIMENT_TASKS)
+
+
+def textbook() -> Preset:
+    """The textbook model: embedding, shared LSTM, shared dense layer, one sigmoid a task.
+
+    Vocabulary 10,000 with ``<oov>``, texts up to 500 words, widths 128, dropout 0.5, Adam, binary
+    cross-entropy, batches of 32 texts, 10 epochs.
+    """
+    config = Config(
+        preset="textbook",
+        epochs=10,
+        tokenizer=TokenizerSettings(
+            num_words=10_000, min_count=1, prefixes=(), suffixes=(), shape=False
+        ),
+        batch=BatchConfig(row_length=501),
+        encoder=EncoderConfig(dense=128, embedding_dropout=0.5, dropout=0.5),
+        heads=HeadsConfig(pooling=("mean",)),
+        optimizer=OptimizerConfig(
+            learning_rate=1e-3, schedule="constant", warmup_steps=0, b2=0.999, clip_norm=0.0
+        ),
+    )
+    tasks = tuple(
+        Task(**{**vars(task), "loss": "sigmoid", "batch_size": 32}) for task in SENTIMENT_TASKS
+    )
+    return Preset(config, tasks)
+
+
+PRESETS: dict[str, Callable[[], Preset]] = {
+    "small": small,
+    "linear": linear,
+    "textbook": textbook,
+}
+"""Every preset by name."""
+
+
+def preset(name: str) -> Preset:
+    """Return a preset.
+
+    Raises:
+      UserError: if there is none of that name.
+    """
+    if name not in PRESETS:
+        raise UserError(f"preset {name!r}: unknown{suggestion(name, PRESETS)}")
+    return PRESETS[name]()

@@ -1,0 +1,93 @@
+"""Configurations as YAML, and back, field by field."""
+
+import dataclasses
+import types
+import typing
+from collections.abc import Mapping
+from typing import Any
+
+import yaml
+
+from mtljax.errors import UserError
+from mtljax.presets.config import Config, flatten
+
+
+def dump_config(config: Config) -> str:
+    """The YAML text of a configuration, all fields included."""
+    return yaml.safe_dump(_plain(config), sort_keys=False, allow_unicode=True)
+
+
+def parse_config(text: str) -> Config:
+    """Read back what `dump_config` wrote.
+
+    Raises:
+      UserError: if the text is no YAML, or names a field that is unknown or of another type.
+    """
+    try:
+        content = yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        raise UserError(f"not YAML: {' '.join(str(error).split())}") from error
+    if not isinstance(content, dict):
+        raise UserError("expected one entry a field")
+    return _build(Config, content, "")
+
+
+def differences(old: Config, new: Config) -> dict[str, tuple[Any, Any]]:
+    """Fields in which two configurations differ: dotted name to (old value, new value)."""
+    before, after = flatten(old), flatten(new)
+    # As they are written: a tuple among the options of a weighting is read back as a list.
+    return {
+        name: (before[name], after[name])
+        for name in after
+        if _plain(before[name]) != _plain(after[name])
+    }
+
+
+def _plain(value: Any) -> Any:
+    if dataclasses.is_dataclass(value):
+        return {f.name: _plain(getattr(value, f.name)) for f in dataclasses.fields(value)}
+    if isinstance(value, tuple | list):
+        return [_plain(item) for item in value]
+    if isinstance(value, Mapping):
+        return {str(key): _plain(item) for key, item in value.items()}
+    return value
+
+
+def _build(cls: type, content: Mapping[str, Any], prefix: str) -> Any:
+    hints = typing.get_type_hints(cls)
+    names = {field.name for field in dataclasses.fields(cls)}
+    values = {}
+    for key, value in content.items():
+        where = f"{prefix}{key}"
+        if key not in names:
+            raise UserError(f"unknown field {where!r}")
+        hint = hints[key]
+        if dataclasses.is_dataclass(hint) and isinstance(hint, type):
+            if not isinstance(value, Mapping):
+                raise UserError(f"field {where!r}: expected fields, got {value!r}")
+            values[key] = _build(hint, value, f"{where}.")
+        else:
+            values[key] = _value(hint, value, where)
+    return cls(**values)
+
+
+def _value(hint: Any, value: Any, where: str) -> Any:
+    origin, arguments = typing.get_origin(hint), typing.get_args(hint)
+    if origin is typing.Literal:
+        fits = value in arguments
+    elif origin in (typing.Union, types.UnionType):
+        fits = any(isinstance(value, argument) for argument in arguments)
+    elif origin is tuple:
+        fits = isinstance(value, list)
+        value = tuple(_value(arguments[0], item, where) for item in value) if fits else value
+    elif origin is dict:
+        fits = isinstance(value, Mapping)
+        value = dict(value) if fits else value
+    elif hint is float:
+        fits = isinstance(value, int | float) and not isinstance(value, bool)
+        value = float(value) if fits else value
+    else:
+        fits = isinstance(value, hint) and (hint is bool or not isinstance(value, bool))
+    if not fits:
+        raise UserError(f"field {where!r}: {value!r} is not {getattr(hint, '__name__', hint)}")
+    return value

@@ -1,0 +1,74 @@
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from mtljax.modules.embedding import UNKNOWN, TokenEmbedding
+
+TOKENS = jnp.array([[2, 5, 6, 0], [2, 9, 0, 0]])
+AFFIXES = jnp.array([[[0, 0], [3, 4], [3, 0], [0, 0]], [[0, 0], [7, 7], [0, 0], [0, 0]]])
+
+
+@pytest.fixture
+def model_and_params():
+    model = TokenEmbedding(10, 4, affix_buckets=8)
+    params = model.init(jax.random.key(0), TOKENS, AFFIXES, train=False)["params"]
+    return model, params
+
+
+def test_word_plus_scaled_sum_of_affixes(model_and_params):
+    model, params = model_and_params
+    vectors, table = model.apply({"params": params}, TOKENS, AFFIXES, train=False)
+    words, affixes = (np.asarray(params[name]) for name in ("words", "affixes"))
+    for row, column in np.ndindex(*TOKENS.shape):
+        parts = [a for a in AFFIXES[row, column].tolist() if a]
+        expected = words[TOKENS[row, column]]
+        if parts:
+            expected = expected + sum(affixes[a] for a in parts) / np.sqrt(len(parts))
+        np.testing.assert_allclose(vectors[row, column], expected, rtol=1e-5, atol=1e-6)
+    np.testing.assert_array_equal(table, words)
+
+
+def test_without_affixes():
+    model = TokenEmbedding(10, 4)
+    variables = model.init(jax.random.key(0), TOKENS, train=False)
+    assert set(variables["params"]) == {"words"}
+    vectors, table = model.apply(variables, TOKENS, train=False)
+    np.testing.assert_array_equal(vectors, table[TOKENS])
+
+
+def dropped(params, **rates):
+    tokens = jnp.full((50, 40), 5)
+    affixes = jnp.broadcast_to(jnp.array([3, 4]), (50, 40, 2))
+    model = TokenEmbedding(10, 4, affix_buckets=8, **rates)
+    out = model.apply(
+        {"params": params}, tokens, affixes, train=True, rngs={"dropout": jax.random.key(1)}
+    )
+    return np.asarray(out.vectors)
+
+
+def test_word_dropout_keeps_affixes(model_and_params):
+    _, params = model_and_params
+    affixes = (params["affixes"][3] + params["affixes"][4]) / np.sqrt(2)
+    vectors = dropped(params, word_dropout=0.25)
+    kept = np.isclose(vectors, params["words"][5] + affixes, atol=1e-5).all(-1)
+    unknown = np.isclose(vectors, params["words"][UNKNOWN] + affixes, atol=1e-5).all(-1)
+    assert (kept ^ unknown).all()
+    assert abs(unknown.mean() - 0.25) < 0.05
+
+
+def test_token_dropout_takes_affixes_along(model_and_params):
+    _, params = model_and_params
+    affixes = (params["affixes"][3] + params["affixes"][4]) / np.sqrt(2)
+    vectors = dropped(params, token_dropout=0.25)
+    kept = np.isclose(vectors, params["words"][5] + affixes, atol=1e-5).all(-1)
+    unknown = np.isclose(vectors, params["words"][UNKNOWN], atol=1e-5).all(-1)
+    assert (kept ^ unknown).all()
+    assert abs(unknown.mean() - 0.25) < 0.05
+
+
+def test_embedding_dropout_is_one_mask_a_row(model_and_params):
+    _, params = model_and_params
+    zeros = dropped(params, dropout=0.5) == 0
+    np.testing.assert_array_equal(zeros, np.broadcast_to(zeros[:, :1], zeros.shape))
+    assert 0.3 < zeros[:, 0].mean() < 0.7

@@ -1,0 +1,194 @@
+import dataclasses
+import itertools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from mtljax.modules import (
+    EncoderConfig,
+    HeadsConfig,
+    HeadSpec,
+    Readout,
+    build,
+    encode,
+    init,
+    network,
+    predict,
+)
+
+ENCODER = EncoderConfig(
+    embedding=8, features=8, heads=2, feed_forward=16, layers=2, ngram_buckets=32
+)
+HEADS = HeadsConfig()
+IDS = np.array([1, 3, 4, 5])
+COUNTS = np.array([5, 7, 3, 1])
+SPECS = {
+    "label": HeadSpec("classification", 3, "words"),
+    "number": HeadSpec("regression", 1, "words"),
+    "tags": HeadSpec("tagging", 4, "words"),
+    "next": HeadSpec("language_model", 4, "words", IDS, COUNTS),
+}
+VOCABULARY, BUCKETS = 20, 9
+
+
+@pytest.fixture
+def batch(rng, segments, positions):
+    return {
+        "tokens": rng.integers(1, VOCABULARY, segments.shape).astype(np.int32),
+        "affixes": rng.integers(0, BUCKETS, (*segments.shape, 2)).astype(np.int32),
+        "segments": segments,
+        "positions": positions,
+    }
+
+
+def make(kind, batch, causal=True, specs=SPECS, dtype=jnp.float32, **changes):
+    encoder = dataclasses.replace(ENCODER, kind=kind, **changes)
+    net = build(encoder, HEADS, specs, {"words": causal}, VOCABULARY, BUCKETS, dtype)
+    return net, draw(net)(jax.random.key(0), {"words": batch})
+
+
+def draw(net):
+    return jax.jit(lambda key, batches: init(net, key, batches))
+
+
+def hidden_of(net, params, group="words"):
+    """The encoder's output as a jitted function of batch and key."""
+    return jax.jit(lambda batch, key=None: encode(net, params["shared"], group, batch, key).hidden)
+
+
+@pytest.mark.parametrize("dtype", [jnp.float32, jnp.bfloat16])
+@pytest.mark.parametrize("kind", ["lstm", "transformer", "linear"])
+def test_shapes_and_dtypes(kind, dtype, batch):
+    net, params = make(kind, batch, dtype=dtype, dense=6)
+    assert set(params) == {"shared", "heads"} and set(params["heads"]) == set(SPECS)
+    assert {leaf.dtype for leaf in jax.tree.leaves(params)} == {jnp.dtype(jnp.float32)}
+    rows, size = batch["tokens"].shape
+
+    @jax.jit
+    def run(params, batch):
+        features = encode(net, params["shared"], "words", batch)
+        return features, {t: predict(net, params["heads"][t], t, features, 4) for t in SPECS}
+
+    features, out = run(params, batch)
+    assert features.hidden.shape == (rows, size, 6)
+    assert features.hidden.dtype == dtype
+    assert out["label"].shape == (rows, 4, 3) and out["number"].shape == (rows, 4, 1)
+    assert out["tags"].shape == (rows, size, 4)
+    assert isinstance(out["next"], Readout)
+    assert out["next"].logits().shape == (rows, size, 4)
+    for value in (out["label"], out["number"], out["tags"], out["next"].logits()):
+        assert value.dtype == jnp.float32
+
+
+@pytest.mark.parametrize("kind", ["lstm", "transformer"])
+def test_bfloat16_is_near_float32(kind, batch):
+    net, params = make(kind, batch)
+    low = build(net.encoder.config, HEADS, SPECS, net.causal, VOCABULARY, BUCKETS, jnp.bfloat16)
+    exact, rough = (np.asarray(hidden_of(n, params)(batch)) for n in (net, low))
+    real = batch["segments"] > 0
+    np.testing.assert_allclose(exact[real], rough[real].astype(np.float32), atol=0.1)
+    assert not np.array_equal(exact[real], rough[real].astype(np.float32))
+
+
+def test_language_model_starts_at_the_frequencies(batch):
+    _, params = make("lstm", batch)
+    expected = np.log((COUNTS + 1) / (COUNTS + 1).sum())
+    np.testing.assert_allclose(params["heads"]["next"]["bias"], expected, rtol=1e-6)
+
+
+def test_init_depends_on_the_key_alone(batch):
+    net, _ = make("lstm", batch)
+    run = draw(net)
+    first, again, other = (run(jax.random.key(k), {"words": batch}) for k in (0, 0, 1))
+    jax.tree.map(np.testing.assert_array_equal, first, again)
+    kernel = ["heads", "tags", "out", "kernel"]
+    for key in kernel:
+        first, other = first[key], other[key]
+    assert not np.array_equal(first, other)
+
+
+def test_groups_have_their_own_mask_over_the_same_parameters(batch):
+    specs = {
+        "label": HeadSpec("classification", 3, "whole"),
+        "next": HeadSpec("language_model", 4, "words", IDS, COUNTS),
+    }
+    encoder = dataclasses.replace(ENCODER, kind="transformer")
+    causal = {"whole": False, "words": True}
+    net = build(encoder, HEADS, specs, causal, VOCABULARY, BUCKETS)
+    params = draw(net)(jax.random.key(0), {"whole": batch, "words": batch})
+    changed = {**batch, "tokens": batch["tokens"].copy()}
+    changed["tokens"][2, 7] = 1 + changed["tokens"][2, 7] % (VOCABULARY - 1)
+    for group in causal:
+        run = hidden_of(net, params, group)
+        before, after = (np.asarray(run(b))[2, :7] for b in (batch, changed))
+        assert np.array_equal(before, after) == causal[group]
+
+
+@pytest.mark.parametrize("kind", ["lstm", "transformer", "linear"])
+def test_a_causal_group_never_sees_the_next_token(kind, batch):
+    net, params = make(kind, batch)
+    params = jax.tree.map(lambda p: p + 0.1 * jax.random.normal(jax.random.key(1), p.shape), params)
+
+    @jax.jit
+    def logits(tokens):
+        features = encode(net, params["shared"], "words", {**batch, "tokens": tokens})
+        return predict(net, params["heads"]["next"], "next", features, 4).logits()
+
+    changed = batch["tokens"].copy()
+    changed[2, 7] = 1 + changed[2, 7] % (VOCABULARY - 1)
+    before, after = (np.asarray(logits(tokens)) for tokens in (batch["tokens"], changed))
+    np.testing.assert_array_equal(before[2, :7], after[2, :7])
+    assert not np.array_equal(before[2, 7:], after[2, 7:])
+
+
+@pytest.mark.parametrize(
+    "kind, causal, lookahead",
+    [
+        ("lstm", True, 2),
+        ("lstm", False, 0),
+        ("transformer", True, 2),
+        ("transformer", False, 0),
+        ("linear", True, 2),
+        ("linear", False, 2),  # n-grams end at their position
+    ],
+)
+def test_tags_look_ahead_where_the_encoder_does_not(kind, causal, lookahead):
+    specs = {"tags": SPECS["tags"]}
+    encoder = dataclasses.replace(ENCODER, kind=kind)
+    net = build(encoder, HEADS, specs, {"words": causal}, VOCABULARY)
+    assert net.heads["tags"].lookahead == lookahead
+
+
+@pytest.mark.parametrize(
+    "setting, causal, both", [("auto", False, True), ("auto", True, False), ("no", False, False)]
+)
+def test_when_an_lstm_reads_both_ways(setting, causal, both):
+    encoder = dataclasses.replace(ENCODER, bidirectional=setting)
+    assert network.bidirectional(encoder, {"a": False, "b": causal}) == both
+
+
+def test_dropout_follows_the_key(batch):
+    net, params = make("lstm", batch, dropout=0.5, word_dropout=0.5, token_dropout=0.2)
+    run = hidden_of(net, params)
+    keys = [None, jax.random.key(0), jax.random.key(0), jax.random.key(1)]
+    plain, first, again, other = (run(batch, key) for key in keys)
+    np.testing.assert_array_equal(first, again)
+    for a, b in itertools.combinations((plain, first, other), 2):
+        assert not np.array_equal(a, b)
+
+
+def test_a_bidirectional_lstm_cannot_be_causal(batch):
+    with pytest.raises(ValueError, match="bidirectional LSTM"):
+        make("lstm", batch, bidirectional="yes")
+
+
+def test_a_language_model_needs_a_causal_group(batch):
+    with pytest.raises(ValueError, match="'next' is in a group that is not causal"):
+        make("transformer", batch, causal=False)
+
+
+def test_unknown_kind(batch):
+    with pytest.raises(ValueError, match="'x' is of unknown kind 'parsing'"):
+        make("lstm", batch, specs={"x": HeadSpec("parsing", 1, "words")})

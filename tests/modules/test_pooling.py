@@ -1,0 +1,85 @@
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from mtljax.modules import pooling
+
+COUNT = 5  # one more than any row has
+
+
+def softmax(x):
+    shares = np.exp(x - x.max())
+    return shares / shares.sum()
+
+
+ONE = {
+    "mean": lambda h, s: h.mean(0),
+    "root": lambda h, s: h.sum(0) / np.sqrt(len(h)),
+    "max": lambda h, s: h.max(0),
+    "last": lambda h, s: h[-1],
+    "attention": lambda h, s: softmax(s) @ h,
+}
+
+
+def pool(name, hidden, scores, segments):
+    members = pooling.segment_members(segments, COUNT)
+    if name == "attention":
+        return pooling.attention_pool(hidden, scores, members)
+    return getattr(pooling, f"{name}_pool")(hidden, members)
+
+
+@pytest.mark.parametrize("wrap", [lambda f, **k: f, jax.jit], ids=["eager", "jit"])
+@pytest.mark.parametrize("name", ONE)
+def test_each_segment_as_if_alone(name, wrap, rng, segments, spans):
+    hidden = rng.normal(size=(*segments.shape, 3)).astype(np.float32) - 2  # the largest is negative
+    scores = rng.normal(size=segments.shape).astype(np.float32)
+    found = wrap(pool, static_argnums=0)(name, hidden, scores, jnp.asarray(segments))
+    expected = np.zeros((len(segments), COUNT, 3))
+    for row, span in spans:
+        segment = segments[row, span.start] - 1
+        expected[row, segment] = ONE[name](hidden[row, span], scores[row, span])
+    np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-6)  # zero where there is none
+
+
+@pytest.mark.parametrize("name", ONE)
+def test_gradients_are_finite_and_never_reach_padding(name, rng, segments):
+    hidden = rng.normal(size=(*segments.shape, 3)).astype(np.float32)
+    scores = rng.normal(size=segments.shape).astype(np.float32)
+
+    def total(hidden, scores):
+        return jnp.sum(pool(name, hidden, scores, jnp.asarray(segments)) ** 2)
+
+    for gradient in jax.grad(total, (0, 1))(hidden, scores):
+        assert np.isfinite(gradient).all()
+        np.testing.assert_array_equal(gradient[segments == 0], 0)
+
+
+@pytest.mark.parametrize("name", ONE)
+def test_garbage_in_padding_is_ignored(name, rng, segments):
+    hidden = rng.normal(size=(*segments.shape, 3)).astype(np.float32)
+    scores = rng.normal(size=segments.shape).astype(np.float32)
+    other_hidden = np.where(segments[..., None] == 0, 1e6, hidden).astype(np.float32)
+    other_scores = np.where(segments == 0, 1e6, scores).astype(np.float32)
+    before = pool(name, jnp.asarray(hidden), jnp.asarray(scores), jnp.asarray(segments))
+    after = pool(name, jnp.asarray(other_hidden), jnp.asarray(other_scores), jnp.asarray(segments))
+    np.testing.assert_array_equal(before, after)
+
+
+@pytest.mark.parametrize("name", ["mean", "root"])
+def test_long_texts_in_bfloat16(name):
+    hidden = jnp.full((1, 500, 1), 0.5, jnp.bfloat16)
+    members = pooling.segment_members(jnp.ones((1, 500), jnp.int32), 1)
+    found = getattr(pooling, f"{name}_pool")(hidden, members)
+    expected = 0.5 * (1 if name == "mean" else np.sqrt(500))
+    np.testing.assert_allclose(np.asarray(found, np.float32).item(), expected, rtol=1e-6)
+
+
+@pytest.mark.parametrize("distance", [1, 2, 5])
+def test_following(distance, rng, segments):
+    x = rng.normal(size=(*segments.shape, 3)).astype(np.float32)
+    found = np.asarray(pooling.following(jnp.asarray(x), jnp.asarray(segments), distance))
+    for row, column in np.argwhere(segments > 0):
+        there = column + distance
+        inside = there < segments.shape[1] and segments[row, there] == segments[row, column]
+        np.testing.assert_array_equal(found[row, column], x[row, there] if inside else 0)
