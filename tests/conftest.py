@@ -1,5 +1,7 @@
 """What every test runs under: the CPU, one device, no user configuration."""
 
+import contextlib
+import io
 import os
 import subprocess
 import sys
@@ -38,3 +40,46 @@ def on_eight_devices() -> Callable[[str], str]:
         return result.stdout
 
     return run
+
+
+TINY_TASKS = """\
+tasks:
+  sentiment:
+    {dataset: amazon_sentiment, kind: classification, inputs: text, targets: label, loss: sigmoid}
+  casing: {dataset: movie_casepunct, kind: tagging, inputs: tokens, targets: tags}
+  writer: {dataset: amazon_sentiment, kind: language_model, inputs: text}
+  stars: {dataset: amazon_sentiment, kind: regression, inputs: text, targets: rating}
+"""
+
+TINY_OPTIONS = """\
+--steps 4 --evaluate-every 2 --log-every 1 --batch.tokens 512 --batch.row-length 32
+--tokenizer.num-words 500 --tokenizer.affix-buckets 64 --encoder.embedding 8 --encoder.features 8
+--heads.tag-hidden 0 --heads.negatives 0
+""".split()
+
+
+@pytest.fixture(scope="session")
+def tiny_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The directory of a small finished run with a task of every kind; not to be changed.
+
+    Trained by the command, whose output is beside it in `stdout.txt` and `stderr.txt`, as is the
+    `tasks.yaml` it was given.
+    """
+    from mtljax.cli import main
+
+    base = tmp_path_factory.mktemp("tiny")
+    (base / "tasks.yaml").write_text(TINY_TASKS)
+    arguments = ["train", "--tasks", str(base / "tasks.yaml"), "--run-dir", str(base / "run")]
+    out, err = io.StringIO(), io.StringIO()
+    with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
+        code = main([*arguments, *TINY_OPTIONS])
+    (base / "stdout.txt").write_text(out.getvalue())
+    (base / "stderr.txt").write_text(err.getvalue())
+    assert code == 0, err.getvalue()
+    return base / "run"
+
+
+@pytest.fixture
+def tiny_options() -> list[str]:
+    """The options of `tiny_run`, besides `--tasks` and `--run-dir`."""
+    return list(TINY_OPTIONS)

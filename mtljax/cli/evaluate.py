@@ -1,0 +1,55 @@
+"""``mtljax evaluate``: measure a run on a split of its data."""
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+from typing import Annotated, Literal
+
+import tyro
+from rich.table import Table
+
+from mtljax.cli.options import Output, data_directory, json_line, parse, warn
+
+
+@dataclasses.dataclass(frozen=True)
+class Options:
+    """Measure the best checkpoint of a run on a split of its data.
+
+    Attributes:
+      run: run directory.
+      split: which part of the data.
+      data_dir: directory of data sets in TFDS format; the environment's MTLJAX_DATA_DIR by default.
+      json: print one JSON object.
+    """
+
+    run: Annotated[tyro.conf.Positional[str], tyro.conf.arg(metavar="RUN")]
+    split: Literal["test", "validation", "train"] = "test"
+    data_dir: Annotated[str | None, tyro.conf.arg(metavar="DIR")] = None
+    json: tyro.conf.FlagCreatePairsOff[bool] = False
+
+
+def run(arguments: Sequence[str]) -> int:
+    """Run the subcommand and return its exit code."""
+    options = parse(Options, "evaluate", arguments)
+    from mtljax.training import load_run
+
+    loaded = load_run(options.run, warn=warn)
+    values = loaded.evaluate(options.split, data_directory(options.data_dir))
+    if options.json:
+        print(json_line({"step": loaded.step, "split": options.split, "tasks": values}))
+    else:
+        title = f"{options.split}, checkpoint of step {loaded.step}"
+        Output().print(values_table(title, values))
+    return 0
+
+
+def values_table(title: str, values: Mapping[str, Mapping[str, float]]) -> Table:
+    """Metric values by task as a table, a row each."""
+    from mtljax.training.progress import format_value
+
+    table = Table("task", "metric", title=title, title_justify="left")
+    table.add_column("value", justify="right")
+    for task, metrics in values.items():
+        for name, value in metrics.items():
+            if name != "loss" or len(metrics) == 1:
+                table.add_row(task, name.replace("_", " "), format_value(name, value))
+    return table

@@ -1,0 +1,84 @@
+"""Texts from a file or stdin, one a line."""
+
+import contextlib
+import json
+import sys
+from collections.abc import Iterator
+from typing import Any
+
+from mtljax.errors import UserError
+
+
+def read_texts(source: str) -> Iterator[str | list[str]]:
+    """Read texts, one a line.
+
+    A line is a JSON string, an object ``{"text": "..."}`` or ``{"tokens": ["...", ...]}``; a line
+    that begins with none of ``"``, ``{`` and ``[`` is a text as it stands. Bytes that are no UTF-8
+    become U+FFFD. The source is opened at once, its lines are read when they are asked for.
+
+    Args:
+      source: path of a file, ``-`` for stdin.
+
+    Returns:
+      An iterator over the texts and lists of words; empty lines of a file are empty texts.
+
+    Raises:
+      UserError: with file and line, for what is none of these.
+    """
+    if source == "-":
+        stdin = getattr(sys.stdin, "buffer", sys.stdin)
+        return _texts(contextlib.nullcontext(stdin), "stdin")
+    try:
+        file = open(source, "rb")  # noqa: SIM115 - read lazily, closed by the generator
+    except OSError as error:
+        raise UserError(f"--input {source}: {error.strerror or error}") from None
+    return _texts(file, source)
+
+
+def _texts(source: Any, name: str) -> Iterator[str | list[str]]:
+    with source as file:
+        number = 0
+        while True:
+            try:
+                line = file.readline()
+            except OSError as error:
+                raise UserError(f"{name}:{number + 1}: {error.strerror or error}") from None
+            if not line:
+                return
+            number += 1
+            text = line if isinstance(line, str) else line.decode("utf-8", errors="replace")
+            text = text.removeprefix("\ufeff") if number == 1 else text
+            try:
+                yield parse_line(text.rstrip("\r\n"))
+            except ValueError as error:
+                raise UserError(f"{name}:{number}: {error}") from None
+
+
+def parse_line(line: str) -> str | list[str]:
+    """Read one line.
+
+    Args:
+      line: without its end.
+
+    Raises:
+      ValueError: saying what is wrong with it.
+
+    >>> parse_line("plain text"), parse_line('"a\\\\tb"'), parse_line('{"tokens": ["a", "b"]}')
+    ('plain text', 'a\\tb', ['a', 'b'])
+    """
+    if not line.lstrip().startswith(('"', "{", "[")):
+        return line
+    try:
+        value = json.loads(line)
+    except RecursionError:
+        raise ValueError("nested too deeply") from None
+    except json.JSONDecodeError as error:
+        raise ValueError(f"not JSON: {error.msg} (column {error.colno})") from None
+    if isinstance(value, str):
+        return value
+    if isinstance(value, dict) and isinstance(value.get("text"), str):
+        return value["text"]
+    tokens = value.get("tokens") if isinstance(value, dict) else None
+    if isinstance(tokens, list) and all(isinstance(token, str) for token in tokens):
+        return tokens
+    raise ValueError('expected a string, {"text": "..."} or {"tokens": ["...", ...]}')

@@ -1,0 +1,85 @@
+"""Choosing the subcommand, and turning what goes wrong into exit codes."""
+
+import contextlib
+import importlib
+import os
+import sys
+from collections.abc import Sequence
+
+from mtljax import __version__
+from mtljax.errors import UserError
+
+COMMANDS = {
+    "train": "train tasks together, or go on with a run that was cut off",
+    "evaluate": "measure a run on a split of its data",
+    "predict": "what every task of a run says of some texts",
+    "generate": "let a language model of a run go on with a prompt",
+}
+"""Every subcommand, the name of its module here, and what it does."""
+
+HELP = f"""usage: mtljax COMMAND [...]
+
+Multi-task learning for text: one shared encoder, a head and a loss for every task.
+
+commands:
+{chr(10).join(f"  {name:<10}{what}" for name, what in COMMANDS.items())}
+
+mtljax COMMAND --help shows the options of a command and their defaults.
+mtljax --version shows the version.
+"""
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the `mtljax` command.
+
+    Args:
+      argv: arguments after the name of the program; those of the process by default.
+
+    Returns:
+      The exit code: 0 on success; 2 for what the user got wrong, with one line on stderr that says
+      what and where; 130 when interrupted; 1, quietly, when nobody reads the output any more.
+    """
+    arguments = list(sys.argv[1:] if argv is None else argv)
+    name = arguments[0] if arguments else ""
+    where = f"mtljax {name}" if name in COMMANDS else "mtljax"
+    try:
+        try:
+            return _run(name, arguments[1:])
+        finally:
+            sys.stdout.flush()
+    except UserError as error:
+        _complain(f"{where}: {error}")
+        return 2
+    except KeyboardInterrupt:
+        more = "; the same command goes on where the run was left" if name == "train" else ""
+        _complain(f"{where}: interrupted{more}")
+        return 130
+    except BrokenPipeError:
+        # Whoever read the output has enough; what is still buffered must not fail again at exit.
+        with contextlib.suppress(OSError, ValueError):
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
+    except SystemExit as exit_:
+        return 0 if exit_.code is None else int(exit_.code)
+
+
+def _run(name: str, arguments: list[str]) -> int:
+    if not name:
+        raise UserError(f"name a command: {', '.join(COMMANDS)} (mtljax --help says more)")
+    if name in ("-h", "--help"):
+        print(HELP, end="")
+        return 0
+    if name == "--version":
+        print(f"mtljax {__version__}")
+        return 0
+    if name not in COMMANDS:
+        from mtljax.tasks import suggestion
+
+        raise UserError(f"unknown command {name!r}{suggestion(name, COMMANDS)}")
+    return importlib.import_module(f"mtljax.cli.{name}").run(arguments)
+
+
+def _complain(text: str) -> None:
+    # One line whatever the message quotes, and no byte that the terminal cannot show.
+    line = " ".join(text.split())
+    print(line.encode("utf-8", "backslashreplace").decode(), file=sys.stderr, flush=True)

@@ -1,0 +1,110 @@
+"""Options from dataclasses, and what is wrong with them in one line."""
+
+import contextlib
+import io
+import json
+import os
+import re
+import sys
+from collections.abc import Sequence
+from typing import Any, TypeVar
+
+from rich.console import Console
+
+from mtljax.errors import UserError
+
+T = TypeVar("T")
+
+DATA_DIR = "MTLJAX_DATA_DIR"
+"""The environment variable that names the default of ``--data-dir``."""
+
+
+def parse(
+    options: type[T], command: str, arguments: Sequence[str], *, default: T | None = None
+) -> T:
+    """Read the options of a subcommand.
+
+    Args:
+      options: a dataclass whose fields are the options.
+      command: name of the subcommand.
+      arguments: what follows it.
+      default: values of the fields that are not given.
+
+    Returns:
+      An instance of the dataclass.
+
+    Raises:
+      UserError: for an option that is unknown, missing or not of its type.
+      SystemExit: with code 0, after ``--help``.
+    """
+    import tyro
+
+    more: dict[str, Any] = {} if default is None else {"default": default}
+    complaint = io.StringIO()
+    try:
+        with contextlib.redirect_stderr(complaint):
+            return tyro.cli(
+                options,
+                prog=f"mtljax {command}",
+                args=list(arguments),
+                config=(tyro.conf.SuppressFixed,),
+                **more,
+            )
+    except SystemExit as exit_:
+        if exit_.code in (0, None):
+            raise
+        raise UserError(one_line(complaint.getvalue())) from None
+
+
+def one_line(complaint: str) -> str:
+    """The message in a box, without the box and what follows its first paragraph.
+
+    >>> one_line("╭─ Oops ─╮\\n│ Wrong: │\\n│ x      │\\n│ ────── │\\n│ For help, see │\\n╰──╯")
+    'wrong: x'
+    """
+    lines = [line.strip("│ \n") for line in complaint.splitlines()]
+    lines = [line for line in lines if line and line[0] not in "╭╰"]
+    rules = [i for i, line in enumerate(lines) if set(line) == {"─"}]
+    message = " ".join(lines[: rules[0]] if rules else lines)
+    hints = [line for line in lines[rules[0] :] if line.startswith("--")] if rules else []
+    if hints and "nrecognized" in message:
+        message += f"; did you mean {hints[0].split()[0]}?"
+    message = re.sub(r"\s+", " ", message).strip() or "wrong arguments"
+    return message[0].lower() + message[1:]
+
+
+class Output(Console):
+    """Where results for people go: as they are, without markup, and quiet about a closed pipe."""
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(markup=False, highlight=False, **options)
+
+    def on_broken_pipe(self) -> None:
+        """Leave it to `mtljax.cli.main`."""
+        raise BrokenPipeError
+
+
+def data_directory(given: str | None) -> str | None:
+    """The directory of prepared data sets: the option, else the environment's, else none."""
+    return given or os.environ.get(DATA_DIR) or None
+
+
+def warn(text: str) -> None:
+    """Say in one line on stderr what does not stop the command."""
+    print(f"warning: {printable(text)}", file=sys.stderr, flush=True)
+
+
+def printable(text: str) -> str:
+    """A text that any terminal takes: without control characters and lone surrogates."""
+    text = text.encode("utf-8", "replace").decode("utf-8")
+    return "".join(c if c.isprintable() else " " if c.isspace() else "\ufffd" for c in text)
+
+
+def json_line(value: Any) -> str:
+    """One line of JSON; letters stay as they are unless they could not be written as UTF-8."""
+    line = json.dumps(value, ensure_ascii=False)
+    try:
+        line.encode("utf-8")
+    except UnicodeEncodeError:
+        return json.dumps(value)
+    return line

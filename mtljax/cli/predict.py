@@ -1,0 +1,138 @@
+"""``mtljax predict``: what every task of a run says of some texts."""
+
+import contextlib
+import dataclasses
+import itertools
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import IO, Annotated, Any
+
+import tyro
+from rich.console import Console
+from rich.text import Text
+
+from mtljax.cli.inputs import read_texts
+from mtljax.cli.options import Output, json_line, parse, printable, warn
+from mtljax.errors import UserError
+
+BATCH = 512
+"""Texts answered at a time, so that answers flow while a long input is read."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Options:
+    """Ask every task of a run about some texts.
+
+    Texts are given as arguments, in a file, or on stdin. A line of a file is a JSON string,
+    {"text": "..."}, {"tokens": ["...", ...]}, or plain text.
+
+    Attributes:
+      run: run directory.
+      texts: the texts; put -- before one that begins with a dash.
+      input: file with a text a line; - for stdin, which is also read when no text is given and it
+        is no terminal.
+      task: only this task; may be given several times.
+      json: print one JSON object a line, {task: answer}.
+      output: write to this file instead of stdout.
+    """
+
+    run: Annotated[tyro.conf.Positional[str], tyro.conf.arg(metavar="RUN")]
+    texts: Annotated[tyro.conf.Positional[tuple[str, ...]], tyro.conf.arg(metavar="[TEXT ...]")] = ()
+    input: Annotated[str | None, tyro.conf.arg(metavar="FILE")] = None
+    task: Annotated[
+        tyro.conf.UseAppendAction[tuple[str, ...]], tyro.conf.arg(metavar="NAME")
+    ] = ()
+    json: tyro.conf.FlagCreatePairsOff[bool] = False
+    output: Annotated[str | None, tyro.conf.arg(metavar="FILE")] = None
+
+
+def run(arguments: Sequence[str]) -> int:
+    """Run the subcommand and return its exit code."""
+    options = parse(Options, "predict", arguments)
+    texts = _texts(options)
+    from mtljax.training import load_run
+
+    loaded = load_run(options.run, warn=warn)
+    loaded.predict([], tasks=options.task)  # names an unknown task before any text is read
+    with _writing(options.output) as file:
+        console = Output(file=file)
+        while batch := list(itertools.islice(texts, BATCH)):
+            answers = loaded.predict(batch, tasks=options.task or None)
+            for text, answer in zip(batch, answers, strict=True):
+                if options.json:
+                    print(json_line(answer), file=file)
+                else:
+                    show(console, text, answer)
+            file.flush()
+    return 0
+
+
+def show(console: Console, text: Any, answers: Mapping[str, Mapping[str, Any]]) -> None:
+    """Print a text and the answers to it for people."""
+    shown = text if isinstance(text, str) else " ".join(text)
+    console.print(Text(_short(shown), style="bold"), soft_wrap=True)
+    width = max(map(len, answers), default=0)
+    for task, answer in answers.items():
+        line = Text(f"  {task:<{width}}  ", style="cyan")
+        console.print(line.append(Text(_in_words(answer), style="default")), soft_wrap=True)
+
+
+def _in_words(answer: Mapping[str, Any]) -> str:
+    if "label" in answer:
+        best = sorted(answer["probabilities"].items(), key=lambda item: -item[1])[:3]
+        shares = "  ".join(f"{printable(name)} {100 * p:.1f} %" for name, p in best)
+        return f"{printable(answer['label'])}  ({shares})"
+    if "value" in answer:
+        return f"{answer['value']:.4g}"
+    if "restored" in answer:
+        return _short(answer["restored"])
+    if "tags" in answer:
+        pairs = zip(answer["words"], answer["tags"], strict=True)
+        return _short(" ".join(f"{word}/{tag}" for word, tag in pairs))
+    return f"… {_short(answer['continuation'])}" if answer["continuation"] else "(ends here)"
+
+
+def _short(text: str, most: int = 2000) -> str:
+    shown = printable(text[:most])
+    return shown if len(text) <= most else f"{shown} … ({len(text):,} characters)"
+
+
+def _texts(options: Options) -> Iterator[Any]:
+    if options.texts and options.input is not None:
+        raise UserError("give either texts or --input, not both")
+    if options.texts:
+        return iter(options.texts)
+    source = options.input
+    if source is None:
+        if sys.stdin is None or sys.stdin.isatty():
+            raise UserError("no text: give one, or --input FILE, or pipe some in")
+        source = "-"
+    return read_texts(source)
+
+
+@contextlib.contextmanager
+def _writing(path: str | None) -> Iterator[IO[str]]:
+    if path is None or path == "-":
+        yield sys.stdout
+        return
+    # A file appears when it is complete, or not at all; a pipe or device is written to as it is.
+    target = Path(path)
+    draft = target if _is_special(target) else target.with_name(f".{target.name}.part")
+    try:
+        file = draft.open("w", encoding="utf-8")
+    except OSError as error:
+        raise UserError(f"--output {path}: {error.strerror or error}") from None
+    try:
+        with file:
+            yield file
+        if draft != target:
+            draft.replace(target)
+    except BaseException:
+        if draft != target:
+            draft.unlink(missing_ok=True)
+        raise
+
+
+def _is_special(path: Path) -> bool:
+    return path.exists() and not path.is_file()

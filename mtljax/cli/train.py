@@ -1,0 +1,164 @@
+"""``mtljax train``: train tasks together, or go on with a run that was cut off."""
+
+import dataclasses
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated, Any
+
+import tyro
+import yaml
+
+from mtljax.cli.options import Output, data_directory, json_line, parse, printable
+from mtljax.errors import UserError
+from mtljax.presets import Config, preset
+from mtljax.tasks import Task, load_tasks
+
+
+@dataclasses.dataclass(frozen=True)
+class Options:
+    """Train tasks together on one shared encoder.
+
+    Called again with the same options it goes on where the run was left. The keyword arguments of a
+    weighting follow its name: --weighting random --weighting.seed 3. Giving --steps turns a preset's
+    epochs off.
+
+    Attributes:
+      tasks: tasks file (YAML); without one, the preset's own tasks on embedded data.
+      data_dir: directory of data sets in TFDS format; the environment's MTLJAX_DATA_DIR by default.
+      run_dir: where the run is kept; runs/PRESET-seedSEED by default, with the name of the tasks
+        file and of the weighting where they are given.
+      tensorboard: write event files too (needs the extra 'tensorboard').
+      json: print the summary as JSON, and the progress to stderr.
+    """
+
+    config: Annotated[Config, tyro.conf.arg(name="")]
+    tasks: Annotated[str | None, tyro.conf.arg(metavar="FILE")] = None
+    data_dir: Annotated[str | None, tyro.conf.arg(metavar="DIR")] = None
+    run_dir: Annotated[str | None, tyro.conf.arg(metavar="DIR")] = None
+    tensorboard: tyro.conf.FlagCreatePairsOff[bool] = False
+    json: tyro.conf.FlagCreatePairsOff[bool] = False
+
+
+def run(arguments: Sequence[str]) -> int:
+    """Run the subcommand and return its exit code."""
+    options, tasks = read_options(arguments)
+    from mtljax.training import results_table, train
+
+    console = Output(stderr=options.json, soft_wrap=True)
+    directory = Path(options.run_dir or default_run_directory(options))
+    summary = train(
+        options.config,
+        tasks,
+        directory,
+        data_dir=data_directory(options.data_dir),
+        tensorboard=options.tensorboard,
+        console=console,
+    )
+    curves = _draw(directory)
+    console.print(results_table(summary), soft_wrap=False)
+    for line in (curves, *_where(directory)):
+        console.print(printable(line))
+    if options.json:
+        print(json_line(summary))
+    return 0
+
+
+def read_options(arguments: Sequence[str]) -> tuple[Options, tuple[Task, ...]]:
+    """Read the arguments of the subcommand.
+
+    Args:
+      arguments: what follows ``train``.
+
+    Returns:
+      The options, their configuration complete, and the tasks to train.
+
+    Raises:
+      UserError: naming what cannot be used.
+    """
+    arguments, weighting_options = cut_weighting_options(arguments)
+    start = preset(_given(arguments, "--preset") or "small")
+    config = start.config
+    if _given(arguments, "--steps") is not None:
+        config = dataclasses.replace(config, epochs=0.0)
+    if weighting_options:
+        config = dataclasses.replace(config, weighting_options=weighting_options)
+    options = parse(Options, "train", arguments, default=Options(config))
+    return options, load_tasks(options.tasks) if options.tasks is not None else start.tasks
+
+
+def cut_weighting_options(arguments: Sequence[str]) -> tuple[list[str], dict[str, Any]]:
+    """Take ``--weighting.NAME VALUE`` out of the arguments.
+
+    Args:
+      arguments: of the subcommand.
+
+    Returns:
+      The other arguments, and the values by name, read as YAML.
+
+    Raises:
+      UserError: if a value is missing or no YAML.
+
+    >>> cut_weighting_options(["--steps", "3", "--weighting.weights", "[1, 2]"])
+    (['--steps', '3'], {'weights': [1, 2]})
+    """
+    rest, found = [], {}
+    left = iter(arguments)
+    for argument in left:
+        name, equals, text = argument.partition("=")
+        if not name.startswith("--weighting."):
+            rest.append(argument)
+            continue
+        value = text if equals else next(left, None)
+        if value is None or (not equals and value.startswith("--")):
+            raise UserError(f"{name}: needs a value")
+        option = name.removeprefix("--weighting.").replace("-", "_")
+        try:
+            found[option] = yaml.safe_load(value)
+        except yaml.YAMLError:
+            raise UserError(f"{name}: {value!r} is not YAML") from None
+        if isinstance(found[option], str):
+            # YAML 1.1 reads 1e-3 as a text, for want of a point.
+            try:
+                found[option] = float(value)
+            except ValueError:
+                pass
+    return rest, found
+
+
+def default_run_directory(options: Options) -> str:
+    """Where a run is kept that names no directory."""
+    config = options.config
+    parts = [config.preset]
+    if options.tasks is not None:
+        parts.append(Path(options.tasks).stem)
+    if config.weighting != "equal":
+        parts.append(config.weighting)
+    return f"runs/{'-'.join(parts)}-seed{config.seed}"
+
+
+def _given(arguments: Sequence[str], option: str) -> str | None:
+    found = None
+    for argument, following in zip(arguments, [*arguments[1:], ""], strict=True):
+        if argument == option:
+            found = following
+        elif argument.startswith(f"{option}="):
+            found = argument.removeprefix(f"{option}=")
+    return found
+
+
+def _draw(directory: Path) -> str:
+    try:
+        from mtljax.training.figures import draw_curves
+
+        return f"curves: {draw_curves(directory)}"
+    except ImportError as error:
+        if (error.name or "").split(".")[0] != "matplotlib":
+            raise
+        return "curves: not drawn; the extra 'plot' (matplotlib) draws them"
+
+
+def _where(directory: Path) -> list[str]:
+    return [
+        f"run: {directory} (metrics.jsonl, summary.json, checkpoints/)",
+        f'next: mtljax predict {directory} "some text"',
+    ]

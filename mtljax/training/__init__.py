@@ -1,0 +1,18 @@
+"""Training: state, step, loop, evaluation, checkpoints, and the use of what was trained."""
+
+from mtljax.training.evaluation import Evaluator as Evaluator
+from mtljax.training.evaluation import score as score
+from mtljax.training.loop import train as train
+from mtljax.training.metrics_file import read_metrics as read_metrics
+from mtljax.training.model import Model as Model
+from mtljax.training.model import build_model as build_model
+from mtljax.training.optimizer import learning_rate_schedule as learning_rate_schedule
+from mtljax.training.optimizer import make_optimizer as make_optimizer
+from mtljax.training.progress import results_table as results_table
+from mtljax.training.run import Run as Run
+from mtljax.training.run import load_run as load_run
+from mtljax.training.step import StepMetrics as StepMetrics
+from mtljax.training.step import TrainState as TrainState
+from mtljax.training.step import evaluated_params as evaluated_params
+from mtljax.training.step import make_init as make_init
+from mtljax.training.step import make_step as make_step

@@ -1,0 +1,204 @@
+"""Evaluation: one pass over a split, metrics as mergeable states."""
+
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from mtljax import losses, metrics
+from mtljax.data import MultitaskData, unpack
+from mtljax.modules import Readout, encode, predict
+from mtljax.tasks import LOWER_IS_BETTER, Task, main_metric, metric_names
+from mtljax.training.model import Model
+from mtljax.training.objective import element_losses
+
+Values = dict[str, dict[str, float]]
+"""Metric values by task and metric."""
+
+PLAIN_WORDS = "perplexity_plain_words"
+"""Perplexity where unknown words are all read alike: comparable with models of whole words."""
+
+_UNKNOWN = 1
+
+
+def answers(task: Task, predictions: jax.Array) -> jax.Array:
+    """What a task's predictions say: class ids, or numbers for regression.
+
+    Args:
+      task: the task.
+      predictions: ``[..., outputs]``.
+
+    Returns:
+      ``[...]``, int32 (float32 for regression).
+    """
+    if task.kind == "regression":
+        return predictions[..., 0]
+    if predictions.shape[-1] == 1:
+        return (predictions[..., 0] > 0).astype(jnp.int32)
+    return jnp.argmax(predictions, axis=-1).astype(jnp.int32)
+
+
+def make_group_evaluation(model: Model, group_name: str) -> Callable[..., Any]:
+    """Return a jitted ``(params, batch) -> (states, tags)`` for one input group.
+
+    ``states`` are metric states by task and metric; ``tags`` are the answers ``[R, S]`` of the
+    tagging tasks, whose spans are counted on the host.
+    """
+    group = model.layout.group(group_name)
+    count = model.layout.shapes[group_name].max_segments
+
+    def evaluate(params: Mapping[str, Any], batch: Mapping[str, Any]) -> Any:
+        features = encode(model.network, params["shared"], group_name, batch)
+        states, tags = {}, {}
+        for task in group.tasks:
+            head = params["heads"][task.name]
+            predictions = predict(model.network, head, task.name, features, count)
+            targets, weights = batch["targets"][task.name], batch["weights"][task.name]
+            if isinstance(predictions, Readout):
+                states[task.name] = _readout_states(task, predictions, targets, weights)
+                continue
+            values = element_losses(task, predictions, targets)
+            said = answers(task, predictions)
+            found: dict[str, Any] = {"loss": metrics.loss(values, weights)}
+            for name in metric_names(task, model.layout.outputs[task.name].classes):
+                if name == "span_f1":
+                    tags[task.name] = said
+                elif name == "micro_f1":
+                    outside = _outside(model, task)
+                    found[name] = metrics.micro_f1(said, targets, weights, outside=outside)
+                elif name != "loss":
+                    found[name] = metrics.METRICS[name](said, targets, weights)
+            states[task.name] = found
+        return states, tags
+
+    return jax.jit(evaluate)
+
+
+def _outside(model: Model, task: Task) -> int:
+    classes = model.layout.outputs[task.name].classes
+    return classes.index("O") if "O" in classes else -1
+
+
+def _readout_states(
+    task: Task, readout: Readout, targets: jax.Array, weights: jax.Array
+) -> dict[str, Any]:
+    queries = readout.queries.reshape(-1, readout.queries.shape[-1])
+    values = losses.linear_cross_entropy(queries, readout.table, readout.bias, targets.reshape(-1))
+    values = values.reshape(targets.shape)
+    states: dict[str, Any] = {
+        "loss": metrics.loss(values, weights),
+        "perplexity": metrics.perplexity(values, weights),
+    }
+    if "accuracy" in task.metrics:
+        best = jnp.argmax(readout.logits(), axis=-1)
+        states["accuracy"] = metrics.accuracy(best, targets, weights)
+    return states
+
+
+class Evaluator:
+    """Evaluates parameters on the splits of some data; compiles once a group."""
+
+    def __init__(self, model: Model, data: MultitaskData) -> None:
+        """Take the model and the data; nothing is computed yet."""
+        self._model, self._data = model, data
+        self._functions = {
+            group.name: make_group_evaluation(model, group.name) for group in model.layout.groups
+        }
+
+    def __call__(self, params: Any, split: str, *, plain_words: bool = False) -> Values:
+        """Metric values of every task that has this split.
+
+        Args:
+          params: the parameters.
+          split: 'train', 'validation' or 'test'.
+          plain_words: add `PLAIN_WORDS` for language models over words with affixes.
+
+        Returns:
+          Values by task and metric; tasks without the split, or without a target in it, are left
+          out.
+        """
+        found: Values = {}
+        for group in self._model.layout.groups:
+            if split not in self._data.splits(group.name):
+                continue
+            batches = self._data.evaluation_batches(group.name, split)
+            found |= self._pass(params, group.name, batches)
+            models = [task.name for task in group.tasks if task.kind == "language_model"]
+            if plain_words and models and self._model.layout.affix_buckets:
+                batches = self._data.evaluation_batches(group.name, split)
+                plain = self._pass(params, group.name, map(_hide_affixes, batches))
+                for name in plain.keys() & set(models):
+                    found[name][PLAIN_WORDS] = plain[name]["perplexity"]
+        return {task.name: found[task.name] for task in self._model.tasks if task.name in found}
+
+    def _pass(self, params: Any, group: str, batches: Iterable[dict[str, Any]]) -> Values:
+        totals: dict[str, dict[str, Any]] = {}
+        for batch in batches:
+            arrays = {name: value for name, value in batch.items() if name != "example"}
+            states, tags = jax.device_get(self._functions[group](params, arrays))
+            for task, said in tags.items():
+                states[task]["span_f1"] = self._spans(task, batch, said)
+            for task, found in states.items():
+                # Totals in float64 on the host: float32 counts are exact up to 2^24 only.
+                found = jax.tree.map(lambda x: np.asarray(x, np.float64), found)
+                before = totals.get(task)
+                totals[task] = found if before is None else _merged(before, found)
+        return {
+            task: {name: float(metrics.compute(state)) for name, state in states.items()}
+            for task, states in totals.items()
+            if states["loss"].count
+        }
+
+    def _spans(self, task: str, batch: dict[str, Any], said: np.ndarray) -> metrics.F1:
+        classes = np.asarray(self._model.layout.outputs[task].classes)
+        counted = batch["weights"][task] > 0
+        lines = [
+            (classes[tags[use]].tolist(), classes[truth[use]].tolist())
+            for (_, tags), (_, truth), (_, use) in zip(
+                unpack(batch, said),
+                unpack(batch, batch["targets"][task]),
+                unpack(batch, counted),
+                strict=True,
+            )
+        ]
+        return metrics.span_f1([said for said, _ in lines], [truth for _, truth in lines])
+
+
+def _merged(before: dict[str, Any], found: dict[str, Any]) -> dict[str, Any]:
+    return {name: metrics.merge(before[name], state) for name, state in found.items()}
+
+
+def _hide_affixes(batch: dict[str, Any]) -> dict[str, Any]:
+    unknown = batch["tokens"] == _UNKNOWN
+    return {**batch, "affixes": np.where(unknown[..., None], 0, batch["affixes"])}
+
+
+def score(model: Model, values: Values) -> float:
+    """The mean of the tasks' main metrics, by which the best checkpoint is chosen.
+
+    Each metric is put on a scale from 0 to 1, higher is better: accuracy and F1 as they are;
+    perplexity over V classes as ``1 - log(perplexity) / log(V)``, 0 for a uniform guess; an error
+    or a loss ``e`` as ``1 / (1 + e)``.
+
+    Args:
+      model: the model.
+      values: on validation.
+
+    Returns:
+      The mean, NaN if no task has values.
+    """
+    parts = []
+    for task in model.tasks:
+        if task.name not in values:
+            continue
+        output = model.layout.outputs[task.name]
+        name = main_metric(task, output.classes)
+        value = values[task.name][name]
+        if name == "perplexity":
+            value = 1.0 - np.log(value) / np.log(output.num_classes)
+        elif name in LOWER_IS_BETTER:
+            value = 1.0 / (1.0 + value)
+        parts.append(value)
+    return float(np.mean(parts)) if parts else float("nan")

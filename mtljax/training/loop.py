@@ -1,0 +1,328 @@
+"""The training loop, from tasks to a finished run directory."""
+
+import math
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+from rich.console import Console
+
+from mtljax.data import MultitaskData, StepIterator, load_data, load_tokenizer
+from mtljax.errors import UserError
+from mtljax.modules import init
+from mtljax.presets import Config, check
+from mtljax.tasks import Task, main_metric
+from mtljax.training import run_directory
+from mtljax.training.checkpoints import Checkpoints
+from mtljax.training.evaluation import Evaluator, Values, score
+from mtljax.training.metrics_file import MetricsFile
+from mtljax.training.model import Model, attention_of, build_model
+from mtljax.training.objective import penalty
+from mtljax.training.optimizer import learning_rate_schedule, make_optimizer
+from mtljax.training.progress import Reporter, format_value, make_reporter
+from mtljax.training.step import StepMetrics, TrainState, evaluated_params, make_init, make_step
+from mtljax.training.summary import summarize
+from mtljax.training.window import Window
+from mtljax.weighting import METHODS, Weighting
+
+
+def train(
+    config: Config,
+    tasks: Sequence[Task],
+    run_dir: str | Path,
+    *,
+    data_dir: str | Path | None = None,
+    tensorboard: bool = False,
+    console: Console | None = None,
+) -> dict[str, Any]:
+    """Train some tasks together, or go on with a run that was cut off.
+
+    Called again with the same arguments it ends with the parameters and metrics that an
+    undisturbed run has (on the same device kind and number); a finished run is left as it is.
+
+    Args:
+      config: the configuration.
+      tasks: what to learn.
+      run_dir: where the run is kept; made if need be.
+      data_dir: where data sets in TFDS format lie.
+      tensorboard: write event files too.
+      console: where progress is shown; None for nowhere.
+
+    Returns:
+      The content of `summary.json`.
+
+    Raises:
+      UserError: for a configuration, task, data set or directory that cannot be used, and when a
+        loss is no longer finite.
+    """
+    console = console or Console(quiet=True)
+    directory = Path(run_dir)
+    tasks = tuple(tasks)
+    check(config)
+    weighting = make_weighting(config, len(tasks))
+    resumed = run_directory.holds_run(directory)
+    if resumed:
+        run_directory.check_same_run(directory, config, tasks)
+        if (summary := run_directory.read_summary(directory)) is not None:
+            console.print(f"{directory}: complete, nothing to do", highlight=False)
+            return summary
+    tokenizer = config.tokenizer
+    if resumed:
+        tokenizer = load_tokenizer(directory / run_directory.TOKENIZER)
+    started = time.monotonic()
+    data = load_data(
+        tasks,
+        data_dir=data_dir,
+        tokenizer=tokenizer,
+        row_length=config.batch.row_length,
+        batch_tokens=config.batch.tokens,
+        attention=attention_of(config, tasks),
+    )
+    model = build_model(config, data.layout, class_counts(data))
+    check_penalty(config, model, data)
+    run_directory.begin(directory)
+    if resumed:
+        run_directory.check_same_data(directory, data)
+    else:
+        run_directory.write_run(directory, config, tasks, data)
+    steps = total_steps(config, data)
+    console.print(describe(config, data, steps, time.monotonic() - started), highlight=False)
+
+    checkpoints = Checkpoints(
+        directory / run_directory.CHECKPOINTS, lambda text: console.print(text, highlight=False)
+    )
+    try:
+        return _run(
+            config, model, data, weighting, steps, directory, checkpoints, console, tensorboard
+        )
+    finally:
+        checkpoints.close()
+
+
+def _run(
+    config: Config,
+    model: Model,
+    data: MultitaskData,
+    weighting: Weighting,
+    steps: int,
+    directory: Path,
+    checkpoints: Checkpoints,
+    console: Console,
+    tensorboard: bool,
+) -> dict[str, Any]:
+    optimizer = make_optimizer(config.optimizer, steps)
+    batches = data.training_batches(config.seed, ahead=config.batch.ahead)
+    evaluate = Evaluator(model, data)
+    try:
+        first = next(batches)
+        state = jax.jit(make_init(model, weighting, optimizer, config))(first)
+        batches.set_state({"next_index": 0})
+        done, last_line = 0, -1
+        if (found := checkpoints.latest(state)) is not None:
+            done, state, progress = found
+            last_line = done
+            batches.set_state(progress["position"])
+            console.print(f"going on from step {done}", highlight=False)
+        metrics_file = MetricsFile(directory, last_line, tensorboard=tensorboard)
+        step = jax.jit(make_step(model, weighting, optimizer, config), donate_argnums=0)
+        reporter = make_reporter(console, steps, done)
+        window = Window(model, learning_rate_schedule(config.optimizer, steps), config, done, steps)
+        try:
+            state = _steps(
+                config,
+                step,
+                state,
+                batches,
+                done,
+                steps,
+                window,
+                metrics_file,
+                reporter,
+                lambda number, state: _checkpoint(
+                    number, state, evaluate, model, metrics_file, checkpoints, batches, reporter
+                ),
+                checkpoints,
+            )
+        finally:
+            reporter.close()
+            metrics_file.close()
+    finally:
+        batches.close()
+    checkpoints.wait()
+    found = checkpoints.best(state)
+    assert found is not None
+    best_step, best_state, progress = found
+    test = evaluate(evaluated_params(best_state), "test", plain_words=True)
+    summary = summarize(config, model, window, steps, best_step, progress["values"], test)
+    run_directory.write_summary(directory, summary)
+    return summary
+
+
+def _steps(
+    config: Config,
+    step: Callable[[TrainState, Any], tuple[TrainState, StepMetrics]],
+    state: TrainState,
+    batches: StepIterator,
+    done: int,
+    steps: int,
+    window: Window,
+    metrics_file: MetricsFile,
+    reporter: Reporter,
+    checkpoint: Callable[[int, TrainState], None],
+    checkpoints: Checkpoints,
+) -> TrainState:
+    # The metrics of a step are read after the next one was dispatched, so that the device never
+    # waits for the host; at a checkpoint they are read at once.
+    pending: StepMetrics | None = None
+
+    def read(number: int, metrics: StepMetrics) -> None:
+        bad = window.add(metrics)
+        if bad is not None:
+            raise _not_finite(number, bad, checkpoints)
+        if number % config.log_every == 0 or _is_checkpoint(number, config, steps):
+            values = window.flush(number)
+            metrics_file.write(number, "train", values)
+            reporter.step(number, {**values, "seconds_left": window.seconds_left(number)})
+
+    if steps == 0 and checkpoints.latest_step() is None:
+        checkpoint(0, state)
+    for number in range(done + 1, steps + 1):
+        with window.waiting():
+            batch = next(batches)
+        state, metrics = step(state, batch)
+        if pending is not None:
+            read(number - 1, pending)
+        window.count(batch)
+        pending = metrics
+        if _is_checkpoint(number, config, steps):
+            read(number, pending)
+            pending = None
+            with window.pause():
+                checkpoint(number, state)
+    return state
+
+
+def _not_finite(number: int, what: str, checkpoints: Checkpoints) -> UserError:
+    checkpoints.wait()
+    last = checkpoints.latest_step()
+    kept = "no checkpoint yet" if last is None else f"last good checkpoint: step {last}"
+    return UserError(f"step {number}: {what} is not finite; stopped ({kept})")
+
+
+def _is_checkpoint(number: int, config: Config, steps: int) -> bool:
+    return number % config.evaluate_every == 0 or number == steps
+
+
+def _checkpoint(
+    number: int,
+    state: TrainState,
+    evaluate: Evaluator,
+    model: Model,
+    metrics_file: MetricsFile,
+    checkpoints: Checkpoints,
+    batches: StepIterator,
+    reporter: Reporter,
+) -> None:
+    values = evaluate(evaluated_params(state), "validation")
+    for task, found in values.items():
+        if not math.isfinite(found["loss"]):
+            bad = f"the validation loss of task {task!r} ({found['loss']})"
+            raise _not_finite(number, bad, checkpoints)
+    mean = score(model, values)
+    flat = {
+        f"{task}/{name}": value for task, found in values.items() for name, value in found.items()
+    }
+    metrics_file.write(number, "validation", {**flat, "score": mean})
+    reporter.say(f"step {number}  validation  {_main_values(model, values)}")
+    checkpoints.save(
+        number, state, batches.get_state(), values, mean if math.isfinite(mean) else -1.0
+    )
+
+
+def _main_values(model: Model, values: Values) -> str:
+    parts = []
+    for task in model.tasks:
+        if task.name in values:
+            name = main_metric(task, model.layout.outputs[task.name].classes)
+            shown = format_value(name, values[task.name][name])
+            parts.append(f"{task.name} {name.replace('_', ' ')} {shown}")
+    return "  ".join(parts)
+
+
+def make_weighting(config: Config, num_tasks: int) -> Weighting:
+    """The weighting that a configuration names.
+
+    Raises:
+      UserError: if there is none of that name, or it does not take the options or so many tasks.
+    """
+    from mtljax.tasks import suggestion
+
+    if config.weighting not in METHODS:
+        raise UserError(
+            f"weighting {config.weighting!r}: unknown{suggestion(config.weighting, METHODS)}"
+        )
+    try:
+        weighting = METHODS[config.weighting](**config.weighting_options)
+        jax.eval_shape(lambda: weighting.init(num_tasks))
+    except (TypeError, ValueError) as error:
+        raise UserError(f"weighting {config.weighting!r}: {error}") from None
+    return weighting
+
+
+def check_penalty(config: Config, model: Model, data: MultitaskData) -> None:
+    """Check that the penalties of a configuration cover some of the parameters.
+
+    Raises:
+      UserError: naming the expression that is not valid, or that no path matches.
+    """
+    if not (config.regularizer.l2 or config.regularizer.group_lasso):
+        return
+    batch = {g.name: next(data.evaluation_batches(g.name, "train", rows=1)) for g in data.groups}
+    params = jax.eval_shape(lambda: init(model.network, jax.random.key(0), batch))
+    try:
+        jax.eval_shape(lambda params: penalty(config.regularizer, params), params)
+    except ValueError as error:
+        raise UserError(f"regularizer: {error}") from None
+
+
+def class_counts(data: MultitaskData) -> dict[str, np.ndarray]:
+    """How often each class of each language model occurs in training: ``[classes]`` by task."""
+    counts = {}
+    for group in data.groups:
+        examples = data.examples[group.name]["train"]
+        for task in group.tasks:
+            if task.kind == "language_model":
+                counted = examples.targets[task.name][examples.weights[task.name] > 0]
+                size = data.outputs[task.name].num_classes
+                counts[task.name] = np.bincount(counted, minlength=size)
+    return counts
+
+
+def total_steps(config: Config, data: MultitaskData) -> int:
+    """Steps of a run: as given, or as many as the largest input group needs for its epochs."""
+    if not config.epochs:
+        return config.steps
+    per_epoch = max(
+        len(data.examples[group.name]["train"].tokens)
+        / (data.layout.shapes[group.name].rows * data.layout.shapes[group.name].row_length)
+        for group in data.groups
+    )
+    return max(1, round(config.epochs * per_epoch))
+
+
+def describe(config: Config, data: MultitaskData, steps: int, seconds: float) -> str:
+    """One line on what is about to happen."""
+    groups = []
+    for group in data.groups:
+        shape = data.layout.shapes[group.name]
+        names = " + ".join(task.name for task in group.tasks)
+        groups.append(f"{names} [{shape.rows} x {shape.row_length}]")
+    return (
+        f"{config.preset}: {steps} steps on {jax.default_backend()}, "
+        f"{config.encoder.kind} encoder, {data.layout.vocab_size:,} words, "
+        f"weighting {config.weighting}; data ready in {seconds:.1f} s\n"
+        f"input groups: {', '.join(groups)}"
+    )

@@ -1,0 +1,97 @@
+"""`metrics.jsonl`: one JSON object a line, and its copy in TensorBoard."""
+
+import json
+import math
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from mtljax.errors import UserError
+
+NAME = "metrics.jsonl"
+
+
+class MetricsFile:
+    """Appends lines ``{"step", "split", name: value, ...}``, handed to the system at once."""
+
+    def __init__(self, directory: Path, last_step: int, *, tensorboard: bool = False) -> None:
+        """Open the file; lines after ``last_step``, of a run that was cut off, are dropped.
+
+        Args:
+          directory: of the run.
+          last_step: the step the run goes on from; -1 begins anew.
+          tensorboard: write event files too, with tensorboardX.
+
+        Raises:
+          UserError: if tensorboardX is wanted and not installed.
+        """
+        self._path = directory / NAME
+        kept = [line for line in read_metrics(directory) if line["step"] <= last_step]
+        text = "".join(_line(line) for line in kept)
+        replace_text(self._path, text)
+        self._file = self._path.open("a", encoding="utf-8")
+        self._board = _event_writer(directory, last_step) if tensorboard else None
+
+    def write(self, step: int, split: str, values: Mapping[str, Any]) -> None:
+        """Append one line."""
+        self._file.write(_line({"step": step, "split": split, **values}))
+        self._file.flush()
+        if self._board is not None:
+            for name, value in values.items():
+                if isinstance(value, int | float) and value is not None:
+                    self._board.add_scalar(f"{split}/{name}", value, step)
+
+    def close(self) -> None:
+        """Flush and close."""
+        self._file.flush()
+        os.fsync(self._file.fileno())
+        self._file.close()
+        if self._board is not None:
+            self._board.close()
+
+
+def read_metrics(directory: Path) -> list[dict[str, Any]]:
+    """The lines of a run so far; an incomplete last line is left out."""
+    path = directory / NAME
+    if not path.exists():
+        return []
+    lines = []
+    # Bytes, since a line may be torn within a character.
+    for text in path.read_bytes().split(b"\n"):
+        try:
+            lines.append(json.loads(text))
+        except ValueError:
+            break
+    return lines
+
+
+def finite(value: Any) -> Any:
+    """A value as JSON can hold it: None in place of NaN and infinity, which JSON does not have."""
+    if isinstance(value, Mapping):
+        return {name: finite(item) for name, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [finite(item) for item in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
+def replace_text(path: Path, text: str) -> None:
+    """Write a file so that it is either the old or the new one, whole."""
+    temporary = path.with_name(f".{path.name}.tmp")
+    with temporary.open("w", encoding="utf-8") as file:
+        file.write(text)
+        file.flush()
+        os.fsync(file.fileno())
+    temporary.replace(path)
+
+
+def _line(values: Mapping[str, Any]) -> str:
+    return json.dumps(finite(values), ensure_ascii=False) + "\n"
+
+
+def _event_writer(directory: Path, last_step: int) -> Any:
+    try:
+        from tensorboardX import SummaryWriter
+    except ImportError:
+        raise UserError("tensorboard: needs the extra 'tensorboard' (tensorboardX)") from None
+    return SummaryWriter(str(directory / "tensorboard"), purge_step=last_step + 1)

@@ -1,0 +1,111 @@
+"""From a configuration and the layout of its data to the modules of a model."""
+
+import dataclasses
+from collections.abc import Mapping
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from mtljax.data import Layout, all_causal, attention_by_kind
+from mtljax.errors import UserError
+from mtljax.losses import Proposal, unigram_proposal
+from mtljax.modules import HeadSpec, Network, build
+from mtljax.presets import Config
+from mtljax.tasks import Task, loss_name
+
+
+@dataclasses.dataclass(frozen=True)
+class Model:
+    """A network with what its tasks need besides.
+
+    Attributes:
+      network: encoder and heads.
+      layout: input groups, outputs and shapes of the data.
+      tasks: in the order of the losses ``[T]``.
+      proposals: for each language model, the distribution its negatives are drawn from.
+      negatives: classes drawn a step; 0 for the full softmax.
+    """
+
+    network: Network
+    layout: Layout
+    tasks: tuple[Task, ...]
+    proposals: Mapping[str, Proposal]
+    negatives: int
+
+
+def attention_of(config: Config, tasks: tuple[Task, ...]):
+    """How the encoder of a configuration reads the inputs of each task.
+
+    A transformer has a mask of its own for every input group. A recurrent encoder is causal for all
+    tasks as soon as one of them needs it, so that they can share a pass.
+
+    Raises:
+      UserError: if a recurrent encoder is to read both ways and one of the tasks is a language
+        model.
+    """
+    kind, wanted = config.encoder.kind, config.encoder.bidirectional
+    models = [task.name for task in tasks if task.kind == "language_model"]
+    if kind == "lstm" and wanted == "yes" and models:
+        raise UserError(
+            f"encoder.bidirectional: must be 'auto' or 'no' for the language model {models[0]!r}"
+        )
+    needs_causality = bool(models)
+    if kind == "lstm" and (wanted == "no" or (wanted == "auto" and needs_causality)):
+        return all_causal
+    return attention_by_kind
+
+
+def single_logit(task: Task, classes: int) -> bool:
+    """Whether a classification task predicts one logit rather than one a class."""
+    return task.kind == "classification" and classes == 2 and loss_name(task) != "softmax"
+
+
+def build_model(
+    config: Config, layout: Layout, class_counts: Mapping[str, np.ndarray] | None = None
+) -> Model:
+    """Build the model of a configuration.
+
+    Args:
+      config: the configuration.
+      layout: of the data.
+      class_counts: for each language model, how often each class occurs in training; only needed
+        to train.
+
+    Returns:
+      A `Model`.
+    """
+    counts = class_counts or {}
+    tasks = layout.tasks
+    specs = {}
+    for task in tasks:
+        output = layout.outputs[task.name]
+        specs[task.name] = HeadSpec(
+            kind=task.kind,
+            outputs=1 if single_logit(task, output.num_classes) else output.num_classes,
+            group=layout.group_of(task.name).name,
+            output_ids=output.ids,
+            class_counts=counts.get(task.name),
+        )
+    network = build(
+        config.encoder,
+        config.heads,
+        specs,
+        causal={group.name: group.attention == "causal" for group in layout.groups},
+        vocabulary_size=layout.vocab_size,
+        affix_buckets=layout.affix_buckets + 1 if layout.affix_buckets else 0,
+        dtype=compute_dtype(config),
+    )
+    proposals = {
+        name: unigram_proposal(count, config.heads.negatives_power)
+        for name, count in counts.items()
+        if 0 < config.heads.negatives < len(count)
+    }
+    return Model(network, layout, tasks, proposals, config.heads.negatives)
+
+
+def compute_dtype(config: Config) -> jnp.dtype:
+    """The dtype of the encoder's computation on the device at hand."""
+    if config.dtype == "auto":
+        return jnp.dtype(jnp.float32 if jax.default_backend() == "cpu" else jnp.bfloat16)
+    return jnp.dtype(config.dtype)

@@ -1,0 +1,142 @@
+"""What a run shows while it runs: a live bar on a terminal, plain lines elsewhere."""
+
+import time
+from collections.abc import Mapping
+from typing import Any, Protocol
+
+from rich.console import Console
+from rich.live import Live
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.table import Table
+
+_SECONDS_BETWEEN_LINES = 5.0
+
+
+class Reporter(Protocol):
+    """Shows how a run goes on."""
+
+    def step(self, step: int, values: Mapping[str, Any]) -> None:
+        """Show the metrics of the latest steps."""
+        ...
+
+    def say(self, text: str) -> None:
+        """Show one line that stays."""
+        ...
+
+    def close(self) -> None:
+        """Leave the terminal as it was."""
+        ...
+
+
+class TerminalReporter:
+    """A bar with step and time left, and a table of losses and weights, redrawn in place."""
+
+    def __init__(self, console: Console, steps: int, done: int) -> None:
+        """Begin to draw at step ``done`` of ``steps``."""
+        self._progress = Progress(
+            TextColumn("step"),
+            MofNCompleteColumn(),
+            BarColumn(bar_width=30),
+            TextColumn("{task.fields[rate]}"),
+            TimeRemainingColumn(elapsed_when_finished=True),
+            console=console,
+        )
+        self._bar = self._progress.add_task("train", total=steps, completed=done, rate="compiling")
+        self._values: Mapping[str, Any] = {}
+        self._live = Live(self, console=console, refresh_per_second=4, transient=False)
+        self._live.start()
+
+    def __rich__(self) -> Table:
+        """The bar over the table."""
+        table = Table.grid()
+        table.add_row(self._progress)
+        if self._values:
+            table.add_row(line_of(self._values))
+        return table
+
+    def step(self, step: int, values: Mapping[str, Any]) -> None:
+        """Move the bar."""
+        self._values = values
+        rate = f"{values['tokens_per_second']:,.0f} tokens/s"
+        self._progress.update(self._bar, completed=step, rate=rate)
+
+    def say(self, text: str) -> None:
+        """Print above the bar."""
+        self._live.console.print(text, highlight=False, markup=False, soft_wrap=True)
+
+    def close(self) -> None:
+        """Stop drawing."""
+        self._live.stop()
+
+
+class LineReporter:
+    """Plain lines, at most one every few seconds."""
+
+    def __init__(self, console: Console, steps: int) -> None:
+        """Begin a run of ``steps``."""
+        self._console, self._steps = console, steps
+        self._last = 0.0
+        self._rates: list[float] = []
+
+    def step(self, step: int, values: Mapping[str, Any]) -> None:
+        """Print a line unless the last one is fresh."""
+        now = time.monotonic()
+        if now - self._last < _SECONDS_BETWEEN_LINES and step < self._steps:
+            return
+        self._last = now
+        rate = values["tokens_per_second"]
+        left = values["seconds_left"]
+        self.say(
+            f"step {step}/{self._steps}  {line_of(values)}  {rate:,.0f} tokens/s  {left:.0f} s left"
+        )
+
+    def say(self, text: str) -> None:
+        """Print a line."""
+        self._console.print(text, highlight=False, markup=False, soft_wrap=True)
+
+    def close(self) -> None:
+        """Nothing is left open."""
+
+
+def line_of(values: Mapping[str, Any]) -> str:
+    """Losses and weights of all tasks in one line: ``task 0.693 x0.25``."""
+    parts = []
+    for name, value in values.items():
+        if name.startswith("loss/"):
+            task = name.removeprefix("loss/")
+            loss = "-" if value is None else f"{value:.3f}"
+            parts.append(f"{task} {loss} x{values[f'weight/{task}']:.2f}")
+    return "  ".join(parts)
+
+
+def make_reporter(console: Console, steps: int, done: int) -> Reporter:
+    """The reporter that fits where the output goes."""
+    if console.is_terminal:
+        return TerminalReporter(console, steps, done)
+    return LineReporter(console, steps)
+
+
+def results_table(summary: Mapping[str, Any]) -> Table:
+    """The figures of a finished run as a table: a row a task and metric."""
+    table = Table(title=f"best checkpoint: step {summary['best_step']}", title_justify="left")
+    for column in ("task", "metric", "validation", "test"):
+        table.add_column(column, justify="left" if column in ("task", "metric") else "right")
+    for task, splits in summary["tasks"].items():
+        names = dict.fromkeys(name for values in splits.values() for name in values)
+        for name in names:
+            if name == "loss" and len(names) > 1:
+                continue
+            cells = [format_value(name, splits.get(split, {}).get(name)) for split in _SPLITS]
+            table.add_row(task, name.replace("_", " "), *cells)
+    return table
+
+
+_SPLITS = ("validation", "test")
+_SHARES = ("accuracy", "micro_f1", "span_f1")
+
+
+def format_value(name: str, value: float | None) -> str:
+    """A metric's value for people: shares in percent, the rest as numbers."""
+    if value is None:
+        return "-"
+    return f"{100 * value:.1f} %" if name in _SHARES else f"{value:.4g}"

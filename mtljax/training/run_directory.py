@@ -1,0 +1,182 @@
+"""The run directory: what a run needs to be repeated, resumed and used."""
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from mtljax.data import Layout, MultitaskData, Tokenizer, load_tokenizer, save_tokenizer
+from mtljax.errors import UserError
+from mtljax.presets import Config, differences, dump_config, parse_config
+from mtljax.tasks import Task, dump_tasks, load_tasks
+from mtljax.training.metrics_file import finite, replace_text
+
+CONFIG, TASKS, TOKENIZER, LAYOUT = "config.yaml", "tasks.yaml", "tokenizer.json", "layout.json"
+SUMMARY, CHECKPOINTS = "summary.json", "checkpoints"
+
+
+class RunFiles(NamedTuple):
+    """What is read back from a run directory."""
+
+    config: Config
+    tasks: tuple[Task, ...]
+    tokenizer: Tokenizer
+    layout: Layout
+
+
+def holds_run(directory: Path) -> bool:
+    """Whether a run was begun there: `config.yaml` is written last."""
+    return (directory / CONFIG).exists()
+
+
+def begin(directory: Path) -> None:
+    """Make the directory.
+
+    Raises:
+      UserError: if it cannot be made or written, or holds files of something else.
+    """
+    try:
+        directory.mkdir(parents=True, exist_ok=True)
+        probe = directory / ".writable"
+        probe.touch()
+        probe.unlink()
+        ours = {TASKS, TOKENIZER, LAYOUT}
+        others = sorted(
+            path.name
+            for path in directory.iterdir()
+            if path.name not in ours and not path.name.startswith(".")
+        )
+    except OSError as error:
+        raise UserError(f"run directory {directory}: {error.strerror or error}") from None
+    if others and not holds_run(directory):
+        raise UserError(
+            f"run directory {directory}: holds {others[0]!r}, which is no run; choose another"
+        )
+
+
+def write_run(directory: Path, config: Config, tasks: Sequence[Task], data: MultitaskData) -> None:
+    """Write the files that define a run; `config.yaml` last, as the sign that all are there."""
+    save_tokenizer(data.tokenizer, directory / TOKENIZER)
+    replace_text(directory / LAYOUT, json.dumps(_layout(data), ensure_ascii=False))
+    replace_text(directory / TASKS, dump_tasks(tasks))
+    replace_text(directory / CONFIG, dump_config(config))
+
+
+def read_run(directory: Path) -> RunFiles:
+    """Read back what `write_run` wrote.
+
+    Raises:
+      UserError: naming the file that is missing or damaged.
+    """
+    if not holds_run(directory):
+        raise UserError(f"{directory}: no run there ({CONFIG} is missing)")
+    config = read_config(directory)
+    tasks = load_tasks(directory / TASKS)
+    tokenizer = load_tokenizer(directory / TOKENIZER)
+    path = directory / LAYOUT
+    try:
+        layout = Layout.from_json(json.loads(path.read_text(encoding="utf-8"))["layout"], tasks)
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise UserError(f"{path}: cannot be read ({_short(error)})") from None
+    return RunFiles(config, tasks, tokenizer, layout)
+
+
+def read_config(directory: Path) -> Config:
+    """Read the configuration of a run.
+
+    Raises:
+      UserError: naming the file, if it is damaged.
+    """
+    path = directory / CONFIG
+    try:
+        return parse_config(path.read_text(encoding="utf-8"))
+    except (OSError, UserError, UnicodeDecodeError) as error:
+        raise UserError(f"{path}: {_short(error)}") from None
+
+
+def check_same_run(directory: Path, config: Config, tasks: Sequence[Task]) -> None:
+    """Check that a directory holds a run of this very configuration.
+
+    Raises:
+      UserError: naming the fields that differ, with both values.
+    """
+    found = [
+        f"{name} ({old!r} there, {new!r} asked for)"
+        for name, (old, new) in differences(read_config(directory), config).items()
+    ]
+    there = {task.name: task for task in load_tasks(directory / TASKS)}
+    asked = {task.name: task for task in tasks}
+    for name in {**there, **asked}:
+        if name not in asked or name not in there:
+            place = "only there" if name in there else "only asked for"
+            found.append(f"task {name!r} ({place})")
+        elif there[name] != asked[name]:
+            old, new = vars(there[name]), vars(asked[name])
+            found += [
+                f"task {name!r} field {field} ({old[field]!r} there, {new[field]!r} asked for)"
+                for field in new
+                if old[field] != new[field]
+            ]
+    if not found and list(there) != list(asked):
+        found.append("the order of the tasks")
+    if found:
+        raise UserError(
+            f"run directory {directory}: holds another configuration, which differs in "
+            f"{', '.join(found)}; choose another --run-dir"
+        )
+
+
+def check_same_data(directory: Path, data: MultitaskData) -> None:
+    """Check that the data is what the run was begun with.
+
+    Raises:
+      UserError: if sizes, classes or shapes differ.
+    """
+    try:
+        there = json.loads((directory / LAYOUT).read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise UserError(f"{directory / LAYOUT}: cannot be read ({_short(error)})") from None
+    now = json.loads(json.dumps(_layout(data)))
+    if there == now:
+        return
+    for group, splits in now["examples"].items():
+        for split, count in splits.items():
+            before = there.get("examples", {}).get(group, {}).get(split)
+            if before != count:
+                raise UserError(
+                    f"run directory {directory}: its data has changed, {group} {split} had "
+                    f"{before} examples and has {count}"
+                )
+    raise UserError(f"run directory {directory}: its data has changed (classes or shapes)")
+
+
+def write_summary(directory: Path, summary: dict[str, Any]) -> None:
+    """Write `summary.json`, the sign that a run is complete."""
+    replace_text(
+        directory / SUMMARY, json.dumps(finite(summary), indent=1, ensure_ascii=False) + "\n"
+    )
+
+
+def read_summary(directory: Path) -> dict[str, Any] | None:
+    """The summary of a complete run, None where there is none."""
+    path = directory / SUMMARY
+    if not path.exists():
+        return None
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except ValueError:
+        return None
+
+
+def _layout(data: MultitaskData) -> dict[str, Any]:
+    examples = {
+        group.name: {
+            split: len(data.examples[group.name][split]) for split in data.splits(group.name)
+        }
+        for group in data.groups
+    }
+    return {"layout": data.layout.to_json(), "examples": examples}
+
+
+def _short(error: Exception) -> str:
+    return " ".join(str(error).split())[:160]

@@ -1,0 +1,59 @@
+"""`summary.json`: what a finished run says of itself."""
+
+import platform
+from importlib import metadata
+from typing import Any
+
+import jax
+
+from mtljax import __version__
+from mtljax.presets import Config
+from mtljax.training.evaluation import Values
+from mtljax.training.model import Model
+from mtljax.training.window import Window
+
+_PACKAGES = ("jax", "flax", "optax", "orbax-checkpoint", "grain", "numpy", "tokenizers")
+
+
+def versions() -> dict[str, str]:
+    """Versions of Python, of this package and of those it computes with."""
+    found = {"python": platform.python_version(), "mtljax": __version__}
+    return found | {name: metadata.version(name) for name in _PACKAGES}
+
+
+def summarize(
+    config: Config,
+    model: Model,
+    window: Window,
+    steps: int,
+    best_step: int,
+    validation: Values,
+    test: Values,
+) -> dict[str, Any]:
+    """Return the summary of a run.
+
+    ``wall_seconds`` is the time of the steps alone: compilation (``compile_seconds``), evaluation
+    and checkpoints are apart. A run that was resumed speaks of its last part.
+    """
+    seconds = window.seconds
+    return {
+        "steps": steps,
+        "best_step": best_step,
+        "seed": config.seed,
+        "preset": config.preset,
+        "weighting": config.weighting,
+        "wall_seconds": round(seconds, 2),
+        "compile_seconds": round(window.compile_seconds, 2),
+        "tokens_per_second": round(window.tokens / seconds, 1) if seconds else None,
+        "data_wait_share": round(window.waited / seconds, 5) if seconds else None,
+        "real_token_share": round(window.tokens / window.positions, 4) if seconds else None,
+        "device": f"{jax.device_count()} x {jax.devices()[0].device_kind}",
+        "tasks": {
+            task.name: {
+                "validation": validation.get(task.name, {}),
+                "test": test.get(task.name, {}),
+            }
+            for task in model.tasks
+        },
+        "versions": versions(),
+    }

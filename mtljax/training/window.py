@@ -1,0 +1,131 @@
+"""Bookkeeping of the steps between two lines of metrics, and of where the time went."""
+
+import contextlib
+import time
+from collections.abc import Iterator
+from typing import Any
+
+import jax
+import numpy as np
+import optax
+
+from mtljax.presets import Config
+from mtljax.training.model import Model
+from mtljax.training.step import StepMetrics
+
+
+class Window:
+    """Sums and counts since the last line, and totals of the run.
+
+    Attributes:
+      tokens: real tokens in all steps timed.
+      positions: positions in all steps timed, padding included.
+      seconds: time of all steps timed: without compilation, evaluation and checkpoints.
+      waited: of these, seconds spent waiting for data.
+      compile_seconds: time of the first step.
+    """
+
+    def __init__(
+        self, model: Model, schedule: optax.Schedule, config: Config, done: int, steps: int
+    ) -> None:
+        """Begin after step ``done`` of ``steps``."""
+        self._model, self._schedule, self._config = model, schedule, config
+        self._steps = steps
+        self.tokens = self.positions = 0
+        self.seconds = self.waited = self.compile_seconds = 0.0
+        self._first: int | None = None
+        self._timed = 0
+        self._mark = time.perf_counter()
+        self._clear()
+
+    def _clear(self) -> None:
+        count = len(self._model.tasks)
+        self._losses, self._weights, self._present = (np.zeros(count) for _ in range(3))
+        self._penalty = self._norm = 0.0
+        self._count = 0
+        self._window_tokens = 0
+        self._window_seconds = 0.0
+
+    @contextlib.contextmanager
+    def waiting(self) -> Iterator[None]:
+        """Time spent inside is waiting for data."""
+        before = time.perf_counter()
+        yield
+        if self.compile_seconds:
+            self.waited += time.perf_counter() - before
+
+    @contextlib.contextmanager
+    def pause(self) -> Iterator[None]:
+        """Time spent inside is not time of the steps."""
+        self._advance()
+        yield
+        self._mark = time.perf_counter()
+
+    def count(self, batch: dict[str, Any]) -> None:
+        """Count the tokens of a step that was dispatched, after `add` of the one before.
+
+        The first one is not counted, as its time is not.
+        """
+        if not self.compile_seconds:
+            return
+        real = sum(int((rows["segments"] > 0).sum()) for rows in batch.values())
+        self.tokens += real
+        self.positions += sum(rows["segments"].size for rows in batch.values())
+        self._window_tokens += real
+        self._timed += 1
+
+    def _advance(self) -> None:
+        now = time.perf_counter()
+        if not self.compile_seconds:
+            self.compile_seconds = now - self._mark
+        else:
+            self.seconds += now - self._mark
+            self._window_seconds += now - self._mark
+        self._mark = now
+
+    def add(self, metrics: StepMetrics) -> str | None:
+        """Read the metrics of a step; this waits for it.
+
+        Returns:
+          None, or what is not finite: the loss of a task, the penalty or the gradient.
+        """
+        found = jax.device_get(metrics)
+        self._advance()
+        for task, loss in zip(self._model.tasks, found.losses, strict=True):
+            if not np.isfinite(loss):
+                return f"the loss of task {task.name!r} ({loss})"
+        if not np.isfinite(found.penalty):
+            return f"the penalty ({found.penalty})"
+        if not np.isfinite(found.gradient_norm):
+            largest = self._model.tasks[int(np.argmax(found.losses))].name
+            return f"the gradient ({found.gradient_norm}; largest loss: task {largest!r})"
+        self._losses += found.losses
+        self._weights += found.weights
+        self._present += found.present
+        self._penalty += float(found.penalty)
+        self._norm += float(found.gradient_norm)
+        self._count += 1
+        return None
+
+    def flush(self, step: int) -> dict[str, Any]:
+        """Return the means since the last call, as one flat object, and begin anew."""
+        values: dict[str, Any] = {}
+        for i, task in enumerate(self._model.tasks):
+            seen = self._present[i]
+            values[f"loss/{task.name}"] = self._losses[i] / seen if seen else None
+        for i, task in enumerate(self._model.tasks):
+            values[f"weight/{task.name}"] = self._weights[i] / self._count
+        values["penalty"] = self._penalty / self._count
+        values["gradient_norm"] = self._norm / self._count
+        updates = max(0, step // self._config.optimizer.accumulate - 1)
+        values["learning_rate"] = float(np.asarray(self._schedule(updates)))
+        rate = self._window_tokens / self._window_seconds if self._window_seconds else 0.0
+        values["tokens_per_second"] = round(rate, 1)
+        self._clear()
+        return values
+
+    def seconds_left(self, step: int) -> float:
+        """Estimate of the time for the steps that are left, evaluations not counted."""
+        if not self._timed:
+            return float("nan")
+        return self.seconds / self._timed * (self._steps - step)

@@ -1,0 +1,83 @@
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import NamedTuple
+
+import pytest
+
+from mtljax.cli import main
+
+ROOT = Path(__file__).resolve().parents[2]
+
+LINEAR = """\
+--encoder.kind linear --encoder.ngram-buckets 64 --encoder.embedding 8 --encoder.features 8
+--batch.tokens 512 --batch.row-length 32 --tokenizer.affix-buckets 64 --log-every 1
+""".split()
+"""Options of a model that compiles fast."""
+
+
+class Result(NamedTuple):
+    code: int
+    out: str
+    err: str
+
+
+@pytest.fixture
+def mtljax(capsys: pytest.CaptureFixture[str]) -> Callable[..., Result]:
+    """Runs the command in this process."""
+
+    def run(*arguments: object) -> Result:
+        capsys.readouterr()
+        code = main([str(argument) for argument in arguments])
+        return Result(code, *capsys.readouterr())
+
+    return run
+
+
+@pytest.fixture
+def process() -> Callable[..., subprocess.Popen[str]]:
+    """Starts the command in a process of its own."""
+
+    def start(*arguments: object, **options: object) -> subprocess.Popen[str]:
+        return subprocess.Popen(
+            [sys.executable, "-W", "error", "-m", "mtljax", *map(str, arguments)],
+            cwd=ROOT,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            **options,
+        )
+
+    return start
+
+
+@pytest.fixture
+def refused(mtljax: Callable[..., Result]) -> Callable[..., str]:
+    """Runs a command that must be refused: code 2, one line on stderr, nothing on stdout."""
+
+    def run(*arguments: object) -> str:
+        code, out, err = mtljax(*arguments)
+        assert code == 2
+        assert out == ""
+        assert err.count("\n") == 1
+        start = f"mtljax {arguments[0]}: "
+        assert err.startswith(start)
+        return err.removeprefix(start).rstrip("\n")
+
+    return run
+
+
+@pytest.fixture
+def tasks_file(tmp_path: Path) -> Path:
+    """A tasks file with one small task."""
+    path = tmp_path / "one.yaml"
+    fields = "dataset: amazon_sentiment, kind: classification, inputs: text, targets: label"
+    path.write_text(f"tasks: {{a: {{{fields}}}}}")
+    return path
+
+
+@pytest.fixture
+def linear_options() -> list[str]:
+    return list(LINEAR)

@@ -1,0 +1,44 @@
+import json
+import shutil
+
+import pytest
+
+
+def test_json_has_the_values_of_the_summary(mtljax, tiny_run):
+    code, out, err = mtljax("evaluate", tiny_run, "--split", "validation", "--json")
+    assert (code, err) == (0, "")
+    found = json.loads(out)
+    summary = json.loads((tiny_run / "summary.json").read_text())
+    assert (found["split"], found["step"]) == ("validation", summary["best_step"])
+    for task, splits in summary["tasks"].items():
+        for name, value in splits["validation"].items():
+            assert found["tasks"][task][name] == pytest.approx(value, rel=1e-5)
+
+
+def test_table(mtljax, tiny_run):
+    code, out, err = mtljax("evaluate", tiny_run)
+    assert (code, err) == (0, "")
+    assert "test, checkpoint of step" in out
+    assert "mean squared error" in out
+
+
+def test_a_damaged_checkpoint_is_a_warning(mtljax, tiny_run, tmp_path):
+    copied = shutil.copytree(tiny_run, tmp_path / "run")
+    best = json.loads((tiny_run / "summary.json").read_text())["best_step"]
+    for path in (copied / "checkpoints" / str(best) / "state").rglob("*"):
+        if path.is_file():
+            path.write_bytes(path.read_bytes()[:20])
+    code, out, err = mtljax("predict", copied, "a", "--task", "stars")
+    assert code == 0
+    assert out
+    assert err.startswith(f"warning: checkpoint {best} of {copied} cannot be read: ")
+    assert err.count("\n") == 1
+
+
+def test_bad_input(refused, tiny_run, tmp_path):
+    assert "'tset'" in refused("evaluate", tiny_run, "--split", "tset")
+    assert "no such directory" in refused("evaluate", tiny_run, "--data-dir", tmp_path / "no")
+    copied = shutil.copytree(tiny_run, tmp_path / "run")
+    tokenizer = copied / "tokenizer.json"
+    tokenizer.write_bytes(tokenizer.read_bytes()[:1000])
+    assert refused("evaluate", copied).startswith(f"tokenizer {tokenizer}: cut short or damaged")

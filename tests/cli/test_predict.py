@@ -1,0 +1,87 @@
+import io
+import json
+from types import SimpleNamespace
+
+import pytest
+
+TASKS = ["sentiment", "casing", "writer", "stars"]
+
+
+def test_texts_as_arguments(mtljax, tiny_run):
+    code, out, err = mtljax("predict", tiny_run, "good phone", "Oh, no!")
+    assert (code, err) == (0, "")
+    lines = out.splitlines()
+    assert [line.split()[0] for line in lines[1:5]] == TASKS
+    assert (lines[0], lines[5], len(lines)) == ("good phone", "Oh, no!", 10)
+    assert " %)" in lines[1]
+
+
+def test_json(mtljax, tiny_run):
+    code, out, err = mtljax("predict", tiny_run, "Oh, no!", "--json")
+    assert (code, err) == (0, "")
+    answer = json.loads(out)
+    assert list(answer) == TASKS
+    assert answer["casing"]["words"] == ["oh", "no"]
+
+
+def test_some_tasks(mtljax, tiny_run):
+    _, out, _ = mtljax(
+        "predict", "--task", "stars", "--task", "casing", tiny_run, "a", "--json"
+    )
+    assert list(json.loads(out)) == ["casing", "stars"]
+
+
+def test_files(mtljax, tiny_run, tmp_path):
+    source, target = tmp_path / "in.jsonl", tmp_path / "out.jsonl"
+    source.write_bytes(b'"one"\n{"tokens": ["two", "words"]}\n\xff\xfe\x00\n\n"\\ud800"\n')
+    options = ["--task", "casing", "--json", "--output", target]
+    assert mtljax("predict", tiny_run, "--input", source, *options) == (0, "", "")
+    words = [json.loads(line)["casing"]["words"] for line in target.read_text().splitlines()]
+    assert words == [["one"], ["two", "words"], [], [], []]
+    assert sorted(tmp_path.iterdir()) == [source, target]
+
+
+@pytest.mark.parametrize("arguments", [[], ["--input", "-"]])
+def test_stdin(mtljax, tiny_run, monkeypatch, arguments):
+    stdin = SimpleNamespace(buffer=io.BytesIO(b"good\nbad\n"), isatty=lambda: False)
+    monkeypatch.setattr("sys.stdin", stdin)
+    code, out, err = mtljax("predict", tiny_run, *arguments, "--json", "--task", "stars")
+    assert (code, err, len(out.splitlines())) == (0, "", 2)
+
+
+def test_odd_texts(mtljax, tiny_run):
+    odd = ["", "a\0\x1b[31mb", "caf\udce9", "x" * 100_000, "[bold]not markup[/bold]"]
+    code, out, err = mtljax("predict", tiny_run, *odd)
+    assert (code, err, len(out.splitlines())) == (0, "", 5 * len(odd))
+    assert "\x1b" not in out
+    assert "[bold]not markup[/bold]" in out
+    assert mtljax("predict", tiny_run, "--json", "--", "--dashed")[0] == 0
+
+
+def test_bad_input(refused, tiny_run, tmp_path, monkeypatch):
+    path = tmp_path / "in.jsonl"
+    path.write_text('"fine"\n{"txt": "a"}\n')
+    target = tmp_path / "out"
+    message = refused("predict", tiny_run, "--input", path, "--output", target)
+    assert message.startswith(f"{path}:2: expected a string")
+    assert sorted(tmp_path.iterdir()) == [path]
+    assert "not both" in refused("predict", tiny_run, "a", "--input", path)
+    assert "did you mean 'stars'?" in refused("predict", tiny_run, "a", "--task", "starz")
+    assert "no such directory" in refused("predict", tmp_path / "nowhere", "a")
+    assert "no run there" in refused("predict", tmp_path, "a")
+    assert "Not a directory" in refused("predict", tiny_run, "a", "--output", path / "x")
+    assert "Is a directory" in refused("predict", tiny_run, "a", "--output", tmp_path)
+    monkeypatch.setattr("sys.stdin", SimpleNamespace(isatty=lambda: True))
+    assert refused("predict", tiny_run).startswith("no text: ")
+
+
+def test_a_reader_that_leaves(process, tiny_run, tmp_path):
+    path = tmp_path / "in.jsonl"
+    path.write_text('"good phone"\n' * 20_000)
+    options = ["--task", "stars"]
+    running = process("predict", tiny_run, "--input", path, *options)
+    assert running.stdout.readline() == "good phone\n"
+    running.stdout.close()
+    assert running.wait(timeout=120) == 1
+    assert running.stderr.read() == ""
+    running.stderr.close()

@@ -1,0 +1,107 @@
+import dataclasses
+
+import jax
+import numpy as np
+import pytest
+
+from mtljax.data import Feature, Source, TokenizerSettings, load_data
+from mtljax.modules import EncoderConfig, HeadsConfig
+from mtljax.presets import BatchConfig, Config, OptimizerConfig
+from mtljax.tasks import Task
+from mtljax.training.model import attention_of, build_model
+
+WORDS = [f"w{i}" for i in range(24)]
+CLASSES = ("O", "B-x", "I-x", "B-y", "I-y")
+SIZES = {"train": 60, "validation": 17, "test": 11}
+
+
+@pytest.fixture(autouse=True, scope="package")
+def quick_compilation():
+    """These programs are tiny and run a few steps: most of the time would go into compiling."""
+    before = jax.config.values["jax_disable_most_optimizations"]
+    jax.config.update("jax_disable_most_optimizations", True)
+    yield
+    jax.config.update("jax_disable_most_optimizations", before)
+
+
+def _row(rng):
+    words = rng.choice(WORDS, rng.integers(1, 9)).tolist()
+    return {
+        "text": " ".join(words),
+        "words": words,
+        "label": int(rng.integers(-1, 2)),  # -1: no label
+        "grade": int(rng.integers(0, 3)),
+        "tags": rng.integers(0, len(CLASSES), len(words)).tolist(),
+        "y": float(rng.normal()),
+        "alpha": float(rng.uniform(0, 2)),
+    }
+
+
+@pytest.fixture(scope="session")
+def source():
+    rng = np.random.default_rng(0)
+    return Source(
+        name="tiny",
+        identity="tiny",
+        features={
+            "text": Feature("text"),
+            "words": Feature("tokens"),
+            "label": Feature("label", ("bad", "good")),
+            "grade": Feature("label", ("a", "b", "c")),
+            "tags": Feature("tags", CLASSES),
+            "y": Feature("number"),
+            "alpha": Feature("number"),
+        },
+        splits={name: [_row(rng) for _ in range(size)] for name, size in SIZES.items()},
+    )
+
+
+@pytest.fixture
+def tiny(source, monkeypatch):
+    """Makes the data set `tiny` known."""
+    monkeypatch.setattr("mtljax.data.dataset.load_source", lambda name, data_dir: source)
+
+
+LABEL = Task("label", "tiny", "classification", "text", "label")
+GRADE = Task("grade", "tiny", "classification", "text", "grade", weights="alpha")
+NUMBER = Task("number", "tiny", "regression", "text", "y")
+NEXT = Task("next", "tiny", "language_model", "text")
+TAGS = Task("tags", "tiny", "tagging", "words", "tags")
+TASKS = (LABEL, TAGS, NEXT, NUMBER)
+
+CONFIG = Config(
+    preset="test",
+    steps=12,
+    evaluate_every=4,
+    log_every=3,
+    tokenizer=TokenizerSettings(min_count=1, prefixes=(1,), suffixes=(), affix_buckets=16),
+    batch=BatchConfig(tokens=96, row_length=12, ahead=1),
+    encoder=EncoderConfig(embedding=6, features=8, dropout=0.2, word_dropout=0.1),
+    heads=HeadsConfig(negatives=5, dropout=0.1),
+    optimizer=OptimizerConfig(warmup_steps=2),
+)
+PLAIN = dataclasses.replace(
+    CONFIG,
+    encoder=EncoderConfig(embedding=6, features=8),
+    heads=HeadsConfig(negatives=0),
+)
+"""Without anything random in a step."""
+
+
+@pytest.fixture
+def make(tiny):
+    """From a configuration and tasks to a model and its data."""
+
+    def build(config=PLAIN, tasks=TASKS):
+        data = load_data(
+            tasks,
+            tokenizer=config.tokenizer,
+            row_length=config.batch.row_length,
+            batch_tokens=config.batch.tokens,
+            attention=attention_of(config, tuple(tasks)),
+        )
+        counts = {t.name: np.ones(data.outputs[t.name].num_classes, int)
+                  for t in tasks if t.kind == "language_model"}  # fmt: skip
+        return build_model(config, data.layout, counts), data
+
+    return build

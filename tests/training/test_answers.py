@@ -1,0 +1,123 @@
+"""Answers of a model over byte pairs whose tagger and classifiers share one pass."""
+
+import jax
+import numpy as np
+import pytest
+
+from mtljax.data import Group, Layout, Output, Shape, TokenizerSettings
+from mtljax.data.tokenizers import train_tokenizer
+from mtljax.modules import EncoderConfig, HeadsConfig, encode, init, predict
+from mtljax.presets import BatchConfig, Config
+from mtljax.tasks import Task
+from mtljax.training import Run, build_model
+from mtljax.training.continuation import affix_table
+from mtljax.training.run import _empty_batches
+
+LENGTH = 12
+INPUTS = dict(dataset="made_up", inputs="tokens")
+TASKS = (
+    Task("tags", kind="tagging", targets="tags", **INPUTS),
+    Task("topic", kind="classification", targets="topic", **INPUTS),
+    Task("mood", kind="classification", targets="mood", loss="hinge", **INPUTS),
+    Task("score", kind="regression", targets="score", **INPUTS),
+)
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory):
+    settings = TokenizerSettings(kind="bpe", vocab_size=270)
+    tokenizer = train_tokenizer([["the cat and the hat", "the mat"]], settings)
+    layout = Layout(
+        groups=(Group("made_up", TASKS, "tokens", "bidirectional", None, False),),
+        outputs={
+            "tags": Output(3, ("O", "B-x", "I-x")),
+            "topic": Output(3, ("a", "b", "c")),
+            "mood": Output(2, ("bad", "good")),
+            "score": Output(1),
+        },
+        shapes={"made_up": Shape(rows=4, row_length=LENGTH, max_segments=3, affixes=0)},
+        vocab_size=tokenizer.vocab_size,
+        affix_buckets=0,
+    )
+    config = Config(
+        tokenizer=settings,
+        batch=BatchConfig(row_length=LENGTH),
+        encoder=EncoderConfig("transformer", embedding=8, features=8, heads=2, feed_forward=8),
+        heads=HeadsConfig(pooling=("mean",)),
+    )
+    model = build_model(config, layout)
+    params = jax.jit(
+        lambda: init(model.network, jax.random.key(0), _empty_batches(layout)),
+    )()
+    directory = tmp_path_factory.mktemp("answers")
+    return Run(directory, config, TASKS, tokenizer, layout, model, params, 0)
+
+
+def passes(run, words):
+    """The raw predictions for one text that fits a row."""
+    tokens = run.tokenizer.encode([words], LENGTH).tokens
+    row = np.pad(tokens, (0, LENGTH - len(tokens)))[None]
+    batch = {
+        "tokens": row,
+        "segments": (np.arange(LENGTH) < len(tokens)).astype(np.int32)[None],
+        "positions": np.arange(LENGTH, dtype=np.int32)[None],
+    }
+    features = encode(run.model.network, run.params["shared"], "made_up", batch)
+    heads = run.params["heads"]
+    return {
+        task.name: np.asarray(
+            predict(run.model.network, heads[task.name], task.name, features, 1)
+        )[0]
+        for task in TASKS
+    }
+
+
+WORDS = ["the", "Zyx", "cat", "q"]
+
+
+def test_a_text_that_fits(run):
+    answer = run.predict([WORDS])[0]
+    raw = passes(run, WORDS)
+    firsts = np.flatnonzero(run.tokenizer.encode([WORDS]).words >= 0)
+    assert len(firsts) == len(WORDS)
+    assert max(np.diff(firsts)) > 1  # some word has several pieces
+    names = np.array(["O", "B-x", "I-x"])
+    assert answer["tags"] == {
+        "words": WORDS,
+        "tags": names[raw["tags"][firsts].argmax(-1)].tolist(),
+    }
+    shares = np.exp(raw["topic"][0]) / np.exp(raw["topic"][0]).sum()
+    np.testing.assert_allclose(list(answer["topic"]["probabilities"].values()), shares, rtol=1e-5)
+    assert answer["topic"]["label"] == "abc"[shares.argmax()]
+    good = 1 / (1 + np.exp(-raw["mood"][0, 0]))
+    assert answer["mood"]["probabilities"]["good"] == pytest.approx(good, rel=1e-5)
+    assert answer["mood"]["label"] == ("good" if good > 0.5 else "bad")
+    assert answer["score"]["value"] == pytest.approx(raw["score"][0, 0], rel=1e-4, abs=1e-5)
+
+
+def test_a_long_text_is_tagged_whole_and_classified_by_its_beginning(run):
+    words = WORDS * 40
+    answer = run.predict([["unrelated"], words])[1]
+    assert answer["tags"]["words"] == words
+    assert len(answer["tags"]["tags"]) == len(words)
+    start = run.predict([words[:9]])[0]
+    for task in ("topic", "mood"):
+        for name, share in answer[task]["probabilities"].items():
+            assert start[task]["probabilities"][name] == pytest.approx(share, rel=1e-5)
+    assert start["score"]["value"] == pytest.approx(answer["score"]["value"], abs=1e-5)
+
+
+def test_a_text_is_split_into_words(run):
+    answer = run.predict(["Don't stop, cat"], tasks=["tags"])[0]
+    assert answer["tags"]["words"] == ["Don't", "stop", ",", "cat"]
+
+
+def test_a_word_longer_than_a_row_has_a_tag(run):
+    words = ["the", "zq" * 50_000, "cat", ""]
+    answer = run.predict([words])[0]
+    assert answer["tags"]["words"] == words
+    assert len(answer["tags"]["tags"]) == 4
+
+
+def test_byte_pairs_have_no_affixes(run):
+    assert affix_table(run.tokenizer).shape == (270, 0)
