@@ -7,6 +7,7 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -77,6 +78,14 @@ def tiny_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (base / "stderr.txt").write_text(err.getvalue())
     assert code == 0, err.getvalue()
     return base / "run"
+
+
+@pytest.fixture(scope="session")
+def loaded_tiny_run(tiny_run: Path) -> Any:
+    """`tiny_run`, loaded: its compiled functions serve all tests."""
+    from mtljax.training import load_run
+
+    return load_run(tiny_run)
 
 
 @pytest.fixture

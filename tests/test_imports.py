@@ -23,6 +23,7 @@ INTERNAL = {
     "gradients": {"solvers", "weighting"},
     "aggregation": {"solvers", "weighting", "gradients"},
     "optim": {"solvers", "weighting", "gradients", "aggregation"},
+    "generation": set(),
     "tasks": set(),
     "data": {"tasks"},
 }
@@ -38,6 +39,7 @@ THIRD_PARTY = {
     "gradients": PURE | {"optax"},
     "aggregation": PURE | {"optax"},
     "optim": PURE | {"optax"},
+    "generation": PURE,
     "tasks": {"yaml"},
 }
 # The only parts that may import these.

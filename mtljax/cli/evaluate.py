@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 import tyro
 from rich.table import Table
 
-from mtljax.cli.options import Output, data_directory, json_line, parse, warn
+from mtljax.cli.options import Output, data_directory, parse, print_json, warn
 
 
 @dataclasses.dataclass(frozen=True)
@@ -35,7 +35,7 @@ def run(arguments: Sequence[str]) -> int:
     loaded = load_run(options.run, warn=warn)
     values = loaded.evaluate(options.split, data_directory(options.data_dir))
     if options.json:
-        print(json_line({"step": loaded.step, "split": options.split, "tasks": values}))
+        print_json({"step": loaded.step, "split": options.split, "tasks": values})
     else:
         title = f"{options.split}, checkpoint of step {loaded.step}"
         Output().print(values_table(title, values))

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import tyro
 
-from mtljax.cli.options import Output, json_line, parse, printable, warn
+from mtljax.cli.options import Output, parse, print_json, printable, warn
 from mtljax.errors import UserError
 
 
@@ -61,7 +61,7 @@ def run(arguments: Sequence[str]) -> int:
     console = Output()
     for prompt, text in zip(prompts, added, strict=True):
         if options.json:
-            print(json_line({"prompt": prompt, "continuation": text}))
+            print_json({"prompt": prompt, "continuation": text})
             continue
         joined = f"{prompt}{text.lstrip() if prompt[-1:].isspace() else text}"
         console.print(printable(joined), soft_wrap=True)

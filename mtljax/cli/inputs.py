@@ -55,7 +55,7 @@ def _texts(source: Any, name: str) -> Iterator[str | list[str]]:
 
 
 def parse_line(line: str) -> str | list[str]:
-    """Read one line.
+    r"""Read one line.
 
     Args:
       line: without its end.
@@ -63,8 +63,8 @@ def parse_line(line: str) -> str | list[str]:
     Raises:
       ValueError: saying what is wrong with it.
 
-    >>> parse_line("plain text"), parse_line('"a\\\\tb"'), parse_line('{"tokens": ["a", "b"]}')
-    ('plain text', 'a\\tb', ['a', 'b'])
+    >>> parse_line("plain text"), parse_line('"a\\tb"'), parse_line('{"tokens": ["a", "b"]}')
+    ('plain text', 'a\tb', ['a', 'b'])
     """
     if not line.lstrip().startswith(('"', "{", "[")):
         return line

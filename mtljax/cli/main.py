@@ -42,6 +42,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     arguments = list(sys.argv[1:] if argv is None else argv)
     name = arguments[0] if arguments else ""
     where = f"mtljax {name}" if name in COMMANDS else "mtljax"
+    with contextlib.suppress(
+        AttributeError
+    ):  # a letter that the terminal lacks is no reason to stop
+        sys.stdout.reconfigure(errors="replace")  # pyright: ignore[reportAttributeAccessIssue]
     try:
         try:
             return _run(name, arguments[1:])

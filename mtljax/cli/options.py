@@ -3,11 +3,12 @@
 import contextlib
 import io
 import json
+import math
 import os
 import re
 import sys
 from collections.abc import Sequence
-from typing import Any, TypeVar
+from typing import Any, TextIO, TypeVar
 
 from rich.console import Console
 
@@ -57,19 +58,24 @@ def parse(
 
 
 def one_line(complaint: str) -> str:
-    """The message in a box, without the box and what follows its first paragraph.
+    r"""The message in a box, without the box and what follows its first paragraph.
 
-    >>> one_line("╭─ Oops ─╮\\n│ Wrong: │\\n│ x      │\\n│ ────── │\\n│ For help, see │\\n╰──╯")
+    >>> one_line("╭─ Oops ─╮\n│ Wrong: │\n│ x      │\n│ ────── │\n│ For help, see │\n╰──╯")
     'wrong: x'
     """
-    lines = [line.strip("│ \n") for line in complaint.splitlines()]
+    lines = [line.strip("│ ") for line in complaint.splitlines()]
     lines = [line for line in lines if line and line[0] not in "╭╰"]
-    rules = [i for i, line in enumerate(lines) if set(line) == {"─"}]
-    message = " ".join(lines[: rules[0]] if rules else lines)
-    hints = [line for line in lines[rules[0] :] if line.startswith("--")] if rules else []
+    rules = [i for i, line in enumerate(lines) if set(line) <= {"─", "-"}]
+    if rules and "╭" not in complaint:
+        # Where the terminal has no corners, the title stands over a rule of its own.
+        lines, rules = lines[rules[0] + 1 :], [i - rules[0] - 1 for i in rules[1:]]
+    first = rules[0] if rules else len(lines)
+    message = " ".join(lines[:first])
+    hints = [line for line in lines[first:] if line.startswith("--") and set(line) > {"-"}]
     if hints and "nrecognized" in message:
         message += f"; did you mean {hints[0].split()[0]}?"
     message = re.sub(r"\s+", " ", message).strip() or "wrong arguments"
+    message = re.sub(r"^Missing from [^:]*: (\S+) .*", r"missing argument: \1", message)
     return message[0].lower() + message[1:]
 
 
@@ -100,11 +106,29 @@ def printable(text: str) -> str:
     return "".join(c if c.isprintable() else " " if c.isspace() else "\ufffd" for c in text)
 
 
-def json_line(value: Any) -> str:
-    """One line of JSON; letters stay as they are unless they could not be written as UTF-8."""
+def print_json(value: Any, file: TextIO | None = None) -> None:
+    """Print a value as one line of JSON.
+
+    Numbers that are not finite, which JSON lacks, become null; letters stay as they are unless the
+    encoding of the file has none of them.
+
+    Args:
+      value: of dicts, lists, texts and numbers.
+      file: stdout by default.
+    """
+    value = _finite(value)
+    encoding = (sys.stdout if file is None else file).encoding or "utf-8"
     line = json.dumps(value, ensure_ascii=False)
     try:
-        line.encode("utf-8")
+        line.encode(encoding)
     except UnicodeEncodeError:
-        return json.dumps(value)
-    return line
+        line = json.dumps(value)
+    print(line, file=file)
+
+
+def _finite(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _finite(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_finite(item) for item in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value

@@ -6,14 +6,14 @@ import itertools
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import IO, Annotated, Any
+from typing import Annotated, Any, TextIO
 
 import tyro
 from rich.console import Console
 from rich.text import Text
 
 from mtljax.cli.inputs import read_texts
-from mtljax.cli.options import Output, json_line, parse, printable, warn
+from mtljax.cli.options import Output, parse, print_json, printable, warn
 from mtljax.errors import UserError
 
 BATCH = 512
@@ -38,11 +38,11 @@ class Options:
     """
 
     run: Annotated[tyro.conf.Positional[str], tyro.conf.arg(metavar="RUN")]
-    texts: Annotated[tyro.conf.Positional[tuple[str, ...]], tyro.conf.arg(metavar="[TEXT ...]")] = ()
-    input: Annotated[str | None, tyro.conf.arg(metavar="FILE")] = None
-    task: Annotated[
-        tyro.conf.UseAppendAction[tuple[str, ...]], tyro.conf.arg(metavar="NAME")
+    texts: Annotated[
+        tyro.conf.Positional[tuple[str, ...]], tyro.conf.arg(metavar="[TEXT ...]")
     ] = ()
+    input: Annotated[str | None, tyro.conf.arg(metavar="FILE")] = None
+    task: Annotated[tyro.conf.UseAppendAction[tuple[str, ...]], tyro.conf.arg(metavar="NAME")] = ()
     json: tyro.conf.FlagCreatePairsOff[bool] = False
     output: Annotated[str | None, tyro.conf.arg(metavar="FILE")] = None
 
@@ -61,7 +61,7 @@ def run(arguments: Sequence[str]) -> int:
             answers = loaded.predict(batch, tasks=options.task or None)
             for text, answer in zip(batch, answers, strict=True):
                 if options.json:
-                    print(json_line(answer), file=file)
+                    print_json(answer, file)
                 else:
                     show(console, text, answer)
             file.flush()
@@ -112,7 +112,7 @@ def _texts(options: Options) -> Iterator[Any]:
 
 
 @contextlib.contextmanager
-def _writing(path: str | None) -> Iterator[IO[str]]:
+def _writing(path: str | None) -> Iterator[TextIO]:
     if path is None or path == "-":
         yield sys.stdout
         return

@@ -8,7 +8,7 @@ from typing import Annotated, Any
 import tyro
 import yaml
 
-from mtljax.cli.options import Output, data_directory, json_line, parse, printable
+from mtljax.cli.options import Output, data_directory, parse, print_json, printable
 from mtljax.errors import UserError
 from mtljax.presets import Config, preset
 from mtljax.tasks import Task, load_tasks
@@ -18,9 +18,9 @@ from mtljax.tasks import Task, load_tasks
 class Options:
     """Train tasks together on one shared encoder.
 
-    Called again with the same options it goes on where the run was left. The keyword arguments of a
-    weighting follow its name: --weighting random --weighting.seed 3. Giving --steps turns a preset's
-    epochs off.
+    Called again with the same options it goes on where the run was left. The keyword arguments of
+    a weighting follow its name: --weighting random --weighting.seed 3. Giving --steps turns a
+    preset's epochs off.
 
     Attributes:
       tasks: tasks file (YAML); without one, the preset's own tasks on embedded data.
@@ -59,7 +59,7 @@ def run(arguments: Sequence[str]) -> int:
     for line in (curves, *_where(directory)):
         console.print(printable(line))
     if options.json:
-        print(json_line(summary))
+        print_json(summary)
     return 0
 
 
@@ -138,9 +138,9 @@ def default_run_directory(options: Options) -> str:
 
 def _given(arguments: Sequence[str], option: str) -> str | None:
     found = None
-    for argument, following in zip(arguments, [*arguments[1:], ""], strict=True):
+    for i, argument in enumerate(arguments):
         if argument == option:
-            found = following
+            found = arguments[i + 1] if i + 1 < len(arguments) else None
         elif argument.startswith(f"{option}="):
             found = argument.removeprefix(f"{option}=")
     return found
@@ -151,6 +151,8 @@ def _draw(directory: Path) -> str:
         from mtljax.training.figures import draw_curves
 
         return f"curves: {draw_curves(directory)}"
+    except UserError as error:
+        return f"curves: not drawn; {error}"
     except ImportError as error:
         if (error.name or "").split(".")[0] != "matplotlib":
             raise

@@ -12,7 +12,7 @@ from mtljax.generation.sampling import sample
 class NextLogits(Protocol):
     """What a model must offer to be decoded."""
 
-    def __call__(self, tokens: jax.Array, lengths: jax.Array) -> jax.Array:
+    def __call__(self, tokens: jax.Array, lengths: jax.Array, /) -> jax.Array:
         """Logits of the token that follows each row.
 
         Args:

@@ -76,14 +76,14 @@ class Config:
     """Everything that defines a run besides its tasks and their data.
 
     Attributes:
-      preset: name of the preset it came from.
+      preset: name of the preset it starts from: 'small', 'linear' or 'textbook'.
       steps: optimization steps, in all.
       epochs: if not 0, passes over the largest input group instead of `steps`.
       seed: of the parameters, the order of the data and the dropout.
       evaluate_every: steps between evaluations on validation, with a checkpoint each.
       log_every: steps between lines of metrics.
       dtype: of the encoder's computation; 'auto' is bfloat16 on accelerators, float32 on CPU.
-      weighting: name of the method that weighs the tasks.
+      weighting: name of the method that weighs the tasks, of `mtljax.weighting.METHODS`.
       weighting_options: its keyword arguments.
       tokenizer: how text becomes ids.
       batch: how much text a step reads.

@@ -39,12 +39,15 @@ def small() -> Preset:
 
 
 def linear() -> Preset:
-    """A linear model: a bag of words and word pairs, one shared factor, a linear head a task."""
+    """A linear model: words, their stems and endings, and word pairs, straight to the heads.
+
+    The tasks share one low-rank factor of the weights; each has a linear head.
+    """
     config = Config(
         preset="linear",
         steps=400,
         evaluate_every=50,
-        tokenizer=TokenizerSettings(prefixes=(), suffixes=(), shape=False, min_count=1),
+        tokenizer=TokenizerSettings(prefixes=(4,), suffixes=(3,), shape=False, min_count=1),
         encoder=EncoderConfig(kind="linear", embedding=64, features=64),
         heads=HeadsConfig(pooling=("root",)),
         optimizer=OptimizerConfig(learning_rate=1e-3),

@@ -1,6 +1,6 @@
 """What a trained model says of new texts, as plain JSON."""
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NamedTuple
 
 import jax
@@ -108,7 +108,8 @@ def group_answers(
             else:
                 assert plans is not None
                 tags = _merged(plans[i], values[task.name][first:])
-                found[i][task.name] = _tagged(task, plans[i].words, [output.classes[t] for t in tags])
+                names = [output.classes[tag] for tag in tags]
+                found[i][task.name] = _tagged(task, plans[i].words, names)
     return found
 
 

@@ -1,6 +1,7 @@
 """Checkpoints: asynchronous, atomic, with the position in the data."""
 
 import contextlib
+import json
 import logging
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
@@ -46,6 +47,10 @@ class Checkpoints:
             save_decision_policy=policies.FixedIntervalPolicy(1),
             enable_async_checkpointing=True,
         )
+        # Orbax reads all scores when it opens, and gives up on one that it cannot read.
+        for step in checkpoint_steps(self._directory):
+            if read_score(self._directory, step) is None:
+                self._move_aside(step, "no score")
         with quiet():
             return ocp.CheckpointManager(self._directory, options=options)
 
@@ -118,9 +123,9 @@ class Checkpoints:
                 return step, *self._read(step, like)
             except Exception as error:  # noqa: BLE001 - whatever a damaged file makes a reader say
                 damaged = True
-                aside = self._set_aside(step)
-                reason = " ".join(str(error).split())[:120]
-                self._warn(f"checkpoint {step} cannot be read, moved to {aside}: {reason}")
+                self._manager.close()
+                self._move_aside(step, " ".join(str(error).split())[:120])
+                self._manager = self._open()
         if damaged and self._manager.latest_step() is None:
             raise UserError(f"{self._directory}: no checkpoint can be read")
         return None
@@ -140,16 +145,30 @@ class Checkpoints:
             )
         return restored["state"], restored["progress"]
 
-    def _set_aside(self, step: int) -> str:
+    def _move_aside(self, step: int, reason: str) -> None:
         aside = self._directory / f"{step}.{BROKEN}"
         number = 1
         while aside.exists():
             number += 1
             aside = self._directory / f"{step}.{BROKEN}{number}"
-        self._manager.close()
         (self._directory / str(step)).rename(aside)
-        self._manager = self._open()
-        return aside.name
+        self._warn(f"checkpoint {step} cannot be read, moved to {aside.name}: {reason}")
+
+
+def checkpoint_steps(directory: Path) -> list[int]:
+    """The steps that have a checkpoint in a directory, the latest last."""
+    if not directory.is_dir():
+        return []
+    return sorted(int(path.name) for path in directory.iterdir() if path.name.isdigit())
+
+
+def read_score(directory: Path, step: int) -> float | None:
+    """The score of a checkpoint, None if it cannot be read."""
+    try:
+        found = json.loads((directory / str(step) / "metrics" / "metrics").read_bytes())["score"]
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+    return float(found) if isinstance(found, int | float) else None
 
 
 @contextlib.contextmanager

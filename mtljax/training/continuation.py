@@ -1,5 +1,6 @@
 """Text that goes on: a trained language model, decoded."""
 
+import math
 import zlib
 from collections import Counter
 from collections.abc import Callable, Sequence
@@ -12,6 +13,7 @@ import numpy as np
 from mtljax.data.tokenizers import START, Text, Tokenizer
 from mtljax.data.tokenizers.affixes import affix_ids
 from mtljax.data.tokenizers.protocol import SPECIALS
+from mtljax.errors import UserError
 from mtljax.generation import Decoded, decode, padded_length
 from mtljax.modules import Readout, encode, predict
 from mtljax.modules.network import Params
@@ -20,6 +22,9 @@ from mtljax.training.model import Model
 
 ROWS = 8
 """Rows decoded together, always: what a row becomes must not depend on how many there are."""
+
+MOST_TOKENS = 100_000
+"""Tokens that are added to a prompt at most."""
 
 _OOV_CLASS, _END_CLASS = 0, 1
 _TAIL = 256  # characters a piece, at most, that are looked at for the end of a long prompt
@@ -42,8 +47,8 @@ def make_decoder(model: Model, task_name: str, affix_table: np.ndarray) -> Calla
     """
     group = model.layout.group_of(task_name).name
     width = reading_length(model, group)
-    ids = model.layout.outputs[task_name].ids
-    assert ids is not None
+    output_ids = model.layout.outputs[task_name].ids
+    assert output_ids is not None
 
     def decoder(
         params: Params,
@@ -84,7 +89,7 @@ def make_decoder(model: Model, task_name: str, affix_table: np.ndarray) -> Calla
 
         return decode(
             next_logits,
-            jnp.asarray(ids),
+            jnp.asarray(output_ids),
             tokens,
             lengths,
             keys,
@@ -97,6 +102,26 @@ def make_decoder(model: Model, task_name: str, affix_table: np.ndarray) -> Calla
         )
 
     return jax.jit(decoder)
+
+
+def check_sampling(
+    max_tokens: int, temperature: float, top_k: int, top_p: float, seed: int
+) -> None:
+    """Check the numbers that `mtljax.training.Run.generate` takes.
+
+    Raises:
+      UserError: naming the one that is out of range.
+    """
+    if not 0 <= max_tokens <= MOST_TOKENS:
+        raise UserError(f"max_tokens: must be in [0, {MOST_TOKENS}], got {max_tokens}")
+    if not (math.isfinite(temperature) and temperature >= 0):
+        raise UserError(f"temperature: must be finite and at least 0, got {temperature}")
+    if top_k < 0:
+        raise UserError(f"top_k: must be at least 0, got {top_k}")
+    if not 0 < top_p <= 1:
+        raise UserError(f"top_p: must be in (0, 1], got {top_p}")
+    if not 0 <= seed < 2**32:
+        raise UserError(f"seed: must be in [0, 2^32), got {seed}")
 
 
 def affix_table(tokenizer: Tokenizer) -> np.ndarray:
@@ -156,7 +181,7 @@ def continuations(
             if kept:
                 tokens[row, 1 : 1 + kept] = encoded.tokens[-kept:]
                 affixes[row, 1 : 1 + kept] = encoded.affixes[-kept:]
-        rows_keys = jax.random.wrap_key_data(_filled(keys[first : first + ROWS]))
+        rows_keys = jax.random.wrap_key_data(jnp.asarray(_filled(keys[first : first + ROWS])))
         decoded = decoder(
             params, tokens, affixes, lengths, rows_keys, max_tokens, temperature, top_k, top_p
         )

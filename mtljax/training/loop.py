@@ -12,17 +12,17 @@ from rich.console import Console
 
 from mtljax.data import MultitaskData, StepIterator, load_data, load_tokenizer
 from mtljax.errors import UserError
-from mtljax.modules import init
 from mtljax.presets import Config, check
 from mtljax.tasks import Task, main_metric
 from mtljax.training import run_directory
 from mtljax.training.checkpoints import Checkpoints
 from mtljax.training.evaluation import Evaluator, Values, score
-from mtljax.training.metrics_file import MetricsFile
+from mtljax.training.metrics_file import MetricsFile, check_tensorboard
 from mtljax.training.model import Model, attention_of, build_model
 from mtljax.training.objective import penalty
 from mtljax.training.optimizer import learning_rate_schedule, make_optimizer
 from mtljax.training.progress import Reporter, format_value, make_reporter
+from mtljax.training.restore import initial_params
 from mtljax.training.step import StepMetrics, TrainState, evaluated_params, make_init, make_step
 from mtljax.training.summary import summarize
 from mtljax.training.window import Window
@@ -63,6 +63,8 @@ def train(
     tasks = tuple(tasks)
     check(config)
     weighting = make_weighting(config, len(tasks))
+    if tensorboard:
+        check_tensorboard()
     resumed = run_directory.holds_run(directory)
     if resumed:
         run_directory.check_same_run(directory, config, tasks)
@@ -82,7 +84,7 @@ def train(
         attention=attention_of(config, tasks),
     )
     model = build_model(config, data.layout, class_counts(data))
-    check_penalty(config, model, data)
+    check_penalty(config, model)
     run_directory.begin(directory)
     if resumed:
         run_directory.check_same_data(directory, data)
@@ -272,7 +274,7 @@ def make_weighting(config: Config, num_tasks: int) -> Weighting:
     return weighting
 
 
-def check_penalty(config: Config, model: Model, data: MultitaskData) -> None:
+def check_penalty(config: Config, model: Model) -> None:
     """Check that the penalties of a configuration cover some of the parameters.
 
     Raises:
@@ -280,8 +282,7 @@ def check_penalty(config: Config, model: Model, data: MultitaskData) -> None:
     """
     if not (config.regularizer.l2 or config.regularizer.group_lasso):
         return
-    batch = {g.name: next(data.evaluation_batches(g.name, "train", rows=1)) for g in data.groups}
-    params = jax.eval_shape(lambda: init(model.network, jax.random.key(0), batch))
+    params = jax.eval_shape(lambda: initial_params(model))
     try:
         jax.eval_shape(lambda params: penalty(config.regularizer, params), params)
     except ValueError as error:

@@ -30,8 +30,8 @@ class MetricsFile:
         kept = [line for line in read_metrics(directory) if line["step"] <= last_step]
         text = "".join(_line(line) for line in kept)
         replace_text(self._path, text)
-        self._file = self._path.open("a", encoding="utf-8")
         self._board = _event_writer(directory, last_step) if tensorboard else None
+        self._file = self._path.open("a", encoding="utf-8")
 
     def write(self, step: int, split: str, values: Mapping[str, Any]) -> None:
         """Append one line."""
@@ -89,9 +89,20 @@ def _line(values: Mapping[str, Any]) -> str:
     return json.dumps(finite(values), ensure_ascii=False) + "\n"
 
 
-def _event_writer(directory: Path, last_step: int) -> Any:
+def check_tensorboard() -> None:
+    """Check that event files can be written.
+
+    Raises:
+      UserError: if tensorboardX is not installed.
+    """
     try:
-        from tensorboardX import SummaryWriter
+        import tensorboardX  # noqa: F401
     except ImportError:
         raise UserError("tensorboard: needs the extra 'tensorboard' (tensorboardX)") from None
+
+
+def _event_writer(directory: Path, last_step: int) -> Any:
+    check_tensorboard()
+    from tensorboardX import SummaryWriter
+
     return SummaryWriter(str(directory / "tensorboard"), purge_step=last_step + 1)

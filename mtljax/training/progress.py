@@ -1,5 +1,6 @@
 """What a run shows while it runs: a live bar on a terminal, plain lines elsewhere."""
 
+import math
 import time
 from collections.abc import Mapping
 from typing import Any, Protocol
@@ -84,11 +85,10 @@ class LineReporter:
         if now - self._last < _SECONDS_BETWEEN_LINES and step < self._steps:
             return
         self._last = now
-        rate = values["tokens_per_second"]
-        left = values["seconds_left"]
-        self.say(
-            f"step {step}/{self._steps}  {line_of(values)}  {rate:,.0f} tokens/s  {left:.0f} s left"
-        )
+        rate, left = values["tokens_per_second"], values["seconds_left"]
+        # Nothing is timed before the second step.
+        speed = f"  {rate:,.0f} tokens/s  {left:.0f} s left" if math.isfinite(left) else ""
+        self.say(f"step {step}/{self._steps}  {line_of(values)}{speed}")
 
     def say(self, text: str) -> None:
         """Print a line."""
@@ -132,11 +132,12 @@ def results_table(summary: Mapping[str, Any]) -> Table:
 
 
 _SPLITS = ("validation", "test")
-_SHARES = ("accuracy", "micro_f1", "span_f1")
+SHARES = ("accuracy", "micro_f1", "span_f1")
+"""Metrics that are shown in percent."""
 
 
 def format_value(name: str, value: float | None) -> str:
     """A metric's value for people: shares in percent, the rest as numbers."""
     if value is None:
         return "-"
-    return f"{100 * value:.1f} %" if name in _SHARES else f"{value:.4g}"
+    return f"{100 * value:.1f} %" if name in SHARES else f"{value:.4g}"

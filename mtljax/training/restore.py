@@ -5,10 +5,14 @@ from pathlib import Path
 from typing import Any
 
 import jax
+import numpy as np
 import orbax.checkpoint as ocp
 
 from mtljax.errors import UserError
+from mtljax.modules import init
+from mtljax.modules.network import Params
 from mtljax.training.checkpoints import quiet
+from mtljax.training.model import Model
 
 
 def restore_params(
@@ -59,13 +63,30 @@ def restore_params(
     raise UserError(f"{directory}: no checkpoint can be read")
 
 
+def initial_params(model: Model) -> Params:
+    """The parameters of a model before training, drawn with key 0; under `jax.eval_shape`, shapes.
+
+    The first state of a training run is drawn by `mtljax.training.make_init`.
+    """
+    batches: dict[str, dict[str, np.ndarray]] = {}
+    for name, shape in model.layout.shapes.items():
+        size = (1, shape.row_length)
+        rows = {key: np.zeros(size, np.int32) for key in ("tokens", "segments", "positions")}
+        affixes = np.zeros((*size, shape.affixes), np.int32)
+        batches[name] = {**rows, "affixes": affixes} if shape.affixes else rows
+    return init(model.network, jax.random.key(0), batches)
+
+
 def _open(directory: Path) -> ocp.CheckpointManager:
     options = ocp.CheckpointManagerOptions(read_only=True, best_fn=lambda values: values["score"])
     return ocp.CheckpointManager(directory, options=options)
 
 
 def _check_fit(place: Path, name: str, like: Any) -> None:
-    found = ocp.PyTreeCheckpointer().metadata(place).item_metadata.tree.get(name)
+    metadata: Any = ocp.PyTreeCheckpointer().metadata(place).item_metadata
+    if metadata is None:
+        raise ValueError("what it holds is not listed")
+    found = metadata.tree.get(name)
     there = {path: tuple(leaf.shape) for path, leaf in jax.tree.leaves_with_path(found)}
     wanted = {path: tuple(leaf.shape) for path, leaf in jax.tree.leaves_with_path(like)}
     for path in [*wanted, *there]:

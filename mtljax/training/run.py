@@ -2,35 +2,33 @@
 
 import dataclasses
 import functools
-import math
 import warnings
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
 
 import jax
-import numpy as np
 
 from mtljax.data import Layout, Tokenizer, load_data
 from mtljax.data.tokenizers import Text
 from mtljax.errors import UserError
 from mtljax.generation import Decoded
-from mtljax.modules import init
 from mtljax.modules.network import Params
 from mtljax.presets import Config
 from mtljax.tasks import Task, suggestion
 from mtljax.training import run_directory
 from mtljax.training.answers import Answer, Function, group_answers, make_answers, reading_length
-from mtljax.training.continuation import affix_table, continuations, make_decoder
+from mtljax.training.continuation import (
+    affix_table,
+    check_sampling,
+    continuations,
+    make_decoder,
+)
 from mtljax.training.evaluation import Evaluator, Values
 from mtljax.training.model import Model, attention_of, build_model
-from mtljax.training.restore import restore_params
+from mtljax.training.restore import initial_params, restore_params
 
 PREVIEW_TOKENS = 20
 """Tokens of the continuation that `Run.predict` shows."""
-
-MOST_TOKENS = 100_000
-"""Tokens that `Run.generate` adds at most."""
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -247,38 +245,15 @@ def load_run(path: str | Path, warn: Callable[[str], None] | None = None) -> Run
         raise UserError(f"run directory {directory}: no such directory")
     files = run_directory.read_run(directory)
     model = build_model(files.config, files.layout)
-    like = jax.eval_shape(
-        lambda: init(model.network, jax.random.key(0), _empty_batches(files.layout))
-    )
     step, params = restore_params(
         directory / run_directory.CHECKPOINTS,
-        like,
+        jax.eval_shape(lambda: initial_params(model)),
         averaged=files.config.optimizer.average > 0,
         warn=warn or (lambda text: warnings.warn(text, stacklevel=2)),
     )
     return Run(
         directory, files.config, files.tasks, files.tokenizer, files.layout, model, params, step
     )
-
-
-def check_sampling(
-    max_tokens: int, temperature: float, top_k: int, top_p: float, seed: int
-) -> None:
-    """Check the numbers that `Run.generate` takes.
-
-    Raises:
-      UserError: naming the one that is out of range.
-    """
-    if not 0 <= max_tokens <= MOST_TOKENS:
-        raise UserError(f"max_tokens: must be in [0, {MOST_TOKENS}], got {max_tokens}")
-    if not (math.isfinite(temperature) and temperature >= 0):
-        raise UserError(f"temperature: must be finite and at least 0, got {temperature}")
-    if top_k < 0:
-        raise UserError(f"top_k: must be at least 0, got {top_k}")
-    if not 0 < top_p <= 1:
-        raise UserError(f"top_p: must be in (0, 1], got {top_p}")
-    if not 0 <= seed < 2**32:
-        raise UserError(f"seed: must be in [0, 2^32), got {seed}")
 
 
 def _checked_texts(texts: Sequence[Text]) -> list[Text]:
@@ -291,14 +266,3 @@ def _checked_texts(texts: Sequence[Text]) -> list[Text]:
         if not isinstance(text, Sequence) or not all(isinstance(word, str) for word in text):
             raise TypeError(f"text {i}: expected a str or a list of str, got {type(text).__name__}")
     return checked
-
-
-def _empty_batches(layout: Layout) -> dict[str, dict[str, Any]]:
-    batches = {}
-    for name, shape in layout.shapes.items():
-        size = (1, shape.row_length)
-        batch = {key: np.zeros(size, np.int32) for key in ("tokens", "segments", "positions")}
-        if shape.affixes:
-            batch["affixes"] = np.zeros((*size, shape.affixes), np.int32)
-        batches[name] = batch
-    return batches

@@ -13,6 +13,7 @@ from mtljax.training.metrics_file import finite, replace_text
 
 CONFIG, TASKS, TOKENIZER, LAYOUT = "config.yaml", "tasks.yaml", "tokenizer.json", "layout.json"
 SUMMARY, CHECKPOINTS = "summary.json", "checkpoints"
+_END = "...\n"  # how a YAML document ends
 
 
 class RunFiles(NamedTuple):
@@ -59,7 +60,7 @@ def write_run(directory: Path, config: Config, tasks: Sequence[Task], data: Mult
     save_tokenizer(data.tokenizer, directory / TOKENIZER)
     replace_text(directory / LAYOUT, json.dumps(_layout(data), ensure_ascii=False))
     replace_text(directory / TASKS, dump_tasks(tasks))
-    replace_text(directory / CONFIG, dump_config(config))
+    replace_text(directory / CONFIG, dump_config(config) + _END)
 
 
 def read_run(directory: Path) -> RunFiles:
@@ -89,7 +90,12 @@ def read_config(directory: Path) -> Config:
     """
     path = directory / CONFIG
     try:
-        return parse_config(path.read_text(encoding="utf-8"))
+        text = path.read_text(encoding="utf-8")
+        config = parse_config(text)
+        # Cut between two fields it is still YAML, and the rest would silently be the defaults.
+        if not text.endswith(_END) and text != dump_config(config):
+            raise UserError("is cut off")
+        return config
     except (OSError, UserError, UnicodeDecodeError) as error:
         raise UserError(f"{path}: {_short(error)}") from None
 

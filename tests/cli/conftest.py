@@ -2,7 +2,7 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import pytest
 
@@ -67,6 +67,21 @@ def refused(mtljax: Callable[..., Result]) -> Callable[..., str]:
         return err.removeprefix(start).rstrip("\n")
 
     return run
+
+
+@pytest.fixture
+def loaded_once(monkeypatch: pytest.MonkeyPatch, loaded_tiny_run: Any) -> None:
+    """Commands on `tiny_run` share what they compile."""
+    import mtljax.training
+
+    load_run = mtljax.training.load_run
+
+    def load(path: str, warn: Any = None) -> Any:
+        if Path(path) == loaded_tiny_run.directory:
+            return loaded_tiny_run
+        return load_run(path, warn)
+
+    monkeypatch.setattr(mtljax.training, "load_run", load)
 
 
 @pytest.fixture

@@ -3,6 +3,9 @@ import shutil
 
 import pytest
 
+from mtljax.cli.evaluate import values_table
+from mtljax.cli.options import Output
+
 
 def test_json_has_the_values_of_the_summary(mtljax, tiny_run):
     code, out, err = mtljax("evaluate", tiny_run, "--split", "validation", "--json")
@@ -15,11 +18,16 @@ def test_json_has_the_values_of_the_summary(mtljax, tiny_run):
             assert found["tasks"][task][name] == pytest.approx(value, rel=1e-5)
 
 
-def test_table(mtljax, tiny_run):
-    code, out, err = mtljax("evaluate", tiny_run)
-    assert (code, err) == (0, "")
-    assert "test, checkpoint of step" in out
-    assert "mean squared error" in out
+def test_table(capsys):
+    values = {"a": {"accuracy": 0.5, "loss": 0.7}, "b": {"loss": 0.25}}
+    Output().print(values_table("test", values))
+    out = capsys.readouterr().out
+    lines = [line.strip("│┃| ").split() for line in out.splitlines()]
+    rows = [[cell for cell in line if cell not in "│┃|"] for line in lines]
+    assert ["task", "metric", "value"] in rows
+    assert ["a", "accuracy", "50.0", "%"] in rows
+    assert ["b", "loss", "0.25"] in rows
+    assert ["a", "loss", "0.7"] not in rows
 
 
 def test_a_damaged_checkpoint_is_a_warning(mtljax, tiny_run, tmp_path):

@@ -2,6 +2,8 @@ import json
 
 import pytest
 
+pytestmark = pytest.mark.usefixtures("loaded_once")
+
 
 def test_text_goes_on_from_the_prompt(mtljax, tiny_run):
     code, out, err = mtljax("generate", tiny_run, "--prompt", "This phone", "--max-tokens", 5)

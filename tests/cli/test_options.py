@@ -1,6 +1,8 @@
+import io
+
 import pytest
 
-from mtljax.cli.options import data_directory, json_line, one_line, printable
+from mtljax.cli.options import data_directory, one_line, print_json, printable
 
 BOX = """\
 ╭─ Unrecognized options ───────────────────────────────────────────────────────╮
@@ -15,10 +17,21 @@ BOX = """\
 ╰──────────────────────────────────────────────────────────────────────────────╯
 """
 
+PLAIN = """\
+ Unrecognized options
+ ---------------------------------------------
+  Unrecognized options: --encoder.featurs, 3
+  -------------------------------------------
+  Perhaps you meant:
+      --encoder.features INT
+  -------------------------------------------
+  For full helptext, run mtljax train --help
+"""
+
 
 def test_a_box_becomes_a_line():
     expected = "unrecognized options: --encoder.featurs, 3; did you mean --encoder.features?"
-    assert one_line(BOX) == expected
+    assert one_line(BOX) == one_line(PLAIN) == expected
     assert one_line("") == "wrong arguments"
     assert one_line("Plain\nlines") == "plain lines"
 
@@ -35,10 +48,20 @@ def test_printable(text, shown):
     assert printable(text) == shown
 
 
-def test_json_lines_are_always_utf8():
-    assert json_line({"a": "é"}) == '{"a": "é"}'
-    assert json_line("\udcff") == '"\\udcff"'
-    assert json_line("a\nb") == '"a\\nb"'
+@pytest.mark.parametrize(
+    ("value", "encoding", "line"),
+    [
+        ({"a": "é"}, "utf-8", '{"a": "é"}'),
+        ({"a": "é"}, "ascii", '{"a": "\\u00e9"}'),
+        ("\udcff", "utf-8", '"\\udcff"'),
+        ("a\nb", "utf-8", '"a\\nb"'),
+        ({"a": [float("nan"), 1.5]}, "utf-8", '{"a": [null, 1.5]}'),
+    ],
+)
+def test_json_is_valid_in_any_encoding(value, encoding, line):
+    file = io.TextIOWrapper(io.BytesIO(), encoding, write_through=True, newline="")
+    print_json(value, file)
+    assert file.buffer.getvalue().decode(encoding) == line + "\n"
 
 
 def test_data_directory(monkeypatch):

@@ -4,6 +4,8 @@ from types import SimpleNamespace
 
 import pytest
 
+pytestmark = pytest.mark.usefixtures("loaded_once")
+
 TASKS = ["sentiment", "casing", "writer", "stars"]
 
 
@@ -25,9 +27,7 @@ def test_json(mtljax, tiny_run):
 
 
 def test_some_tasks(mtljax, tiny_run):
-    _, out, _ = mtljax(
-        "predict", "--task", "stars", "--task", "casing", tiny_run, "a", "--json"
-    )
+    _, out, _ = mtljax("predict", "--task", "stars", "--task", "casing", tiny_run, "a", "--json")
     assert list(json.loads(out)) == ["casing", "stars"]
 
 

@@ -49,9 +49,7 @@ def test_greedy_follows_the_largest_logit(jitted):
 
 def test_rows_end_on_their_own_and_without_the_end_mark():
     tokens, lengths = prompts([[10], [10, 12, 12, 12], [10] * 9])
-    found = decode(
-        counting, IDS, tokens, lengths, keys(3), max_tokens=8, temperature=0.0, end=END
-    )
+    found = decode(counting, IDS, tokens, lengths, keys(3), max_tokens=8, temperature=0.0, end=END)
     assert found.lengths.tolist() == [5, 5, 9]
     assert found.ended.all()
     assert found.tokens[0].tolist() == [10, 12, 12, 12, 12] + [0] * 11

@@ -86,9 +86,7 @@ def test_agrees_with_a_loop(seed, top_k, top_p, banned):
 
 def test_draws_have_the_probabilities_of_the_filtered_softmax():
     keys = jax.random.split(jax.random.key(1), 20_000)
-    draw = jax.jit(
-        jax.vmap(lambda key: sample(key, LOGITS, temperature=0.5, top_k=3, banned=(2,)))
-    )
+    draw = jax.jit(jax.vmap(lambda key: sample(key, LOGITS, temperature=0.5, top_k=3, banned=(2,))))
     shares = np.bincount(draw(keys), minlength=5) / len(keys)
     expected = np.exp(2 * LOGITS) * np.isin(np.arange(5), [1, 3, 4])
     np.testing.assert_allclose(shares, expected / expected.sum(), atol=0.015)

@@ -3,6 +3,7 @@ import dataclasses
 import jax
 import numpy as np
 import pytest
+from jax.experimental.compilation_cache import compilation_cache
 
 from mtljax.data import Feature, Source, TokenizerSettings, load_data
 from mtljax.modules import EncoderConfig, HeadsConfig
@@ -16,12 +17,27 @@ SIZES = {"train": 60, "validation": 17, "test": 11}
 
 
 @pytest.fixture(autouse=True, scope="package")
-def quick_compilation():
-    """These programs are tiny and run a few steps: most of the time would go into compiling."""
-    before = jax.config.values["jax_disable_most_optimizations"]
-    jax.config.update("jax_disable_most_optimizations", True)
+def quick_compilation(tmp_path_factory):
+    """Compiles with little optimization and keeps what was compiled while these tests run.
+
+    The programs are tiny and run a few steps: nearly all the time would go into compiling.
+    """
+    settings = {
+        "jax_disable_most_optimizations": True,
+        "jax_compilation_cache_dir": str(tmp_path_factory.mktemp("compiled")),
+        "jax_persistent_cache_min_compile_time_secs": 0.0,
+        "jax_persistent_cache_min_entry_size_bytes": -1,
+    }
+    before = {name: jax.config.values[name] for name in settings}
+    _set(settings)
     yield
-    jax.config.update("jax_disable_most_optimizations", before)
+    _set(before)
+
+
+def _set(settings):
+    for name, value in settings.items():
+        jax.config.update(name, value)
+    compilation_cache.reset_cache()
 
 
 def _row(rng):
@@ -85,7 +101,24 @@ PLAIN = dataclasses.replace(
     encoder=EncoderConfig(embedding=6, features=8),
     heads=HeadsConfig(negatives=0),
 )
-"""Without anything random in a step."""
+
+
+@pytest.fixture
+def tasks():
+    """The tasks by name."""
+    return {task.name: task for task in (*TASKS, GRADE)}
+
+
+@pytest.fixture
+def config():
+    """With dropout, word dropout and a sampled softmax."""
+    return CONFIG
+
+
+@pytest.fixture
+def plain():
+    """Without anything random in a step."""
+    return PLAIN
 
 
 @pytest.fixture

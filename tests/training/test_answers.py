@@ -6,12 +6,12 @@ import pytest
 
 from mtljax.data import Group, Layout, Output, Shape, TokenizerSettings
 from mtljax.data.tokenizers import train_tokenizer
-from mtljax.modules import EncoderConfig, HeadsConfig, encode, init, predict
+from mtljax.modules import EncoderConfig, HeadsConfig, encode, predict
 from mtljax.presets import BatchConfig, Config
 from mtljax.tasks import Task
 from mtljax.training import Run, build_model
 from mtljax.training.continuation import affix_table
-from mtljax.training.run import _empty_batches
+from mtljax.training.restore import initial_params
 
 LENGTH = 12
 INPUTS = dict(dataset="made_up", inputs="tokens")
@@ -46,9 +46,7 @@ def run(tmp_path_factory):
         heads=HeadsConfig(pooling=("mean",)),
     )
     model = build_model(config, layout)
-    params = jax.jit(
-        lambda: init(model.network, jax.random.key(0), _empty_batches(layout)),
-    )()
+    params = jax.jit(lambda: initial_params(model))()
     directory = tmp_path_factory.mktemp("answers")
     return Run(directory, config, TASKS, tokenizer, layout, model, params, 0)
 
@@ -65,9 +63,9 @@ def passes(run, words):
     features = encode(run.model.network, run.params["shared"], "made_up", batch)
     heads = run.params["heads"]
     return {
-        task.name: np.asarray(
-            predict(run.model.network, heads[task.name], task.name, features, 1)
-        )[0]
+        task.name: np.asarray(predict(run.model.network, heads[task.name], task.name, features, 1))[
+            0
+        ]
         for task in TASKS
     }
 

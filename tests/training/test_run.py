@@ -16,8 +16,8 @@ from mtljax.training.run import PREVIEW_TOKENS
 
 
 @pytest.fixture(scope="module")
-def run(tiny_run):
-    return load_run(tiny_run)
+def run(loaded_tiny_run):
+    return loaded_tiny_run
 
 
 @pytest.fixture
@@ -47,7 +47,9 @@ def test_predictions_have_the_accuracy_of_the_evaluation(run):
     rows = load_source("amazon_sentiment").splits["test"]
     answers = run.predict([row["text"] for row in rows], tasks=["sentiment", "stars"])
     names = ["negative", "positive"]
-    hits = [a["sentiment"]["label"] == names[r["label"]] for a, r in zip(answers, rows, strict=True)]
+    hits = [
+        a["sentiment"]["label"] == names[r["label"]] for a, r in zip(answers, rows, strict=True)
+    ]
     errors = [a["stars"]["value"] - r["rating"] for a, r in zip(answers, rows, strict=True)]
     expected = summary(run)["tasks"]
     assert np.mean(hits) == pytest.approx(expected["sentiment"]["test"]["accuracy"])
@@ -136,7 +138,7 @@ def test_arguments_of_predict(run):
 
 @pytest.fixture(scope="module")
 def best_word(run):
-    """The most probable next word of a list of words, from a pass over all of it; None at the end."""
+    """The most probable next word of a list of words, read whole; None at the end."""
     group = run.layout.group_of("writer").name
     ids = run.layout.outputs["writer"].ids
     network, width = run.model.network, 16

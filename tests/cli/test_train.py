@@ -1,0 +1,163 @@
+import json
+import signal
+
+import pytest
+import yaml
+
+from mtljax.cli.train import default_run_directory, read_options
+from mtljax.errors import UserError
+from mtljax.presets import preset
+from mtljax.tasks import DEFAULT_TASKS, SENTIMENT_TASKS
+from mtljax.training import load_run, read_metrics
+
+
+def test_what_a_run_prints_and_leaves(tiny_run):
+    out = (tiny_run.parent / "stdout.txt").read_text()
+    assert (tiny_run.parent / "stderr.txt").read_text() == ""
+    assert out.startswith("small: 4 steps on ")
+    for task in ("sentiment", "casing", "writer", "stars"):
+        assert f"│ {task}" in out or f"| {task}" in out
+    assert f"curves: {tiny_run / 'curves.png'}" in out
+    assert f"run: {tiny_run} " in out
+    assert (tiny_run / "curves.png").read_bytes().startswith(b"\x89PNG")
+    assert [line["step"] for line in read_metrics(tiny_run) if line["split"] == "train"] == [
+        1,
+        2,
+        3,
+        4,
+    ]
+    config = yaml.safe_load((tiny_run / "config.yaml").read_text())
+    assert config["batch"] == {"tokens": 512, "row_length": 32, "ahead": 4}
+
+
+def test_a_complete_run_is_left_as_it_is(mtljax, tiny_run, tiny_options):
+    names = ["metrics.jsonl", "summary.json", "config.yaml", "tokenizer.json"]
+    before = [(tiny_run / name).stat().st_mtime_ns for name in names]
+    tasks = tiny_run.parent / "tasks.yaml"
+    arguments = ["--tasks", tasks, "--run-dir", tiny_run, *tiny_options]
+    code, out, err = mtljax("train", *arguments, "--json")
+    assert code == 0
+    assert json.loads(out) == json.loads((tiny_run / "summary.json").read_text())
+    assert "complete, nothing to do" in err
+    assert [(tiny_run / name).stat().st_mtime_ns for name in names] == before
+
+
+def test_another_configuration_is_refused(refused, tiny_run, tiny_options):
+    files = {path: path.read_bytes() for path in tiny_run.iterdir() if path.is_file()}
+    tasks = tiny_run.parent / "tasks.yaml"
+    options = ["--run-dir", tiny_run, *tiny_options]
+    message = refused("train", "--tasks", tasks, *options, "--seed", 7, "--encoder.dense", "3")
+    assert f"run directory {tiny_run}: holds another configuration" in message
+    assert "seed (0 there, 7 asked for)" in message
+    assert "encoder.dense (0 there, 3 asked for)" in message
+    assert "task 'stars' (only there)" in refused("train", *options)
+    assert {path: path.read_bytes() for path in files} == files
+
+
+def test_defaults():
+    options, tasks = read_options([])
+    assert (options.config, tasks) == (preset("small").config, DEFAULT_TASKS)
+    options, tasks = read_options(["--preset=linear", "--steps", "7"])
+    assert options.config.encoder == preset("linear").config.encoder
+    assert (options.config.steps, tasks) == (7, SENTIMENT_TASKS)
+
+
+def test_overrides_in_both_spellings():
+    arguments = ["--optimizer.learning-rate", "1e-3", "--encoder.feed_forward=64"]
+    arguments += ["--tokenizer.prefixes", "2", "3", "--heads.pooling", "last", "--encoder.remat"]
+    config = read_options([*arguments, "--tokenizer.no-lowercase"])[0].config
+    assert config.optimizer.learning_rate == 1e-3
+    assert config.encoder.feed_forward == 64
+    assert config.encoder.remat
+    assert config.tokenizer.prefixes == (2, 3)
+    assert not config.tokenizer.lowercase
+    assert config.heads.pooling == ("last",)
+
+
+def test_steps_turn_epochs_off():
+    assert read_options(["--preset", "textbook"])[0].config.epochs == 10
+    config = read_options(["--preset", "textbook", "--steps", "3"])[0].config
+    assert (config.steps, config.epochs) == (3, 0)
+    config = read_options(["--preset", "textbook", "--steps", "3", "--epochs", "2"])[0].config
+    assert config.epochs == 2
+
+
+@pytest.mark.parametrize(
+    ("arguments", "options"),
+    [
+        (["--weighting.weights", "[1, 2.5]"], {"weights": [1, 2.5]}),
+        (["--weighting.lr=1e-3"], {"lr": 1e-3}),
+        (["--weighting.some-name", "text", "--weighting.n", "-3"], {"some_name": "text", "n": -3}),
+        (["--weighting.flag", "true"], {"flag": True}),
+    ],
+)
+def test_options_of_a_weighting(arguments, options):
+    config = read_options(["--weighting", "random", *arguments, "--seed", "2"])[0].config
+    assert (config.weighting, config.weighting_options) == ("random", options)
+    assert config.seed == 2
+
+
+@pytest.mark.parametrize(
+    ("arguments", "directory"),
+    [
+        ([], "runs/small-seed0"),
+        (["--preset", "linear", "--seed", "3"], "runs/linear-seed3"),
+        (["--weighting", "random"], "runs/small-random-seed0"),
+    ],
+)
+def test_where_a_run_is_kept(arguments, directory, tasks_file):
+    assert default_run_directory(read_options(arguments)[0]) == directory
+    more = read_options([*arguments, "--tasks", str(tasks_file)])[0]
+    name = directory.removeprefix("runs/").split("-")
+    assert default_run_directory(more) == "runs/" + "-".join([name[0], "one", *name[1:]])
+
+
+def test_curves_need_the_extra(monkeypatch, tmp_path):
+    import sys
+
+    from mtljax.cli.train import _draw
+
+    monkeypatch.setitem(sys.modules, "matplotlib", None)
+    monkeypatch.setitem(sys.modules, "matplotlib.figure", None)
+    monkeypatch.delitem(sys.modules, "mtljax.training.figures", raising=False)
+    (tmp_path / "metrics.jsonl").write_text('{"step": 1, "split": "train", "loss/a": 1.0}\n')
+    assert _draw(tmp_path) == "curves: not drawn; the extra 'plot' (matplotlib) draws them"
+
+
+def test_a_loss_that_is_not_finite(mtljax, tasks_file, linear_options, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    options = ["--tasks", tasks_file, *linear_options, "--steps", 9, "--evaluate-every", 2]
+    # The first update comes after step 3, and is far too large.
+    options += ["--optimizer.accumulate", 3, "--optimizer.average", 0]
+    options += ["--optimizer.learning-rate", "3e38", "--optimizer.warmup-steps", 0]
+    code, _, err = mtljax("train", *options)
+    assert code == 2
+    assert err == (
+        "mtljax train: step 4: the loss of task 'a' (nan) is not finite; "
+        "stopped (last good checkpoint: step 2)\n"
+    )
+    directory = tmp_path / "runs" / "small-one-seed0"
+    assert not (directory / "summary.json").exists()
+    assert load_run(directory).step == 2
+
+
+def test_an_interruption(process, tasks_file, linear_options, tmp_path):
+    directory = tmp_path / "run"
+    options = ["--tasks", tasks_file, "--run-dir", directory, *linear_options]
+    running = process("train", *options, "--steps", 1_000_000)
+    for line in running.stdout:
+        if line.startswith("step "):
+            break
+    running.send_signal(signal.SIGINT)
+    _, err = running.communicate(timeout=60)
+    assert running.returncode == 130, err
+    expected = "mtljax train: interrupted; the same command goes on where the run was left\n"
+    assert err == expected
+
+
+def test_refused_options():
+    for arguments in (["--weighting.seed"], ["--weighting.seed", "--steps", "3"]):
+        with pytest.raises(UserError, match="--weighting.seed: needs a value"):
+            read_options(arguments)
+    with pytest.raises(UserError, match="--weighting.w: '\\[' is not YAML"):
+        read_options(["--weighting.w", "["])

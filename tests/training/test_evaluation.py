@@ -1,0 +1,217 @@
+import dataclasses
+
+import jax
+import numpy as np
+import pytest
+
+from mtljax.data import unpack
+from mtljax.modules import encode, predict
+from mtljax.tasks import Task
+from mtljax.training.evaluation import PLAIN_WORDS, Evaluator, answers, score
+from mtljax.training.restore import initial_params
+
+
+@pytest.fixture
+def trained(make, plain):
+    model, data = make(plain)
+    params = jax.jit(lambda: initial_params(model))()
+    keys = iter(jax.random.split(jax.random.key(5), 100))
+    # Far from the beginning, so that no answer is a matter of rounding.
+    return model, data, jax.tree.map(lambda p: p + jax.random.normal(next(keys), p.shape), params)
+
+
+def one_by_one(model, data, params, group, split, hide_affixes=False):
+    """Each example alone in its row: task to a list of (outputs, targets, weights)."""
+    examples = data.examples[group][split]
+    shape = model.layout.shapes[group]
+    count = len(examples)
+    rows = {name: np.zeros((count, shape.row_length), np.int32) for name in ("tokens", "segments")}
+    rows["affixes"] = np.zeros((count, shape.row_length, shape.affixes), np.int32)
+    rows["positions"] = np.tile(np.arange(shape.row_length, dtype=np.int32), (count, 1))
+    spans = [slice(a, b) for a, b in zip(examples.starts, examples.starts[1:], strict=False)]
+    for row, span in enumerate(spans):
+        length = span.stop - span.start
+        rows["tokens"][row, :length] = examples.tokens[span]
+        rows["affixes"][row, :length] = examples.affixes[span]
+        rows["segments"][row, :length] = 1
+    if hide_affixes:
+        rows["affixes"][rows["tokens"] == 1] = 0
+
+    @jax.jit
+    def run(params):
+        features = encode(model.network, params["shared"], group, rows)
+        heads = {}
+        for task in model.layout.group(group).tasks:
+            out = predict(model.network, params["heads"][task.name], task.name, features, 1)
+            heads[task.name] = out.logits() if task.kind == "language_model" else out
+        return heads
+
+    found = {}
+    for name, out in run(params).items():
+        per_token = out.shape[1] == shape.row_length
+        targets, weights = examples.targets[name], examples.weights[name]
+        found[name] = [
+            (out[row, : span.stop - span.start], targets[span], weights[span])
+            if per_token
+            else (out[row], targets[row : row + 1], weights[row : row + 1])
+            for row, span in enumerate(spans)
+        ]
+        found[name] = [tuple(np.asarray(x) for x in triple) for triple in found[name]]
+    return found
+
+
+def mean(values, weights):
+    values, weights = np.concatenate(values), np.concatenate(weights)
+    return (values * weights).sum() / weights.sum()
+
+
+def negative_log_likelihoods(triples):
+    values = []
+    for out, targets, _ in triples:
+        logs = out - np.log(np.exp(out - out.max(-1, keepdims=True)).sum(-1, keepdims=True))
+        logs = logs - out.max(-1, keepdims=True)
+        values.append(-np.take_along_axis(logs, targets[:, None], 1)[:, 0])
+    return values
+
+
+def bio_spans(tags):
+    """Spans as (type, first, last), by extending each beginning."""
+    found = set()
+    for i, tag in enumerate(tags):
+        kind = tag[2:]
+        continues = i and tags[i - 1] in (f"B-{kind}", f"I-{kind}")
+        if tag == "O" or (tag[0] == "I" and continues):
+            continue
+        end = i
+        while end + 1 < len(tags) and tags[end + 1] == f"I-{kind}":
+            end += 1
+        found.add((kind, i, end))
+    return found
+
+
+@pytest.mark.parametrize("split", ["validation", "test"])
+def test_metrics_are_those_of_the_examples_one_by_one(trained, split):
+    model, data, params = trained
+    found = Evaluator(model, data)(params, split, plain_words=True)
+    assert list(found) == [task.name for task in model.tasks]
+    triples = {}
+    for group in model.layout.groups:
+        triples |= one_by_one(model, data, params, group.name, split)
+
+    weights = {name: [w for _, _, w in all_] for name, all_ in triples.items()}
+    hits = {
+        name: [(out.argmax(-1) == targets).astype(float) for out, targets, _ in triples[name]]
+        for name in ("label", "tags")
+    }
+    errors = [(out[:, 0] - targets) ** 2 for out, targets, _ in triples["number"]]
+    spans = [
+        [bio_spans([model.layout.outputs["tags"].classes[t] for t in tags[w > 0]])
+         for tags in (out.argmax(-1), targets)]
+        for out, targets, w in triples["tags"]
+    ]  # fmt: skip
+    right = sum(len(a & b) for a, b in spans)
+    total = sum(len(a) + len(b) for a, b in spans)
+    likelihoods = {n: negative_log_likelihoods(triples[n]) for n in ("label", "tags", "next")}
+    losses = {n: mean(values, weights[n]) for n, values in likelihoods.items()}
+    expected = {
+        "label": {"accuracy": mean(hits["label"], weights["label"]), "loss": losses["label"]},
+        "tags": {
+            "accuracy": mean(hits["tags"], weights["tags"]),
+            "span_f1": 2 * right / total,
+            "loss": losses["tags"],
+        },
+        "next": {"perplexity": np.exp(losses["next"]), "loss": losses["next"]},
+        "number": {"mean_squared_error": mean(errors, weights["number"]),
+                   "loss": mean(errors, weights["number"])},
+    }  # fmt: skip
+    hidden = one_by_one(model, data, params, "tiny", split, hide_affixes=True)["next"]
+    plain = np.exp(mean(negative_log_likelihoods(hidden), weights["next"]))
+    expected["next"][PLAIN_WORDS] = plain
+    assert 0 < np.sum(np.concatenate(weights["label"])) < len(weights["label"])  # some have none
+    for task, values in expected.items():
+        assert set(found[task]) == set(values)
+        for name, value in values.items():
+            np.testing.assert_allclose(
+                found[task][name], value, rtol=2e-4, err_msg=f"{task} {name}"
+            )
+
+
+@pytest.mark.parametrize(
+    "metrics", [("micro_f1",), ("accuracy", "loss"), ("loss",)], ids=lambda m: "+".join(m)
+)
+def test_metrics_that_a_task_names(make, plain, tasks, metrics):
+    task = dataclasses.replace(tasks["tags"], metrics=metrics)
+    model, data = make(plain, (task,))
+    params = jax.jit(lambda: initial_params(model))()
+    found = Evaluator(model, data)(params, "validation")["tags"]
+    assert set(found) == {*metrics, "loss"}
+    if "micro_f1" in metrics:
+        (triples,) = one_by_one(model, data, params, "tiny", "validation").values()
+        said = np.concatenate([out.argmax(-1)[w > 0] for out, _, w in triples])
+        truth = np.concatenate([targets[w > 0] for _, targets, w in triples])
+        right = ((said == truth) & (truth != 0)).sum()
+        expected = 2 * right / ((said != 0).sum() + (truth != 0).sum())
+        np.testing.assert_allclose(found["micro_f1"], expected, rtol=1e-6)
+
+
+def test_accuracy_of_a_language_model(make, plain, tasks):
+    task = dataclasses.replace(tasks["next"], metrics=("accuracy", "perplexity"))
+    model, data = make(plain, (task,))
+    params = jax.jit(lambda: initial_params(model))()
+    found = Evaluator(model, data)(params, "validation")["next"]
+    (triples,) = one_by_one(model, data, params, "tiny", "validation").values()
+    hits = [(out.argmax(-1) == t).astype(float) for out, t, _ in triples]
+    np.testing.assert_allclose(found["accuracy"], mean(hits, [w for *_, w in triples]), rtol=1e-6)
+
+
+def test_tasks_without_split_or_targets_are_left_out(make, plain, tasks, source, monkeypatch):
+    unlabelled = [{**row, "label": -1} for row in source.splits["validation"]]
+    few = {"train": source.splits["train"], "validation": unlabelled}
+    changed = dataclasses.replace(source, splits=few)
+    monkeypatch.setattr("mtljax.data.dataset.load_source", lambda name, data_dir: changed)
+    model, data = make(plain, (tasks["label"], tasks["number"]))
+    params = jax.jit(lambda: initial_params(model))()
+    evaluate = Evaluator(model, data)
+    found = evaluate(params, "validation")
+    assert set(found) == {"number"}
+    assert evaluate(params, "test") == {}
+    assert score(model, found) == pytest.approx(1 / (1 + found["number"]["mean_squared_error"]))
+    assert np.isnan(score(model, {}))
+
+
+def test_score_is_the_mean_of_main_metrics(make, plain):
+    model, _ = make(plain)
+    classes = model.layout.outputs["next"].num_classes
+    values = {
+        "label": {"accuracy": 0.8, "loss": 9.0},
+        "tags": {"span_f1": 0.5, "accuracy": 0.1},
+        "next": {"perplexity": classes**0.25},
+        "number": {"mean_squared_error": 3.0},
+    }
+    assert score(model, values) == pytest.approx((0.8 + 0.5 + 0.75 + 0.25) / 4)
+    uniform = {"next": {"perplexity": float(classes)}}
+    assert score(model, uniform) == pytest.approx(0)
+
+
+@pytest.mark.parametrize(
+    "kind, out, expected",
+    [
+        ("regression", [[1.5], [-2.0]], [1.5, -2.0]),
+        ("classification", [[1.5], [-2.0]], [1, 0]),
+        ("classification", [[1.0, 2.0, 0.0], [3.0, 2.0, 0.0]], [1, 0]),
+        ("tagging", [[1.0, 2.0], [3.0, 2.0]], [1, 0]),
+    ],
+)
+def test_answers(kind, out, expected):
+    found = answers(Task("t", "d", kind, "x", "y"), np.array(out, np.float32))
+    assert found.tolist() == expected
+
+
+def test_padding_of_the_last_batch_is_not_counted(trained):
+    model, data, _ = trained
+    batches = list(data.evaluation_batches("tiny", "test"))
+    labels = sum((batch["weights"]["label"] > 0).sum() for batch in batches)
+    assert labels == (data.examples["tiny"]["test"].weights["label"] > 0).sum()
+    assert (batches[-1]["segments"] == 0).all(axis=1).any()
+    seen = [row for batch in batches for row, _ in unpack(batch, batch["tokens"])]
+    assert sorted(seen) == list(range(11))

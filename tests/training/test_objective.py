@@ -1,0 +1,152 @@
+import dataclasses
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from mtljax.errors import UserError
+from mtljax.modules import encode, predict
+from mtljax.presets import Config, RegularizerConfig
+from mtljax.tasks import Task
+from mtljax.training.model import attention_of, build_model, compute_dtype, single_logit
+from mtljax.training.objective import element_losses, penalty, present_tasks, task_losses
+
+S = np.array([[0.5, -1.0, 2.0], [0.1, 0.2, -0.3], [-2.0, 1.5, 1.0]], np.float32)
+Z = S[:, :1]
+Y = np.array([2, 0, 1])
+BIT = np.array([1, 0, 0])
+REAL = np.array([0.7, -2.5, 0.0], np.float32)
+ONE_HOT = np.eye(3)[Y]
+SIGN = 2 * BIT - 1
+
+
+def log_softmax(x):
+    return x - np.log(np.exp(x).sum(-1, keepdims=True))
+
+
+def cross_entropy(z, t):
+    return -t * np.log(1 / (1 + np.exp(-z))) - (1 - t) * np.log(1 / (1 + np.exp(z)))
+
+
+ERROR = Z[:, 0] - REAL
+RIVAL = np.where(ONE_HOT, -np.inf, S).max(-1)
+CASES = {
+    "softmax": ("classification", "softmax", 0.0, S, Y, -log_softmax(S)[range(3), Y]),
+    "smoothed softmax": ("classification", None, 0.1, S, Y,
+                         -(0.9 * ONE_HOT + 0.1 / 3) @ log_softmax(S).T @ np.eye(3)),
+    "tags": ("tagging", None, 0.0, S, Y, -log_softmax(S)[range(3), Y]),
+    "sigmoid": ("classification", "sigmoid", 0.0, Z, BIT, cross_entropy(Z[:, 0], BIT)),
+    "logistic": ("classification", "logistic", 0.0, Z, BIT, cross_entropy(Z[:, 0], BIT)),
+    "smoothed sigmoid": ("classification", "sigmoid", 0.2, Z, BIT,
+                         cross_entropy(Z[:, 0], 0.8 * BIT + 0.1)),
+    "hinge": ("classification", "hinge", 0.0, Z, BIT, np.maximum(0, 1 - SIGN * Z[:, 0])),
+    "squared": ("classification", "squared", 0.0, Z, BIT, (Z[:, 0] - SIGN) ** 2),
+    "sigmoid each": ("classification", "sigmoid", 0.0, S, Y, cross_entropy(S, ONE_HOT).sum(-1)),
+    "hinge of many": ("classification", "hinge", 0.0, S, Y,
+                      np.maximum(0, 1 + RIVAL - S[range(3), Y])),
+    "squared of many": ("classification", "squared", 0.0, S, Y,
+                        ((S - (2 * ONE_HOT - 1)) ** 2).mean(-1)),
+    "regression": ("regression", None, 0.0, Z, REAL, ERROR**2),
+    "absolute": ("regression", "absolute", 0.0, Z, REAL, np.abs(ERROR)),
+    "huber": ("regression", "huber", 0.0, Z, REAL,
+              np.where(np.abs(ERROR) < 1, ERROR**2 / 2, np.abs(ERROR) - 0.5)),
+}  # fmt: skip
+CASES["smoothed softmax"] = (*CASES["smoothed softmax"][:-1],
+                             -((0.9 * ONE_HOT + 0.1 / 3) * log_softmax(S)).sum(-1))  # fmt: skip
+
+
+@pytest.mark.parametrize("wrap", [lambda f, **k: f, jax.jit], ids=["eager", "jit"])
+@pytest.mark.parametrize("name", CASES)
+def test_element_losses(name, wrap):
+    kind, loss, smoothing, predictions, targets, expected = CASES[name]
+    task = Task("t", "d", kind, "x", "y", loss=loss, label_smoothing=smoothing)
+    found = wrap(element_losses, static_argnums=0)(task, predictions, targets)
+    np.testing.assert_allclose(found, expected, rtol=2e-5, atol=1e-6)
+    assert found.dtype == jnp.float32
+
+
+@pytest.mark.parametrize(
+    "loss, classes, expected",
+    [("softmax", 2, False), ("sigmoid", 2, True), ("hinge", 2, True), ("hinge", 3, False)],
+)
+def test_two_classes_need_one_logit(loss, classes, expected):
+    assert single_logit(Task("t", "d", "classification", "x", "y", loss=loss), classes) == expected
+
+
+def test_losses_are_weighted_means_over_targets(make, tasks, plain):
+    chosen = (tasks["label"], tasks["tags"], tasks["grade"], tasks["next"], tasks["number"])
+    model, data = make(plain, chosen)
+    batch = next(data.training_batches(0))
+    from mtljax.modules import init
+
+    params = jax.jit(lambda: init(model.network, jax.random.key(0), batch))()
+    found = jax.jit(lambda p: task_losses(model, p, batch, jax.random.key(1)))(params)
+    assert [t.name for t in model.tasks] == [t.name for t in chosen]
+    for task, value in zip(chosen, found, strict=True):
+        group = model.layout.group_of(task.name).name
+        rows = batch[group]
+        # A key that drops nothing: the rates are 0. The order of the sums is all that differs.
+        features = encode(model.network, params["shared"], group, rows)
+        count = model.layout.shapes[group].max_segments
+        out = predict(model.network, params["heads"][task.name], task.name, features, count)
+        out = np.asarray(out.logits() if task.kind == "language_model" else out)
+        targets, weights = rows["targets"][task.name], rows["weights"][task.name]
+        if task.kind == "regression":
+            losses = (out[..., 0] - targets) ** 2
+        else:
+            losses = -np.take_along_axis(log_softmax(out), targets[..., None], -1)[..., 0]
+        np.testing.assert_allclose(value, (losses * weights).sum() / weights.sum(), rtol=1e-4)
+    grades = batch["tiny"]["weights"]["grade"]
+    assert len(np.unique(grades)) > 3  # samples have weights of their own
+    assert present_tasks(model, batch).all()
+
+
+def test_penalty():
+    params = {"shared": {"embedding": {"words": jnp.array([[3.0, 4.0], [0.0, 0.0]])}},
+              "heads": {"a": {"kernel": jnp.array([[1.0, 2.0]])}}}  # fmt: skip
+    assert penalty(RegularizerConfig(), params) == 0
+    assert penalty(RegularizerConfig(l2=0.5), params) == pytest.approx(0.5 * 2.5)
+    lasso = penalty(RegularizerConfig(group_lasso=2.0), params)
+    assert lasso == pytest.approx(2 * np.sqrt(2) * 5) or lasso == pytest.approx(2 * 5)
+    both = RegularizerConfig(l2=0.5, group_lasso=2.0)
+    np.testing.assert_allclose(penalty(both, params), 0.5 * 2.5 + float(lasso), rtol=1e-6)
+
+
+@pytest.mark.parametrize(
+    "kind, setting, with_model, expected",
+    [
+        ("lstm", "auto", True, ["causal", "causal"]),
+        ("lstm", "auto", False, ["bidirectional"]),
+        ("lstm", "no", False, ["causal"]),
+        ("lstm", "yes", False, ["bidirectional"]),
+        ("transformer", "auto", True, ["bidirectional", "causal"]),
+        ("linear", "auto", True, ["bidirectional", "causal"]),
+    ],
+)
+def test_attention_of(kind, setting, with_model, expected, tasks):
+    chosen = (tasks["label"], tasks["next"]) if with_model else (tasks["label"],)
+    config = Config()
+    encoder = dataclasses.replace(config.encoder, kind=kind, bidirectional=setting)
+    attention = attention_of(dataclasses.replace(config, encoder=encoder), chosen)
+    assert [attention(task) for task in chosen] == expected
+
+
+def test_a_language_model_cannot_be_read_both_ways(tasks):
+    encoder = dataclasses.replace(Config().encoder, bidirectional="yes")
+    with pytest.raises(UserError, match="encoder.bidirectional: .* language model 'next'"):
+        attention_of(dataclasses.replace(Config(), encoder=encoder), (tasks["next"],))
+
+
+def test_negatives_are_for_larger_vocabularies(make, tasks, config):
+    model, data = make(config, (tasks["next"],))
+    assert set(model.proposals) == {"next"}
+    few = dataclasses.replace(config, heads=dataclasses.replace(config.heads, negatives=10_000))
+    assert not build_model(few, data.layout, {"next": np.ones(26, int)}).proposals
+
+
+@pytest.mark.parametrize(
+    "name, dtype", [("auto", "float32"), ("bfloat16", "bfloat16"), ("float32", "float32")]
+)
+def test_compute_dtype(name, dtype):
+    assert compute_dtype(dataclasses.replace(Config(), dtype=name)) == jnp.dtype(dtype)

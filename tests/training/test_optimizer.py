@@ -1,0 +1,99 @@
+import dataclasses
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+
+from mtljax.presets import OptimizerConfig
+from mtljax.training.optimizer import learning_rate_schedule, make_optimizer
+
+PEAK, FINAL = 2.0, 0.1
+
+
+def closed_form(name, step, warmup, steps):
+    if step < warmup:
+        return PEAK * (step + 1) / (warmup + 1)
+    share = min((step - warmup) / (steps - warmup), 1)
+    return {
+        "constant": PEAK,
+        "linear": PEAK * (1 - share * (1 - FINAL)),
+        "cosine": PEAK * (FINAL + (1 - FINAL) * (1 + np.cos(np.pi * share)) / 2),
+    }[name]
+
+
+@pytest.mark.parametrize("warmup", [0, 1, 5])
+@pytest.mark.parametrize("name", ["constant", "linear", "cosine"])
+def test_schedule(name, warmup):
+    config = OptimizerConfig(PEAK, name, warmup_steps=warmup, final_fraction=FINAL)
+    schedule = learning_rate_schedule(config, 20)
+    for step in (0, 1, 4, 5, 6, 13, 19, 20, 30):
+        expected = closed_form(name, step, warmup, 20)
+        np.testing.assert_allclose(schedule(step), expected, rtol=1e-5)
+        np.testing.assert_allclose(jax.jit(schedule)(step), expected, rtol=1e-5)
+
+
+@pytest.mark.parametrize("steps", [0, 1, 2, 3])
+def test_a_run_shorter_than_the_warm_up(steps):
+    schedule = learning_rate_schedule(OptimizerConfig(PEAK, warmup_steps=50), steps)
+    rates = [float(schedule(i)) for i in range(max(steps, 1))]
+    assert all(0 < rate <= PEAK for rate in rates) and max(rates) == PEAK
+
+
+def test_schedule_counts_updates():
+    config = OptimizerConfig(PEAK, "linear", 0, final_fraction=0.0, accumulate=5)
+    np.testing.assert_allclose(learning_rate_schedule(config, 50)(10), 0.0, atol=1e-6)
+
+
+PARAMS = {"kernel": jnp.array([[1.0, -2.0]]), "bias": jnp.array([3.0])}
+PLAIN = OptimizerConfig(0.1, "constant", 0, clip_norm=0.0)
+
+
+def first_update(config, grads):
+    optimizer = make_optimizer(config, 10)
+    return optimizer.update(grads, optimizer.init(PARAMS), PARAMS)[0]
+
+
+def test_decay_covers_matrices_alone():
+    config = dataclasses.replace(PLAIN, weight_decay=0.5)
+    updates = first_update(config, jax.tree.map(jnp.zeros_like, PARAMS))
+    np.testing.assert_allclose(updates["kernel"], -0.1 * 0.5 * PARAMS["kernel"])
+    np.testing.assert_array_equal(updates["bias"], 0)
+
+
+def test_first_step_of_adam_has_the_size_of_the_rate():
+    grads = jax.tree.map(lambda p: 7.0 * jnp.sign(p), PARAMS)
+    updates = first_update(PLAIN, grads)
+    jax.tree.map(lambda u, p: np.testing.assert_allclose(u, -0.1 * np.sign(p), rtol=1e-5),
+                 updates, PARAMS)  # fmt: skip
+
+
+def test_clipping_makes_the_second_step_blind_to_size():
+    grads = jax.tree.map(jnp.ones_like, PARAMS)
+
+    def after_two(config, factor):
+        optimizer = make_optimizer(config, 10)
+        state = optimizer.init(PARAMS)
+        _, state = optimizer.update(grads, state, PARAMS)
+        larger = jax.tree.map(lambda g: factor * g, grads)
+        return optimizer.update(larger, state, PARAMS)[0]["bias"]
+
+    clipped = dataclasses.replace(PLAIN, clip_norm=0.5)
+    np.testing.assert_allclose(after_two(clipped, 10.0), after_two(clipped, 1000.0), rtol=1e-6)
+    assert not np.allclose(after_two(PLAIN, 10.0), after_two(PLAIN, 1000.0), rtol=1e-3)
+
+
+def test_accumulated_gradients_make_one_update_of_their_mean():
+    config = dataclasses.replace(PLAIN, accumulate=3, clip_norm=1.0)
+    optimizer, single = make_optimizer(config, 9), make_optimizer(PLAIN, 9)
+    grads = [jax.tree.map(lambda p, k=k: 0.1 * k * p, PARAMS) for k in (1.0, -2.0, 5.0)]
+    state, params = optimizer.init(PARAMS), PARAMS
+    for number, gradient in enumerate(grads):
+        updates, state = optimizer.update(gradient, state, params)
+        params = optax.apply_updates(params, updates)
+        assert jax.tree.all(jax.tree.map(jnp.array_equal, params, PARAMS)) == (number < 2)
+    mean = jax.tree.map(lambda *g: sum(g) / 3, *grads)
+    expected, _ = single.update(mean, single.init(PARAMS), PARAMS)
+    expected = optax.apply_updates(PARAMS, expected)
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-5), params, expected)

@@ -1,0 +1,169 @@
+"""A run that was cut off ends as if it had not been."""
+
+import dataclasses
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import jax
+import numpy as np
+import pytest
+from rich.console import Console
+
+from mtljax.modules import EncoderConfig, HeadsConfig
+from mtljax.presets import BatchConfig, Config, OptimizerConfig, dump_config
+from mtljax.tasks import Task, dump_tasks
+from mtljax.training.checkpoints import Checkpoints
+from mtljax.training.loop import train
+from mtljax.training.metrics_file import read_metrics
+
+
+@pytest.fixture
+def saved(monkeypatch):
+    """The states that are saved, by step; `saved.interrupt` says whether to stop after one."""
+
+    class Saved(dict):
+        interrupt = staticmethod(lambda step: False)
+
+    found = Saved()
+    original = Checkpoints.save
+
+    def save(self, step, state, *args):
+        found[step] = jax.device_get(state)
+        original(self, step, state, *args)
+        if found.interrupt(step):
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(Checkpoints, "save", save)
+    return found
+
+
+def without_times(directory):
+    lines = read_metrics(directory)
+    for line in lines:
+        line.pop("tokens_per_second", None)
+    return lines
+
+
+def assert_same_bits(a, b):
+    assert jax.tree.structure(a) == jax.tree.structure(b)
+    for x, y in zip(jax.tree.leaves(a), jax.tree.leaves(b), strict=True):
+        assert x.dtype == y.dtype and x.tobytes() == y.tobytes()
+
+
+def results(summary):
+    return {name: summary[name] for name in ("steps", "best_step", "tasks")}
+
+
+@pytest.mark.parametrize(
+    "method, stops, damage", [("uncertainty", (4, 12), None), ("random", (4, 8, 12), 8)]
+)
+def test_interrupted_after_checkpoints(
+    tiny, config, tasks, tmp_path, saved, capsys, method, stops, damage
+):
+    # Checkpoints fall into the middle of an accumulated gradient, and of a line of metrics.
+    optimizer = dataclasses.replace(config.optimizer, accumulate=3)
+    config = dataclasses.replace(config, weighting=method, optimizer=optimizer, log_every=5)
+    chosen = (tasks["label"], tasks["number"])
+    summary = train(config, chosen, tmp_path / "whole")
+    expected = dict(saved)
+    assert sorted(expected) == [4, 8, 12]
+
+    saved.clear()
+    parts, console = tmp_path / "parts", Console(width=300)
+    for stop in stops:
+        saved.interrupt = lambda step, stop=stop: step == stop
+        with pytest.raises(KeyboardInterrupt):
+            train(config, chosen, parts, console=console)
+        if stop == damage:
+            truncate(parts / f"checkpoints/{damage}/state")
+    assert not (parts / "summary.json").exists()
+    saved.interrupt = lambda step: False
+    again = train(config, chosen, parts, console=console)
+
+    for step, state in expected.items():
+        assert_same_bits(saved[step], state)
+    assert without_times(parts) == without_times(tmp_path / "whole")
+    assert results(again) == results(summary)
+    assert train(config, chosen, parts) == again  # complete: left as it is
+    shown = capsys.readouterr().out
+    assert shown.count("going on from step 4") == (2 if damage else 1)
+    if damage:
+        assert "checkpoint 8 cannot be read, moved to 8.broken" in shown
+
+
+def truncate(directory):
+    for file in directory.rglob("*"):
+        if file.is_file():
+            os.truncate(file, file.stat().st_size // 2)
+
+
+KILLED = (
+    Config(
+        preset="killed",
+        steps=120,
+        evaluate_every=10,
+        log_every=3,
+        batch=BatchConfig(tokens=768, row_length=24),
+        encoder=EncoderConfig(embedding=4, features=4, dropout=0.3),
+        heads=HeadsConfig(negatives=16),
+        optimizer=OptimizerConfig(warmup_steps=5),
+    ),
+    (
+        Task("label", "amazon_sentiment", "classification", "text", "label"),
+        Task("next", "amazon_sentiment", "language_model", "text", max_length=8),
+    ),
+)
+
+CHILD = """
+import sys
+from pathlib import Path
+from mtljax.presets import parse_config
+from mtljax.tasks import load_tasks
+from mtljax.training.loop import train
+here = Path(sys.argv[1])
+config = parse_config((here / "config.yaml").read_text())
+train(config, load_tasks(here / "tasks.yaml"), here / "run")
+"""
+
+
+def test_killed_at_any_moment(tmp_path, saved):
+    config, chosen = KILLED
+    (tmp_path / "config.yaml").write_text(dump_config(config))
+    (tmp_path / "tasks.yaml").write_text(dump_tasks(chosen))
+    # The child compiles for itself, in another process than the one that goes on.
+    child = subprocess.Popen(
+        [sys.executable, "-c", CHILD, str(tmp_path)],
+        cwd=Path(__file__).parents[2],
+        env=os.environ | {"JAX_DISABLE_MOST_OPTIMIZATIONS": "1"},
+        stderr=subprocess.PIPE,
+    )
+    summary = train(config, chosen, tmp_path / "whole")
+    expected = dict(saved)
+    saved.clear()
+    deadline = time.monotonic() + 120
+    while child.poll() is None and len(read_metrics(tmp_path / "run")) < 12:
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+    time.sleep(random.uniform(0, 1))
+    child.send_signal(signal.SIGKILL)
+    _, errors = child.communicate()
+    assert child.returncode in (-signal.SIGKILL, 0), errors.decode()
+    finished = (tmp_path / "run/summary.json").exists()  # on a machine that was quick enough
+    last = read_metrics(tmp_path / "run")[-1]["step"]
+
+    again = train(config, chosen, tmp_path / "run")
+    assert results(again) == results(summary)
+    assert without_times(tmp_path / "run") == without_times(tmp_path / "whole")
+    if not finished:
+        assert min(saved, default=120) > 10  # it went on, not from the beginning
+        for step, state in saved.items():
+            assert_same_bits(state, expected[step])
+    assert last <= 120 and json.loads((tmp_path / "run/summary.json").read_text()) == again
+    leftovers = [p.name for p in (tmp_path / "run/checkpoints").iterdir() if "tmp" in p.name]
+    assert not leftovers and np.isfinite(again["tasks"]["label"]["test"]["loss"])
