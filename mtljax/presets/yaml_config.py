@@ -14,7 +14,7 @@ from mtljax.presets.config import Config, flatten
 
 def dump_config(config: Config) -> str:
     """The YAML text of a configuration, all fields included."""
-    return yaml.safe_dump(_plain(config), sort_keys=False, allow_unicode=True)
+    return yaml.safe_dump(_plain(config), sort_keys=False)
 
 
 def parse_config(text: str) -> Config:

@@ -1,3 +1,5 @@
+from typing import Any
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -41,7 +43,7 @@ def predictions(tokens, segments, count, seed=0):
     params = jax.tree.map(lambda p: jax.random.normal(jax.random.key(1), p.shape), params)
     hidden = encoder.apply({"params": params}, x, tokens, segments)
     features = Features(hidden, x, table, segments)
-    variables = head.init(jax.random.key(2), features, count, train=False)
+    variables: Any = head.init(jax.random.key(2), features, count, train=False)
     scores = head.apply(variables, features, count, train=False)[..., 0]
     return scores, table, params, variables["params"]["out"]
 

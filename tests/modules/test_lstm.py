@@ -1,4 +1,5 @@
 import functools
+from typing import Any
 
 import flax.linen as nn
 import jax
@@ -79,7 +80,7 @@ def test_segment_starts():
 def test_one_segment_equals_flax(rng):
     x = rng.normal(size=(3, 9, WIDTH)).astype(np.float32)
     cell = nn.RNN(nn.OptimizedLSTMCell(HIDDEN))
-    params = cell.init(jax.random.key(0), x)["params"]["cell"]
+    params: Any = cell.init(jax.random.key(0), x)["params"]["cell"]
     # Flax's biases: the hidden part has them, the input part has none; its forget bias is 0.
     gates = "ifgo"
     recurrent = jnp.concatenate([params[f"h{gate}"]["kernel"] for gate in gates], axis=1)

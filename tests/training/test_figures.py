@@ -143,5 +143,5 @@ def test_matplotlib_is_an_extra(run, tasks, monkeypatch):
     monkeypatch.setitem(sys.modules, "matplotlib.figure", None)
     with pytest.raises(ImportError) as error:
         draw_curves(directory)
-    assert error.value.name.startswith("matplotlib")
+    assert (error.value.name or "").startswith("matplotlib")
     assert not (directory / "curves.png").exists()

@@ -136,14 +136,3 @@ def test_total_steps(make, plain, tasks, epochs):
     tokens = len(data.examples["tiny"]["train"].tokens)
     expected = max(1, round(epochs * tokens / (shape.rows * shape.row_length)))
     assert total_steps(config, data) == (expected if epochs else plain.steps)
-
-
-def test_the_loss_goes_down(tiny, plain, tasks, tmp_path):
-    # Random labels of sixty texts can only be learnt by heart.
-    optimizer = dataclasses.replace(plain.optimizer, learning_rate=0.05)
-    config = dataclasses.replace(
-        plain, steps=60, evaluate_every=60, log_every=20, optimizer=optimizer
-    )
-    train(config, (tasks["label"],), tmp_path)
-    losses = [line["loss/label"] for line in read_metrics(tmp_path) if line["split"] == "train"]
-    assert losses[0] > losses[1] > losses[2] and losses[2] < 0.5

@@ -1,4 +1,5 @@
 import dataclasses
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -50,7 +51,7 @@ PARAMS = {"kernel": jnp.array([[1.0, -2.0]]), "bias": jnp.array([3.0])}
 PLAIN = OptimizerConfig(0.1, "constant", 0, clip_norm=0.0)
 
 
-def first_update(config, grads):
+def first_update(config, grads) -> Any:
     optimizer = make_optimizer(config, 10)
     return optimizer.update(grads, optimizer.init(PARAMS), PARAMS)[0]
 
@@ -72,12 +73,13 @@ def test_first_step_of_adam_has_the_size_of_the_rate():
 def test_clipping_makes_the_second_step_blind_to_size():
     grads = jax.tree.map(jnp.ones_like, PARAMS)
 
-    def after_two(config, factor):
+    def after_two(config, factor) -> Any:
         optimizer = make_optimizer(config, 10)
         state = optimizer.init(PARAMS)
         _, state = optimizer.update(grads, state, PARAMS)
         larger = jax.tree.map(lambda g: factor * g, grads)
-        return optimizer.update(larger, state, PARAMS)[0]["bias"]
+        updates: Any = optimizer.update(larger, state, PARAMS)[0]
+        return updates["bias"]
 
     clipped = dataclasses.replace(PLAIN, clip_norm=0.5)
     np.testing.assert_allclose(after_two(clipped, 10.0), after_two(clipped, 1000.0), rtol=1e-6)

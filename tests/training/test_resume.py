@@ -11,7 +11,6 @@ import time
 from pathlib import Path
 
 import jax
-import numpy as np
 import pytest
 from rich.console import Console
 
@@ -120,6 +119,13 @@ KILLED = (
     ),
 )
 
+CACHE = (
+    "jax_disable_most_optimizations",
+    "jax_compilation_cache_dir",
+    "jax_persistent_cache_min_compile_time_secs",
+    "jax_persistent_cache_min_entry_size_bytes",
+)
+
 CHILD = """
 import sys
 from pathlib import Path
@@ -136,16 +142,17 @@ def test_killed_at_any_moment(tmp_path, saved):
     config, chosen = KILLED
     (tmp_path / "config.yaml").write_text(dump_config(config))
     (tmp_path / "tasks.yaml").write_text(dump_tasks(chosen))
-    # The child compiles for itself, in another process than the one that goes on.
-    child = subprocess.Popen(
-        [sys.executable, "-c", CHILD, str(tmp_path)],
-        cwd=Path(__file__).parents[2],
-        env=os.environ | {"JAX_DISABLE_MOST_OPTIMIZATIONS": "1"},
-        stderr=subprocess.PIPE,
-    )
     summary = train(config, chosen, tmp_path / "whole")
     expected = dict(saved)
     saved.clear()
+
+    settings = {name: str(jax.config.values[name]) for name in CACHE}
+    child = subprocess.Popen(
+        [sys.executable, "-c", CHILD, str(tmp_path)],
+        cwd=Path(__file__).parents[2],
+        env=os.environ | {name.upper(): value for name, value in settings.items()},
+        stderr=subprocess.PIPE,
+    )
     deadline = time.monotonic() + 120
     while child.poll() is None and len(read_metrics(tmp_path / "run")) < 12:
         assert time.monotonic() < deadline
@@ -155,15 +162,14 @@ def test_killed_at_any_moment(tmp_path, saved):
     _, errors = child.communicate()
     assert child.returncode in (-signal.SIGKILL, 0), errors.decode()
     finished = (tmp_path / "run/summary.json").exists()  # on a machine that was quick enough
-    last = read_metrics(tmp_path / "run")[-1]["step"]
 
     again = train(config, chosen, tmp_path / "run")
     assert results(again) == results(summary)
     assert without_times(tmp_path / "run") == without_times(tmp_path / "whole")
     if not finished:
-        assert min(saved, default=120) > 10  # it went on, not from the beginning
+        assert min(saved, default=config.steps) > 10  # it went on, not from the beginning
         for step, state in saved.items():
             assert_same_bits(state, expected[step])
-    assert last <= 120 and json.loads((tmp_path / "run/summary.json").read_text()) == again
+    assert json.loads((tmp_path / "run/summary.json").read_text()) == again
     leftovers = [p.name for p in (tmp_path / "run/checkpoints").iterdir() if "tmp" in p.name]
-    assert not leftovers and np.isfinite(again["tasks"]["label"]["test"]["loss"])
+    assert not leftovers
