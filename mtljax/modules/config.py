@@ -25,6 +25,8 @@ class EncoderConfig:
       token_dropout: probability that a word and its affixes are read as unknown.
       embedding_dropout: probability that an embedding feature is dropped.
       dropout: probability that a feature is dropped between and after layers.
+      dropout_mask: what shares a mask of features: 'row' (all texts packed in it; the cheapest) or
+        'text', which matters where long rows hold many texts.
       recurrent_dropout: probability that a recurrent weight is dropped (lstm).
     """
 
@@ -44,6 +46,7 @@ class EncoderConfig:
     token_dropout: float = 0.0
     embedding_dropout: float = 0.0
     dropout: float = 0.0
+    dropout_mask: Literal["row", "text"] = "row"
     recurrent_dropout: float = 0.0
 
 

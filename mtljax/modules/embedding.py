@@ -50,9 +50,17 @@ class TokenEmbedding(nn.Module):
 
     @nn.compact
     def __call__(
-        self, tokens: jax.Array, affixes: jax.Array | None = None, *, train: bool
+        self,
+        tokens: jax.Array,
+        affixes: jax.Array | None = None,
+        texts: jax.Array | None = None,
+        *,
+        train: bool,
     ) -> Embedded:
-        """Embed ``tokens`` ``[R, S]`` and ``affixes`` ``[R, S, A]`` as ``[R, S, D]``."""
+        """Embed ``tokens`` ``[R, S]`` and ``affixes`` ``[R, S, A]`` as ``[R, S, D]``.
+
+        With ``texts`` ``[R, S]`` each text has a dropout mask of its own, else each row.
+        """
         scale = nn.initializers.normal(0.0 if self.zeros else self.features**-0.5)
         table = self.param("words", scale, (self.vocabulary_size, self.features))
         kept = jnp.ones(tokens.shape, bool)
@@ -71,4 +79,4 @@ class TokenEmbedding(nn.Module):
             present = (parts > 0)[..., None].astype(vectors.dtype)
             summed = (jnp.take(hashed, parts, axis=0) * present).sum(-2)
             vectors = vectors + summed / jnp.sqrt(jnp.maximum(present.sum(-2), 1.0))
-        return Embedded(LockedDropout(self.dropout)(vectors, train=train), table)
+        return Embedded(LockedDropout(self.dropout)(vectors, texts, train=train), table)

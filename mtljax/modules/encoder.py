@@ -59,7 +59,8 @@ class Encoder(nn.Module):
             name="embedding",
         )
         segments = batch["segments"]
-        embedded, table = embedding(batch["tokens"], batch.get("affixes"), train=train)
+        texts = segments if c.dropout_mask == "text" else None
+        embedded, table = embedding(batch["tokens"], batch.get("affixes"), texts, train=train)
         x = embedded.astype(self.dtype)
         if c.kind == "lstm":
             if causal and self.bidirectional:
@@ -72,7 +73,7 @@ class Encoder(nn.Module):
                 recurrent_dropout=c.recurrent_dropout,
                 dtype=self.dtype,
                 name="lstm",
-            )(x, segments, train=train)
+            )(x, segments, texts, train=train)
         elif c.kind == "transformer":
             hidden = TransformerEncoder(
                 c.features,
@@ -84,12 +85,12 @@ class Encoder(nn.Module):
                 implementation=None if c.attention == "auto" else c.attention,
                 dtype=self.dtype,
                 name="transformer",
-            )(x, segments, batch["positions"], causal=causal, train=train)
+            )(x, segments, batch["positions"], texts, causal=causal, train=train)
         else:
             hidden = LinearEncoder(c.embedding, c.ngrams, c.ngram_buckets, name="linear")(
                 x, batch["tokens"], segments
             )
         if c.dense:
             hidden = nn.relu(nn.Dense(c.dense, dtype=self.dtype, name="dense")(hidden))
-            hidden = LockedDropout(c.dropout)(hidden, train=train)
+            hidden = LockedDropout(c.dropout)(hidden, texts, train=train)
         return Features(hidden, embedded, table, segments)

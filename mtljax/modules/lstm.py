@@ -77,8 +77,18 @@ class LSTMEncoder(nn.Module):
     dtype: DTypeLike = jnp.float32
 
     @nn.compact
-    def __call__(self, x: jax.Array, segments: jax.Array, *, train: bool) -> jax.Array:
-        """Encode ``x`` ``[R, S, E]`` with ``segments`` ``[R, S]`` as ``[R, S, D]``."""
+    def __call__(
+        self,
+        x: jax.Array,
+        segments: jax.Array,
+        texts: jax.Array | None = None,
+        *,
+        train: bool,
+    ) -> jax.Array:
+        """Encode ``x`` ``[R, S, E]`` with ``segments`` ``[R, S]`` as ``[R, S, D]``.
+
+        With ``texts`` ``[R, S]`` each text has a dropout mask of its own, else each row.
+        """
         directions = (False, True) if self.bidirectional else (False,)
         if self.features % len(directions):
             raise ValueError(f"features must be even for two directions, got {self.features}")
@@ -98,7 +108,7 @@ class LSTMEncoder(nn.Module):
                 starts = segment_starts(segments, reverse=reverse)
                 outputs.append(lstm(projected, recurrent, starts, reverse=reverse))
             x = jnp.concatenate(outputs, axis=-1) if len(outputs) > 1 else outputs[0]
-            x = LockedDropout(self.dropout)(x, train=train)
+            x = LockedDropout(self.dropout)(x, texts, train=train)
         return x
 
 

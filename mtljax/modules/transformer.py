@@ -58,7 +58,7 @@ class TransformerLayer(nn.Module):
 
     @nn.compact
     def __call__(
-        self, x: jax.Array, mask: jax.Array, positions: jax.Array
+        self, x: jax.Array, mask: jax.Array, positions: jax.Array, texts: jax.Array | None
     ) -> tuple[jax.Array, None]:
         """Map ``x`` ``[R, S, D]`` to the same shape (and nothing to collect, for ``nn.scan``)."""
         size = self.features // self.heads
@@ -73,11 +73,11 @@ class TransformerLayer(nn.Module):
             implementation=self.implementation,
         )
         y = nn.DenseGeneral(self.features, axis=(-2, -1), dtype=self.dtype, name="out")(y)
-        x = x + LockedDropout(self.dropout)(y, train=self.train)
+        x = x + LockedDropout(self.dropout)(y, texts, train=self.train)
         y = nn.LayerNorm(dtype=self.dtype, name="feed_forward_norm")(x)
         y = nn.gelu(nn.Dense(self.feed_forward, dtype=self.dtype, name="up")(y))
         y = nn.Dense(self.features, dtype=self.dtype, name="down")(y)
-        return x + LockedDropout(self.dropout)(y, train=self.train), None
+        return x + LockedDropout(self.dropout)(y, texts, train=self.train), None
 
 
 class TransformerEncoder(nn.Module):
@@ -112,11 +112,15 @@ class TransformerEncoder(nn.Module):
         x: jax.Array,
         segments: jax.Array,
         positions: jax.Array,
+        texts: jax.Array | None = None,
         *,
         causal: bool,
         train: bool,
     ) -> jax.Array:
-        """Encode ``x`` ``[R, S, E]`` of packed segments as ``[R, S, D]``."""
+        """Encode ``x`` ``[R, S, E]`` of packed segments as ``[R, S, D]``.
+
+        With ``texts`` ``[R, S]`` each text has a dropout mask of its own, else each row.
+        """
         if self.features % (2 * self.heads):
             raise ValueError(
                 f"features must be a multiple of 2 * heads, got {self.features} and {self.heads}"
@@ -128,7 +132,7 @@ class TransformerEncoder(nn.Module):
             layer,
             variable_axes={"params": 0},
             split_rngs={"params": True, "dropout": True},
-            in_axes=(nn.broadcast, nn.broadcast),  # pyright: ignore[reportArgumentType]
+            in_axes=(nn.broadcast,) * 3,  # pyright: ignore[reportArgumentType]
             length=self.layers,
         )(
             features=self.features,
@@ -140,5 +144,7 @@ class TransformerEncoder(nn.Module):
             train=train,
             name="layers",
         )
-        x, _ = stack(x.astype(self.dtype), attention_mask(segments, causal=causal), positions)
+        x, _ = stack(
+            x.astype(self.dtype), attention_mask(segments, causal=causal), positions, texts
+        )
         return nn.LayerNorm(dtype=self.dtype, name="final_norm")(x)

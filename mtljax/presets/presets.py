@@ -64,11 +64,12 @@ def textbook() -> Preset:
     config = Config(
         preset="textbook",
         epochs=10,
+        evaluate_every=100,
         tokenizer=TokenizerSettings(
             num_words=10_000, min_count=1, prefixes=(), suffixes=(), shape=False
         ),
         batch=BatchConfig(row_length=501),
-        encoder=EncoderConfig(dense=128, embedding_dropout=0.5, dropout=0.5),
+        encoder=EncoderConfig(dense=128, embedding_dropout=0.5, dropout=0.5, dropout_mask="text"),
         heads=HeadsConfig(pooling=("mean",)),
         optimizer=OptimizerConfig(
             learning_rate=1e-3, schedule="constant", warmup_steps=0, b2=0.999, clip_norm=0.0

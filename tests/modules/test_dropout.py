@@ -29,3 +29,17 @@ def test_share_of_dropped_tokens(rate):
     assert found.dtype == tokens.dtype and set(np.unique(found)) <= {1, 7}
     exact = round(rate * 256) / 256
     assert abs((found == 1).mean() - exact) <= 5 * np.sqrt(exact * (1 - exact) / tokens.size)
+
+
+def test_a_mask_for_each_text_of_a_row():
+    x = jnp.ones((2, 6, 5000))
+    texts = jnp.asarray([[1, 1, 2, 2, 3, 3], [1, 2, 2, 2, 2, 0]])
+    out = LockedDropout(0.3).apply({}, x, texts, train=True, rngs={"dropout": jax.random.key(1)})
+    np.testing.assert_array_equal(out[0, 0], out[0, 1])
+    np.testing.assert_array_equal(out[1, 1], out[1, 4])
+    kept = np.asarray(out) > 0
+    # Masks of unlike texts are independent: both keep a feature with probability 0.49.
+    for a, b in [((0, 0), (0, 2)), ((0, 2), (0, 4)), ((1, 0), (1, 1)), ((0, 0), (1, 0))]:
+        assert abs((kept[a] & kept[b]).mean() - 0.49) < 0.03
+    np.testing.assert_allclose(out[kept], 1 / 0.7, rtol=1e-6)
+    np.testing.assert_array_equal(LockedDropout(0.3).apply({}, x, texts, train=False), x)
