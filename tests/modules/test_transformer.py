@@ -103,7 +103,7 @@ def test_scanned_layers_equal_a_loop(params, x, segments, positions, causal):
     mask, y = attention_mask(jnp.asarray(segments), causal=causal), x
     for number in range(2):
         sliced = jax.tree.map(lambda leaf, number=number: leaf[number], params["layers"])
-        y, _ = layer.apply({"params": sliced}, y, mask, positions)
+        y, _ = layer.apply({"params": sliced}, y, mask, positions, None)
     expected = layer_norm(np.asarray(y), params["final_norm"])
     found = run(make(), params, x, segments, positions, causal=causal)
     np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-5)

@@ -17,7 +17,7 @@ def replaced(config, name, value):
 
 FIELDS = flatten(Config())
 FLOATS = [name for name, value in FIELDS.items() if isinstance(value, float)]
-SHARES = [name for name in FIELDS if "dropout" in name] + ["optimizer.b1", "optimizer.b2"]
+SHARES = [name for name in FIELDS if name.endswith("dropout")] + ["optimizer.b1", "optimizer.b2"]
 
 
 def test_flatten_names_every_field():
