@@ -39,9 +39,16 @@ def mtljax(capsys: pytest.CaptureFixture[str]) -> Callable[..., Result]:
 def process() -> Callable[..., subprocess.Popen[str]]:
     """Starts the command in a process of its own."""
 
+    # A shell that starts tests in the background has them ignore Ctrl-C, and their children too.
+    heed = (
+        "import os, signal, sys; signal.signal(signal.SIGINT, signal.SIG_DFL); "
+        "os.execv(sys.executable, sys.argv[1:])"
+    )
+    command = [sys.executable, "-c", heed, sys.executable, "-W", "error", "-m", "mtljax"]
+
     def start(*arguments: object, **options: object) -> subprocess.Popen[str]:
         return subprocess.Popen(
-            [sys.executable, "-W", "error", "-m", "mtljax", *map(str, arguments)],
+            [*command, *map(str, arguments)],
             cwd=ROOT,
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
