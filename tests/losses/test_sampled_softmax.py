@@ -36,7 +36,7 @@ def test_normalisation_is_unbiased_over_all_samples(problem):
     for sample in itertools.product(range(5), repeat=3):
         negatives = np.array(sample)
         loss = sampled(features, table, bias, targets, negatives, np.log(q)[negatives])
-        total += np.prod(np.float64(q)[negatives]) * np.exp(np.float64(loss))
+        total += np.prod(q.astype(np.float64)[negatives]) * np.exp(np.float64(loss))
     expected = np.exp(losses.softmax(features @ table.T + bias, targets))
     np.testing.assert_allclose(total, expected, rtol=1e-4)
 
