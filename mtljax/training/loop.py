@@ -13,7 +13,7 @@ from rich.console import Console
 from mtljax.data import MultitaskData, StepIterator, load_data, load_tokenizer
 from mtljax.errors import UserError
 from mtljax.presets import Config, check
-from mtljax.tasks import Task, main_metric
+from mtljax.tasks import Task, main_metric, suggestion
 from mtljax.training import run_directory
 from mtljax.training.checkpoints import Checkpoints
 from mtljax.training.evaluation import Evaluator, Values, score
@@ -260,8 +260,6 @@ def make_weighting(config: Config, num_tasks: int) -> Weighting:
     Raises:
       UserError: if there is none of that name, or it does not take the options or so many tasks.
     """
-    from mtljax.tasks import suggestion
-
     if config.weighting not in METHODS:
         raise UserError(
             f"weighting {config.weighting!r}: unknown{suggestion(config.weighting, METHODS)}"

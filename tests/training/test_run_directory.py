@@ -73,6 +73,9 @@ def test_options_of_a_weighting_may_be_tuples(written, tmp_path, make, plain, ta
     )
     run_directory.write_run(tmp_path, config, *written[1:])
     run_directory.check_same_run(tmp_path, config, written[1])
+    other = dataclasses.replace(config, weighting_options={"weights": (1.0, 3.0)})
+    with pytest.raises(UserError, match="weighting_options"):
+        run_directory.check_same_run(tmp_path, other, written[1])
 
 
 def test_data_that_has_changed(written, tmp_path, monkeypatch, source, plain):
