@@ -1,6 +1,7 @@
 """Checks that factories make of their arguments."""
 
 import math
+import operator
 
 import jax.numpy as jnp
 from jax.core import Tracer
@@ -16,6 +17,34 @@ def check_positive(name: str, value: ArrayLike) -> None:
         return
     if jnp.ndim(value) or not 0 < float(value) < math.inf:  # pyright: ignore[reportArgumentType]
         raise ValueError(f"{name} must be a positive finite number, got {value}")
+
+
+def check_range(name: str, value: ArrayLike, low: float, high: float, *, ends: str = "[]") -> None:
+    """Raises ValueError unless a scalar lies between `low` and `high`.
+
+    `ends` tells which ends belong to the interval: ``"[]"``, ``"[)"``, ``"(]"`` or ``"()"``. A
+    traced value passes.
+    """
+    if isinstance(value, Tracer):
+        return
+    number = math.nan if jnp.ndim(value) else float(value)  # pyright: ignore[reportArgumentType]
+    above = number >= low if ends[0] == "[" else number > low
+    below = number <= high if ends[1] == "]" else number < high
+    if not (above and below and math.isfinite(number)):
+        raise ValueError(f"{name} must be in {ends[0]}{low:g}, {high:g}{ends[1]}, got {value}")
+
+
+def check_count(name: str, value: int, minimum: int = 1) -> int:
+    """Returns an integer; TypeError if it is none, ValueError if it is below `minimum`."""
+    if isinstance(value, bool):
+        raise TypeError(f"{name} must be an integer, got {value!r}")
+    try:
+        number = operator.index(value)
+    except TypeError as error:
+        raise TypeError(f"{name} must be an integer, got {value!r}") from error
+    if number < minimum:
+        raise ValueError(f"{name} must be {minimum} or more, got {value}")
+    return number
 
 
 def check_choice(name: str, value: str, choices: tuple[str, ...]) -> None:

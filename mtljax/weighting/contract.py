@@ -47,13 +47,16 @@ class UpdateFn(Protocol):
         *,
         gramian: jax.Array | None = None,
         mask: jax.Array | None = None,
+        row_scale: jax.Array | None = None,
         **signals: jax.Array,
     ) -> tuple[jax.Array, Any]:
         """Returns weights ``[T]`` and the new state.
 
         `losses` is ``[T]``; `mask` ``[T]``, boolean, is false for an absent task, which gets
-        weight 0 and keeps its state. The direction ``sum_i w_i g_i`` is *subtracted* from the
-        parameters.
+        weight 0 and keeps its state. With `row_scale` ``[T]``, `gramian` and `gramian_diagonal`
+        are those of the gradients each divided by its entry, for gradients whose squares would
+        overflow or underflow; the weights are still those of the gradients themselves. The
+        direction ``sum_i w_i g_i`` is *subtracted* from the parameters.
         """
         ...
 

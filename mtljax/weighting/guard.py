@@ -8,6 +8,7 @@ import jax
 import jax.numpy as jnp
 from jax.typing import ArrayLike
 
+from mtljax.solvers import unit_rows
 from mtljax.weighting.contract import SIGNALS, Weighting
 
 
@@ -37,7 +38,9 @@ def guard(
       init: ``(num_tasks) -> state``.
       update: ``(losses, state, *, present, **signals) -> (weights, state)``. It gets just the
         signals in `requires`, in float32 or wider, finite, with zeros in the rows and columns
-        of absent tasks; `present [T]` is boolean. What it returns for absent tasks is ignored.
+        of absent tasks; `present [T]` is boolean. ``gramian`` arrives as a
+        `solvers.UnitGramian`, ``gramian_diagonal`` as the norms: ``norms [T]``. What it returns
+        for absent tasks is ignored.
       fallback: ``(state, counted) -> weights [T]``, the trivial weights of the tasks in
         `counted [T]`, boolean, used when a number is not finite.
       requires: names out of `SIGNALS`.
@@ -65,6 +68,7 @@ def guard(
         *,
         gramian: ArrayLike | None = None,
         mask: ArrayLike | None = None,
+        row_scale: ArrayLike | None = None,
         **signals: ArrayLike,
     ) -> tuple[jax.Array, Any]:
         given = signals if gramian is None else {**signals, "gramian": gramian}
@@ -75,8 +79,15 @@ def guard(
         finite = finite_rows(**values)
         entries = [jnp.all(jnp.isfinite(value)) for value in values.values()]
         usable = jnp.all(jnp.stack(entries)) & jnp.any(present)
-        clean = {name: jnp.where(jnp.isfinite(v), v, 0) for name, v in values.items()}
+        clean: dict[str, Any] = {
+            name: jnp.where(jnp.isfinite(v), v, 0) for name, v in values.items()
+        }
         clean_losses = clean.pop("losses")
+        scale = _read_scale(row_scale, num_tasks)
+        if "gramian" in clean:
+            clean["gramian"] = unit_rows(clean["gramian"], scale)
+        if "gramian_diagonal" in clean:
+            clean["norms"] = jnp.sqrt(jnp.maximum(clean.pop("gramian_diagonal"), 0)) * scale
         weights, new = update(clean_losses, state, present=present, **clean)
 
         counted = present & finite
@@ -150,6 +161,14 @@ def _read(
         here = present[:, None] & present if value.ndim == 2 else present
         values[name] = jax.lax.stop_gradient(jnp.where(here, value, 0))
     return values, present
+
+
+def _read_scale(row_scale: ArrayLike | None, num_tasks: int) -> jax.Array | float:
+    if row_scale is None:
+        return 1.0
+    if jnp.shape(row_scale) != (num_tasks,):
+        raise ValueError(f"row_scale must have shape ({num_tasks},), got {jnp.shape(row_scale)}")
+    return jax.lax.stop_gradient(jnp.asarray(row_scale))
 
 
 def _check_state(state: Any, own_fields: tuple[str, ...], num_tasks: int) -> None:

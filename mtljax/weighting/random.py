@@ -1,6 +1,5 @@
 """Random weights."""
 
-import operator
 from typing import NamedTuple
 
 import jax
@@ -9,6 +8,7 @@ import jax.numpy as jnp
 from mtljax.weighting.arguments import check_choice
 from mtljax.weighting.contract import Weighting
 from mtljax.weighting.guard import guard
+from mtljax.weighting.keys import keyed
 from mtljax.weighting.trivial import SCALES, trivial_weights
 
 
@@ -47,29 +47,18 @@ def random(seed: int | jax.Array = 0, scale: str = "mean") -> Weighting:
     Array([1.], dtype=float32)
     """
     check_choice("scale", scale, SCALES)
-    implementation = None
-    if isinstance(seed, jax.Array) and jnp.issubdtype(seed.dtype, jax.dtypes.prng_key):
-        if seed.ndim:
-            raise ValueError(f"seed must be one key, got shape {seed.shape}")
-        implementation = jax.random.key_impl(seed)
-    elif not (isinstance(seed, jax.Array) and seed.dtype == jnp.uint32 and seed.ndim == 1):
-        seed = operator.index(seed)  # pyright: ignore[reportArgumentType]
+    start, draw = keyed(seed)
 
     def init(num_tasks):
         del num_tasks
-        if isinstance(seed, int):
-            return RandomState(jax.random.key_data(jax.random.key(seed)))
-        # A copy, since a donated state must not take the caller's key with it.
-        words = seed if implementation is None else jax.random.key_data(seed)
-        return RandomState(jnp.array(words))
+        return RandomState(start())
 
     def update(losses, state, *, present):
-        key = jax.random.wrap_key_data(state.key, impl=implementation)
-        key, use = jax.random.split(key)
+        use, words = draw(state.key)
         shares = jnp.where(present, jnp.exp(jax.random.normal(use, losses.shape, losses.dtype)), 0)
         weights = shares / jnp.maximum(jnp.sum(shares), jnp.finfo(shares.dtype).tiny)
         if scale == "sum":
             weights = weights * jnp.sum(present)
-        return weights, RandomState(jax.random.key_data(key))
+        return weights, RandomState(words)
 
     return guard(init, update, fallback=lambda state, counted: trivial_weights(counted, scale))

@@ -1,0 +1,99 @@
+"""Conflict-free updates: wanted cosines with all the gradients."""
+
+from collections.abc import Sequence
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from mtljax.solvers.spectrum import spectrum
+from mtljax.weighting.contract import Weighting
+from mtljax.weighting.guard import guard
+from mtljax.weighting.preference import check_length, check_preference
+from mtljax.weighting.trivial import trivial_weights
+from mtljax.weighting.unit_weights import active_norms
+
+
+def config(pref: Sequence[float] | np.ndarray | None = None) -> Weighting:
+    r"""The direction that makes given cosines with all gradients, as long as their projections.
+
+    Liu, Chu and Thuerey, "ConFIG: Towards Conflict-Free Training of Physics Informed Neural
+    Networks", ICLR 2025, arXiv 2408.11104. With the unit gradients as the rows of U,
+    :math:`x = U^+ \pi` and :math:`\hat x = x / |x|`, the direction is
+    :math:`d = (\sum_i \langle g_i, \hat x \rangle) \hat x`. In terms of the cosines K between the
+    gradients and their norms n: :math:`y = K^+ \pi`,
+    :math:`w_i = (y_i / n_i) (n^\top K y) / (y^\top K y)`.
+
+    Linearly independent gradients never conflict with d; its cosines with dependent ones are the
+    wanted ones in the least-squares sense and can be negative. Weights are on the sum scale and may
+    be negative. Cosines of gradients closer than about :math:`\mathrm{eps}^{1/2}` cannot be told
+    apart from a Gramian: they count as parallel.
+
+    Signals: ``gramian``. Stateless.
+
+    | input | weights |
+    |---|---|
+    | one task | 1 |
+    | two identical gradients | (1, 1) |
+    | orthogonal gradients, equal pref | sum of the norms, over m and over each norm |
+    | a zero row | 0 for it, the others as without it |
+    | all rows zero | 1 |
+    | opposite gradients | 0 if the prefs are equal: no direction has two such cosines |
+    | stationary with equal pref for unit gradients | 0 |
+
+    To prefer when all tasks should progress at rates that are given beforehand.
+
+    Args:
+      pref: wanted cosines up to a common factor, one a task, 0 or more. None is 1 each.
+
+    Returns:
+      A stateless `Weighting`. Its `init` raises ValueError if `pref` has another length.
+
+    Raises:
+      TypeError: pref is not made of numbers.
+      ValueError: pref is negative, not finite or all 0.
+
+    >>> method = config()
+    >>> gramian = jnp.array([[4.0, 0.0], [0.0, 1.0]])
+    >>> method.update(jnp.ones(2), method.init(2), gramian=gramian)[0]
+    Array([0.75, 1.5 ], dtype=float32)
+    """
+    given = check_preference(pref)
+    # Only their ratios matter: a uniform preference becomes ones exactly, and the same as None.
+    ratios = None if given is None else given / given.max()
+
+    def init(num_tasks):
+        check_length(ratios, num_tasks)
+        return ()
+
+    def wanted(active: jax.Array, dtype) -> jax.Array:
+        check_length(ratios, active.size)
+        return jnp.where(active, 1 if ratios is None else jnp.asarray(ratios, dtype), 0)
+
+    def update(losses, state, *, present, gramian):
+        del losses
+        cosines, norms = gramian
+        dtype = cosines.dtype
+        active, relative = active_norms(norms)
+        cosines_wanted = wanted(active, dtype).astype(dtype)
+        tolerance = 4 * jnp.sum(active) * jnp.finfo(dtype).eps
+        found = spectrum(cosines, tolerance)
+        parts = cosines_wanted @ found.vectors
+        # What should be zero, and is rounding, must not become a direction.
+        length = jnp.sqrt(jnp.sum(cosines_wanted**2))
+        parts = jnp.where(jnp.abs(parts) > found.cutoff * length, parts, 0)
+        y = found.vectors @ (parts / found.values)
+        square = jnp.sum(parts**2 / found.values)
+        gain = relative @ (found.vectors @ parts)
+        limit = jnp.finfo(dtype).max
+        factor = gain / jnp.where(square > 0, square, 1)
+        weights = y * factor / jnp.where(relative > 0, relative, 1)
+        weights = jnp.where(relative > 0, jnp.clip(weights, -limit, limit), 0)
+        return jnp.where(jnp.any(active), weights, trivial_weights(present, "sum")), state
+
+    return guard(
+        init,
+        update,
+        fallback=lambda state, counted: trivial_weights(counted, "sum"),
+        requires=("gramian",),
+    )

@@ -1,0 +1,75 @@
+"""Alpha-fair weights."""
+
+import jax
+import jax.numpy as jnp
+
+from mtljax.solvers.power_balance import power_balance
+from mtljax.weighting.arguments import check_positive
+from mtljax.weighting.contract import Weighting
+from mtljax.weighting.guard import guard
+from mtljax.weighting.trivial import trivial_weights
+
+
+def fairgrad(alpha: float | jax.Array = 1.0) -> Weighting:
+    r"""The direction that maximises the alpha-fair utility of the tasks' gains.
+
+    Ban and Ji, "Fair Resource Allocation in Multi-Task Learning", ICML 2024, arXiv 2402.15638. The
+    utility is :math:`\sum_i \langle g_i, d \rangle^{1-\alpha} / (1-\alpha)`; its maximum in a ball
+    is :math:`d = \sum_i w_i g_i` with
+
+    .. math:: (G w)_i = w_i^{-1/\alpha}, \quad w > 0.
+
+    ``alpha=1`` is proportional fairness, `nash_mtl` without its scaling to one norm; a small alpha
+    comes near the sum of the gains, a large one favours the task that gains least. Solved in unit
+    gradients with coefficients by `solvers.power_balance`. The direction conflicts with no task;
+    when all gradients grow by c, it grows by :math:`c^{(1-\alpha)/(1+\alpha)}`.
+
+    Signals: ``gramian``. Stateless.
+
+    | input | weights |
+    |---|---|
+    | one task, or orthogonal gradients | norms to the power of -2 alpha / (1 + alpha) |
+    | identical gradients | equal |
+    | a zero row | 0 for it, the others as without it |
+    | all rows zero | 1/m |
+    | opposite or stationary | no solution: large and finite, d close to 0 |
+    | norms further apart than numbers can tell | those of norms less far apart |
+
+    To prefer when one number should move between efficiency and fairness.
+
+    Args:
+      alpha: positive.
+
+    Returns:
+      A stateless `Weighting`.
+
+    Raises:
+      ValueError: alpha is not positive and finite.
+
+    >>> method = fairgrad(alpha=2.0)
+    >>> method.update(jnp.ones(1), method.init(1), gramian=jnp.full((1, 1), 64.0))[0]
+    Array([0.0625], dtype=float32)
+    """
+    check_positive("alpha", alpha)
+
+    def update(losses, state, *, present, gramian):
+        del losses
+        cosines, norms = gramian
+        active = norms > 0
+        # With n = nu e^l, nu their geometric mean, and w = nu^a y / n: c = e^((p-1) l).
+        p = 1 / jnp.asarray(alpha, cosines.dtype)
+        logs = jnp.log(jnp.where(active, norms, 1))
+        mean = jnp.sum(logs) / jnp.maximum(jnp.sum(active), 1)
+        y = power_balance(cosines, p, jnp.where(active, (p - 1) * (logs - mean), 0))
+        exponent = jnp.log(jnp.where(y > 0, y, 1)) - logs + (p - 1) / (p + 1) * mean
+        limits = jnp.finfo(cosines.dtype)
+        exponent = jnp.clip(exponent, jnp.log(limits.tiny) + 1, jnp.log(limits.max) - 1)
+        weights = jnp.where(active, jnp.exp(exponent), 0)
+        return jnp.where(jnp.any(active), weights, trivial_weights(present, "mean")), state
+
+    return guard(
+        lambda num_tasks: (),
+        update,
+        fallback=lambda state, counted: trivial_weights(counted, "mean"),
+        requires=("gramian",),
+    )

@@ -1,0 +1,123 @@
+"""Gradient vaccine: cosines are raised to what they usually are."""
+
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jax import lax
+
+from mtljax.weighting.arguments import check_range
+from mtljax.weighting.contract import Weighting
+from mtljax.weighting.guard import guard
+from mtljax.weighting.keys import keyed
+from mtljax.weighting.projections import column_weights, random_orders
+from mtljax.weighting.trivial import trivial_weights
+
+
+class GradVacState(NamedTuple):
+    """Target cosines ``targets [T, T]`` and the words of a PRNG key."""
+
+    targets: jax.Array
+    key: jax.Array
+
+
+def gradvac(beta: float | jax.Array = 0.5, seed: int | jax.Array = 0) -> Weighting:
+    r"""Moves gradients towards each other until their cosines reach a moving average.
+
+    Wang, Tsvetkov, Firat and Cao, "Gradient Vaccine: Investigating and Improving Multi-task
+    Optimization in Massively Multilingual Models", ICLR 2021, arXiv 2010.05874. As in `pcgrad` each
+    gradient visits all the others in a random order of its own. With c its cosine, changed as it
+    is by then, with :math:`g_j`, and q its norm: if c is below the target :math:`\phi_{ij}`, it
+    gains
+
+    .. math::
+       q \frac{\phi \sqrt{1 - c^2} - c \sqrt{1 - \phi^2}}{|g_j| \sqrt{1 - \phi^2}} g_j,
+
+    after which its cosine is the target. In any case the target becomes
+    :math:`(1 - \beta) \phi_{ij} + \beta c`. Targets start at 0, so that the first step is that of
+    `pcgrad`. Weights are on the sum scale; d may conflict with a task.
+
+    Signals: ``gramian``. State: the targets and a key.
+
+    | input | weights | targets |
+    |---|---|---|
+    | one task | 1 | |
+    | first step | those of `pcgrad` | beta times the cosines, of changed gradients |
+    | no cosine below its target | 1 | move towards the cosines |
+    | a zero row | 1 | move towards 0 |
+    | a changed gradient that is zero, to rounding | is not changed any more | move towards 0 |
+    | an absent task | 0 | its row and column unchanged |
+
+    To prefer to `pcgrad` when tasks that usually agree should be kept together.
+
+    Args:
+      beta: weight of the new cosine in the average, from 0 to 1. The paper uses 1e-2.
+      seed: an integer, or a JAX PRNG key.
+
+    Returns:
+      A `Weighting` with a `GradVacState`.
+
+    Raises:
+      TypeError: the seed is neither integer nor key.
+      ValueError: beta is out of range, or more than one key.
+
+    >>> method = gradvac(beta=0.25)
+    >>> gramian = jnp.array([[1.0, -1.0], [-1.0, 4.0]])
+    >>> weights, state = method.update(jnp.ones(2), method.init(2), gramian=gramian)
+    >>> weights
+    Array([2.  , 1.25], dtype=float32)
+    >>> state.targets
+    Array([[ 0.   , -0.125],
+           [-0.125,  0.   ]], dtype=float32)
+    """
+    check_range("beta", beta, 0, 1)
+    start, draw = keyed(seed)
+
+    def init(num_tasks):
+        return GradVacState(jnp.zeros((num_tasks, num_tasks)), start())
+
+    def update(losses, state, *, present, gramian):
+        del losses
+        cosines, norms = gramian
+        size, dtype = norms.size, cosines.dtype
+        key, words = draw(state.key)
+        orders = random_orders(key, size)
+        tasks = jnp.arange(size)
+        eps = jnp.finfo(dtype).eps
+        bound = 1 - 4 * eps
+        targets = jnp.clip(state.targets.astype(dtype), -bound, bound)
+
+        def visit(turn: jax.Array, carry: tuple[jax.Array, jax.Array, jax.Array]):
+            coefficients, products, seen = carry  # products: of changed with unit gradients
+            other = orders[:, turn]
+            here = (other[:, None] == tasks) & (tasks[:, None] != tasks)
+            rows = cosines[other]
+            square = jnp.sum(coefficients * products, axis=1)
+            noise = 4 * size * eps * jnp.sum(jnp.abs(coefficients), axis=1) ** 2
+            norm = jnp.sqrt(jnp.where(square > noise, square, 0))
+            product = jnp.sum(jnp.where(here, products, 0), axis=1)
+            cosine = jnp.clip(product / jnp.where(norm > 0, norm, 1), -bound, bound)
+            cosine = jnp.where(norm > 0, cosine, 0)
+            target = jnp.sum(jnp.where(here, targets, 0), axis=1)
+            gain = norm * (target * jnp.sqrt((1 - cosine**2) / (1 - target**2)) - cosine)
+            real = rows[tasks, other] > 0  # not a zero row
+            gain = jnp.where(real & (cosine < target), gain, 0)[:, None]
+            coefficients = coefficients + jnp.where(here, gain, 0)
+            products = products + jnp.where(other == tasks, 0, 1)[:, None] * gain * rows
+            return coefficients, products, jnp.where(here, cosine[:, None], seen)
+
+        identity = jnp.eye(size, dtype=dtype)
+        changed, _, seen = lax.fori_loop(
+            0, size, visit, (identity, cosines, jnp.zeros_like(identity))
+        )
+        moved = (1 - beta) * state.targets + beta * seen
+        moved = jnp.where(present[:, None] & present, moved, state.targets)
+        return column_weights(changed, norms), GradVacState(moved, words)
+
+    return guard(
+        init,
+        update,
+        fallback=lambda state, counted: trivial_weights(counted, "sum"),
+        requires=("gramian",),
+        per_task=("targets",),
+    )

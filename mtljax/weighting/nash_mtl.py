@@ -1,0 +1,98 @@
+"""The bargaining solution of Nash."""
+
+from collections.abc import Sequence
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from mtljax.solvers.power_balance import power_balance
+from mtljax.weighting.arguments import check_positive
+from mtljax.weighting.contract import Weighting
+from mtljax.weighting.guard import guard
+from mtljax.weighting.preference import check_length, check_preference
+from mtljax.weighting.trivial import trivial_weights
+from mtljax.weighting.unit_weights import from_unit_weights
+
+
+def nash_mtl(
+    max_norm: float | jax.Array | None = 1.0, pref: Sequence[float] | np.ndarray | None = None
+) -> Weighting:
+    r"""The direction that maximises the product of the tasks' gains.
+
+    Navon et al., "Multi-Task Learning as a Bargaining Game", ICML 2022, arXiv 2202.01017. Among
+    all directions in a ball, the one with the largest :math:`\sum_i \log \langle g_i, d \rangle`
+    is :math:`d = \sum_i w_i g_i` with
+
+    .. math:: (G w)_i = 1 / w_i, \quad w > 0.
+
+    Solved in unit gradients by `solvers.power_balance`, without warm start. As
+    :math:`|d|^2 = \sum_i w_i (G w)_i = m` for *every* input that has a solution, `max_norm` is not
+    a limit for rare cases but, at or below :math:`\sqrt m`, the norm of every step. The direction
+    depends on the angles between the gradients only, not on their norms, and conflicts with none.
+    The weights have the unit of 1/\|g\|: give heads their own loss, or the weights times
+    m / sum(w).
+
+    Signals: ``gramian``. Stateless; `every` makes it recompute the weights less often.
+
+    | input | weights |
+    |---|---|
+    | one task | max_norm / norm of its gradient |
+    | orthogonal gradients | proportional to 1/norms |
+    | identical gradients | equal |
+    | a zero row | 0 for it, the others as without it |
+    | all rows zero | 1/m |
+    | opposite or stationary | no solution: large and finite, d close to 0 |
+
+    To prefer when the scales of the losses say nothing about the tasks' importance.
+
+    Args:
+      max_norm: scales the weights down to this norm of d, positive; None: no scaling.
+      pref: bargaining power of each task, positive, normalised to mean 1 over those present:
+        :math:`(G w)_i = \pi_i / w_i`. None is 1 each.
+
+    Returns:
+      A stateless `Weighting`. Its `init` raises ValueError if `pref` has another length.
+
+    Raises:
+      TypeError: pref is not made of numbers.
+      ValueError: max_norm or pref is not positive and finite.
+
+    >>> method = nash_mtl(max_norm=None)
+    >>> gramian = jnp.diag(jnp.array([4.0, 0.25]))
+    >>> method.update(jnp.ones(2), method.init(2), gramian=gramian)[0]
+    Array([0.5, 2. ], dtype=float32)
+    """
+    if max_norm is not None:
+        check_positive("max_norm", max_norm)
+    given = check_preference(pref, zero_allowed=False)
+    # A uniform preference becomes ones exactly, and so the same as None.
+    power = None if given is None else given / given.max()
+
+    def init(num_tasks):
+        check_length(power, num_tasks)
+        return ()
+
+    def log_shares(present: jax.Array, dtype) -> jax.Array | None:
+        if power is None:
+            return None
+        check_length(power, present.size)
+        shares = jnp.where(present, jnp.asarray(power, dtype), 0)
+        return jnp.log(jnp.where(present, shares * (jnp.sum(present) / jnp.sum(shares)), 1))
+
+    def update(losses, state, *, present, gramian):
+        del losses
+        cosines, norms = gramian
+        y = power_balance(cosines, 1.0, log_shares(present, cosines.dtype))
+        if max_norm is not None:
+            length = jnp.sqrt(jnp.maximum(y @ cosines @ y, 0))
+            y = y * (max_norm / jnp.maximum(length, max_norm))
+        weights = from_unit_weights(y, norms)
+        return jnp.where(jnp.any(norms > 0), weights, trivial_weights(present, "mean")), state
+
+    return guard(
+        init,
+        update,
+        fallback=lambda state, counted: trivial_weights(counted, "mean"),
+        requires=("gramian",),
+    )

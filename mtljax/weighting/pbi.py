@@ -1,0 +1,86 @@
+"""Penalty-based boundary intersection."""
+
+from collections.abc import Sequence
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from mtljax.weighting.arguments import check_range
+from mtljax.weighting.contract import Weighting
+from mtljax.weighting.guard import guard
+from mtljax.weighting.per_task import check_each, each
+from mtljax.weighting.preference import check_length, check_preference, preference
+from mtljax.weighting.unit_vector import unit_vector
+
+
+def pbi(
+    pref: Sequence[float] | np.ndarray | None = None,
+    theta: float | jax.Array = 5.0,
+    ideal: float | Sequence[float] | np.ndarray = 0.0,
+) -> Weighting:
+    r"""Descends along a ray of losses, and towards it.
+
+    Zhang and Li, "MOEA/D: A Multiobjective Evolutionary Algorithm Based on Decomposition", IEEE
+    Transactions on Evolutionary Computation 2007. With the unit vector :math:`\hat r` of the
+    preference and the ideal point z, the objective and its derivatives by the losses are
+
+    .. math:: F = d_1 + \theta d_2, \quad d_1 = \hat r^\top (L - z), \quad
+       d_2 = |L - z - d_1 \hat r|, \qquad
+       w = \hat r + \theta \frac{L - z - d_1 \hat r}{d_2}.
+
+    Its minimum lies where the ray meets the Pareto front. No state. A weight is negative where a
+    loss is too small for the ray, and theta large enough.
+
+    | input | weights |
+    |---|---|
+    | losses on the ray, or equal to z | r of length 1: 1/sqrt(m) each for a uniform preference |
+    | one task | 1 |
+    | losses of any size or sign | between -theta and 1 + theta |
+    | distance to the ray within rounding | as on the ray |
+    | all tasks present have preference 0 | the second term alone |
+    | NaN or infinite loss | r of length 1 for the other tasks |
+
+    Signals: ``losses``. To prefer in a sweep that wants a Pareto front point at a given
+    ratio of the losses, such as equal losses.
+
+    Args:
+      pref: ``[T]``, 0 or more, the direction of the ray; None for equal losses.
+      theta: pull towards the ray, 0 or more.
+      ideal: z, a number or ``[T]``, where the ray starts.
+
+    Returns:
+      A loss-only `Weighting` without state. Its `init` raises ValueError if `pref` or `ideal` has
+      another number of tasks.
+
+    Raises:
+      TypeError: not numbers.
+      ValueError: a preference below 0 or all 0, theta negative, or a number that is not finite.
+
+    >>> method = pbi([3.0, 4.0], theta=1.0)
+    >>> method.update(jnp.array([6.0, 8.0]), method.init(2))[0].round(2)
+    Array([0.6, 0.8], dtype=float32)
+    """
+    pref = check_preference(pref)
+    check_range("theta", theta, 0, float("inf"))
+    point = check_each("ideal", ideal)
+
+    def init(num_tasks):
+        check_length(pref, num_tasks)
+        each("ideal", point, num_tasks)
+        return ()
+
+    def ray(present: jax.Array, dtype) -> jax.Array:
+        return unit_vector(preference(pref, present, "mean", dtype))[0]
+
+    def update(losses, state, *, present):
+        along = ray(present, losses.dtype)
+        # Halved, since the difference of the largest numbers is no number.
+        apart = losses / 2 - jnp.asarray(each("ideal", point, losses.size) / 2, losses.dtype)
+        towards, _ = unit_vector(jnp.where(present, apart, 0))
+        across = towards - jnp.sum(along * towards) * along
+        noise = 8 * losses.size * jnp.finfo(losses.dtype).eps
+        across, distance = unit_vector(across)
+        return along + theta * jnp.where(distance > noise, across, 0), state
+
+    return guard(init, update, fallback=lambda state, counted: ray(counted, jnp.zeros(()).dtype))

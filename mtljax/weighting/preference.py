@@ -1,0 +1,61 @@
+"""Preference vectors: how much each task counts in a method."""
+
+from collections.abc import Sequence
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from mtljax.weighting.trivial import trivial_weights
+
+
+def check_preference(
+    pref: Sequence[float] | np.ndarray | None, *, zero_allowed: bool = True
+) -> np.ndarray | None:
+    """Returns a preference vector as float64 ``[T]``; None stays None.
+
+    Raises:
+      TypeError: not numbers.
+      ValueError: not a vector, not finite, a number below 0 (or 0 unless allowed), or all 0.
+    """
+    if pref is None:
+        return None
+    try:
+        given = np.array(pref, dtype=np.float64)
+    except (TypeError, ValueError) as error:
+        raise TypeError(f"pref must be a sequence of numbers, got {pref!r}") from error
+    if given.ndim != 1 or not given.size:
+        raise ValueError(f"pref must be a vector of one number or more, got {pref!r}")
+    if not np.isfinite(given).all():
+        raise ValueError(f"pref must be finite, got {pref!r}")
+    if (given < 0).any() or not given.any():
+        raise ValueError(f"pref must be positive, got {pref!r}")
+    if not zero_allowed and not given.all():
+        raise ValueError(f"pref must have no zero for this method, got {pref!r}")
+    return given
+
+
+def check_length(pref: np.ndarray | None, num_tasks: int) -> None:
+    """Raises ValueError unless `pref` has a number for each task. For `init`."""
+    if pref is not None and pref.size != num_tasks:
+        raise ValueError(f"pref: {pref.size} given for {num_tasks} tasks")
+
+
+def preference(pref: np.ndarray | None, present: jax.Array, scale: str, dtype) -> jax.Array:
+    """The preference among the tasks that are present ``[T]``, 0 elsewhere.
+
+    None is 1/m each (``'mean'``) or 1 each (``'sum'``). A given one keeps its sum when tasks are
+    absent, so that a uniform one stays equal to None.
+
+    Raises:
+      ValueError: another number of tasks.
+    """
+    if pref is None:
+        return trivial_weights(present, scale).astype(dtype)
+    check_length(pref, present.size)
+    given = jnp.asarray(pref, dtype)
+    here = jnp.where(present, given, 0)
+    sum_here = jnp.sum(here)
+    total = jnp.asarray(pref.sum(), dtype)
+    grown = here * (total / jnp.where(sum_here > 0, sum_here, 1))
+    return jnp.where(jnp.all(present), given, grown)

@@ -1,0 +1,16 @@
+"""Weightings made of weightings.
+
+Each function takes a `Weighting` and returns one, whose answers to absent tasks and to numbers that
+are not finite are those of all methods. They compose in this order, the innermost first:
+`normalize`, the method, `scale` or `rescale`, `moving_average`, `every`:
+
+>>> from mtljax import weighting
+>>> method = every(moving_average(weighting.equal(), alpha=0.5), k=4)
+"""
+
+from mtljax.weighting.wrappers.every import every as every
+from mtljax.weighting.wrappers.every import needs_gradients as needs_gradients
+from mtljax.weighting.wrappers.moving_average import moving_average as moving_average
+from mtljax.weighting.wrappers.normalize import normalize as normalize
+from mtljax.weighting.wrappers.rescale import rescale as rescale
+from mtljax.weighting.wrappers.scale import scale as scale

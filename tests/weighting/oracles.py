@@ -1,0 +1,62 @@
+"""Exact solutions from the gradients themselves, by SciPy's NNLS on unit rows, in float64."""
+
+import numpy as np
+from scipy.optimize import nnls
+
+from tests.weighting.padded import Problem, problems, unit
+
+
+def shortest(rows: np.ndarray) -> np.ndarray:
+    """The shortest convex combination ``[P]`` of rows ``[T, P]``."""
+    units, norms = unit(rows)
+    if not norms.all():
+        return np.zeros(rows.shape[1])
+    inverse = norms.min() / norms
+    best = min(rows, key=np.linalg.norm)
+    # Minimises nu |U'y|^2 + (b'y - 1)^2: unlike nu suit rows of unlike norms.
+    for nu in 10.0 ** np.arange(0, 13, 2):
+        system = np.vstack([np.sqrt(nu) * units.T, inverse])
+        y, _ = nnls(system, np.append(np.zeros(rows.shape[1]), 1), maxiter=1000)
+        if y @ inverse > 0:
+            best = min(best, norms.min() * (y @ units) / (y @ inverse), key=np.linalg.norm)
+    return best
+
+
+def into_dual_cone(rows: np.ndarray, vector: np.ndarray) -> np.ndarray:
+    """The vector nearest to `vector` that has no negative product with a row."""
+    units, _ = unit(rows)
+    length = np.linalg.norm(vector)
+    # SciPy's NNLS can go astray where all products are zero up to rounding.
+    if not length or (units @ vector >= -1e-14 * length).all():
+        return vector
+    y, _ = nnls(units.T, -vector / length, maxiter=1000)
+    return vector + length * (y @ units)
+
+
+def least_distance(rows: np.ndarray, bounds: np.ndarray) -> np.ndarray | None:
+    """The shortest x with ``rows @ x >= bounds``; None if there is none.
+
+    Lawson and Hanson, "Solving Least Squares Problems", chapter 23, algorithm LDP.
+    """
+    system = np.vstack([rows.T, bounds])
+    wanted = np.append(np.zeros(rows.shape[1]), 1)
+    y, _ = nnls(system, wanted, maxiter=1000)
+    residual = system @ y - wanted
+    return None if np.linalg.norm(residual) < 1e-7 else -residual[:-1] / residual[-1]
+
+
+def error(rows: np.ndarray, found: np.ndarray, direction: np.ndarray) -> float:
+    """How far weights are from a direction, relative to it or the longest term of the sum."""
+    _, norms = unit(rows)
+    scale = max(np.linalg.norm(direction), *(np.abs(found) * norms))
+    return float(np.linalg.norm(rows.T @ found - direction) / scale) if scale else 0.0
+
+
+def every_problem() -> tuple[Problem, ...]:
+    """All problems of up to 10 tasks and some larger ones, for one compilation."""
+    return problems((1, 2, 3, 5, 10)) + problems((20, 50))[::4]
+
+
+def table(*rows: list) -> tuple[Problem, ...]:
+    """Problems of rows given one by one."""
+    return tuple(Problem(np.array(each, float), str(each), False) for each in rows)

@@ -1,0 +1,103 @@
+"""Wanted cosines, against the pseudo-inverse of the unit gradients."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from mtljax.weighting.config import config
+from tests.weighting.padded import NUMBERS_OF_TASKS, answers, conflict, problems, unit, weights
+
+
+def update(method, gramian, **kwargs):
+    size = len(gramian)
+    run = jax.jit(lambda g: method.update(jnp.ones(size), method.init(size), gramian=g, **kwargs))
+    return np.asarray(run(jnp.asarray(gramian, float))[0])
+
+
+def conflict_free(rows, pref, cutoff):
+    """The direction of the paper, 0 where no part of pref can be had, and what it sums."""
+    units, _ = unit(rows)
+    x = np.linalg.pinv(units, rcond=cutoff) @ pref
+    if np.linalg.norm(units @ x) < 1e-6 * np.linalg.norm(pref):
+        return 0 * x, np.linalg.norm(rows)
+    x = x / np.linalg.norm(x)
+    return (rows @ x).sum() * x, np.abs(rows @ x).sum()
+
+
+@pytest.mark.parametrize("numbers", NUMBERS_OF_TASKS)
+@pytest.mark.parametrize(
+    # Singular values s of the unit gradients are held by the cosines to eps / s^2 of their own.
+    ("dtype", "low", "zero", "tolerance"),
+    [("float64", 1e-3, 1e-9, 1e-6), ("float32", 0.1, 1e-5, 1e-3)],
+)
+def test_equals_the_pseudo_inverse(numbers, dtype, low, zero, tolerance):
+    cases = problems(numbers)
+    compared = 0
+    for case, w in zip(cases, weights(config(), cases, dtype), strict=True):
+        if not case.rows.any():
+            np.testing.assert_array_equal(w, 1)
+            continue
+        units, norms = unit(case.rows)
+        values = np.linalg.svd(units, compute_uv=False)
+        ratios = values / values[0]
+        if ((ratios < low) & (ratios > zero)).any():
+            continue
+        compared += 1
+        expected, summed = conflict_free(case.rows, np.ones(len(norms)), np.sqrt(low * zero))
+        error = np.linalg.norm(case.rows.T @ w - expected)
+        # The projections can cancel: their sum is as exact as they are.
+        assert error <= tolerance * summed, case.name
+        if (norms > 0).all() and ratios[-1] > low and len(norms) <= case.rows.shape[1]:
+            assert conflict(case.rows, w) > -1e-5
+    assert compared > len(cases) / 4
+
+
+def test_preference(rng):
+    rows = rng.normal(size=(3, 6)) * np.array([[1.0], [20.0], [0.3]])
+    pref = np.array([1.0, 0.0, 3.0])
+    direction = rows.T @ update(config(pref), rows @ rows.T)
+    np.testing.assert_allclose(direction, conflict_free(rows, pref, 1e-9)[0], rtol=1e-3)
+    cosines = unit(rows)[0] @ direction / np.linalg.norm(direction)
+    np.testing.assert_allclose(cosines / cosines[0], pref, atol=1e-4)
+    uniform = update(config([0.3] * 3), rows @ rows.T)
+    np.testing.assert_array_equal(uniform, update(config(), rows @ rows.T))
+
+
+def test_degenerate_answers():
+    star = np.array([[1.0, 0.0], [-0.5, 0.75**0.5], [-0.5, -(0.75**0.5)]])
+    gramians = [
+        [[16.0]],
+        np.ones((2, 2)),
+        np.diag([4.0, 1.0]),
+        np.diag([4.0, 0.0]),
+        [[1.0, -3.0], [-3.0, 9.0]],
+        star @ star.T,
+        np.zeros((3, 3)),
+    ]
+    one, identical, orthogonal, with_zero, opposite, flat, zero = answers(config(), gramians)
+    assert one == pytest.approx(1)
+    np.testing.assert_allclose(identical, 1, rtol=1e-5)
+    np.testing.assert_allclose(orthogonal, [0.75, 1.5], rtol=1e-6)
+    np.testing.assert_allclose(with_zero, [1, 0], rtol=1e-6)
+    np.testing.assert_array_equal(opposite, 0)
+    np.testing.assert_allclose(star.T @ flat, 0, atol=1e-5)
+    np.testing.assert_array_equal(zero, 1)
+
+
+def test_norms_may_be_far_apart():
+    w = update(config(), np.eye(2), row_scale=jnp.array([1e-15, 1e15]))
+    np.testing.assert_allclose(w, [5e29, 0.5], rtol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("call", "names"),
+    [
+        (lambda: config([0.0, 0.0]), "pref"),
+        (lambda: config([1.0, 2.0]).init(3), "pref"),
+        (lambda: update(config([1.0, 2.0]), np.eye(1)), "pref"),
+    ],
+)
+def test_wrong_arguments_are_named(call, names):
+    with pytest.raises(ValueError, match=names):
+        call()

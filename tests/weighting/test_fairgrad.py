@@ -1,0 +1,92 @@
+"""Alpha-fair weights against a maximisation over directions, and against their equation."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from mtljax.weighting.fairgrad import fairgrad
+from mtljax.weighting.nash_mtl import nash_mtl
+from tests.weighting.fair_direction import fair_direction, inner_direction
+from tests.weighting.padded import NUMBERS_OF_TASKS, answers, conflict, problems, unit, weights
+
+
+def update(method, gramian, **kwargs):
+    size = len(gramian)
+    run = jax.jit(lambda g: method.update(jnp.ones(size), method.init(size), gramian=g, **kwargs))
+    return np.asarray(run(jnp.asarray(gramian, float))[0])
+
+
+@pytest.mark.parametrize(
+    ("numbers", "alpha"),
+    [(NUMBERS_OF_TASKS[0], 0.5), (NUMBERS_OF_TASKS[0], 2.0), (NUMBERS_OF_TASKS[1], 2.0)],
+)
+def test_equals_the_best_direction(numbers, alpha):
+    """And keeps its equation, formed from the Jacobian, where norms are too far apart for that."""
+    cases = problems(numbers)
+    exact = weights(fairgrad(alpha), cases, "float64")
+    short = weights(fairgrad(alpha), cases, "float32")
+    compared = 0
+    for case, w, w32 in zip(cases, exact, short, strict=True):
+        units, norms = unit(case.rows)
+        here = norms > 0
+        if not here.any():
+            continue
+        d = case.rows.T @ w
+        assert (w[here] > 0).all() and (w[~here] == 0).all()
+        bound = np.sum(w[here] ** (1 - 1 / alpha)) ** 0.5
+        assert np.linalg.norm(d) < (1 + 1e-6) * bound + 1e-12 * (w @ norms), case.name
+        if inner_direction(units[here]) is None:
+            continue
+        assert conflict(case.rows, w) > -1e-12, case.name
+        # Relative to what a gain is summed from: that of a short row may be a small difference.
+        gap = (units @ d)[here] - w[here] ** (-1 / alpha) / norms[here]
+        assert np.abs(gap).max() < 1e-7 * (w @ norms), case.name
+        if norms[here].max() < 1e3 * norms[here].min():
+            compared += 1
+            shares = np.where(here, norms, 1) ** (1 - alpha)
+            expected = fair_direction(units, shares, alpha)
+            length = np.linalg.norm(expected)
+            assert np.linalg.norm(d - expected) < 1e-6 * length, case.name
+            assert np.linalg.norm(case.rows.T @ w32 - expected) < 1e-3 * length, case.name
+    assert compared > len(cases) / 4
+
+
+def test_alpha_one_is_nash_without_its_length(rng):
+    rows = rng.normal(size=(4, 7)) * 10 ** rng.uniform(-4, 4, (4, 1))
+    np.testing.assert_allclose(
+        update(fairgrad(), rows @ rows.T), update(nash_mtl(None), rows @ rows.T), rtol=1e-5
+    )
+
+
+@pytest.mark.parametrize("alpha", [0.2, 0.5, 2.0])
+def test_closed_forms_and_degenerate_answers(alpha):
+    norms = np.array([1e-3, 1.0, 50.0])
+    gramians = [
+        np.diag(norms**2),
+        np.full((3, 3), 4.0),
+        np.zeros((2, 2)),
+        np.diag([64.0, 0.0]),
+        [[1.0, -1.0], [-1.0, 1.0]],
+    ]
+    orthogonal, identical, zero, with_zero, opposite = answers(fairgrad(alpha), gramians)
+    power = -2 * alpha / (1 + alpha)
+    np.testing.assert_allclose(orthogonal, norms**power, rtol=1e-4)
+    # m identical rows of norm n: m n^2 w = w^(-1/alpha).
+    np.testing.assert_allclose(identical, 12 ** (power / 2), rtol=1e-4)
+    np.testing.assert_allclose(zero, 0.5)
+    np.testing.assert_allclose(with_zero, [8**power, 0], rtol=1e-5)
+    assert opposite[0] == pytest.approx(opposite[1], rel=1e-5)
+
+
+@pytest.mark.parametrize("alpha", [0.01, 100.0])
+def test_finite_for_norms_of_all_sizes(alpha):
+    gramian = jnp.array([[1.0, -0.5, 0.1], [-0.5, 1.0, 0.0], [0.1, 0.0, 1.0]])
+    w = update(fairgrad(alpha), gramian, row_scale=jnp.array([1e-30, 1.0, 1e30]))
+    assert np.isfinite(w).all() and (w > 0).all()
+
+
+def test_wrong_arguments_are_named():
+    for alpha in (0.0, -1.0, np.inf, np.nan):
+        with pytest.raises(ValueError, match="alpha"):
+            fairgrad(alpha)

@@ -1,0 +1,128 @@
+"""Learned weights against JAX's derivative of the paper's objective."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from mtljax.weighting.gradnorm import gradnorm
+
+
+@jax.jit
+def balance(weights, norms, losses, first, alpha, lr, floor):
+    """One step of the paper, with the norms divided by their mean."""
+    ratios = losses / first
+    rates = ratios / ratios.mean()
+
+    def objective(w, target):
+        return jnp.sum(jnp.abs(w * norms - target))
+
+    target = (weights * norms).mean() * rates**alpha
+    slope = jax.grad(objective)(weights, target) / norms.mean()
+    moved = jnp.maximum(weights - lr * slope, floor)
+    return moved * len(weights) / moved.sum()
+
+
+@pytest.mark.parametrize(("alpha", "scale"), [(0.0, 1e-9), (0.5, 1.0), (1.5, 1e9)])
+def test_equals_the_derivative_of_the_objective(rng, alpha, scale):
+    method = gradnorm(alpha, lr=0.05, floor=0.1)
+    state, weights, first = method.init(4), jnp.ones(4), None
+    update = jax.jit(method.update)
+    for _ in range(30):
+        losses = jnp.asarray(rng.uniform(0.1, 3, 4))
+        norms = jnp.asarray(rng.uniform(0.1, 2, 4))
+        first = losses if first is None else first
+        found, state = update(losses, state, gramian_diagonal=(scale * norms) ** 2)
+        np.testing.assert_allclose(found, weights, rtol=1e-4)
+        weights = balance(weights, norms, losses, first, alpha, 0.05, 0.1)
+    np.testing.assert_allclose(state.first_losses, first)
+    assert state.weights.sum() == pytest.approx(4, rel=1e-5)
+    assert np.ptp(state.weights) > 0.1
+
+
+def test_ends_where_the_norms_are_balanced():
+    """Equal progress: w n is the same for every task. A slow task is to get more."""
+    squares = jnp.array([1.0, 4.0, 16.0])
+    method = gradnorm(lr=1e-3)
+    state, _ = jax.lax.scan(
+        lambda s, _: (method.update(jnp.ones(3), s, gramian_diagonal=squares)[1], None),
+        method.init(3),
+        length=3000,
+    )
+    np.testing.assert_allclose(state.weights, jnp.array([12, 6, 3]) / 7, atol=0.01)
+    state = method.init(2)
+    ones = jnp.ones(2)
+    _, state = method.update(ones, state, gramian_diagonal=ones)
+    _, state = method.update(jnp.array([1.0, 0.2]), state, gramian_diagonal=ones)
+    assert state.weights[0] > state.weights[1]
+
+
+def test_first_losses_are_averaged_over_the_warm_up():
+    method = gradnorm(warmup_steps=3)
+    state = method.init(2)
+    rows = np.array([[1.0, 5.0], [2.0, 7.0], [6.0, 9.0], [100.0, 100.0]])
+    for step, row in enumerate(rows):
+        _, state = method.update(jnp.asarray(row), state, gramian_diagonal=jnp.ones(2))
+        np.testing.assert_allclose(state.first_losses, rows[: min(step + 1, 3)].mean(0), rtol=1e-6)
+    np.testing.assert_array_equal(state.count, 3)
+
+
+def test_an_absent_task_keeps_its_state_and_its_share():
+    method = gradnorm(lr=0.1)
+    state = method.init(3)._replace(weights=jnp.array([0.5, 2.0, 0.5]))
+    mask = jnp.array([True, False, True])
+    w, new = method.update(
+        jnp.ones(3), state, gramian_diagonal=jnp.array([1.0, 1.0, 9.0]), mask=mask
+    )
+    np.testing.assert_allclose(w, [1, 0, 1])
+    assert new.weights[1] == 2 and new.count[1] == 0 and new.first_losses[1] == 0
+    assert new.weights.sum() == pytest.approx(3) and new.weights[0] > new.weights[2]
+    # It starts from the first loss that it has, whenever that is.
+    _, new = method.update(jnp.array([2.0, 5.0, 2.0]), new, gramian_diagonal=jnp.ones(3))
+    np.testing.assert_allclose(new.first_losses, [1, 5, 1])
+
+
+def test_degenerate_answers():
+    method = gradnorm()
+    weights = jnp.array([0.5, 1.5])
+    state = method.init(2)._replace(weights=weights)
+    found, new = method.update(jnp.ones(2), state, gramian_diagonal=jnp.zeros(2))
+    np.testing.assert_array_equal(found, weights)
+    np.testing.assert_array_equal(new.weights, weights)
+    one = gradnorm()
+    _, new = one.update(jnp.ones(1), one.init(1), gramian_diagonal=jnp.ones(1))
+    assert new.weights[0] == 1
+    update = jax.jit(method.update)
+    for first, later in (
+        (jnp.zeros(2), jnp.ones(2)),
+        (jnp.full(2, -1.0), jnp.ones(2)),
+        (jnp.ones(2), jnp.zeros(2)),
+        (jnp.ones(2), jnp.full(2, -3.0)),
+        (jnp.full(2, 1e-30), jnp.array([1e30, 1.0])),
+    ):
+        state = method.init(2)
+        for losses in (first, later, later):
+            w, state = update(losses, state, gramian_diagonal=jnp.array([1e-30, 1e30]))
+            assert np.isfinite(w).all() and (w > 0).all()
+            assert all(np.isfinite(leaf).all() for leaf in state)
+
+
+def test_the_floor_holds():
+    method = gradnorm(lr=100.0, floor=0.01)
+    _, state = method.update(jnp.ones(2), method.init(2), gramian_diagonal=jnp.array([1.0, 100.0]))
+    assert (state.weights > 0).all()
+
+
+@pytest.mark.parametrize(
+    ("call", "error", "names"),
+    [
+        (lambda: gradnorm(alpha=-1.0), ValueError, "alpha"),
+        (lambda: gradnorm(lr=0.0), ValueError, "lr"),
+        (lambda: gradnorm(floor=0.0), ValueError, "floor"),
+        (lambda: gradnorm(warmup_steps=0), ValueError, "warmup_steps"),
+        (lambda: gradnorm(warmup_steps=1.5), TypeError, "warmup_steps"),
+    ],
+)
+def test_wrong_arguments_are_named(call, error, names):
+    with pytest.raises(error, match=names):
+        call()

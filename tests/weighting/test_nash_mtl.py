@@ -1,0 +1,106 @@
+"""The bargaining solution against a maximisation over directions."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from mtljax.weighting.nash_mtl import nash_mtl
+from tests.weighting.fair_direction import fair_direction
+from tests.weighting.padded import NUMBERS_OF_TASKS, answers, conflict, problems, unit, weights
+
+
+def update(method, gramian, **kwargs):
+    size = len(gramian)
+    run = jax.jit(lambda g: method.update(jnp.ones(size), method.init(size), gramian=g, **kwargs))
+    return np.asarray(run(jnp.asarray(gramian, float))[0])
+
+
+@pytest.mark.parametrize("numbers", NUMBERS_OF_TASKS)
+def test_equals_the_best_direction(numbers):
+    """Conflicting with none; without a solution, the direction is bounded."""
+    cases = problems(numbers)
+    expected = [fair_direction(unit(case.rows)[0]) for case in cases]
+    assert sum(d is not None for d in expected) > len(cases) / 2
+    for dtype, tolerance in (("float64", 1e-6), ("float32", 1e-3)):
+        # Opposite gradients are balanced to the ridge, 4 m eps.
+        noise = 5 * max(numbers) * np.finfo(dtype).eps
+        for case, d, w in zip(cases, expected, weights(nash_mtl(), cases, dtype), strict=True):
+            assert (w >= 0).all()
+            assert conflict(case.rows, w) > -noise, case.name
+            found, summed = case.rows.T @ w, np.linalg.norm(case.rows, axis=1) @ w
+            assert np.linalg.norm(found) < 1 + 1e-3 + noise * summed, case.name
+            if d is not None:
+                assert np.linalg.norm(found - d / np.linalg.norm(d)) < tolerance, case.name
+
+
+def test_without_max_norm_the_squared_length_is_the_number_of_tasks(rng):
+    rows = rng.normal(size=(5, 9)) * 10 ** rng.uniform(-3, 3, (5, 1))
+    w = update(nash_mtl(max_norm=None), rows @ rows.T)
+    assert np.linalg.norm(rows.T @ w) == pytest.approx(5**0.5, rel=1e-4)
+    np.testing.assert_allclose(w * (rows @ (rows.T @ w)), 1, rtol=1e-3)
+    assert np.linalg.norm(rows.T @ update(nash_mtl(0.5), rows @ rows.T)) == pytest.approx(0.5)
+    # Larger than the length: no effect, since it only scales down.
+    np.testing.assert_allclose(update(nash_mtl(3.0), rows @ rows.T), w, rtol=1e-6)
+
+
+def test_preference(rng):
+    rows = rng.normal(size=(3, 6))
+    gramian = rows @ rows.T
+    w = update(nash_mtl(None, pref=[1.0, 3.0, 2.0]), gramian)
+    expected = fair_direction(unit(rows)[0], np.array([0.5, 1.5, 1.0]))
+    np.testing.assert_allclose(rows.T @ w, expected, rtol=1e-4)
+    uniform = update(nash_mtl(pref=[0.1] * 3), gramian)
+    np.testing.assert_array_equal(uniform, update(nash_mtl(), gramian))
+    mask = jnp.array([True, True, False])
+    found = update(nash_mtl(None, pref=[1.0, 3.0, 2.0]), gramian, mask=mask)
+    alone = update(nash_mtl(None, pref=[1.0, 3.0]), gramian[:2, :2])
+    np.testing.assert_allclose(found[:2], alone, rtol=1e-5)
+
+
+def test_degenerate_answers():
+    gramians = [
+        [[16.0]],
+        np.ones((4, 4)),
+        np.zeros((2, 2)),
+        np.diag([4.0, 0.0, 1.0]),
+        [[1.0, -3.0], [-3.0, 9.0]],
+    ]
+    one, identical, zero, with_zero, opposite = answers(nash_mtl(), gramians)
+    assert one == pytest.approx(0.25)
+    np.testing.assert_allclose(identical, 0.25, rtol=1e-5)
+    np.testing.assert_allclose(zero, 0.5)
+    np.testing.assert_allclose(with_zero, [0.5**1.5, 0, 0.5**0.5], rtol=1e-5)
+    assert opposite[0] == pytest.approx(3 * opposite[1]) and opposite[1] > 1
+
+
+def test_a_gramian_that_is_not_finite():
+    np.testing.assert_array_equal(update(nash_mtl(), [[np.nan, 0.0], [0.0, 1.0]]), [0, 1])
+
+
+def test_norms_may_lie_outside_of_what_can_be_squared():
+    gramian = jnp.array([[1.0, 0.5], [0.5, 1.0]])
+    scale = jnp.array([1e-30, 1e30])
+    method = nash_mtl(None)
+    w, _ = method.update(jnp.ones(2), (), gramian=gramian, row_scale=scale)
+    np.testing.assert_allclose(w * scale, 1.5**-0.5, rtol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("call", "error", "names"),
+    [
+        (lambda: nash_mtl(max_norm=0.0), ValueError, "max_norm"),
+        (lambda: nash_mtl(pref=[1.0, 0.0]), ValueError, "pref"),
+        (lambda: nash_mtl(pref=["much"]), TypeError, "pref"),
+        (lambda: nash_mtl(pref=[1.0, 2.0]).init(3), ValueError, "pref"),
+        (lambda: update(nash_mtl(pref=[1.0, 2.0]), np.eye(1)), ValueError, "pref"),
+    ],
+)
+def test_wrong_arguments_are_named(call, error, names):
+    with pytest.raises(error, match=names):
+        call()
+
+
+def test_max_norm_may_be_traced():
+    w = jax.jit(lambda norm: nash_mtl(norm).update(jnp.ones(1), (), gramian=jnp.eye(1))[0])(0.5)
+    assert w[0] == pytest.approx(0.5)

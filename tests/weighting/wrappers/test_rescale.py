@@ -1,0 +1,103 @@
+"""Rescaled directions, measured on the gradients themselves."""
+
+from functools import cache
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from mtljax.weighting import equal, fixed
+from mtljax.weighting.wrappers import rescale
+
+EQUAL, SIGNED = equal(), fixed([1.0, -0.5, 0.0, 3.0])
+LENGTHS = {
+    "mean": lambda rows: np.linalg.norm(rows.mean(axis=0)),
+    "sum": lambda rows: np.linalg.norm(rows.sum(axis=0)),
+    "max": lambda rows: np.linalg.norm(rows, axis=1).max(),
+    "primary": lambda rows: np.linalg.norm(rows[0]),
+    0.3: lambda rows: 0.3,
+}
+
+
+RESCALED = {to: rescale(EQUAL, to) for to in LENGTHS}
+
+
+@cache
+def compiled(method):
+    return jax.jit(lambda losses, mask, given: method.update(losses, (), mask=mask, **given)[0])
+
+
+def update(method, rows, mask=None, dtype="float64"):
+    with jax.enable_x64(dtype == "float64"):
+        norms = np.linalg.norm(rows, axis=1)
+        scale = np.where(norms > 0, norms, 1)
+        units = rows / scale[:, None]
+        signals = {"gramian": jnp.asarray(units @ units.T, dtype)}
+        signals["row_scale"] = jnp.asarray(scale, dtype)
+        losses = jnp.ones(len(rows), dtype)
+        mask = jnp.ones(len(rows), bool) if mask is None else jnp.asarray(mask)
+        weights = compiled(method)(losses, mask, signals)
+        return np.asarray(weights).astype(float)
+
+
+@pytest.mark.parametrize("to", LENGTHS)
+@pytest.mark.parametrize("inner", [EQUAL, SIGNED])
+def test_the_direction_keeps_its_line_and_has_the_length(rng, to, inner):
+    rows = rng.normal(size=(4, 9)) * 10.0 ** np.array([-6, 0, 1, -1])[:, None]
+    plain = rows.T @ update(inner, rows)
+    for dtype, tolerance in (("float64", 1e-10), ("float32", 1e-5)):
+        found = rows.T @ update(rescale(inner, to), rows, dtype=dtype)
+        expected = plain / np.linalg.norm(plain) * LENGTHS[to](rows)
+        atol = tolerance * np.linalg.norm(expected)
+        np.testing.assert_allclose(found, expected, atol=atol, rtol=0)
+
+
+@pytest.mark.parametrize("to", LENGTHS)
+def test_absent_tasks_do_not_count(rng, to):
+    rows = rng.normal(size=(4, 6))
+    mask = np.array([True, False, True, True])
+    found = update(RESCALED[to], rows, mask)
+    np.testing.assert_allclose(found[mask], update(RESCALED[to], rows[mask]), rtol=1e-12)
+
+
+def test_degenerate_directions(rng):
+    line = rng.normal(size=5)
+    opposite = np.stack([line, -line])
+    for to in LENGTHS:
+        np.testing.assert_allclose(update(RESCALED[to], opposite, dtype="float32"), 0.5)
+        np.testing.assert_allclose(update(RESCALED[to], np.zeros((2, 5)), dtype="float32"), 0.5)
+    np.testing.assert_array_equal(update(rescale(fixed([1.0, 0.0]), "mean"), opposite), 0)
+    one = update(rescale(fixed([7.0]), "mean"), line[None])
+    np.testing.assert_allclose(one, 1, rtol=1e-12)
+    absent = update(rescale(fixed([7.0, 5.0]), "primary"), opposite, np.array([False, True]))
+    np.testing.assert_array_equal(absent, [0, 5])
+
+
+@pytest.mark.parametrize("to", LENGTHS)
+def test_norms_of_any_size(rng, to):
+    rows = rng.normal(size=(3, 5)) * np.array([[1e-30], [1.0], [1e30]])
+    weights = update(RESCALED[to], rows, dtype="float32")
+    assert np.isfinite(weights).all()
+    found = np.linalg.norm(rows.T @ weights)
+    # The length of the first, 1e-30, would take weights of 1e-60.
+    assert to == "primary" or found == pytest.approx(LENGTHS[to](rows), rel=1e-5)
+    for size in (1e-30, 1e30):
+        weights = update(RESCALED[to], rows[1:2] * size, dtype="float32")
+        found = np.linalg.norm(rows[1] * size * weights)
+        assert found == pytest.approx(LENGTHS[to](rows[1:2] * size), rel=1e-5)
+
+
+def test_a_number_that_is_not_finite():
+    method = rescale(fixed([1.0, 2.0]), "max")
+    gramian = jnp.diag(jnp.array([jnp.nan, 4.0]))
+    np.testing.assert_array_equal(method.update(jnp.ones(2), (), gramian=gramian)[0], [0, 2])
+
+
+def test_wrong_arguments_are_named():
+    with pytest.raises(ValueError, match="to must"):
+        rescale(equal(), "min")
+    with pytest.raises(ValueError, match="to must"):
+        rescale(equal(), -1.0)
+    with pytest.raises(ValueError, match="gramian"):
+        rescale(equal()).update(jnp.ones(2), ())
