@@ -31,8 +31,9 @@ def multi_objective(
 
     ``update(task_grads, state, params, losses=losses)`` takes leaves ``[T, *param]`` and returns
     plain updates ``[*param]``. Keyword arguments: `losses [T]`; `mask [T]`, boolean, false for an
-    absent task; the other signals that the weighting requires (`gramian` is computed unless
-    given). All of them, and any other, also reach the optimizer if it takes extra arguments.
+    absent task; the other signals that the weighting requires. `gramian` and `gramian_diagonal`
+    are computed unless given, from gradients of any size. All of them, and any other, also reach
+    the optimizer if it takes extra arguments.
 
     Args:
       weighting: the method.
@@ -94,7 +95,8 @@ def weigh(
       losses: ``[T]``.
       state: from ``multi_objective(...).init(params)``.
       mask: ``[T]``, boolean, false for an absent task.
-      **signals: those that the weighting requires besides the losses.
+      **signals: those that the weighting requires besides the losses, and `row_scale` where
+        `gradients.scaled_gramian` made the Gramian.
 
     Returns:
       Weights ``[T]`` and the new state, for `apply_direction`.

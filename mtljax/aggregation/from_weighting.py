@@ -1,11 +1,19 @@
 """Any weighting as an Optax aggregator."""
 
 import operator
+from collections.abc import Mapping
 from typing import Any
 
+import jax.numpy as jnp
 from optax.experimental import aggregating
 
-from mtljax.gradients import combine, gramian, gramian_diagonal, task_count
+from mtljax.gradients import (
+    combine,
+    gramian,
+    scaled_gramian,
+    scaled_gramian_diagonal,
+    task_count,
+)
 from mtljax.weighting import SIGNALS, Weighting
 
 
@@ -14,8 +22,9 @@ def from_weighting(weighting: Weighting, num_tasks: int) -> aggregating.Aggregat
 
     ``update(task_grads, state, params, losses=losses)`` returns the direction, to be subtracted,
     and the new state. Further signals are keyword arguments: `mask`, and those that the
-    weighting requires; `gramian` and `gramian_diagonal` are computed unless given. Other keyword
-    arguments are ignored, so that it can stand in an `optax.chain`.
+    weighting requires. `gramian` and `gramian_diagonal` are computed unless given, from gradients
+    of any size; a given one is used as it is, with the `row_scale` given beside it, if any. Other
+    keyword arguments are ignored, so that it can stand in an `optax.chain`.
 
     Args:
       weighting: the method.
@@ -29,7 +38,6 @@ def from_weighting(weighting: Weighting, num_tasks: int) -> aggregating.Aggregat
     Raises:
       ValueError: the method cannot have `num_tasks` tasks.
 
-    >>> import jax.numpy as jnp
     >>> from mtljax import weighting
     >>> aggregator = from_weighting(weighting.equal(), num_tasks=2)
     >>> state = aggregator.init(jnp.zeros(3))
@@ -54,15 +62,54 @@ def from_weighting(weighting: Weighting, num_tasks: int) -> aggregating.Aggregat
         **extra_args: Any,
     ) -> tuple[Any, Any]:
         del params
-        if losses is None:
-            raise ValueError("losses is missing: update(task_grads, state, params, losses=losses)")
-        if task_count(updates) != tasks:
-            raise ValueError(f"task_grads has {task_count(updates)} tasks, num_tasks is {tasks}")
-        signals = {name: extra_args[name] for name in SIGNALS if name in extra_args}
-        for name, compute in (("gramian", gramian), ("gramian_diagonal", gramian_diagonal)):
-            if name in weighting.requires and name not in signals:
-                signals[name] = compute(updates)
-        weights, state = weighting.update(losses, state, mask=mask, **signals)
-        return combine(weights, updates), state
+        check_tasks(updates, tasks, losses)
+        return weighted_direction(weighting, updates, state, losses, mask, extra_args)
 
     return aggregating.Aggregator(init, update)
+
+
+def check_tasks(task_grads: Any, num_tasks: int, losses: Any) -> None:
+    """Raises ValueError if there are no losses, or another number of tasks."""
+    if losses is None:
+        raise ValueError("losses is missing: update(task_grads, state, params, losses=losses)")
+    if task_count(task_grads) != num_tasks:
+        raise ValueError(f"task_grads has {task_count(task_grads)} tasks, num_tasks is {num_tasks}")
+
+
+def weighted_direction(
+    weighting: Weighting,
+    task_grads: Any,
+    state: Any,
+    losses: Any,
+    mask: Any,
+    given: Mapping[str, Any],
+) -> tuple[Any, Any]:
+    """Returns what a weighting makes of per-task gradients.
+
+    Args:
+      weighting: the method.
+      task_grads: a tree of floating point leaves ``[T, *param]``.
+      state: that of the weighting.
+      losses: ``[T]``.
+      mask: ``[T]``, boolean, or None.
+      given: signals by name, and `row_scale`; what is neither is ignored.
+
+    Returns:
+      The direction, leaves ``[*param]``, and the new state.
+    """
+    signals = {name: given[name] for name in (*SIGNALS, "row_scale") if name in given}
+    wanted = weighting.requires - signals.keys()
+    if "gramian_diagonal" in wanted and "gramian" in signals:
+        signals["gramian_diagonal"] = jnp.diagonal(signals["gramian"])
+    elif "gramian" in wanted and "gramian_diagonal" in signals:
+        scale = jnp.asarray(signals.get("row_scale", 1.0))
+        signals["gramian"] = gramian(task_grads) / (scale[..., None] * scale)
+    elif "gramian" in wanted:
+        signals["gramian"], signals["row_scale"] = scaled_gramian(task_grads, mask)
+        if "gramian_diagonal" in wanted:
+            signals["gramian_diagonal"] = jnp.diagonal(signals["gramian"])
+    elif "gramian_diagonal" in wanted:
+        squares, signals["row_scale"] = scaled_gramian_diagonal(task_grads, mask)
+        signals["gramian_diagonal"] = squares
+    weights, state = weighting.update(losses, state, mask=mask, **signals)
+    return combine(weights, task_grads), state

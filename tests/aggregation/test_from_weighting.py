@@ -20,12 +20,14 @@ def grads(rng, tasks=2):
 
 
 def signal_reader(name):
-    """A weighting whose weights are one of the signals, as a vector."""
+    """A weighting whose weights show a signal: `n_i sum_j K_ij n_j`, or the norms."""
 
     def update(losses, state, *, present, **signals):
         del losses, present
-        value = signals[name]
-        return (value if value.ndim == 1 else value.sum(1)), state
+        if name == "gramian":
+            cosines, norms = signals["gramian"]
+            return norms * (cosines @ norms), state
+        return signals["norms"], state
 
     return weighting.guard(
         lambda n: (), update, fallback=lambda s, c: c.astype(float), requires=("losses", name)
@@ -52,10 +54,68 @@ def test_gradient_signals_are_computed_unless_given(rng, name, given):
     direction, _ = aggregator.update(
         task_grads, aggregator.init(PARAMS), losses=LOSSES, **({name: value} if given else {})
     )
-    weights = value if value.ndim == 1 else value.sum(1)
+    weights = jnp.sqrt(value) if value.ndim == 1 else value.sum(1)
     expected = gradients.combine(weights, task_grads)
     for a, b in zip(jax.tree.leaves(direction), jax.tree.leaves(expected), strict=True):
         np.testing.assert_allclose(a, b, rtol=1e-5)
+
+
+def both_reader():
+    """Weights n_i / |g_i|, which read the norms from one signal and from the other."""
+
+    def update(losses, state, *, present, gramian, norms):
+        del losses, present
+        return gramian.norms / norms, state
+
+    return weighting.guard(
+        lambda n: (),
+        update,
+        fallback=lambda s, c: c.astype(float),
+        requires=("losses", "gramian", "gramian_diagonal"),
+    )
+
+
+@pytest.mark.parametrize("given", [(), ("gramian",), ("gramian_diagonal",), ("row_scale",)])
+def test_a_method_may_read_both_signals(rng, given):
+    task_grads = grads(rng)
+    scale = jnp.array([2.0, 0.5])
+    scaled = jax.tree.map(lambda g: g / scale.reshape(-1, *[1] * (g.ndim - 1)), task_grads)
+    signals = {name: getattr(gradients, name)(task_grads) for name in given if name != "row_scale"}
+    if "row_scale" in given:
+        diagonal = gradients.gramian_diagonal(scaled)
+        signals = {"row_scale": scale, "gramian_diagonal": diagonal}
+    aggregator = aggregation.from_weighting(both_reader(), 2)
+    direction, _ = aggregator.update(task_grads, (), losses=LOSSES, **signals)
+    jax.tree.map(
+        lambda d, g: np.testing.assert_allclose(d, g.sum(0), rtol=1e-5), direction, task_grads
+    )
+
+
+def unit_sum():
+    """Weights 1/|g_i|."""
+
+    def update(losses, state, *, present, norms):
+        del losses
+        return jnp.where(present, 1 / jnp.where(present, norms, 1), 0), state
+
+    return weighting.guard(
+        lambda n: (),
+        update,
+        fallback=lambda s, c: c.astype(float),
+        requires=("losses", "gramian_diagonal"),
+    )
+
+
+@pytest.mark.parametrize("jit", [False, True])
+@pytest.mark.parametrize("sizes", [(1e-25, 1e25), (1e-25, 1e-30), (1e28, 1e25), (1e25, 1.0)])
+def test_gradients_of_any_size(rng, sizes, jit):
+    ordinary = grads(rng)
+    scaled = jax.tree.map(lambda g: g * jnp.array(sizes).reshape(-1, *[1] * (g.ndim - 1)), ordinary)
+    aggregator = aggregation.from_weighting(unit_sum(), 2)
+    update = jax.jit(aggregator.update) if jit else aggregator.update
+    direction, _ = update(scaled, (), losses=LOSSES)
+    expected, _ = update(ordinary, (), losses=LOSSES)
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-5), direction, expected)
 
 
 def test_an_absent_task_may_have_any_gradient(rng):

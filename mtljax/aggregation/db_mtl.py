@@ -1,0 +1,113 @@
+"""Tracked gradients of the logarithms of the losses, made equally long."""
+
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+from optax.experimental import aggregating
+
+from mtljax.aggregation.rows import as_grads, counted_tasks, per_row, wide_rows, zero_rows
+from mtljax.gradients import combine, scaled_gramian_diagonal
+from mtljax.weighting.arguments import check_count, check_range
+
+
+class DBMTLState(NamedTuple):
+    """What is carried from step to step.
+
+    Attributes:
+      tracked: ``[T, *param]``, float32 or wider, the moving averages of ``g_i / L_i``.
+      count: int32 ``[T]``, steps in which each task took part.
+    """
+
+    tracked: Any
+    count: jax.Array
+
+
+def db_mtl(
+    num_tasks: int, *, beta: float | jax.Array = 0.9, beta_decay: float | jax.Array = 0.0
+) -> aggregating.Aggregator:
+    r"""Balances losses by the logarithm, and tracked gradients by their lengths.
+
+    Lin, Jiang, Ye, Zhang, Chen, Chen, Liu and Kwok, "Dual-Balancing for Multi-Task Learning",
+    arXiv 2308.12029. The gradient of :math:`\log L_i` is :math:`g_i / L_i`, and
+
+    - :math:`e_i \leftarrow \beta_t e_i + (1 - \beta_t) g_i / L_i`, from 0, with
+      :math:`\beta_t = \beta t^{-b}`;
+    - :math:`d = \max_k |e_k| \sum_i e_i / |e_i|`.
+
+    Every task contributes the same length, that of the longest: the sum scale. A loss multiplied
+    by a constant changes nothing. ``beta = 0`` is the weighting `mtljax.weighting.db_mtl`, which
+    keeps no copies of the parameters.
+
+    | input | direction |
+    |---|---|
+    | one task | its moving average |
+    | a moving average of 0 | that task adds nothing |
+    | opposite gradients | 0 |
+    | a loss of 0 or below, whose logarithm has no gradient | the method on the others |
+    | absent task, or one whose gradient or loss is not finite | the method on the others |
+    | no task left | 0, and the state stays |
+
+    Prefer it where losses differ in scale and all of them are positive.
+
+    Args:
+      num_tasks: T.
+      beta: first share of the past, in [0, 1).
+      beta_decay: its power of 1/t, 0 or more. Each task has a counter t of its own.
+
+    Returns:
+      An Optax aggregator with a `DBMTLState`. Its `update` takes leaves ``[T, *param]`` and the
+      keyword ``losses [T]``, and raises ValueError without it; ``mask [T]`` is optional.
+
+    Raises:
+      ValueError: an option out of range, or no tasks.
+
+    >>> method = db_mtl(2, beta=0.0)
+    >>> grads = jnp.array([[2.0, 0.0], [0.0, 1.0]])
+    >>> method.update(grads, method.init(jnp.zeros(2)), losses=jnp.array([0.5, 1.0]))[0]
+    Array([4., 4.], dtype=float32)
+    """
+    tasks = check_count("num_tasks", num_tasks)
+    check_range("beta", beta, 0, 1, ends="[)")
+    check_range("beta_decay", beta_decay, 0, float("inf"))
+
+    def init(params: Any) -> DBMTLState:
+        return DBMTLState(zero_rows(params, tasks), jnp.zeros(tasks, jnp.int32))
+
+    def update(
+        updates: Any,
+        state: Any,
+        params: Any = None,
+        *,
+        losses: Any = None,
+        mask: Any = None,
+        **extra_args: Any,
+    ) -> tuple[Any, DBMTLState]:
+        del params, extra_args
+        if losses is None:
+            raise ValueError("losses is missing: update(task_grads, state, params, losses=losses)")
+        losses = jnp.asarray(losses)
+        counted = counted_tasks(updates, tasks, losses, mask) & (losses > 0)
+        count = state.count + counted
+        past = beta * jnp.maximum(count, 1.0) ** -beta_decay
+
+        def track(old: jax.Array, leaf: Any) -> jax.Array:
+            # Small losses make gradients longer than any number there is.
+            limit = jnp.finfo(old.dtype).max ** 0.75
+            divisor = per_row(jnp.where(counted, losses, 1).astype(old.dtype), old)
+            rows = wide_rows(counted, leaf).astype(old.dtype)
+            rows = jnp.clip(rows / divisor, -limit, limit)
+            new = old + per_row(1 - past.astype(old.dtype), old) * (rows - old)
+            return jnp.where(per_row(counted, old), new, old)
+
+        tracked = jax.tree.map(track, state.tracked, updates)
+        squares, scale = scaled_gramian_diagonal(tracked, counted)
+        norms = jnp.where(counted, jnp.sqrt(squares) * scale, 0)
+        inverse = jnp.where(norms > 0, 1 / jnp.where(norms > 0, norms, 1), 0)
+        # Unit rows first: the ratio of two norms need not be representable.
+        longest = jnp.max(norms)
+        units = combine(inverse, tracked)
+        direction = jax.tree.map(lambda leaf: longest.astype(leaf.dtype) * leaf, units)
+        return as_grads(direction, updates), DBMTLState(tracked, count)
+
+    return aggregating.Aggregator(init, update)

@@ -1,0 +1,108 @@
+"""A weighting for each part of the parameters."""
+
+from collections.abc import Callable, Hashable, Mapping
+from typing import Any
+
+import jax
+from optax.experimental import aggregating
+
+from mtljax.aggregation.from_weighting import check_tasks, weighted_direction
+from mtljax.weighting import Weighting
+from mtljax.weighting.arguments import check_count
+
+_OF_GRADIENTS = ("gramian", "gramian_diagonal", "cross_gramian", "validation_gradients")
+
+
+def per_group(
+    weighting: Weighting, num_tasks: int, labels: Callable[[str], Hashable] | Any
+) -> aggregating.Aggregator:
+    r"""Makes an aggregator that weighs each group of leaves by itself.
+
+    Every label has a Gramian, weights and a state of its own: :math:`d_k = J_k^\top w_k` for the
+    leaves of group k. Conflicts are then settled within the group: where a method conflicts with
+    no task in any group, the sum over the groups conflicts with none. One group is
+    `from_weighting`.
+
+    Prefer it where tasks conflict in some layers only. Methods that draw random numbers draw the
+    same ones in all groups.
+
+    Args:
+      weighting: the method.
+      num_tasks: T.
+      labels: a tree of labels like the parameters, a prefix of one, or a function from the path
+        of a leaf, such as ``"encoder/layer_0/kernel"``, to its label. Labels are strings, or
+        integers.
+
+    Returns:
+      An Optax aggregator whose state is a dictionary from label to the state of the weighting.
+      Its `update` takes leaves ``[T, *param]``, ``losses=losses``, and optionally `mask` and the
+      signals of `from_weighting`. A signal may be a dictionary from label to value; with several
+      groups the products of gradients must be, where they are given.
+
+    Raises:
+      ValueError: the method cannot have `num_tasks` tasks. In `init` and `update`: labels that do
+        not fit the tree.
+
+    >>> import jax.numpy as jnp
+    >>> from mtljax.weighting import equal
+    >>> method = per_group(equal(), 2, lambda path: path.split("/")[0])
+    >>> params = {"embedding": jnp.zeros(1), "layers": {"kernel": jnp.zeros(2)}}
+    >>> sorted(method.init(params))
+    ['embedding', 'layers']
+    """
+    tasks = check_count("num_tasks", num_tasks)
+    weighting.init(tasks)  # a wrong number of tasks is an error here rather than in init
+
+    def init(params: Any) -> dict[Hashable, Any]:
+        return {label: weighting.init(tasks) for label in _groups(labels, params)}
+
+    def update(
+        updates: Any,
+        state: Any,
+        params: Any = None,
+        *,
+        losses: Any = None,
+        mask: Any = None,
+        **extra_args: Any,
+    ) -> tuple[Any, dict[Hashable, Any]]:
+        del params
+        check_tasks(updates, tasks, losses)
+        groups = _groups(labels, updates)
+        if groups.keys() != state.keys():
+            raise ValueError(f"labels {sorted(map(str, groups))} differ from those in the state")
+        leaves, structure = jax.tree.flatten(updates)
+        new = {}
+        for label, places in groups.items():
+            own = [leaves[i] for i in places]
+            given = {
+                name: _part(name, value, label, len(groups)) for name, value in extra_args.items()
+            }
+            direction, new[label] = weighted_direction(
+                weighting, own, state[label], losses, mask, given
+            )
+            for i, leaf in zip(places, direction, strict=True):
+                leaves[i] = leaf
+        return structure.unflatten(leaves), new
+
+    return aggregating.Aggregator(init, update)
+
+
+def _groups(labels: Any, tree: Any) -> dict[Hashable, list[int]]:
+    """Returns the places of the leaves of each label."""
+    if callable(labels):
+        paths = [path for path, _ in jax.tree_util.tree_leaves_with_path(tree)]
+        found = [labels(jax.tree_util.keystr(p, simple=True, separator="/")) for p in paths]
+    else:
+        found = jax.tree.leaves(jax.tree.broadcast(labels, tree))
+    groups: dict[Hashable, list[int]] = {}
+    for place, label in enumerate(found):
+        groups.setdefault(label, []).append(place)
+    return groups
+
+
+def _part(name: str, value: Any, label: Hashable, count: int) -> Any:
+    if isinstance(value, Mapping):
+        return value[label]
+    if name in _OF_GRADIENTS and count > 1:
+        raise ValueError(f"{name} must be a dictionary from label to value, for {count} groups")
+    return value

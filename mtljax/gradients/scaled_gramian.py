@@ -1,0 +1,131 @@
+"""The Gramian of gradients whose squares need not be representable."""
+
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jax.typing import ArrayLike
+
+from mtljax.gradients.gramian import gramian, gramian_diagonal
+from mtljax.gradients.stacked import task_count
+
+
+class ScaledGramian(NamedTuple):
+    """Inner products of gradients that were each divided by a power of two.
+
+    Attributes:
+      gramian: ``[T, T]``, of the rows ``g_i / row_scale_i``.
+      row_scale: ``[T]``, positive.
+    """
+
+    gramian: jax.Array
+    row_scale: jax.Array
+
+
+class ScaledDiagonal(NamedTuple):
+    """Squared norms of gradients that were each divided by a power of two.
+
+    Attributes:
+      gramian_diagonal: ``[T]``, of the rows ``g_i / row_scale_i``.
+      row_scale: ``[T]``, positive.
+    """
+
+    gramian_diagonal: jax.Array
+    row_scale: jax.Array
+
+
+def scaled_gramian(task_grads: Any, mask: ArrayLike | None = None) -> ScaledGramian:
+    """Inner products of per-task gradients of any representable size.
+
+    Gradients of norm 1e-25 or 1e25 have squares that float32 does not have. The answer fits
+    ``weighting.update(..., gramian=..., row_scale=...)``, which wants norms and cosines only.
+
+    Gradients of ordinary size cost what `gramian` costs, and have a `row_scale` of ones. The
+    others, and those that are zero, are read once more for their largest entries and multiplied
+    again: `lax.cond` decides, so under vmap both is done for all.
+
+    | rows | answer |
+    |---|---|
+    | all norms between about 1e-10 and 1e15 (float32) | `gramian`, ones |
+    | a smaller or larger one | rows divided by powers of two, their largest entries near 1 |
+    | a row of zeros | zeros, 1 |
+    | a row with a number that is not finite | not finite, 1; the other rows are right |
+
+    Args:
+      task_grads: a tree of floating point leaves ``[T, *param]``.
+      mask: ``[T]``, boolean, false for an absent task, whose row needs no scale.
+
+    Returns:
+      A `ScaledGramian`, float32 (float64 if a leaf is).
+
+    Raises:
+      TypeError: a leaf is not real floating point.
+      ValueError: no leaves, a scalar leaf, leaves that differ in T, or a mask of another shape.
+
+    >>> scaled_gramian(jnp.array([[3e-25, 0.0], [0.0, 2.0]])).gramian > 0
+    Array([[ True, False],
+           [False,  True]], dtype=bool)
+    """
+    plain = gramian(task_grads)
+    fits = _fits(jnp.diagonal(plain), mask)
+    return jax.lax.cond(fits, _as_it_is, _rescaled, plain, task_grads)
+
+
+def scaled_gramian_diagonal(task_grads: Any, mask: ArrayLike | None = None) -> ScaledDiagonal:
+    """Squared norms of per-task gradients of any representable size: see `scaled_gramian`.
+
+    Args:
+      task_grads: a tree of floating point leaves ``[T, *param]``.
+      mask: ``[T]``, boolean, false for an absent task, whose row needs no scale.
+
+    Returns:
+      A `ScaledDiagonal`, float32 (float64 if a leaf is).
+
+    Raises:
+      TypeError: a leaf is not real floating point.
+      ValueError: no leaves, a scalar leaf, leaves that differ in T, or a mask of another shape.
+
+    >>> squares, row_scale = scaled_gramian_diagonal(jnp.array([[3e-25, 4e-25]]))
+    >>> bool(jnp.isclose(jnp.sqrt(squares) * row_scale, 5e-25)[0])
+    True
+    """
+    plain = gramian_diagonal(task_grads)
+    fits = _fits(plain, mask)
+    return ScaledDiagonal(*jax.lax.cond(fits, _as_it_is, _rescaled, plain, task_grads))
+
+
+def _fits(squares: jax.Array, mask: ArrayLike | None) -> jax.Array:
+    """Whether squared norms are so far from the limits that no product was lost."""
+    if mask is not None and jnp.shape(mask) != squares.shape:
+        raise ValueError(f"mask must have shape {squares.shape}, got {jnp.shape(mask)}")
+    limits = jnp.finfo(squares.dtype)
+    # Entries whose squares underflow add up to less than a rounding of such a norm.
+    low, high = float(limits.tiny) / float(limits.eps) ** 2.5, float(limits.max * limits.eps)
+    inside = (squares > low) & (squares < high)
+    return jnp.all(inside if mask is None else inside | ~jnp.asarray(mask))
+
+
+def _as_it_is(products: jax.Array, task_grads: Any) -> ScaledGramian:
+    del task_grads
+    return ScaledGramian(products, jnp.ones(products.shape[:1], products.dtype))
+
+
+def _rescaled(products: jax.Array, task_grads: Any) -> ScaledGramian:
+    dtype = products.dtype
+    largest = jnp.zeros(task_count(task_grads), dtype)
+    leaves = [jnp.asarray(leaf) for leaf in jax.tree.leaves(task_grads)]
+    for leaf in leaves:
+        rows = jnp.max(jnp.abs(leaf), axis=range(1, leaf.ndim), initial=0).astype(dtype)
+        largest = jnp.maximum(largest, rows)
+    # A power of two divides without rounding. Its inverse must be a normal number as well.
+    limit = -jnp.finfo(dtype).minexp
+    exponent = jnp.clip(jnp.frexp(largest)[1], -limit, limit)
+    exponent = jnp.where((largest > 0) & jnp.isfinite(largest), exponent, 0)
+
+    def scaled(leaf: jax.Array) -> jax.Array:
+        inverse = jnp.ldexp(jnp.ones((), dtype), -exponent)
+        return leaf.astype(dtype) * inverse.reshape((-1,) + (1,) * (leaf.ndim - 1))
+
+    compute = gramian if products.ndim == 2 else gramian_diagonal
+    again = compute([scaled(leaf) for leaf in leaves])
+    return ScaledGramian(again, jnp.ldexp(jnp.ones((), dtype), exponent))
