@@ -58,11 +58,20 @@ class MultitaskData:
         return tuple(self.examples[group])
 
     def training_batches(
-        self, seed: int, *, ahead: int = 4, shard: tuple[int, int] = (0, 1)
+        self,
+        seed: int,
+        *,
+        ahead: int = 4,
+        shard: tuple[int, int] = (0, 1),
+        split: str = "train",
     ) -> StepIterator:
-        """Endless training batches; see `mtljax.data.training_batches`."""
+        """Endless batches of a split; see `mtljax.data.training_batches`.
+
+        Raises:
+            KeyError: if a group does not have the split.
+        """
         return training_batches(
-            {group.name: self.examples[group.name]["train"] for group in self.groups},
+            {group.name: self.examples[group.name][split] for group in self.groups},
             {group.name: group.tasks for group in self.groups},
             self.layout.shapes,
             seed,

@@ -84,7 +84,9 @@ class Config:
       log_every: steps between lines of metrics.
       dtype: of the encoder's computation; 'auto' is bfloat16 on accelerators, float32 on CPU.
       weighting: name of the method that weighs the tasks, of `mtljax.weighting.METHODS`.
-      weighting_options: its keyword arguments.
+      weighting_options: its keyword arguments, and those of `mtljax.training.make_method`.
+      non_finite: what a NaN or infinite loss or gradient does: 'stop' the run; 'leave_out' that
+        task of the step; 'skip' the step.
       tokenizer: how text becomes ids.
       batch: how much text a step reads.
       encoder: the shared encoder.
@@ -102,6 +104,7 @@ class Config:
     dtype: Literal["auto", "float32", "bfloat16"] = "auto"
     weighting: str = "equal"
     weighting_options: dict[str, Any] = dataclasses.field(default_factory=dict)
+    non_finite: Literal["stop", "leave_out", "skip"] = "stop"
     tokenizer: TokenizerSettings = TokenizerSettings()
     batch: BatchConfig = BatchConfig()
     encoder: EncoderConfig = EncoderConfig()

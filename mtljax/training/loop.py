@@ -10,13 +10,15 @@ import jax
 import numpy as np
 from rich.console import Console
 
-from mtljax.data import MultitaskData, StepIterator, load_data, load_tokenizer
+from mtljax.data import MultitaskData, load_data, load_tokenizer
 from mtljax.errors import UserError
 from mtljax.presets import Config, check
-from mtljax.tasks import Task, main_metric, suggestion
+from mtljax.tasks import Task, main_metric
 from mtljax.training import run_directory
 from mtljax.training.checkpoints import Checkpoints
+from mtljax.training.direction import Method
 from mtljax.training.evaluation import Evaluator, Values, score
+from mtljax.training.method import make_method
 from mtljax.training.metrics_file import MetricsFile, check_tensorboard
 from mtljax.training.model import Model, attention_of, build_model
 from mtljax.training.objective import penalty
@@ -24,9 +26,9 @@ from mtljax.training.optimizer import learning_rate_schedule, make_optimizer
 from mtljax.training.progress import Reporter, format_value, make_reporter
 from mtljax.training.restore import initial_params
 from mtljax.training.step import StepMetrics, TrainState, evaluated_params, make_init, make_step
+from mtljax.training.streams import Streams
 from mtljax.training.summary import summarize
 from mtljax.training.window import Window
-from mtljax.weighting import METHODS, Weighting
 
 
 def train(
@@ -62,7 +64,7 @@ def train(
     directory = Path(run_dir)
     tasks = tuple(tasks)
     check(config)
-    weighting = make_weighting(config, len(tasks))
+    method = make_method(config, len(tasks))
     if tensorboard:
         check_tensorboard()
     resumed = run_directory.holds_run(directory)
@@ -98,7 +100,7 @@ def train(
     )
     try:
         return _run(
-            config, model, data, weighting, steps, directory, checkpoints, console, tensorboard
+            config, model, data, method, steps, directory, checkpoints, console, tensorboard
         )
     finally:
         checkpoints.close()
@@ -108,7 +110,7 @@ def _run(
     config: Config,
     model: Model,
     data: MultitaskData,
-    weighting: Weighting,
+    method: Method,
     steps: int,
     directory: Path,
     checkpoints: Checkpoints,
@@ -116,11 +118,11 @@ def _run(
     tensorboard: bool,
 ) -> dict[str, Any]:
     optimizer = make_optimizer(config.optimizer, steps)
-    batches = data.training_batches(config.seed, ahead=config.batch.ahead)
+    batches = Streams(data, config, method.requires)
     evaluate = Evaluator(model, data)
     try:
-        first = next(batches)
-        state = jax.jit(make_init(model, weighting, optimizer, config))(first)
+        first, _ = next(batches)
+        state = jax.jit(make_init(model, method, optimizer, config))(first)
         batches.set_state({"next_index": 0})
         done, last_line = 0, -1
         if (found := checkpoints.latest(state)) is not None:
@@ -129,7 +131,7 @@ def _run(
             batches.set_state(progress["position"])
             console.print(f"going on from step {done}", highlight=False)
         metrics_file = MetricsFile(directory, last_line, tensorboard=tensorboard)
-        step = jax.jit(make_step(model, weighting, optimizer, config), donate_argnums=0)
+        step = jax.jit(make_step(model, method, optimizer, config), donate_argnums=0)
         reporter = make_reporter(console, steps, done)
         window = Window(model, learning_rate_schedule(config.optimizer, steps), config, done, steps)
         try:
@@ -165,9 +167,9 @@ def _run(
 
 def _steps(
     config: Config,
-    step: Callable[[TrainState, Any], tuple[TrainState, StepMetrics]],
+    step: Callable[..., tuple[TrainState, StepMetrics]],
     state: TrainState,
-    batches: StepIterator,
+    batches: Streams,
     done: int,
     steps: int,
     window: Window,
@@ -193,8 +195,8 @@ def _steps(
         checkpoint(0, state)
     for number in range(done + 1, steps + 1):
         with window.waiting():
-            batch = next(batches)
-        state, metrics = step(state, batch)
+            batch, extra = next(batches)
+        state, metrics = step(state, batch, extra)
         if pending is not None:
             read(number - 1, pending)
         window.count(batch)
@@ -225,7 +227,7 @@ def _checkpoint(
     model: Model,
     metrics_file: MetricsFile,
     checkpoints: Checkpoints,
-    batches: StepIterator,
+    batches: Streams,
     reporter: Reporter,
 ) -> None:
     values = evaluate(evaluated_params(state), "validation")
@@ -252,24 +254,6 @@ def _main_values(model: Model, values: Values) -> str:
             shown = format_value(name, values[task.name][name])
             parts.append(f"{task.name} {name.replace('_', ' ')} {shown}")
     return "  ".join(parts)
-
-
-def make_weighting(config: Config, num_tasks: int) -> Weighting:
-    """The weighting that a configuration names.
-
-    Raises:
-      UserError: if there is none of that name, or it does not take the options or so many tasks.
-    """
-    if config.weighting not in METHODS:
-        raise UserError(
-            f"weighting {config.weighting!r}: unknown{suggestion(config.weighting, METHODS)}"
-        )
-    try:
-        weighting = METHODS[config.weighting](**config.weighting_options)
-        jax.eval_shape(lambda: weighting.init(num_tasks))
-    except (TypeError, ValueError) as error:
-        raise UserError(f"weighting {config.weighting!r}: {error}") from None
-    return weighting
 
 
 def check_penalty(config: Config, model: Model) -> None:

@@ -17,7 +17,7 @@ Params = Mapping[str, Any]
 StepBatch = Mapping[str, Mapping[str, Any]]
 
 
-def task_losses(model: Model, params: Params, batch: StepBatch, key: jax.Array) -> jax.Array:
+def task_losses(model: Model, params: Params, batch: StepBatch, key: jax.Array | None) -> jax.Array:
     """The training loss of every task, with dropout.
 
     Tasks of one input group share one pass of the encoder.
@@ -26,7 +26,7 @@ def task_losses(model: Model, params: Params, batch: StepBatch, key: jax.Array) 
       model: the model.
       params: its parameters.
       batch: a batch for every input group.
-      key: of the dropout and of the sampled softmax.
+      key: of the dropout and of the sampled softmax; None for neither.
 
     Returns:
       ``[T]`` float32, the weighted mean over each task's targets, 0 for one that has none.
@@ -34,21 +34,63 @@ def task_losses(model: Model, params: Params, batch: StepBatch, key: jax.Array) 
     found = {}
     for number, group in enumerate(model.layout.groups):
         rows = batch[group.name]
-        group_key = jax.random.fold_in(key, number)
-        encode_key, *task_keys = jax.random.split(group_key, 1 + len(group.tasks))
-        features = encode(model.network, params["shared"], group.name, rows, encode_key)
-        for task, task_key in zip(group.tasks, task_keys, strict=True):
-            head_key, loss_key = jax.random.split(task_key)
-            count = model.layout.shapes[group.name].max_segments
+        features = group_features(model, number, params["shared"], rows, key)
+        for i, task in enumerate(group.tasks):
             head = params["heads"][task.name]
-            predictions = predict(model.network, head, task.name, features, count, head_key)
-            targets, weights = rows["targets"][task.name], rows["weights"][task.name]
-            if isinstance(predictions, Readout):
-                values = _readout_loss(model, task, predictions, targets, loss_key)
-            else:
-                values = element_losses(task, predictions, targets)
-            found[task.name] = losses.weighted_mean(values, weights)
+            found[task.name] = head_loss(model, number, i, head, features, rows, key)
     return jnp.stack([found[task.name] for task in model.tasks])
+
+
+def group_features(
+    model: Model, number: int, shared: Any, rows: Mapping[str, Any], key: jax.Array | None
+) -> Any:
+    """What the encoder makes of the batch of an input group, the `number`-th of the layout."""
+    group = model.layout.groups[number]
+    encode_key = None if key is None else _keys(model, number, key)[0]
+    return encode(model.network, shared, group.name, rows, encode_key)
+
+
+def head_loss(
+    model: Model,
+    number: int,
+    place: int,
+    head: Any,
+    features: Any,
+    rows: Mapping[str, Any],
+    key: jax.Array | None,
+) -> jax.Array:
+    """The training loss of one task of an input group.
+
+    Args:
+      model: the model.
+      number: of the group in the model's layout.
+      place: of the task in the group.
+      head: its parameters.
+      features: of the group.
+      rows: the group's batch.
+      key: that of `task_losses`.
+
+    Returns:
+      A scalar float32.
+    """
+    group = model.layout.groups[number]
+    task = group.tasks[place]
+    head_key = loss_key = None
+    if key is not None:
+        head_key, loss_key = jax.random.split(_keys(model, number, key)[1 + place])
+    count = model.layout.shapes[group.name].max_segments
+    predictions = predict(model.network, head, task.name, features, count, head_key)
+    targets, weights = rows["targets"][task.name], rows["weights"][task.name]
+    if isinstance(predictions, Readout):
+        values = _readout_loss(model, task, predictions, targets, loss_key)
+    else:
+        values = element_losses(task, predictions, targets)
+    return losses.weighted_mean(values, weights)
+
+
+def _keys(model: Model, number: int, key: jax.Array) -> jax.Array:
+    count = 1 + len(model.layout.groups[number].tasks)
+    return jax.random.split(jax.random.fold_in(key, number), count)
 
 
 def present_tasks(model: Model, batch: StepBatch) -> jax.Array:
@@ -95,12 +137,12 @@ def element_losses(task: Task, predictions: jax.Array, targets: jax.Array) -> ja
 
 
 def _readout_loss(
-    model: Model, task: Task, readout: Readout, targets: jax.Array, key: jax.Array
+    model: Model, task: Task, readout: Readout, targets: jax.Array, key: jax.Array | None
 ) -> jax.Array:
     queries = readout.queries.reshape(-1, readout.queries.shape[-1])
     flat = targets.reshape(-1)
     proposal = model.proposals.get(task.name)
-    if proposal is None:
+    if proposal is None or key is None:
         values = losses.linear_cross_entropy(queries, readout.table, readout.bias, flat)
     else:
         drawn, log_q = losses.draw_negatives(key, proposal, model.negatives)

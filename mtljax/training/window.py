@@ -41,6 +41,9 @@ class Window:
     def _clear(self) -> None:
         count = len(self._model.tasks)
         self._losses, self._weights, self._present = (np.zeros(count) for _ in range(3))
+        self._not_finite = np.zeros(count)
+        self._skipped = 0
+        self._weighs = False
         self._penalty = self._norm = 0.0
         self._count = 0
         self._window_tokens = 0
@@ -87,24 +90,38 @@ class Window:
         """Read the metrics of a step; this waits for it.
 
         Returns:
-          None, or what is not finite: the loss of a task, the penalty or the gradient.
+          None, or what is not finite where the run is to stop: the loss of a task, the penalty or
+          the gradient.
         """
         found = jax.device_get(metrics)
         self._advance()
+        if self._config.non_finite == "stop" and (bad := self._what_is_not_finite(found)):
+            return bad
+        counted = found.present * (1 - found.not_finite)
+        self._losses += np.where(counted > 0, found.losses, 0)
+        self._present += counted
+        self._not_finite += found.not_finite
+        self._skipped += int(found.skipped)
+        if found.weights is not None:
+            self._weighs = True
+            self._weights += found.weights
+        if not found.skipped:
+            self._penalty += float(found.penalty)
+            self._norm += float(found.gradient_norm)
+        self._count += 1
+        return None
+
+    def _what_is_not_finite(self, found: StepMetrics) -> str | None:
         for task, loss in zip(self._model.tasks, found.losses, strict=True):
             if not np.isfinite(loss):
                 return f"the loss of task {task.name!r} ({loss})"
         if not np.isfinite(found.penalty):
             return f"the penalty ({found.penalty})"
         if not np.isfinite(found.gradient_norm):
-            largest = self._model.tasks[int(np.argmax(found.losses))].name
-            return f"the gradient ({found.gradient_norm}; largest loss: task {largest!r})"
-        self._losses += found.losses
-        self._weights += found.weights
-        self._present += found.present
-        self._penalty += float(found.penalty)
-        self._norm += float(found.gradient_norm)
-        self._count += 1
+            blamed = np.where(found.not_finite > 0, np.inf, found.losses)
+            worst = self._model.tasks[int(np.argmax(blamed))].name
+            why = "of" if found.not_finite.any() else "largest loss:"
+            return f"the gradient ({found.gradient_norm}; {why} task {worst!r})"
         return None
 
     def flush(self, step: int) -> dict[str, Any]:
@@ -114,9 +131,15 @@ class Window:
             seen = self._present[i]
             values[f"loss/{task.name}"] = self._losses[i] / seen if seen else None
         for i, task in enumerate(self._model.tasks):
-            values[f"weight/{task.name}"] = self._weights[i] / self._count
-        values["penalty"] = self._penalty / self._count
-        values["gradient_norm"] = self._norm / self._count
+            if self._weighs:
+                values[f"weight/{task.name}"] = self._weights[i] / self._count
+        taken = self._count - self._skipped
+        values["penalty"] = self._penalty / taken if taken else None
+        values["gradient_norm"] = self._norm / taken if taken else None
+        if self._config.non_finite != "stop":
+            for i, task in enumerate(self._model.tasks):
+                values[f"not_finite/{task.name}"] = int(self._not_finite[i])
+            values["skipped"] = self._skipped
         updates = max(0, step // self._config.optimizer.accumulate - 1)
         values["learning_rate"] = float(np.asarray(self._schedule(updates)))
         rate = self._window_tokens / self._window_seconds if self._window_seconds else 0.0

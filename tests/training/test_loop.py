@@ -4,7 +4,7 @@ import pytest
 
 from mtljax.errors import UserError
 from mtljax.presets import RegularizerConfig
-from mtljax.training.loop import class_counts, make_weighting, total_steps, train
+from mtljax.training.loop import class_counts, total_steps, train
 from mtljax.training.metrics_file import read_metrics
 
 
@@ -108,11 +108,6 @@ def test_another_configuration_is_refused(tiny, config, tasks, tmp_path):
     with pytest.raises(UserError, match=r"seed \(0 there, 1 asked for\)"):
         train(dataclasses.replace(config, seed=1), (tasks["label"],), tmp_path)
     assert {p.name: p.stat().st_mtime_ns for p in tmp_path.iterdir()} == before
-
-
-def test_make_weighting(config):
-    weighting = make_weighting(dataclasses.replace(config, weighting="random"), 3)
-    assert weighting.requires <= {"losses"}
 
 
 def test_class_counts(make, plain, tasks, source):

@@ -60,11 +60,23 @@ def results(summary):
 
 
 @pytest.mark.parametrize(
-    "method, stops, damage", [("uncertainty", (4, 12), None), ("random", (4, 8, 12), 8)]
+    "method, stops, damage",
+    [
+        ("uncertainty", (4, 12), None),
+        ("random", (4, 8, 12), 8),
+        ("famo", (4,), None),
+        ("coba", (4,), None),
+        ("gradvac", (4,), None),
+        ("modo", (4,), None),
+        ("auto_lambda", (4,), None),
+        ("moco", (4,), None),
+        ("forum", (4,), None),
+    ],
 )
 def test_interrupted_after_checkpoints(
     tiny, config, tasks, tmp_path, saved, capsys, method, stops, damage
 ):
+    # These methods read every signal there is, and several batches, whose order must go on too.
     # Checkpoints fall into the middle of an accumulated gradient, and of a line of metrics.
     optimizer = dataclasses.replace(config.optimizer, accumulate=3)
     config = dataclasses.replace(config, weighting=method, optimizer=optimizer, log_every=5)

@@ -165,13 +165,6 @@ def test_moving_average(begin, plain, tasks):
     assert evaluated_params(state._replace(average=None)) is state.params
 
 
-def test_only_losses_are_supplied(make, plain, tasks):
-    model, _ = make(plain, (tasks["label"],))
-    greedy = weighting.equal()._replace(requires=frozenset({"losses", "gramian"}))
-    with pytest.raises(ValueError, match="losses only"):
-        make_step(model, greedy, optax.sgd(1.0), plain)
-
-
 def test_rows_over_eight_devices_give_the_same_step(on_eight_devices):
     printed = on_eight_devices("""
 import os

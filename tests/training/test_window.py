@@ -18,9 +18,11 @@ def window(make, plain, tasks):
     return Window(model, learning_rate_schedule(config.optimizer, 10), config, 0, 10)
 
 
-def metrics(losses, weights=(0.5, 0.5), present=(1, 1), penalty=0.0, norm=1.0):
-    arrays = (np.asarray(x, np.float32) for x in (losses, weights, present, penalty, norm))
-    return StepMetrics(*arrays)
+def metrics(
+    losses, weights=(0.5, 0.5), present=(1, 1), penalty=0.0, norm=1.0, bad=(0, 0), skipped=0
+):
+    given = (losses, weights, present, penalty, norm, bad, skipped)
+    return StepMetrics(*(None if x is None else np.asarray(x, np.float32) for x in given))
 
 
 BATCH = {"tiny": {"segments": np.array([[1, 1, 2, 0], [1, 0, 0, 0]])}}
@@ -54,6 +56,7 @@ def test_learning_rate_is_that_of_the_last_update(window, plain):
         (metrics([np.inf, 1.0]), "the loss of task 'label' (inf)"),
         (metrics([1.0, 1.0], penalty=np.inf), "the penalty (inf)"),
         (metrics([1.0, 9.0], norm=np.nan), "the gradient (nan; largest loss: task 'number')"),
+        (metrics([1.0, 9.0], norm=np.nan, bad=(1, 0)), "the gradient (nan; of task 'label')"),
     ],
 )
 def test_what_is_not_finite_is_named(window, bad, expected):
@@ -85,3 +88,20 @@ def test_tokens_and_time_of_the_same_steps(window):
         time.sleep(0.05)
     window.add(metrics([0.0, 0.0]))
     assert before <= during < before + 0.05 and window.seconds < before + 0.05
+
+
+def test_what_is_not_finite_is_counted_where_the_run_goes_on(make, plain, tasks):
+    model, _ = make(plain, (tasks["label"], tasks["number"]))
+    config = dataclasses.replace(plain, non_finite="leave_out")
+    window = Window(model, learning_rate_schedule(config.optimizer, 10), config, 0, 10)
+    assert window.add(metrics([1.0, np.nan], bad=(0, 1))) is None
+    assert window.add(metrics([3.0, 5.0], norm=np.inf, skipped=1)) is None
+    values = window.flush(2)
+    assert values["loss/label"] == 2.0 and values["loss/number"] == 5.0
+    assert values["not_finite/label"] == 0 and values["not_finite/number"] == 1
+    assert values["skipped"] == 1 and values["gradient_norm"] == 1.0
+
+
+def test_an_aggregator_has_no_weights(window):
+    window.add(metrics([1.0, 2.0], weights=None))
+    assert not [name for name in window.flush(1) if name.startswith("weight/")]

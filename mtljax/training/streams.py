@@ -1,0 +1,85 @@
+"""The batches that a step reads: training data, and what some weightings ask for besides."""
+
+from collections.abc import Iterator
+from typing import Any, NamedTuple
+
+from mtljax.data import MultitaskData, StepIterator
+from mtljax.data.batches import StepBatch
+from mtljax.errors import UserError
+from mtljax.presets import Config
+
+
+class Extra(NamedTuple):
+    """Step batches besides the training batch; None where the weighting reads none.
+
+    Attributes:
+      second: another training batch, independent of the first.
+      validation: a batch of the validation split.
+    """
+
+    second: Any = None
+    validation: Any = None
+
+
+SECOND_BATCH = frozenset({"cross_gramian"})
+VALIDATION_BATCH = frozenset({"validation_losses", "validation_gradients", "validation_grads"})
+
+
+class Streams:
+    """Training batches with their extra batches, all at one position.
+
+    The position is that of the training batches: the others follow it, so that a run resumes
+    exactly from ``{"next_index": n}``.
+    """
+
+    def __init__(self, data: MultitaskData, config: Config, requires: frozenset[str]) -> None:
+        """Open the streams that a weighting with these signals reads.
+
+        Raises:
+          UserError: if it reads validation data and a task has none.
+        """
+        ahead = config.batch.ahead
+        self._train = data.training_batches(config.seed, ahead=ahead)
+        self._second = self._validation = None
+        # Orders of their own: seeds of a run are below 2^32.
+        if requires & SECOND_BATCH:
+            self._second = data.training_batches(config.seed + 2**32, ahead=ahead)
+        if requires & VALIDATION_BATCH:
+            for group in data.groups:
+                if "validation" not in data.splits(group.name):
+                    names = ", ".join(task.name for task in group.tasks)
+                    raise UserError(
+                        f"weighting {config.weighting!r} reads validation data, and "
+                        f"{names} has none"
+                    )
+            self._validation = data.training_batches(
+                config.seed + 2**33, ahead=ahead, split="validation"
+            )
+
+    def _open(self) -> list[StepIterator]:
+        every = (self._train, self._second, self._validation)
+        return [stream for stream in every if stream is not None]
+
+    def __iter__(self) -> Iterator[tuple[StepBatch, Extra]]:
+        """Itself."""
+        return self
+
+    def __next__(self) -> tuple[StepBatch, Extra]:
+        """The batch of the next step, and its extra batches."""
+        second = None if self._second is None else next(self._second)
+        validation = None if self._validation is None else next(self._validation)
+        return next(self._train), Extra(second, validation)
+
+    def get_state(self) -> dict[str, Any]:
+        """The position, as JSON."""
+        return self._train.get_state()
+
+    def set_state(self, state: dict[str, Any]) -> None:
+        """Go to a position."""
+        for stream in self._open():
+            stream.set_state(state)
+
+    def close(self) -> None:
+        """End the threads."""
+        for stream in self._open():
+            stream.close()
