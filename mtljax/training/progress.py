@@ -99,13 +99,14 @@ class LineReporter:
 
 
 def line_of(values: Mapping[str, Any]) -> str:
-    """Losses and weights of all tasks in one line: ``task 0.693 x0.25``."""
+    """Losses, and weights where there are any, of all tasks in one line: ``task 0.693 x0.25``."""
     parts = []
     for name, value in values.items():
         if name.startswith("loss/"):
             task = name.removeprefix("loss/")
             loss = "-" if value is None else f"{value:.3f}"
-            parts.append(f"{task} {loss} x{values[f'weight/{task}']:.2f}")
+            weight = values.get(f"weight/{task}")
+            parts.append(f"{task} {loss}" + ("" if weight is None else f" x{weight:.2f}"))
     return "  ".join(parts)
 
 

@@ -25,8 +25,8 @@ def inverse_norm():
         return Steps(zeros, {"matrix": jnp.zeros((num_tasks, 2))}, jnp.zeros((), jnp.int32))
 
     def update(losses, state, *, present, gramian):
-        assert gramian.dtype == jnp.float32
-        norms = jnp.sqrt(jnp.diagonal(gramian))
+        cosines, norms = gramian
+        assert cosines.dtype == norms.dtype == jnp.float32
         new = Steps(state.each + 1, {"matrix": state.moments["matrix"] + 1.0}, state.total + 1)
         return jnp.where(norms > 0, 1 / jnp.where(norms > 0, norms, 1), 0), new
 
