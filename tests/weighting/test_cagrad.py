@@ -47,7 +47,9 @@ def best(rows, c):
     high = 0 if stuck else min((gains + c)[use] / asks[use])
     if excess(high) > 0:
         high = brentq(excess, low, high, xtol=1e-300, rtol=1e-14, maxiter=2000)
-    return mean + length * change(high)
+    found = change(high)
+    assert found is not None
+    return mean + length * found
 
 
 @pytest.mark.parametrize(
