@@ -5,6 +5,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
+from mtljax.gradients.row_gradients import RowGradients, is_rows, row_products
 from mtljax.gradients.stacked import task_count
 
 
@@ -12,7 +13,7 @@ def cross_gramian(rows: Any, columns: Any) -> jax.Array:
     """Inner products ``<r_i, c_j>`` of two trees of per-task gradients, not symmetric.
 
     Args:
-      rows: a tree of floating point leaves ``[T, *param]``.
+      rows: a tree of floating point leaves ``[T, *param]``, or `RowGradients`.
       columns: the same tree with leaves ``[U, *param]``.
 
     Returns:
@@ -27,7 +28,10 @@ def cross_gramian(rows: Any, columns: Any) -> jax.Array:
     """
     total = jnp.zeros((task_count(rows), task_count(columns)), jnp.float32)
 
-    def products(a: jax.Array, b: jax.Array) -> jax.Array:
+    def products(a: Any, b: Any) -> jax.Array:
+        if isinstance(a, RowGradients) and isinstance(b, RowGradients):
+            return row_products(a, b)
+        a, b = jnp.asarray(a), jnp.asarray(b)
         axes = tuple(range(1, a.ndim))
         wide = jnp.promote_types(jnp.promote_types(a.dtype, b.dtype), jnp.float32)
         return jax.lax.dot_general(
@@ -38,6 +42,6 @@ def cross_gramian(rows: Any, columns: Any) -> jax.Array:
             preferred_element_type=wide,
         )
 
-    for part in jax.tree.leaves(jax.tree.map(products, rows, columns)):
+    for part in jax.tree.leaves(jax.tree.map(products, rows, columns, is_leaf=is_rows)):
         total = total + part
     return total

@@ -7,47 +7,54 @@ import jax.numpy as jnp
 
 from mtljax.gradients.stacked import task_count
 
+_PIECE = 8192
+"""Parameters whose products are taken at once on a CPU."""
+
 
 def gramian(task_grads: Any) -> jax.Array:
     """Inner products ``<g_i, g_j>`` of the gradients of T tasks.
 
     Leaf by leaf, each with its own contraction over all parameter axes: nothing is flattened or
     concatenated, so sharded leaves stay where they are and only ``[T, T]`` is summed. Leaves of
-    lower precision are multiplied exactly and accumulated in float32.
+    lower precision are multiplied exactly and accumulated in float32. Of a table whose tasks read
+    few rows, as `RowGradients`, rows in common are multiplied, and nothing has the size of the
+    table; a NaN of one task then reaches the products with tasks that share its row, and its own.
 
     Args:
-      task_grads: a tree of floating point leaves ``[T, *param]``.
+      task_grads: a tree of floating point leaves ``[T, *param]``, or `RowGradients`.
+      where: the leaves that count: a tree of booleans like the parameters, a prefix of one, or a
+        function from the path of a leaf, such as ``"encoder/layer_0/kernel"``. None for all.
 
     Returns:
       ``[T, T]``, symmetric, float32 (float64 if a leaf is).
 
     Raises:
-      TypeError: a leaf is not real floating point.
-      ValueError: no leaves, a scalar leaf, or leaves that differ in T.
+      TypeError: a leaf is not real floating point, or `where` not boolean.
+      ValueError: no leaves, a scalar leaf, leaves that differ in T, or a mask that does not fit.
 
     >>> gramian({"a": jnp.array([[1.0, 0.0], [1.0, 1.0]]), "b": jnp.array([2.0, 0.0])})
     Array([[5., 1.],
            [1., 2.]], dtype=float32)
+    >>> gramian({"a": jnp.ones((2, 3)), "b": jnp.ones((2, 4))}, where={"a": True, "b": False})[0, 0]
+    Array(3., dtype=float32)
     """
     num_tasks = task_count(task_grads)
+    leaves = leaves_of(task_grads if where is None else selected(where, task_grads))
     total = jnp.zeros((num_tasks, num_tasks), jnp.float32)
-    for leaf in map(jnp.asarray, jax.tree.leaves(task_grads)):
-        axes = tuple(range(1, leaf.ndim))
-        total = total + jax.lax.dot_general(
-            leaf,
-            leaf,
-            ((axes, axes), ((), ())),
-            precision=jax.lax.Precision.HIGHEST,
-            preferred_element_type=jnp.promote_types(leaf.dtype, jnp.float32),
-        )
+    for leaf in leaves:
+        if isinstance(leaf, RowGradients):
+            total = total + row_products(leaf, leaf)
+            continue
+        total = total + jax.lax.platform_dependent(leaf, cpu=_in_pieces, default=_products)
     return (total + total.T) / 2
 
 
-def gramian_diagonal(task_grads: Any) -> jax.Array:
+def gramian_diagonal(task_grads: Any, *, where: Labels = None) -> jax.Array:
     """Squared norms ``<g_i, g_i>``: the diagonal of `gramian` without the other products.
 
     Args:
-      task_grads: a tree of floating point leaves ``[T, *param]``.
+      task_grads: a tree of floating point leaves ``[T, *param]``, or `RowGradients`.
+      where: the leaves that count: see `gramian`.
 
     Returns:
       ``[T]``, float32 (float64 if a leaf is).
@@ -60,7 +67,37 @@ def gramian_diagonal(task_grads: Any) -> jax.Array:
     Array([5., 2.], dtype=float32)
     """
     total = jnp.zeros(task_count(task_grads), jnp.float32)
-    for leaf in map(jnp.asarray, jax.tree.leaves(task_grads)):
+    leaves = leaves_of(task_grads if where is None else selected(where, task_grads))
+    for leaf in map(stored, leaves):
         wide = leaf.astype(jnp.promote_types(leaf.dtype, jnp.float32))
         total = total + jnp.sum(jnp.square(wide), axis=range(1, leaf.ndim))
     return total
+
+
+def _products(leaf: jax.Array) -> jax.Array:
+    axes = tuple(range(1, leaf.ndim))
+    return jax.lax.dot_general(
+        leaf,
+        leaf,
+        ((axes, axes), ((), ())),
+        precision=jax.lax.Precision.HIGHEST,
+        preferred_element_type=jnp.promote_types(leaf.dtype, jnp.float32),
+    )
+
+
+def _in_pieces(leaf: jax.Array) -> jax.Array:
+    # A long product of few rows is cut so that a piece stays in the cache: twice to four times
+    # faster. On a CPU a leaf is one block of memory, so that this reshape moves nothing.
+    rows = leaf.reshape(leaf.shape[0], -1)
+    whole, rest = divmod(rows.shape[1], _PIECE)
+    if whole < 2:
+        return _products(rows)
+
+    def add(i: jax.Array, total: jax.Array) -> jax.Array:
+        return total + _products(jax.lax.dynamic_slice_in_dim(rows, i * _PIECE, _PIECE, 1))
+
+    dtype = jnp.promote_types(leaf.dtype, jnp.float32)
+    start = jnp.zeros((leaf.shape[0],) * 2, dtype)
+    if rest:
+        start = _products(rows[:, whole * _PIECE :])
+    return jax.lax.fori_loop(0, whole, add, start)

@@ -1,5 +1,6 @@
 """The Gramian of gradients whose squares need not be representable."""
 
+import dataclasses
 from typing import Any, NamedTuple
 
 import jax
@@ -7,7 +8,8 @@ import jax.numpy as jnp
 from jax.typing import ArrayLike
 
 from mtljax.gradients.gramian import gramian, gramian_diagonal
-from mtljax.gradients.stacked import task_count
+from mtljax.gradients.row_gradients import RowGradients
+from mtljax.gradients.stacked import leaves_of, stored, task_count
 
 
 class ScaledGramian(NamedTuple):
@@ -52,7 +54,7 @@ def scaled_gramian(task_grads: Any, mask: ArrayLike | None = None) -> ScaledGram
     | a row with a number that is not finite | not finite, 1; the other rows are right |
 
     Args:
-      task_grads: a tree of floating point leaves ``[T, *param]``.
+      task_grads: a tree of floating point leaves ``[T, *param]``, or `RowGradients`.
       mask: ``[T]``, boolean, false for an absent task, whose row needs no scale.
 
     Returns:
@@ -75,7 +77,7 @@ def scaled_gramian_diagonal(task_grads: Any, mask: ArrayLike | None = None) -> S
     """Squared norms of per-task gradients of any representable size: see `scaled_gramian`.
 
     Args:
-      task_grads: a tree of floating point leaves ``[T, *param]``.
+      task_grads: a tree of floating point leaves ``[T, *param]``, or `RowGradients`.
       mask: ``[T]``, boolean, false for an absent task, whose row needs no scale.
 
     Returns:
@@ -113,8 +115,8 @@ def _as_it_is(products: jax.Array, task_grads: Any) -> ScaledGramian:
 def _rescaled(products: jax.Array, task_grads: Any) -> ScaledGramian:
     dtype = products.dtype
     largest = jnp.zeros(task_count(task_grads), dtype)
-    leaves = [jnp.asarray(leaf) for leaf in jax.tree.leaves(task_grads)]
-    for leaf in leaves:
+    leaves = leaves_of(task_grads)
+    for leaf in map(stored, leaves):
         rows = jnp.max(jnp.abs(leaf), axis=range(1, leaf.ndim), initial=0).astype(dtype)
         largest = jnp.maximum(largest, rows)
     # A power of two divides without rounding. Its inverse must be a normal number as well.
@@ -122,7 +124,9 @@ def _rescaled(products: jax.Array, task_grads: Any) -> ScaledGramian:
     exponent = jnp.clip(jnp.frexp(largest)[1], -limit, limit)
     exponent = jnp.where((largest > 0) & jnp.isfinite(largest), exponent, 0)
 
-    def scaled(leaf: jax.Array) -> jax.Array:
+    def scaled(leaf: Any) -> Any:
+        if isinstance(leaf, RowGradients):
+            return dataclasses.replace(leaf, values=scaled(leaf.values))
         inverse = jnp.ldexp(jnp.ones((), dtype), -exponent)
         return leaf.astype(dtype) * inverse.reshape((-1,) + (1,) * (leaf.ndim - 1))
 

@@ -50,8 +50,25 @@ def test_low_precision_leaves_accumulate_in_float32(f, dtype):
 
 
 def test_leaves_are_not_flattened(rng):
-    text = jax.jit(gradients.gramian).lower(tree(rng)).as_text()
+    """Where they may be sharded; on a CPU a leaf is one block of memory."""
+    traced = jax.jit(gradients.gramian).trace(tree(rng))
+    text = traced.lower(lowering_platforms=("tpu",)).as_text()
     assert "reshape" not in text and "concatenate" not in text
+
+
+@pytest.mark.parametrize("num_tasks", [1, 7, 8, 9, 20])
+@pytest.mark.parametrize("length", [3, 2 * 8192, 5 * 5003])
+def test_long_leaves_and_many_tasks(rng, num_tasks, length):
+    """Taken piece by piece on a CPU; some pieces are not full."""
+    leaf = rng.normal(size=(num_tasks, length)).astype(np.float32)
+    weights = np.where(np.arange(num_tasks) == 2, 0, rng.normal(size=num_tasks))
+    found = jax.jit(gradients.gramian)(leaf)
+    wide = leaf.astype(float)
+    np.testing.assert_allclose(found, wide @ wide.T, rtol=1e-5, atol=1e-5 * length)
+    leaf[2:3] = np.nan  # has no weight
+    direction = jax.jit(gradients.combine)(weights, leaf)
+    expected = np.where(weights != 0, weights, 0) @ np.nan_to_num(leaf.astype(float))
+    np.testing.assert_allclose(direction, expected, rtol=1e-5, atol=1e-5)
 
 
 def test_combine_equals_numpy(rng):

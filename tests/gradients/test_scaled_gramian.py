@@ -63,9 +63,9 @@ def test_ordinary_gradients_are_multiplied_once(rng):
         products, scale = scaled(task_grads)
         np.testing.assert_array_equal(products, plain(task_grads))
         np.testing.assert_array_equal(scale, 1)
-        outside = [e.primitive.name for e in jax.make_jaxpr(scaled)(task_grads).jaxpr.eqns]
-        assert outside.count("cond") == 1
-        assert "reduce_max" not in outside
+        jaxpr = jax.make_jaxpr(scaled)(task_grads)
+        assert "reduce_max" not in [e.primitive.name for e in jaxpr.jaxpr.eqns]
+        assert "reduce_max" in str(jaxpr)
 
 
 def test_an_absent_task_asks_for_no_scale(rng):

@@ -1,0 +1,122 @@
+"""Per-task gradients at the price of one gradient."""
+
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple
+
+import jax
+
+from mtljax.gradients.problem import Encode, Examples, Head, Problem, make_problem
+from mtljax.gradients.scanned import scanned
+from mtljax.gradients.unlike import unlike_groups, unlike_heads
+from mtljax.gradients.unrolled import unrolled
+from mtljax.gradients.vmapped import vmapped
+
+
+class TaskGradients(NamedTuple):
+    """Losses and their gradients, T tasks in the order of the heads.
+
+    Attributes:
+      losses: ``[T]``, float32 or wider.
+      shared: gradients of each loss with respect to the shared parameters: ``[T, *param]``.
+      heads: by task, the gradient of its own loss with respect to its head.
+    """
+
+    losses: jax.Array
+    shared: Any
+    heads: dict[str, Any]
+
+
+_COMPUTE: dict[str, Callable[[Problem], tuple[jax.Array, Any, dict[str, Any]]]] = {
+    "unrolled": unrolled,
+    "vmapped": vmapped,
+    "scanned": scanned,
+}
+
+WAYS = ("auto", *_COMPUTE)
+"""Ways to compute per-task gradients, which agree to rounding."""
+
+
+def task_gradients(
+    encode: Encode | Mapping[str, Encode],
+    heads: Mapping[str, Head],
+    shared: Any,
+    head_params: Mapping[str, Any],
+    batch: Mapping[str, Examples],
+    *,
+    key: jax.Array | None = None,
+    way: str = "auto",
+) -> TaskGradients:
+    """The gradient of every task's loss, each example differentiated once.
+
+    Tasks that bring batches of their own cost what the gradient of the summed loss costs: a task's
+    gradient is a sum over its own examples, and only the last sum, over the tasks, is left out.
+    Tasks of one input group share its forward pass, and each has a backward pass.
+
+    | way | wants | compile time | activations held |
+    |---|---|---|---|
+    | `'unrolled'` | nothing | grows with the groups | as XLA schedules them |
+    | `'vmapped'` | one encoder, a task a group, equal shapes | one group, and unlike heads | all |
+    | `'scanned'` | the same | the same | one group |
+    | `'auto'` | nothing | | |
+
+    `'auto'` is `'scanned'` where that fits and all heads are one function of equal shapes, else
+    `'unrolled'`.
+
+    Args:
+      encode: ``(shared, inputs) -> features``, or one by input group. Features are a tree of arrays
+        ``[B, ...]``, where B is the leading axis of the inputs; parts without it are marked as
+        `Unbatched`.
+      heads: by task, ``(params, features, targets) -> loss``, a scalar. Their order is that of the
+        tasks.
+      shared: parameters of the encoder.
+      head_params: by task.
+      batch: `Examples` by input group. Masks, segments and weights are part of them.
+      key: if given, encoders and heads take a key as one argument more: ``fold_in(key, g)`` for the
+        g-th group of the batch, ``fold_in(key, len(batch) + i)`` for the i-th task.
+      way: see above.
+
+    Returns:
+      `TaskGradients`.
+
+    Raises:
+      ValueError: tasks of `heads`, `head_params` and `batch` differ; a head returns no scalar;
+        features have no batch axis; a way that the shapes do not allow, or another `way`. At trace
+        time, naming tasks and shapes.
+
+    >>> import jax.numpy as jnp
+    >>> def encode(shared, inputs):
+    ...     return inputs @ shared
+    >>> def head(params, features, targets):
+    ...     return jnp.mean((features @ params - targets) ** 2)
+    >>> batch = {
+    ...     "a": Examples(jnp.ones((3, 2)), {"first": jnp.zeros(3)}),
+    ...     "b": Examples(jnp.ones((5, 2)), {"second": jnp.ones(5)}),
+    ... }
+    >>> own = {"first": jnp.ones(2), "second": jnp.ones(2)}
+    >>> found = task_gradients(encode, dict.fromkeys(own, head), jnp.eye(2), own, batch)
+    >>> found.losses, found.shared.shape
+    (Array([4., 1.], dtype=float32), (2, 2, 2))
+    """
+    problem = make_problem(encode, heads, shared, head_params, batch, key)
+    return TaskGradients(*compute(problem, chosen_way(problem, way)))
+
+
+def compute(problem: Problem, way: str) -> tuple[jax.Array, Any, dict[str, Any]]:
+    """Losses, shared and head gradients of a checked problem, in one of the ways but `'auto'`."""
+    return _COMPUTE[way](problem)
+
+
+def chosen_way(problem: Problem, way: str) -> str:
+    """The way that is meant: `'auto'` resolved, the others checked.
+
+    Raises:
+      ValueError: no such way, or one that the shapes do not allow.
+    """
+    if way not in WAYS:
+        raise ValueError(f"way must be one of {', '.join(WAYS)}, got {way!r}")
+    if way == "auto":
+        alike = unlike_groups(problem) is None and unlike_heads(problem) is None
+        return "scanned" if alike and len(problem.heads) > 1 else "unrolled"
+    if way != "unrolled" and (why := unlike_groups(problem)):
+        raise ValueError(f"way {way!r}: {why}")
+    return way

@@ -1,0 +1,51 @@
+"""Whether input groups, and heads, are alike, so that one trace serves all."""
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+from mtljax.gradients.problem import Problem
+
+
+def unlike_groups(problem: Problem) -> str | None:
+    """Why the groups cannot be stacked, or None: one task each, equal shapes, one encoder."""
+    names = list(problem.batch)
+    first = names[0]
+    for name in names:
+        tasks = list(problem.batch[name].targets)
+        if len(tasks) > 1:
+            return f"tasks {', '.join(map(repr, tasks))} read one batch, of group {name!r}"
+        if problem.encode[name] is not problem.encode[first]:
+            return f"groups {first!r} and {name!r} have encoders of their own"
+        why = _differ(problem.batch[first].inputs, problem.batch[name].inputs)
+        if why:
+            return f"inputs of groups {first!r} and {name!r} differ: {why}"
+    return None
+
+
+def unlike_heads(problem: Problem) -> str | None:
+    """Why the heads cannot be stacked, or None: one function, equal shapes."""
+    owners = {task: group for group, rows in problem.batch.items() for task in rows.targets}
+    first = next(iter(problem.heads))
+    for task, head in problem.heads.items():
+        if head is not problem.heads[first]:
+            return f"tasks {first!r} and {task!r} have heads of their own"
+        why = _differ(problem.head_params[first], problem.head_params[task]) or _differ(
+            problem.batch[owners[first]].targets[first], problem.batch[owners[task]].targets[task]
+        )
+        if why:
+            return f"tasks {first!r} and {task!r} differ: {why}"
+    return None
+
+
+def _differ(one: Any, other: Any) -> str | None:
+    if jax.tree.structure(one) != jax.tree.structure(other):
+        return f"trees {jax.tree.structure(one)} and {jax.tree.structure(other)}"
+    for a, b in zip(jax.tree.leaves(one), jax.tree.leaves(other), strict=True):
+        if jnp.shape(a) != jnp.shape(b) or jnp.result_type(a) != jnp.result_type(b):
+            return (
+                f"{jnp.result_type(a)}{list(jnp.shape(a))} and "
+                f"{jnp.result_type(b)}{list(jnp.shape(b))}"
+            )
+    return None
