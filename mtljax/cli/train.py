@@ -149,8 +149,11 @@ def _given(arguments: Sequence[str], option: str) -> str | None:
 def _draw(directory: Path) -> str:
     try:
         from mtljax.training.figures import draw_curves
+        from mtljax.training.gradient_figure import draw_gradients
 
-        return f"curves: {draw_curves(directory)}"
+        drawn = f"curves: {draw_curves(directory)}"
+        gradients = draw_gradients(directory)
+        return drawn if gradients is None else f"{drawn}; gradients: {gradients}"
     except UserError as error:
         return f"curves: not drawn; {error}"
     except ImportError as error:

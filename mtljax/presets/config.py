@@ -72,6 +72,25 @@ class RegularizerConfig:
 
 
 @dataclasses.dataclass(frozen=True)
+class GradientsConfig:
+    """How per-task gradients are found, for methods that read them.
+
+    Attributes:
+      way: 'unrolled', 'vmapped', 'scanned' or 'auto', which agree to rounding; 'representation', at
+        the encoder's output only; 'lagged' or 'sketched', with the weights of the step before, one
+        gradient let go after the other.
+      sketch: numbers that 'sketched' keeps of a gradient.
+      telemetry: write norms and cosines of the tasks' gradients with the metrics.
+    """
+
+    way: Literal[
+        "auto", "unrolled", "vmapped", "scanned", "representation", "lagged", "sketched"
+    ] = "auto"
+    sketch: int = 4096
+    telemetry: bool = False
+
+
+@dataclasses.dataclass(frozen=True)
 class Config:
     """Everything that defines a run besides its tasks and their data.
 
@@ -93,6 +112,7 @@ class Config:
       heads: the tasks' heads.
       optimizer: AdamW and what surrounds it.
       regularizer: penalties on the parameters.
+      gradients: how those of the tasks are found.
     """
 
     preset: str = "small"
@@ -111,6 +131,7 @@ class Config:
     heads: HeadsConfig = HeadsConfig()
     optimizer: OptimizerConfig = OptimizerConfig()
     regularizer: RegularizerConfig = RegularizerConfig()
+    gradients: GradientsConfig = GradientsConfig()
 
 
 _AT_LEAST = {
@@ -142,6 +163,7 @@ _AT_LEAST = {
     "optimizer.accumulate": 1,
     "regularizer.l2": 0,
     "regularizer.group_lasso": 0,
+    "gradients.sketch": 2,
 }
 _SHARES = (
     "encoder.word_dropout",

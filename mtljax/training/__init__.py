@@ -3,6 +3,7 @@
 from mtljax.training.evaluation import Evaluator as Evaluator
 from mtljax.training.evaluation import score as score
 from mtljax.training.figures import draw_curves as draw_curves
+from mtljax.training.gradient_figure import draw_gradients as draw_gradients
 from mtljax.training.loop import train as train
 from mtljax.training.metrics_file import read_metrics as read_metrics
 from mtljax.training.model import Model as Model

@@ -1,65 +1,116 @@
-"""Per-task gradients of a step's losses."""
+"""The losses of a step and their gradients, by the gradient engine."""
 
-from typing import Any, NamedTuple
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 
+from mtljax import gradients
+from mtljax.gradients import LaggedGradients, RepresentationGradients, TaskGradients
+from mtljax.training import parts
 from mtljax.training.model import Model
-from mtljax.training.objective import Params, StepBatch, group_features, head_loss
+from mtljax.training.objective import Params, StepBatch
 
 
-class TaskGradients(NamedTuple):
-    """Losses and their gradients.
-
-    Attributes:
-      losses: ``[T]`` float32.
-      shared: gradients of each loss with respect to the shared parameters: ``[T, *param]``.
-      heads: by task, the gradient of its own loss with respect to its head.
-    """
-
-    losses: jax.Array
-    shared: Any
-    heads: dict[str, Any]
-
-
-def task_gradients(
-    model: Model, params: Params, batch: StepBatch, key: jax.Array | None
-) -> TaskGradients:
-    """The gradients of every task's loss, each batch read once.
-
-    The forward pass of an input group is shared by its tasks, each of which then has its backward
-    pass. So tasks with batches of their own cost what the gradient of their sum does.
+def task_losses(
+    model: Model,
+    params: Params,
+    batch: StepBatch,
+    key: jax.Array | None,
+    shares: jax.Array | None = None,
+) -> jax.Array:
+    """The training loss of every task; tasks of one input group share one pass of the encoder.
 
     Args:
       model: the model.
       params: its parameters.
       batch: a batch for every input group.
-      key: that of `task_losses`.
+      key: of the dropout and of the sampled softmax; None for neither.
+      shares: ``[T]``; if given, the loss of a task reaches the shared parameters times its entry,
+        in the backward pass only, and its head as it is.
 
     Returns:
-      `TaskGradients`, in the order of the model's tasks.
+      ``[T]`` float32, the weighted mean over each task's targets, 0 for one that has none.
     """
-    found, shared, heads = {}, {}, {}
-    for number, group in enumerate(model.layout.groups):
-        rows = batch[group.name]
-
-        def features_of(shared, number=number, rows=rows):
-            return group_features(model, number, shared, rows, key)
-
-        features, pull_back = jax.vjp(features_of, params["shared"])
-        for place, task in enumerate(group.tasks):
-
-            def loss_of(head, features, number=number, place=place, rows=rows):
-                return head_loss(model, number, place, head, features, rows, key)
-
-            # Each head by itself: a gradient that is not finite stays with its task.
-            found[task.name], (heads[task.name], slope) = jax.value_and_grad(
-                loss_of, argnums=(0, 1), allow_int=True
-            )(params["heads"][task.name], features)
-            (shared[task.name],) = pull_back(slope)
-    order = [task.name for task in model.tasks]
-    stacked = jax.tree.map(lambda *rows: jnp.stack(rows), *(shared[name] for name in order))
-    return TaskGradients(
-        jnp.stack([found[name] for name in order]), stacked, {name: heads[name] for name in order}
+    heads = parts.heads(model)
+    if shares is not None:
+        heads = {
+            name: _with_share(head, share)
+            for (name, head), share in zip(heads.items(), shares, strict=True)
+        }
+    return gradients.task_losses(
+        parts.encoders(model),
+        heads,
+        params["shared"],
+        params["heads"],
+        parts.examples(model, batch),
+        key=key,
     )
+
+
+def task_gradients(
+    model: Model, params: Params, batch: StepBatch, key: jax.Array | None, way: str = "auto"
+) -> TaskGradients:
+    """The gradients of `task_losses`: see `mtljax.gradients.task_gradients`."""
+    return gradients.task_gradients(*_arguments(model, params, batch), key=key, way=way)
+
+
+def lagged_gradients(
+    model: Model,
+    params: Params,
+    batch: StepBatch,
+    key: jax.Array | None,
+    weights: jax.Array,
+    sketch: int | None,
+) -> LaggedGradients:
+    """The gradients of `task_losses`, combined: see `mtljax.gradients.lagged_gradients`."""
+    encode, heads, shared, head_params, examples = _arguments(model, params, batch)
+    return gradients.lagged_gradients(
+        encode, heads, shared, head_params, examples, weights, key=key, sketch=sketch
+    )
+
+
+def representation_gradients(
+    model: Model, params: Params, batch: StepBatch, key: jax.Array | None
+) -> RepresentationGradients:
+    """Gradients with respect to the features of the only input group of a model."""
+    _, heads, shared, head_params, examples = _arguments(model, params, batch)
+    (encode,) = parts.encoders(model).values()
+    return gradients.representation_gradients(encode, heads, shared, head_params, examples, key=key)
+
+
+def _arguments(model: Model, params: Params, batch: StepBatch) -> tuple[Any, ...]:
+    return (
+        parts.encoders(model),
+        parts.heads(model),
+        params["shared"],
+        params["heads"],
+        parts.examples(model, batch),
+    )
+
+
+@jax.custom_vjp
+def _scaled_slope(leaf: jax.Array, share: jax.Array) -> jax.Array:
+    del share
+    return leaf
+
+
+def _forward(leaf: jax.Array, share: jax.Array) -> tuple[jax.Array, jax.Array]:
+    return leaf, share
+
+
+def _backward(share: jax.Array, slope: jax.Array) -> tuple[jax.Array, jax.Array]:
+    return slope * share.astype(slope.dtype), jnp.zeros_like(share)
+
+
+_scaled_slope.defvjp(_forward, _backward)
+
+
+def _with_share(head: Any, share: jax.Array) -> Any:
+    def scaled(leaf: jax.Array) -> jax.Array:
+        return _scaled_slope(leaf, share) if jnp.issubdtype(leaf.dtype, jnp.floating) else leaf
+
+    def of_share(params, features, *rest):
+        return head(params, jax.tree.map(scaled, features), *rest)
+
+    return of_share

@@ -16,7 +16,7 @@ from mtljax.presets import Config, check
 from mtljax.tasks import Task, main_metric
 from mtljax.training import run_directory
 from mtljax.training.checkpoints import Checkpoints
-from mtljax.training.direction import Method
+from mtljax.training.directions import Method, choose_way
 from mtljax.training.evaluation import Evaluator, Values, score
 from mtljax.training.method import make_method
 from mtljax.training.metrics_file import MetricsFile, check_tensorboard
@@ -87,6 +87,7 @@ def train(
     )
     model = build_model(config, data.layout, class_counts(data))
     check_penalty(config, model)
+    check_way(config, model, method)
     run_directory.begin(directory)
     if resumed:
         run_directory.check_same_data(directory, data)
@@ -269,6 +270,18 @@ def check_penalty(config: Config, model: Model) -> None:
         jax.eval_shape(lambda params: penalty(config.regularizer, params), params)
     except ValueError as error:
         raise UserError(f"regularizer: {error}") from None
+
+
+def check_way(config: Config, model: Model, method: Method) -> None:
+    """Check that gradients can be found in the way that a configuration names.
+
+    Raises:
+      UserError: naming the way and what it does not suit.
+    """
+    try:
+        choose_way(model, method, config)
+    except ValueError as error:
+        raise UserError(str(error)) from None
 
 
 def class_counts(data: MultitaskData) -> dict[str, np.ndarray]:

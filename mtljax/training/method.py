@@ -10,7 +10,7 @@ from mtljax import aggregation, weighting
 from mtljax.errors import UserError
 from mtljax.presets import Config
 from mtljax.tasks import suggestion
-from mtljax.training.direction import GRADIENT_SIGNALS, Method, check_heads
+from mtljax.training.directions import GRADIENT_SIGNALS, Method, check_heads
 from mtljax.weighting import Weighting, wrappers
 from mtljax.weighting.arguments import check_count, check_positive
 

@@ -35,10 +35,10 @@ def learning_rate_schedule(config: OptimizerConfig, steps: int) -> optax.Schedul
 
 
 def make_optimizer(config: OptimizerConfig, steps: int) -> optax.GradientTransformation:
-    """Clipping, AdamW with a schedule, and gradient accumulation.
+    """Clipping, and AdamW with a schedule.
 
-    Weight decay covers matrices only, not biases and norms. With ``accumulate=k`` each step weighs
-    its own losses, and every k-th one moves the parameters by the mean gradient of k steps.
+    Weight decay covers matrices only, not biases and norms. Gradients are accumulated by the step,
+    before they get here.
 
     Args:
       config: the configuration.
@@ -55,10 +55,7 @@ def make_optimizer(config: OptimizerConfig, steps: int) -> optax.GradientTransfo
         mask=_matrices,
     )
     parts = [optax.clip_by_global_norm(config.clip_norm)] if config.clip_norm else []
-    optimizer = optax.chain(*parts, adamw)
-    if config.accumulate > 1:
-        return optax.MultiSteps(optimizer, config.accumulate).gradient_transformation()
-    return optimizer
+    return optax.chain(*parts, adamw)
 
 
 def _matrices(params: optax.Params) -> optax.Params:

@@ -10,20 +10,24 @@ import optax
 from mtljax.modules import init
 from mtljax.optim import MultiObjectiveState, apply_direction
 from mtljax.presets import Config
-from mtljax.training.direction import (
-    GRADIENT_SIGNALS,
+from mtljax.solvers import UnitGramian, unit_rows
+from mtljax.training import accumulation
+from mtljax.training.directions import (
+    LAGGED,
+    Direction,
     Method,
     Rule,
     StepInputs,
     as_method,
     check_heads,
-    combined_direction,
-    summed_direction,
+    choose_way,
+    find,
 )
+from mtljax.training.gradients import task_losses
 from mtljax.training.model import Model
-from mtljax.training.objective import StepBatch, present_tasks, task_losses
+from mtljax.training.objective import StepBatch, penalty, present_tasks
 from mtljax.training.streams import Extra
-from mtljax.weighting import Weighting
+from mtljax.weighting import SIGNALS, Weighting
 
 NOTHING = Extra()
 
@@ -49,6 +53,7 @@ class TrainState(NamedTuple):
       average: moving average of ``params``, which is evaluated; None if there is none.
       optimizer: state of the weighting and of the optimizer.
       memory: of the step before.
+      sums: gradients of the batches since the last update; None without accumulation.
     """
 
     step: jax.Array
@@ -56,10 +61,11 @@ class TrainState(NamedTuple):
     average: Any
     optimizer: MultiObjectiveState
     memory: Memory = Memory()
+    sums: accumulation.Sums | None = None
 
 
 class StepMetrics(NamedTuple):
-    """What a step reports, all float32.
+    """What a step reports, all float32; NaN for what it did not compute.
 
     Attributes:
       losses: ``[T]``, as they are, without the tasks' own weights.
@@ -68,7 +74,10 @@ class StepMetrics(NamedTuple):
       penalty: Omega(w).
       gradient_norm: global norm of the gradient, before clipping.
       not_finite: ``[T]``, 1 where the loss or the gradient of a task that is present is not finite.
-      skipped: 1 if the step left the parameters as they were.
+      updated: 1 if the step moved the parameters.
+      skipped: 1 if it did not because of a number that is not finite.
+      gradients: cosines ``[T, T]`` and norms ``[T]`` of the tasks' gradients; None without
+        telemetry.
     """
 
     losses: jax.Array
@@ -77,7 +86,9 @@ class StepMetrics(NamedTuple):
     penalty: jax.Array
     gradient_norm: jax.Array
     not_finite: jax.Array
+    updated: jax.Array
     skipped: jax.Array
+    gradients: UnitGramian | None = None
 
 
 def evaluated_params(state: TrainState) -> Any:
@@ -94,6 +105,7 @@ def make_init(
     """Return the pure function that draws the first state; it reads a batch for its shapes."""
     method = as_method(method)
     num_tasks = len(model.tasks)
+    way = choose_way(model, method, config)
 
     def initial_state(batch: StepBatch) -> TrainState:
         params = init(model.network, jax.random.key(config.seed), batch)
@@ -102,21 +114,55 @@ def make_init(
         )
         state = MultiObjectiveState(rule, optimizer.init(params))
         average = jax.tree.map(jnp.copy, params) if config.optimizer.average else None
-        memory = _memory(method, rule, num_tasks)
-        return TrainState(jnp.zeros((), jnp.int32), params, average, state, memory)
+        memory = _memory(method, config, rule, num_tasks)
+        first = TrainState(jnp.zeros((), jnp.int32), params, average, state, memory)
+        if config.optimizer.accumulate == 1:
+            return first
+
+        def measured(batch):
+            inputs = _inputs(model, method, config, first, batch, None)
+            return way.measure(first, inputs)[1]
+
+        return first._replace(sums=accumulation.zeros(jax.eval_shape(measured, batch)))
 
     return initial_state
 
 
-def _memory(method: Method, rule: Any, count: int) -> Memory:
+def _memory(method: Method, config: Config, rule: Any, count: int) -> Memory:
     needed = method.requires
-    first = getattr(rule, "weights", None)
-    return Memory(
-        jnp.ones(count) if "losses_after" in needed else None,
-        (jnp.full(count, 1 / count) if first is None else jnp.array(first))
-        if "validation_gradients" in needed
-        else None,
-    )
+    weights = None
+    if config.gradients.way in LAGGED:
+        # As if nothing conflicted, which gives the scale of the method's weights.
+        assert isinstance(method.rule, Weighting)
+        shapes = {name: SIGNALS[name] for name in needed - {"losses"}}
+        signals = {n: jnp.eye(count) if k == 2 else jnp.ones(count) for n, k in shapes.items()}
+        weights, _ = method.rule.update(jnp.ones(count), rule, **signals)
+    elif "validation_gradients" in needed:
+        first = getattr(rule, "weights", None)
+        weights = jnp.full(count, 1 / count) if first is None else jnp.array(first)
+    return Memory(jnp.ones(count) if "losses_after" in needed else None, weights)
+
+
+def _inputs(
+    model: Model,
+    method: Method,
+    config: Config,
+    state: TrainState,
+    batch: StepBatch,
+    extra: Extra | None,
+) -> StepInputs:
+    key = jax.random.fold_in(jax.random.key(config.seed), state.step)
+    importance = jnp.asarray([task.weight for task in model.tasks], jnp.float32)
+    signals = {}
+    if "losses_after" in method.requires:
+        signals["losses_after"] = state.memory.losses_after
+    if "validation_losses" in method.requires:
+        found = importance  # in the first state, where the shape is all that counts
+        if extra is not None:
+            found = importance * task_losses(model, state.params, extra.validation, None)
+        signals["validation_losses"] = jax.lax.stop_gradient(found)
+    present = present_tasks(model, batch)
+    return StepInputs(batch, extra or NOTHING, key, present, importance, signals)
 
 
 def make_step(
@@ -151,35 +197,72 @@ def make_step(
         weights.
     """
     method = as_method(method)
-    heads = method.heads
     check_heads(method)
-    loss_only = isinstance(method.rule, Weighting) and not method.requires & GRADIENT_SIGNALS
-    # A gradient that is not finite is left out only where it can be told from the others.
-    in_one_pass = loss_only and heads != "own" and config.non_finite != "leave_out"
-    weighted_heads = heads == "weighted" or (heads == "auto" and loss_only)
-    find = summed_direction if in_one_pass else combined_direction
-    importance = jnp.asarray([task.weight for task in model.tasks], jnp.float32)
+    way = choose_way(model, method, config)
+    every = config.optimizer.accumulate
 
     def step(
         state: TrainState, batch: StepBatch, extra: Extra = NOTHING
     ) -> tuple[TrainState, StepMetrics]:
-        key = jax.random.fold_in(jax.random.key(config.seed), state.step)
-        present = present_tasks(model, batch)
-        inputs = StepInputs(batch, extra, key, present, importance)
-        found = find(model, method, config, weighted_heads, state, inputs)
+        inputs = _inputs(model, method, config, state, batch, extra)
+        if every == 1:
+            losses, found = find(way, model, method, config, state, inputs)
+            return update(state, inputs, losses, inputs.importance * losses, found)
+
+        assert state.sums is not None
+        losses, measured, context = way.measure(state, inputs)
+        sums, not_finite = accumulation.add(model, way, config, state.sums, measured, losses)
+
+        def due(state):
+            mean = accumulation.mean(sums)
+            found = way.decide(state, inputs, mean, context)
+            found = found._replace(not_finite=found.not_finite | not_finite)
+            new, metrics = update(state, inputs, losses, mean.objectives, found)
+            return new._replace(sums=jax.tree.map(jnp.zeros_like, sums)), metrics
+
+        def hold(state):
+            shapes = jax.eval_shape(due, state)[1]
+            unknown = jax.tree.map(lambda leaf: jnp.full(leaf.shape, jnp.nan, leaf.dtype), shapes)
+            skipped = jnp.any(not_finite) & (config.non_finite == "skip")
+            known = unknown._replace(
+                losses=losses,
+                present=inputs.present.astype(jnp.float32),
+                not_finite=not_finite.astype(jnp.float32),
+                updated=jnp.zeros(()),
+                skipped=skipped.astype(jnp.float32),
+            )
+            return state._replace(step=state.step + 1, sums=sums), known
+
+        return jax.lax.cond(sums.count == every, due, hold, state)
+
+    def update(
+        state: TrainState,
+        inputs: StepInputs,
+        losses: jax.Array,
+        objectives: jax.Array,
+        found: Direction,
+    ) -> tuple[TrainState, StepMetrics]:
+        direction, omega = found.direction, jnp.zeros(())
+        if config.regularizer.l2 or config.regularizer.group_lasso:
+            omega, slope = jax.value_and_grad(lambda p: penalty(config.regularizer, p))(
+                state.params
+            )
+            direction = jax.tree.map(jnp.add, direction, slope)
         updates, optimizer_state = apply_direction(
-            optimizer, found.direction, found.optimizer, state.params
+            optimizer, direction, found.optimizer, state.params
         )
         params: Any = optax.apply_updates(state.params, updates)
         average = _averaged(state, params, config.optimizer.average)
         memory = Memory(
-            losses_after=None
+            None
             if state.memory.losses_after is None
-            else importance * task_losses(model, params, batch, key),
-            weights=None if state.memory.weights is None else found.weights,
+            else _losses_after(model, params, inputs, losses, objectives),
+            None
+            if state.memory.weights is None or found.weights is None
+            else jnp.where(inputs.present, found.weights, state.memory.weights),
         )
-        new = TrainState(state.step + 1, params, average, optimizer_state, memory)
-        norm = optax.tree.norm(found.direction)
+        new = TrainState(state.step + 1, params, average, optimizer_state, memory, state.sums)
+        norm = optax.tree.norm(direction)
         skipped = jnp.zeros((), bool)
         if config.non_finite != "stop":
             skipped = ~jnp.isfinite(norm)
@@ -188,17 +271,31 @@ def make_step(
             kept = jax.tree.map(lambda n, o: jnp.where(skipped, o, n), new, state)
             new = kept._replace(step=new.step)
         metrics = StepMetrics(
-            found.losses,
+            losses,
             found.weights,
-            present.astype(jnp.float32),
-            found.penalty,
+            inputs.present.astype(jnp.float32),
+            omega,
             norm,
             found.not_finite.astype(jnp.float32),
+            1 - skipped.astype(jnp.float32),
             skipped.astype(jnp.float32),
+            None
+            if found.gramian is None or not config.gradients.telemetry
+            else unit_rows(found.gramian, found.row_scale),
         )
         return new, metrics
 
     return step
+
+
+def _losses_after(
+    model: Model, params: Any, inputs: StepInputs, losses: jax.Array, objectives: jax.Array
+) -> jax.Array:
+    """The objectives after the step; of several batches, as the last one changed."""
+    after = inputs.importance * task_losses(model, params, inputs.batch, inputs.key)
+    before = inputs.importance * losses
+    alone = (objectives == before) | (before == 0)
+    return jnp.where(alone, after, after * objectives / jnp.where(alone, 1, before))
 
 
 def _averaged(state: TrainState, params: Any, decay: float) -> Any:

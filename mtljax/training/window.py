@@ -12,6 +12,7 @@ import optax
 from mtljax.presets import Config
 from mtljax.training.model import Model
 from mtljax.training.step import StepMetrics
+from mtljax.training.telemetry import Telemetry
 
 
 class Window:
@@ -43,9 +44,9 @@ class Window:
         self._losses, self._weights, self._present = (np.zeros(count) for _ in range(3))
         self._not_finite = np.zeros(count)
         self._skipped = 0
-        self._weighs = False
+        self._weighings = self._updates = 0
         self._penalty = self._norm = 0.0
-        self._count = 0
+        self._telemetry = Telemetry([task.name for task in self._model.tasks])
         self._window_tokens = 0
         self._window_seconds = 0.0
 
@@ -102,22 +103,25 @@ class Window:
         self._present += counted
         self._not_finite += found.not_finite
         self._skipped += int(found.skipped)
-        if found.weights is not None:
-            self._weighs = True
+        # A step that only accumulates has no weights yet.
+        if found.weights is not None and not np.isnan(found.weights).any():
+            self._weighings += 1
             self._weights += found.weights
-        if not found.skipped:
+        if found.updated:
             self._penalty += float(found.penalty)
             self._norm += float(found.gradient_norm)
-        self._count += 1
+            self._updates += 1
+        if found.gradients is not None:
+            self._telemetry.add(found.gradients, counted)
         return None
 
     def _what_is_not_finite(self, found: StepMetrics) -> str | None:
         for task, loss in zip(self._model.tasks, found.losses, strict=True):
             if not np.isfinite(loss):
                 return f"the loss of task {task.name!r} ({loss})"
-        if not np.isfinite(found.penalty):
+        if found.updated and not np.isfinite(found.penalty):
             return f"the penalty ({found.penalty})"
-        if not np.isfinite(found.gradient_norm):
+        if found.not_finite.any() or (found.updated and not np.isfinite(found.gradient_norm)):
             blamed = np.where(found.not_finite > 0, np.inf, found.losses)
             worst = self._model.tasks[int(np.argmax(blamed))].name
             why = "of" if found.not_finite.any() else "largest loss:"
@@ -131,11 +135,11 @@ class Window:
             seen = self._present[i]
             values[f"loss/{task.name}"] = self._losses[i] / seen if seen else None
         for i, task in enumerate(self._model.tasks):
-            if self._weighs:
-                values[f"weight/{task.name}"] = self._weights[i] / self._count
-        taken = self._count - self._skipped
-        values["penalty"] = self._penalty / taken if taken else None
-        values["gradient_norm"] = self._norm / taken if taken else None
+            if self._weighings:
+                values[f"weight/{task.name}"] = self._weights[i] / self._weighings
+        values["penalty"] = self._penalty / self._updates if self._updates else None
+        values["gradient_norm"] = self._norm / self._updates if self._updates else None
+        values |= self._telemetry.means()
         if self._config.non_finite != "stop":
             for i, task in enumerate(self._model.tasks):
                 values[f"not_finite/{task.name}"] = int(self._not_finite[i])

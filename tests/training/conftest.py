@@ -2,6 +2,7 @@ import dataclasses
 
 import jax
 import numpy as np
+import optax
 import pytest
 from jax.experimental.compilation_cache import compilation_cache
 
@@ -10,6 +11,8 @@ from mtljax.modules import EncoderConfig, HeadsConfig
 from mtljax.presets import BatchConfig, Config, OptimizerConfig
 from mtljax.tasks import Task
 from mtljax.training.model import attention_of, build_model
+from mtljax.training.step import make_init, make_step
+from mtljax.training.streams import Streams
 
 WORDS = [f"w{i}" for i in range(24)]
 CLASSES = ("O", "B-x", "I-x", "B-y", "I-y")
@@ -138,3 +141,35 @@ def make(tiny):
         return build_model(config, data.layout, counts), data
 
     return build
+
+
+@pytest.fixture
+def unaveraged(plain):
+    optimizer = dataclasses.replace(plain.optimizer, average=0.0)
+    return dataclasses.replace(plain, optimizer=optimizer)
+
+
+@pytest.fixture
+def begin(make, unaveraged):
+    """The model, a jitted step, the first state and the streams."""
+
+    def run(method, tasks, config=unaveraged):
+        model, data = make(config, tasks)
+        requires = method.requires if hasattr(method, "requires") else frozenset()
+        streams = Streams(data, config, requires)
+        first, _ = next(streams)
+        state = jax.jit(make_init(model, method, optax.sgd(1.0), config))(first)
+        streams.set_state({"next_index": 0})
+        return model, jax.jit(make_step(model, method, optax.sgd(1.0), config)), state, streams
+
+    return run
+
+
+@pytest.fixture
+def three(tasks):
+    """Two tasks of one input group, one of them important, and one of another group."""
+    return (
+        tasks["label"],
+        dataclasses.replace(tasks["tags"], weight=2.0),
+        tasks["number"],
+    )

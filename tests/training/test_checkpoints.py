@@ -78,7 +78,7 @@ def test_every_leaf_comes_back(states, open_them):
     assert step == 1 and type(state) is type(states[0])
     assert_same(state, states[1])
     assert state.optimizer.weighting.key.dtype == np.uint32
-    assert int(state.optimizer.optimizer.mini_step) == 1
+    assert int(state.sums.count) == 1
     assert progress["position"] == {"next_index": 1} and progress["score"] == 0.5
     assert progress["values"]["label"]["accuracy"] == 0.5
     assert not warnings

@@ -12,10 +12,9 @@ from jax.flatten_util import ravel_pytree
 
 from mtljax import aggregation, weighting
 from mtljax.aggregation import per_group
-from mtljax.training.direction import Method
-from mtljax.training.objective import task_losses
-from mtljax.training.step import make_init, make_step
-from mtljax.training.streams import Streams
+from mtljax.training.directions import Method
+from mtljax.training.gradients import task_losses
+from mtljax.training.step import make_step
 
 EVERYTHING = frozenset(weighting.SIGNALS)
 
@@ -39,38 +38,6 @@ def probe(requires, shares):
         return jnp.asarray(shares, losses.dtype), Seen(losses, signals)
 
     return weighting.Weighting(init, update, frozenset(requires))
-
-
-@pytest.fixture
-def config(plain):
-    optimizer = dataclasses.replace(plain.optimizer, average=0.0)
-    return dataclasses.replace(plain, optimizer=optimizer)
-
-
-@pytest.fixture
-def begin(make, config):
-    """The model, a jitted step, the first state and the streams."""
-
-    def run(method, tasks, config=config):
-        model, data = make(config, tasks)
-        requires = method.requires if hasattr(method, "requires") else frozenset()
-        streams = Streams(data, config, requires)
-        first, _ = next(streams)
-        state = jax.jit(make_init(model, method, optax.sgd(1.0), config))(first)
-        streams.set_state({"next_index": 0})
-        return model, jax.jit(make_step(model, method, optax.sgd(1.0), config)), state, streams
-
-    return run
-
-
-@pytest.fixture
-def three(tasks):
-    """Two tasks of one input group, one of them important, and one of another group."""
-    return (
-        tasks["label"],
-        dataclasses.replace(tasks["tags"], weight=2.0),
-        tasks["number"],
-    )
 
 
 def flat_losses(model, params, batch, key):
@@ -190,8 +157,8 @@ def test_one_group_is_no_group(begin, three):
 
 
 @pytest.mark.parametrize("rule", [weighting.mgda(), weighting.equal()])
-def test_a_task_that_is_not_finite_is_left_out(begin, config, three, rule):
-    config = dataclasses.replace(config, non_finite="leave_out")
+def test_a_task_that_is_not_finite_is_left_out(begin, unaveraged, three, rule):
+    config = dataclasses.replace(unaveraged, non_finite="leave_out")
     model, step, state, streams = begin(rule, three, config)
     batch, _ = next(streams)
     spoiled = jax.tree.map(np.copy, batch)
@@ -208,8 +175,8 @@ def test_a_task_that_is_not_finite_is_left_out(begin, config, three, rule):
 
 
 @pytest.mark.parametrize("rule", [weighting.mgda(), weighting.uncertainty()])
-def test_a_step_that_is_not_finite_is_skipped(begin, config, three, rule):
-    config = dataclasses.replace(config, non_finite="skip")
+def test_a_step_that_is_not_finite_is_skipped(begin, unaveraged, three, rule):
+    config = dataclasses.replace(unaveraged, non_finite="skip")
     model, step, state, streams = begin(rule, three, config)
     batch, _ = next(streams)
     name = model.layout.group_of("number").name
@@ -219,10 +186,10 @@ def test_a_step_that_is_not_finite_is_skipped(begin, config, three, rule):
     jax.tree.map(np.testing.assert_array_equal, found._replace(step=state.step), state)
 
 
-def test_weighted_heads_need_weights(make, config, three):
-    model, _ = make(config, three)
+def test_weighted_heads_need_weights(make, plain, three):
+    model, _ = make(plain, three)
     method = Method(aggregation.graddrop(3), heads="weighted")
     with pytest.raises(ValueError, match="no weights"):
-        make_step(model, method, optax.sgd(1.0), config)
+        make_step(model, method, optax.sgd(1.0), plain)
     with pytest.raises(ValueError, match="'both'"):
-        make_step(model, Method(weighting.equal(), heads="both"), optax.sgd(1.0), config)
+        make_step(model, Method(weighting.equal(), heads="both"), optax.sgd(1.0), plain)

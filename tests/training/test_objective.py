@@ -9,8 +9,9 @@ from mtljax.errors import UserError
 from mtljax.modules import encode, predict
 from mtljax.presets import Config, RegularizerConfig
 from mtljax.tasks import Task
+from mtljax.training.gradients import task_losses
 from mtljax.training.model import attention_of, build_model, compute_dtype, single_logit
-from mtljax.training.objective import element_losses, penalty, present_tasks, task_losses
+from mtljax.training.objective import element_losses, penalty, present_tasks
 
 S = np.array([[0.5, -1.0, 2.0], [0.1, 0.2, -0.3], [-2.0, 1.5, 1.0]], np.float32)
 Z = S[:, :1]

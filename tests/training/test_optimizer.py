@@ -4,7 +4,6 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-import optax
 import pytest
 
 from mtljax.presets import OptimizerConfig
@@ -84,18 +83,3 @@ def test_clipping_makes_the_second_step_blind_to_size():
     clipped = dataclasses.replace(PLAIN, clip_norm=0.5)
     np.testing.assert_allclose(after_two(clipped, 10.0), after_two(clipped, 1000.0), rtol=1e-6)
     assert not np.allclose(after_two(PLAIN, 10.0), after_two(PLAIN, 1000.0), rtol=1e-3)
-
-
-def test_accumulated_gradients_make_one_update_of_their_mean():
-    config = dataclasses.replace(PLAIN, accumulate=3, clip_norm=1.0)
-    optimizer, single = make_optimizer(config, 9), make_optimizer(PLAIN, 9)
-    grads = [jax.tree.map(lambda p, k=k: 0.1 * k * p, PARAMS) for k in (1.0, -2.0, 5.0)]
-    state, params = optimizer.init(PARAMS), PARAMS
-    for number, gradient in enumerate(grads):
-        updates, state = optimizer.update(gradient, state, params)
-        params = optax.apply_updates(params, updates)
-        assert jax.tree.all(jax.tree.map(jnp.array_equal, params, PARAMS)) == (number < 2)
-    mean = jax.tree.map(lambda *g: sum(g) / 3, *grads)
-    expected, _ = single.update(mean, single.init(PARAMS), PARAMS)
-    expected = optax.apply_updates(PARAMS, expected)
-    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-5), params, expected)

@@ -9,7 +9,7 @@ import pytest
 from mtljax import weighting
 from mtljax.presets import RegularizerConfig
 from mtljax.regularizers import l2
-from mtljax.training.objective import task_losses
+from mtljax.training.gradients import task_losses
 from mtljax.training.optimizer import make_optimizer
 from mtljax.training.step import evaluated_params, make_init, make_step, task_dict
 

@@ -21,7 +21,7 @@ def window(make, plain, tasks):
 def metrics(
     losses, weights=(0.5, 0.5), present=(1, 1), penalty=0.0, norm=1.0, bad=(0, 0), skipped=0
 ):
-    given = (losses, weights, present, penalty, norm, bad, skipped)
+    given = (losses, weights, present, penalty, norm, bad, 1 - skipped, skipped)
     return StepMetrics(*(None if x is None else np.asarray(x, np.float32) for x in given))
 
 
