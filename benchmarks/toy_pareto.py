@@ -157,6 +157,8 @@ def methods(num_tasks: int) -> dict[str, Any]:
             made[label] = factory(num_tasks)
         except ValueError:
             continue
+    # The decay of the authors' published code, and the slower of the learning rates tried.
+    made["famo (gamma=1e-5, lr=0.005)"] = weighting.famo(lr=0.005, gamma=1e-5)
     return made
 
 
