@@ -98,7 +98,9 @@ def excess_mtl(
         counted = counted_tasks(updates, tasks, losses, mask)
         rows = jax.tree.map(lambda leaf: wide_rows(counted, leaf), updates)
         # The root of the sum, not the sum: squares of large or small gradients do not exist.
-        root = jax.tree.map(lambda r, g: jnp.hypot(r, g.astype(r.dtype)), state.root, rows)
+        root = jax.tree.map(
+            lambda r, g: _hypotenuse(r, jnp.abs(g.astype(r.dtype))), state.root, rows
+        )
         dtype = state.log_weights.dtype
         excess = jnp.zeros(tasks, dtype)
         for g, r in zip(jax.tree.leaves(rows), jax.tree.leaves(root), strict=True):
@@ -125,3 +127,10 @@ def excess_mtl(
         return direction, ExcessMTLState(root, log_weights, first, count)
 
     return aggregating.Aggregator(init, update)
+
+
+def _hypotenuse(first: jax.Array, second: jax.Array) -> jax.Array:
+    """`jnp.hypot` of finite numbers >= 0, without its cases for the others."""
+    larger, smaller = jnp.maximum(first, second), jnp.minimum(first, second)
+    ratio = smaller / jnp.where(larger > 0, larger, 1)
+    return larger * jnp.sqrt(1 + ratio * ratio)

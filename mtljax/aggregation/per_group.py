@@ -1,21 +1,21 @@
 """A weighting for each part of the parameters."""
 
-from collections.abc import Callable, Hashable, Mapping
+from collections.abc import Hashable, Mapping
 from typing import Any
 
 import jax
 from optax.experimental import aggregating
 
 from mtljax.aggregation.from_weighting import check_tasks, weighted_direction
+from mtljax.gradients.labels import Labels, leaf_groups
+from mtljax.gradients.row_gradients import is_rows
 from mtljax.weighting import Weighting
 from mtljax.weighting.arguments import check_count
 
 _OF_GRADIENTS = ("gramian", "gramian_diagonal", "cross_gramian", "validation_gradients")
 
 
-def per_group(
-    weighting: Weighting, num_tasks: int, labels: Callable[[str], Hashable] | Any
-) -> aggregating.Aggregator:
+def per_group(weighting: Weighting, num_tasks: int, labels: Labels) -> aggregating.Aggregator:
     r"""Makes an aggregator that weighs each group of leaves by itself.
 
     Every label has a Gramian, weights and a state of its own: :math:`d_k = J_k^\top w_k` for the
@@ -54,7 +54,7 @@ def per_group(
     weighting.init(tasks)  # a wrong number of tasks is an error here rather than in init
 
     def init(params: Any) -> dict[Hashable, Any]:
-        return {label: weighting.init(tasks) for label in _groups(labels, params)}
+        return {label: weighting.init(tasks) for label in leaf_groups(labels, params)}
 
     def update(
         updates: Any,
@@ -67,10 +67,10 @@ def per_group(
     ) -> tuple[Any, dict[Hashable, Any]]:
         del params
         check_tasks(updates, tasks, losses)
-        groups = _groups(labels, updates)
+        groups = leaf_groups(labels, updates)
         if groups.keys() != state.keys():
             raise ValueError(f"labels {sorted(map(str, groups))} differ from those in the state")
-        leaves, structure = jax.tree.flatten(updates)
+        leaves, structure = jax.tree.flatten(updates, is_leaf=is_rows)
         new = {}
         for label, places in groups.items():
             own = [leaves[i] for i in places]
@@ -85,19 +85,6 @@ def per_group(
         return structure.unflatten(leaves), new
 
     return aggregating.Aggregator(init, update)
-
-
-def _groups(labels: Any, tree: Any) -> dict[Hashable, list[int]]:
-    """Returns the places of the leaves of each label."""
-    if callable(labels):
-        paths = [path for path, _ in jax.tree_util.tree_leaves_with_path(tree)]
-        found = [labels(jax.tree_util.keystr(p, simple=True, separator="/")) for p in paths]
-    else:
-        found = jax.tree.leaves(jax.tree.broadcast(labels, tree))
-    groups: dict[Hashable, list[int]] = {}
-    for place, label in enumerate(found):
-        groups.setdefault(label, []).append(place)
-    return groups
 
 
 def _part(name: str, value: Any, label: Hashable, count: int) -> Any:

@@ -4,7 +4,8 @@ import jax
 import jax.numpy as jnp
 from jax.typing import ArrayLike
 
-from mtljax.solvers.nnqp import active_set, solve_free
+from mtljax.solvers.free_block import solve_free
+from mtljax.solvers.nnqp import active_set
 
 _ROUNDS = 24
 

@@ -4,14 +4,19 @@ import jax
 import jax.numpy as jnp
 from jax.typing import ArrayLike
 
+from mtljax.solvers.block_pivoting import block_pivoting
+from mtljax.solvers.free_block import solve_free
+
 
 def nnqp(matrix: ArrayLike, vector: ArrayLike, start: ArrayLike | None = None) -> jax.Array:
     r"""Minimises :math:`x^T Q x / 2 + q^T x` over :math:`x \ge 0`, exactly.
 
-    The active set method of Lawson and Hanson, "Solving Least Squares Problems", chapter 23, on
-    the normal equations: it solves for the entries that are free, steps back to the first bound
-    that is hit, and frees the entry that gains most, until none gains. It takes about as many
-    turns as entries are free in the end; the cap is 4 m + 4, and every turn is feasible.
+    First by `block_pivoting`, which is fast. Where it finds nothing (the equations are singular
+    or near to it, or it cycles), by the active set method of Lawson and Hanson, "Solving Least
+    Squares Problems", chapter 23, on the normal equations: it solves for the entries that are
+    free, steps back to the first bound that is hit, and frees the entry that gains most, until
+    none gains. It takes about as many turns as entries are free in the end; the cap is 4 m + 4,
+    and every turn is feasible.
 
     | input | x |
     |---|---|
@@ -79,29 +84,13 @@ def active_set(matrix: jax.Array, vector: jax.Array, start: jax.Array) -> jax.Ar
             good & ~jnp.any(entering),
         )
 
+    fast = block_pivoting(matrix, vector, start > 0)
     free = start > 0
     free = free | (best(start, alive) & ~jnp.any(free))
-    carry = (0, start, free, jnp.zeros_like(free), ~jnp.any(free))
+    free = jnp.where(fast.found, fast.x > 0, free)
+    x = jnp.where(fast.found, fast.x, start)
+    carry = (0, x, free, jnp.zeros_like(free), fast.found | ~jnp.any(free))
     _, x, free, _, _ = jax.lax.while_loop(lambda c: ~c[4] & (c[0] < 4 * size + 4), turn, carry)
     # One step of refinement takes away what the ridge put in.
     refined = x + solve_free(matrix, -(matrix @ x + vector), free)
     return jnp.where(jnp.all(jnp.where(free, refined > 0, True)), refined, x)
-
-
-def solve_free(matrix: jax.Array, target: jax.Array, free: jax.Array) -> jax.Array:
-    """Solves the equations of the entries in `free` for those entries; 0 elsewhere.
-
-    `matrix` is ``[m, m]``, with a diagonal of 1 that grows by 4 m machine epsilons, or 0 in a row
-    that is not counted; `target` is ``[m]``. NaN if the free block is not positive definite.
-    """
-    size = free.size
-    ridge = 1 + 4 * jnp.sum(jnp.diagonal(matrix) > 0) * jnp.finfo(matrix.dtype).eps
-    block = jnp.where(free[:, None] & free, matrix, 0)
-    block = jnp.where(jnp.eye(size, dtype=bool), jnp.where(free, ridge, 1), block)
-    columns = jnp.where(free, target, 0)[:, None]
-    lower = jax.lax.linalg.cholesky(block, symmetrize_input=False)
-    half = jax.lax.linalg.triangular_solve(lower, columns, left_side=True, lower=True)
-    full = jax.lax.linalg.triangular_solve(
-        lower, half, left_side=True, lower=True, transpose_a=True
-    )
-    return full[:, 0]

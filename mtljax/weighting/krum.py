@@ -1,5 +1,6 @@
 """The gradients that lie closest to their neighbours."""
 
+import jax
 import jax.numpy as jnp
 
 from mtljax.weighting.arguments import check_count
@@ -67,12 +68,10 @@ def krum(num_byzantine: int = 1, num_selected: int = 1) -> Weighting:
         both = relative[:, None] * relative
         distances = (relative[:, None] - relative) ** 2 + 2 * both * (1 - cosines)
         pairs = present[:, None] & present & ~jnp.eye(norms.size, dtype=bool)
-        nearest = jnp.sort(jnp.where(pairs, distances, jnp.inf), axis=1)
-        count = jnp.sum(present)
-        neighbours = jnp.clip(count - byzantine - 2, 1, jnp.maximum(count - 1, 1))
-        scores = jnp.sum(jnp.where(jnp.arange(norms.size) < neighbours, nearest, 0), axis=1)
-        scores = jnp.minimum(scores, jnp.finfo(scores.dtype).max)  # a task alone has no distance
-        best = jnp.argsort(jnp.where(present, scores, jnp.inf), stable=True)[:selected]
+        # Of m - 1 distances all but f + 1 count, and one does in any case.
+        farthest = jnp.clip(jnp.sum(present) - 2, 0, byzantine + 1)
+        scores = _without_largest(distances, pairs, farthest)
+        best = jax.lax.top_k(jnp.where(present, -scores, -jnp.inf), selected)[1]
         chosen = jnp.zeros(norms.size, bool).at[best].set(True) & present
         chosen = jnp.where(jnp.any(active), chosen, present)
         return trivial_weights(chosen, "mean"), state
@@ -83,3 +82,25 @@ def krum(num_byzantine: int = 1, num_selected: int = 1) -> Weighting:
         fallback=lambda state, counted: trivial_weights(counted, "mean"),
         requires=("gramian",),
     )
+
+
+def _without_largest(values: jax.Array, counted: jax.Array, number: jax.Array) -> jax.Array:
+    """Sums the columns of ``[T, T]`` where `counted`, each without its `number` largest entries.
+
+    Entries are 0 or more, but for rounding. It takes them away one after the other, which is ten
+    times faster on a CPU than the sort of XLA for T = 64. Equal entries go at once, and what went
+    too many is put back.
+    """
+
+    def take(_, carry):
+        left, to_go, back = carry
+        top = jnp.max(jnp.where(left, values, -1), axis=0)
+        equal = left & (values == top) & (to_go > 0)
+        many = jnp.sum(equal, axis=0)
+        back = back + top * jnp.maximum(many - to_go, 0)
+        return left & ~equal, jnp.maximum(to_go - many, 0), back
+
+    zero = jnp.zeros(len(values), values.dtype)
+    carry = (counted, jnp.full(len(values), number), zero)
+    left, _, back = jax.lax.fori_loop(0, number, take, carry)
+    return jnp.sum(jnp.where(left, values, 0), axis=0) + back

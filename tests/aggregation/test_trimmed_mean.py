@@ -10,7 +10,9 @@ from mtljax.aggregation import trimmed_mean
 from mtljax.aggregation.trimmed_mean import _comparators
 
 
-@pytest.mark.parametrize(("tasks", "trim"), [(1, 0), (3, 1), (4, 1), (5, 2), (9, 3)])
+@pytest.mark.parametrize(
+    ("tasks", "trim"), [(1, 0), (3, 1), (4, 1), (5, 2), (9, 3), (40, 0), (40, 1), (40, 7), (33, 16)]
+)
 def test_equals_scipy(tasks, trim, rng, tree, params, flat):
     rows = rng.normal(size=(tasks, 10))
     rows[:, 3] = rng.integers(0, 2, size=tasks)  # ties
@@ -20,14 +22,36 @@ def test_equals_scipy(tasks, trim, rng, tree, params, flat):
     np.testing.assert_allclose(flat(direction), expected, rtol=1e-5, atol=1e-6)
 
 
-def test_few_tasks_left_have_their_median(rng, tree, params, flat):
-    rows = rng.normal(size=(5, 10))
-    method = trimmed_mean(5, trim=2)
-    for number in (1, 2, 3, 4):
-        mask = jnp.arange(5) < number
-        direction, _ = method.update(tree(rows, jnp.float32), method.init(params), mask=mask)
-        expected = np.median(rows[:number], axis=0)
+@pytest.mark.parametrize(("tasks", "trim"), [(5, 2), (40, 3)])
+def test_few_tasks_left_have_their_median(tasks, trim, rng, tree, params, flat):
+    rows = rng.normal(size=(tasks, 10))
+    method = trimmed_mean(tasks, trim=trim)
+    for number in range(2 * trim + 1):
+        mask = np.arange(tasks) < number
+        rng.shuffle(mask)
+        direction, _ = method.update(
+            tree(rows, jnp.float32), method.init(params), mask=jnp.asarray(mask)
+        )
+        expected = np.median(rows[mask], axis=0) if number else np.zeros(10)
         np.testing.assert_allclose(flat(direction), expected, rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize("trim", [0, 1, 6])
+@pytest.mark.parametrize("dtype", [jnp.float32, jnp.bfloat16])
+def test_many_tasks_ties_and_absent_ones(trim, dtype, rng, tree, params, flat):
+    """Above the number of tasks that a network sorts: small integers, of which many are equal."""
+    rows = rng.integers(-2, 3, size=(48, 10)).astype(float)
+    rows[:, 0], rows[:, 1] = 1, np.arange(48) == 5
+    rows[3] = [np.nan, np.inf] * 5
+    mask = rng.random(48) < 0.7
+    method = trimmed_mean(48, trim=trim)
+    grads = tree(rows, dtype)
+    direction, _ = jax.jit(method.update)(grads, method.init(params), mask=jnp.asarray(mask))
+    left = np.sort(rows[mask & (np.arange(48) != 3)], axis=0)
+    # The mean is rounded to the dtype of the gradients.
+    tolerance = 4e-3 if dtype == jnp.bfloat16 else 1e-6
+    expected = left[trim : len(left) - trim].mean(0)
+    np.testing.assert_allclose(flat(direction), expected, rtol=tolerance, atol=1e-6)
 
 
 @pytest.mark.parametrize("wires", range(1, 11))

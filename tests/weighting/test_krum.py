@@ -51,6 +51,17 @@ def test_ties_go_to_the_lowest_index():
     np.testing.assert_allclose(update(np.zeros((4, 4))), 0.25)
 
 
+@pytest.mark.parametrize("byzantine", [0, 1, 3, 6])
+def test_equal_distances_are_left_out_one_by_one(byzantine, rng):
+    """Points of a small grid, of whose distances many are equal."""
+    for _ in range(10):
+        rows = rng.integers(0, 3, size=(9, 2)).astype(float) + [1, 0]
+        with jax.enable_x64(True):
+            chosen = update(rows @ rows.T, byzantine).argmax()
+        expected = scores(rows, byzantine)
+        assert expected[chosen] <= expected.min() + 1e-9
+
+
 def test_close_gradients_are_told_apart(rng):
     """Differences of 1e-2 of their length, in float32."""
     rows = 1 + 1e-2 * rng.normal(size=(6, 40))
