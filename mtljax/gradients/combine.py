@@ -1,21 +1,23 @@
 """The weighted sum of per-task gradients."""
 
-from collections.abc import Hashable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 from jax.typing import ArrayLike
 
+from mtljax.gradients.labels import Labels, leaf_groups
+from mtljax.gradients.row_gradients import RowGradients, dense_sum, is_rows
 from mtljax.gradients.stacked import task_count
 
-Tree = TypeVar("Tree", bound=Any)
-
 _BLOCK = 8
-"""Rows that one pass over a leaf adds."""
+"""Rows that one pass over a leaf adds on a CPU."""
 
 
-def combine(weights: ArrayLike, task_grads: Tree) -> Tree:
+def combine(
+    weights: ArrayLike | Mapping[Any, ArrayLike], task_grads: Any, *, labels: Labels = None
+) -> Any:
     """Direction ``sum_i w_i g_i``, leaf by leaf, accumulated in float32 or wider.
 
     A task of weight 0 is left out, even where its gradient is NaN or infinite.
@@ -49,16 +51,16 @@ def combine(weights: ArrayLike, task_grads: Tree) -> Tree:
                 f"labels {sorted(map(str, groups))} differ from those of the weights "
                 f"{sorted(map(str, weights))}"
             )
-    elif labels is not None:
-        raise ValueError("labels want weights by label")
+        pairs = [(f" of {label!r}", weights[label], groups[label]) for label in groups]
     else:
-        groups, weights = {None: list(range(len(leaves)))}, {None: weights}
+        if labels is not None:
+            raise ValueError("labels want weights by label")
+        pairs = [("", weights, range(len(leaves)))]
     out: list[Any] = list(leaves)
-    for label, places in groups.items():
-        shares = jnp.asarray(weights[label])
+    for name, given, places in pairs:
+        shares = jnp.asarray(given)
         if shares.shape != (num_tasks,):
-            of = "" if label is None else f" of {label!r}"
-            raise ValueError(f"weights{of} must have shape ({num_tasks},), got {shares.shape}")
+            raise ValueError(f"weights{name} must have shape ({num_tasks},), got {shares.shape}")
         for place in places:
             out[place] = _weighted_sum(shares, leaves[place])
     return structure.unflatten(out)
@@ -68,8 +70,33 @@ def _weighted_sum(shares: jax.Array, leaf: Any) -> jax.Array:
     if isinstance(leaf, RowGradients):
         return dense_sum(shares, leaf)
     leaf = jnp.asarray(leaf)
-    dtype = jnp.promote_types(leaf.dtype, jnp.float32)
+    shares = shares.astype(jnp.promote_types(leaf.dtype, jnp.float32))
+    total = jax.lax.platform_dependent(shares, leaf, cpu=_row_by_row, default=_at_once)
+    return total.astype(leaf.dtype)
+
+
+def _at_once(shares: jax.Array, leaf: jax.Array) -> jax.Array:
     # A product and a sum, which XLA fuses to one pass over the leaf, `where` included.
-    shares = shares.astype(dtype).reshape((-1,) + (1,) * (leaf.ndim - 1))
-    rows = jnp.where(shares != 0, shares * leaf.astype(dtype), 0)
-    return jnp.sum(rows, axis=0).astype(leaf.dtype)
+    shares = shares.reshape((-1,) + (1,) * (leaf.ndim - 1))
+    return jnp.sum(jnp.where(shares != 0, shares * leaf.astype(shares.dtype), 0), axis=0)
+
+
+def _row_by_row(shares: jax.Array, leaf: jax.Array) -> jax.Array:
+    # XLA's CPU code for a sum over the leading axis goes through memory in strides, 8 times slower.
+    def add(i: Any, total: jax.Array) -> jax.Array:
+        return total + jnp.where(shares[i] != 0, shares[i] * leaf[i].astype(shares.dtype), 0)
+
+    def add_block(block: Any, total: jax.Array) -> jax.Array:
+        for i in range(_BLOCK):
+            total = add(_BLOCK * block + i, total)
+        return total
+
+    whole, rest = divmod(leaf.shape[0], _BLOCK)
+    total = jnp.zeros(leaf.shape[1:], shares.dtype)
+    if whole == 1:
+        total = add_block(0, total)
+    elif whole:
+        total = jax.lax.fori_loop(0, whole, add_block, total)
+    for i in range(rest):
+        total = add(_BLOCK * whole + i, total)
+    return total

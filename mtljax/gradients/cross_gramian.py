@@ -31,6 +31,8 @@ def cross_gramian(rows: Any, columns: Any) -> jax.Array:
     def products(a: Any, b: Any) -> jax.Array:
         if isinstance(a, RowGradients) and isinstance(b, RowGradients):
             return row_products(a, b)
+        if isinstance(a, RowGradients) or isinstance(b, RowGradients):
+            raise ValueError("a leaf is RowGradients in one tree, and must be in both")
         a, b = jnp.asarray(a), jnp.asarray(b)
         axes = tuple(range(1, a.ndim))
         wide = jnp.promote_types(jnp.promote_types(a.dtype, b.dtype), jnp.float32)

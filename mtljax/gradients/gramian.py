@@ -5,13 +5,15 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from mtljax.gradients.stacked import task_count
+from mtljax.gradients.labels import Labels, selected
+from mtljax.gradients.row_gradients import RowGradients, row_products
+from mtljax.gradients.stacked import leaves_of, stored, task_count
 
 _PIECE = 8192
 """Parameters whose products are taken at once on a CPU."""
 
 
-def gramian(task_grads: Any) -> jax.Array:
+def gramian(task_grads: Any, *, where: Labels = None) -> jax.Array:
     """Inner products ``<g_i, g_j>`` of the gradients of T tasks.
 
     Leaf by leaf, each with its own contraction over all parameter axes: nothing is flattened or
@@ -45,7 +47,8 @@ def gramian(task_grads: Any) -> jax.Array:
         if isinstance(leaf, RowGradients):
             total = total + row_products(leaf, leaf)
             continue
-        total = total + jax.lax.platform_dependent(leaf, cpu=_in_pieces, default=_products)
+        rows = jnp.asarray(leaf)
+        total = total + jax.lax.platform_dependent(rows, cpu=_in_pieces, default=_products)
     return (total + total.T) / 2
 
 

@@ -4,7 +4,7 @@ from collections.abc import Callable, Hashable
 from typing import Any
 
 import jax
-import jax.numpy as jnp
+import numpy as np
 
 from mtljax.gradients.row_gradients import is_rows
 
@@ -48,7 +48,7 @@ def selected(where: Labels, tree: Any) -> list[Any]:
     """
     found = _of_leaves(where, tree)
     for label in found:
-        if jnp.result_type(label) != jnp.bool_ or isinstance(label, jax.core.Tracer):
+        if not isinstance(label, bool | np.bool_):
             raise TypeError(f"where must hold True and False for whole leaves, got {label!r}")
     pairs = zip(jax.tree.leaves(tree, is_leaf=is_rows), found, strict=True)
     leaves = [leaf for leaf, yes in pairs if yes]

@@ -113,9 +113,10 @@ def _unrolled(problem: Problem, weights: jax.Array, size: int, seed: int) -> Any
 
 
 def _zeros(shared: Any) -> Any:
-    return jax.tree.map(
-        lambda leaf: jnp.zeros(leaf.shape, jnp.promote_types(leaf.dtype, jnp.float32)), shared
-    )
+    def wide(leaf):
+        return jnp.zeros(jnp.shape(leaf), jnp.promote_types(jnp.result_type(leaf), jnp.float32))
+
+    return jax.tree.map(wide, shared)
 
 
 def _added(total: Any, weight: jax.Array, row: Any) -> Any:
@@ -130,4 +131,4 @@ def _added(total: Any, weight: jax.Array, row: Any) -> Any:
 
 
 def _narrowed(total: Any, shared: Any) -> Any:
-    return jax.tree.map(lambda leaf, like: leaf.astype(like.dtype), total, shared)
+    return jax.tree.map(lambda leaf, like: leaf.astype(jnp.result_type(like)), total, shared)

@@ -83,7 +83,8 @@ def make_problem(
       ValueError: tasks or groups of the arguments differ, a task is in two groups, features have no
         batch axis. The message names the tasks and shapes.
     """
-    batch = {name: Examples(*examples) for name, examples in batch.items()}
+    # By name, as jit hands dictionaries on: the same keys for the same groups with and without it.
+    batch = {name: Examples(*batch[name]) for name in sorted(batch)}
     owners: dict[str, str] = {}
     for name, examples in batch.items():
         if not examples.targets:
@@ -92,6 +93,8 @@ def make_problem(
             if task in owners:
                 raise ValueError(f"batch: task {task!r} is in groups {owners[task]!r} and {name!r}")
             owners[task] = name
+    if not heads:
+        raise ValueError("heads: no tasks")
     _check_names("batch", owners, "heads", heads)
     _check_names("head_params", head_params, "heads", heads)
     if isinstance(encode, Mapping):
@@ -187,6 +190,10 @@ def head_loss(
     features = joined(problem.specs[group], floating, others)
     last = () if key is None else (key,)
     loss = problem.heads[task](params, features, targets, *last)
+    if not jax.tree_util.all_leaves([loss]):
+        raise ValueError(
+            f"head of task {task!r} must return a scalar loss, got {type(loss).__name__}"
+        )
     shape, dtype = jnp.shape(loss), jnp.result_type(loss)
     if shape or not jnp.issubdtype(dtype, jnp.floating):
         raise ValueError(

@@ -66,9 +66,7 @@ def unique_rows(indices: ArrayLike, values: ArrayLike, num_rows: int) -> RowGrad
         index = jnp.where(inside, index, num_rows)
         wide = rows.astype(jnp.promote_types(rows.dtype, jnp.float32))
         wide = jnp.where(inside.reshape(-1, *(1,) * (rows.ndim - 1)), wide, 0)
-        found, places = jnp.unique(
-            index, return_inverse=True, size=index.size, fill_value=num_rows
-        )
+        found, places = jnp.unique(index, return_inverse=True, size=index.size, fill_value=num_rows)
         return found, jnp.zeros_like(wide).at[places.reshape(-1)].add(wide).astype(rows.dtype)
 
     return RowGradients(*jax.vmap(of_task)(indices, values), num_rows)
@@ -76,6 +74,8 @@ def unique_rows(indices: ArrayLike, values: ArrayLike, num_rows: int) -> RowGrad
 
 def row_products(one: RowGradients, other: RowGradients) -> jax.Array:
     """Inner products ``<g_i, h_j>``, about ``T U N`` rows of work; see `cross_gramian`."""
+    if one.num_rows != other.num_rows:
+        raise ValueError(f"rows of tables of {one.num_rows} and of {other.num_rows}")
     dtype = jnp.promote_types(jnp.result_type(one.values, other.values), jnp.float32)
 
     def of_task(task: tuple[jax.Array, jax.Array]) -> jax.Array:

@@ -101,7 +101,7 @@ def scan_tasks(
             task: jax.tree.map(lambda leaf, i=i: leaf[i], heads) for i, task in enumerate(order)
         }
         return carry, kept, by_task
-    dtype = jnp.float64 if jax.config.jax_enable_x64 else jnp.float32
+    dtype = jax.dtypes.canonicalize_dtype(float)
     branches = [branch(i) for i in range(len(order))]
     zeros = jax.tree.map(jnp.zeros_like, tuple(params))
     (carry, heads), (kept, _) = jax.lax.scan(body, (carry, zeros), (places, group_places, inputs))

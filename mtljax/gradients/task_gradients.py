@@ -72,7 +72,7 @@ def task_gradients(
       head_params: by task.
       batch: `Examples` by input group. Masks, segments and weights are part of them.
       key: if given, encoders and heads take a key as one argument more: ``fold_in(key, g)`` for the
-        g-th group of the batch, ``fold_in(key, len(batch) + i)`` for the i-th task.
+        g-th group by name, ``fold_in(key, len(batch) + i)`` for the i-th task.
       way: see above.
 
     Returns:

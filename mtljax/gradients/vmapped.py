@@ -45,7 +45,7 @@ def vmapped(problem: Problem) -> tuple[jax.Array, Any, dict[str, Any]]:
                 task_key(problem, place),
             )
         else:
-            loss, slope, head = heads_of(floating, others)
+            loss, slope, head = heads_of(place, floating, others)
         (shared,) = pull_back(slope)
         return loss, shared, head
 
@@ -68,17 +68,18 @@ def _unlike(problem: Problem, name: str, order: list[str], params: Any, targets:
     So the encoder's residuals stay inside of one `vmap`, where what does not depend on the task,
     its weights, is not repeated.
     """
-    dtype = jnp.float64 if jax.config.jax_enable_x64 else jnp.float32
+    dtype = jax.dtypes.canonicalize_dtype(float)
 
     @jax.custom_batching.custom_vmap
-    def heads_of(floating, others):
-        del others
+    def heads_of(place, floating, others):
+        # Never run: `place` is mapped even where the features are not, so that the rule is.
+        del place, others
         zeros = tuple(jax.tree.map(jnp.zeros_like, own) for own in params)
         return jnp.zeros((), dtype), jax.tree.map(jnp.zeros_like, floating), zeros
 
     @heads_of.def_vmap
-    def rule(size, batched, floating, others):
-        del size
+    def rule(size, batched, places, floating, others):
+        del size, places
         losses, slopes, grads = [], [], []
         for i, task in enumerate(order):
 
@@ -90,8 +91,8 @@ def _unlike(problem: Problem, name: str, order: list[str], params: Any, targets:
                 name,
                 task,
                 params[i],
-                jax.tree.map(row, floating, batched[0]),
-                jax.tree.map(row, others, batched[1]),
+                jax.tree.map(row, floating, batched[1]),
+                jax.tree.map(row, others, batched[2]),
                 targets[i],
                 task_key(problem, i),
             )

@@ -1,0 +1,159 @@
+"""What does not fit is an error that names tasks and shapes, while tracing."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from mtljax import gradients
+from mtljax.gradients import Examples
+
+
+def run(case, way="auto", **changes):
+    case = case._replace(**changes)
+    return gradients.task_gradients(*case[:5], key=case.key, way=way)
+
+
+def head_that_returns(make):
+    return lambda params, features, targets: make(features)
+
+
+@pytest.mark.parametrize("way", ["unrolled", "vmapped", "scanned"])
+@pytest.mark.parametrize(
+    ("make", "names"),
+    [
+        (lambda features: features[:, 0], r"'t1'.*\(6,\)"),
+        (lambda features: jnp.sum(features, keepdims=True), r"'t1'.*\(1, 1\)"),
+        (lambda features: jnp.argmax(features), "'t1'.*int32"),
+        (lambda features: jnp.sum(features) > 0, "'t1'.*bool"),
+        (lambda features: 3, "'t1'.*int"),
+        (lambda features: (jnp.sum(features), features), "'t1'.*tuple"),
+        (lambda features: None, "'t1'.*None"),
+    ],
+)
+def test_a_head_returns_no_scalar(cases, make, names, way):
+    case = cases["alike"]()
+    heads = {**case.heads, "t1": head_that_returns(make)}
+    with pytest.raises(ValueError, match=names):
+        run(case, way, heads=heads)
+    with pytest.raises(ValueError, match=names):
+        gradients.task_losses(case.encode, heads, *case[2:5])
+
+
+@pytest.mark.parametrize(
+    ("change", "names"),
+    [
+        (lambda features: jnp.mean(features), r"'gt0'.*'t0'.*\(\).*\(6, 3\)"),
+        (lambda features: features.T, r"'gt0'.*'t0'.*\(4, 6\).*\(6, 3\)"),
+        (lambda features: {"x": features, "y": jnp.ones(5)}, r"\(5,\).*\(6, 3\).*Unbatched"),
+    ],
+)
+def test_features_have_no_batch_axis(cases, change, names):
+    case = cases["alike"]()
+    with pytest.raises(ValueError, match=names):
+        run(case, encode=lambda shared, inputs: change(case.encode(shared, inputs)))
+
+
+def without(mapping, name):
+    return {key: value for key, value in mapping.items() if key != name}
+
+
+@pytest.mark.parametrize(
+    ("change", "names"),
+    [
+        (lambda c: c._replace(heads=without(c.heads, "b")), r"batch \['a', 'b'.*heads \['a', 'c'"),
+        (lambda c: c._replace(head_params=without(c.head_params, "b")), "head_params .*heads"),
+        (lambda c: c._replace(batch=without(c.batch, "x")), r"batch \['a', 'c', 'd'\].*heads"),
+        (
+            lambda c: c._replace(encode=without(c.encode, "x")),
+            r"input groups of batch \['x', 'y'\].*encode \['y'\]",
+        ),
+        (
+            lambda c: c._replace(batch={**c.batch, "z": Examples(jnp.ones((2, 3)), {})}),
+            "'z' has no task",
+        ),
+        (
+            lambda c: c._replace(batch={**c.batch, "z": c.batch["x"]}),
+            "task '[be]' is in groups 'x' and 'z'",
+        ),
+    ],
+)
+def test_names_differ(cases, change, names):
+    case = change(cases["groups"]())
+    with pytest.raises(ValueError, match=names):
+        run(case)
+    with pytest.raises(ValueError, match=names):
+        gradients.task_losses(*case[:5])
+    with pytest.raises(ValueError, match=names):
+        gradients.lagged_gradients(*case[:5], jnp.ones(len(case.heads)))
+
+
+def test_no_tasks(cases):
+    with pytest.raises(ValueError, match="no tasks"):
+        run(cases["alike"](), heads={}, head_params={}, batch={})
+
+
+@pytest.mark.parametrize("way", ["vmapped", "scanned"])
+@pytest.mark.parametrize(
+    ("name", "names"),
+    [
+        ("unlike_shapes", r"'first' and 'second' differ: float32\[5, 3\] and float32\[7, 3\]"),
+        ("groups", "'e', 'b' read one batch, of group 'x'|'b', 'e' read one batch"),
+        ("tied_group", "'a', 'b', 'c' read one batch"),
+    ],
+)
+def test_ways_that_shapes_do_not_allow(cases, name, names, way):
+    with pytest.raises(ValueError, match=f"{way}.*({names})"):
+        run(cases[name](), way)
+    with pytest.raises(ValueError, match=names):
+        case = cases[name]()
+        gradients.lagged_gradients(*case[:5], np.ones(3 + 2 * (name == "groups")), way=way)
+
+
+@pytest.mark.parametrize("way", ["vmapped", "scanned"])
+def test_two_encoders(cases, way):
+    case = cases["alike"]()
+    encoders = {name: lambda shared, inputs: inputs @ shared["kernel"] for name in case.batch}
+    encoders = {**encoders, "gt0": case.encode}
+    with pytest.raises(ValueError, match=f"{way}.*'gt0' and 'gt1' have encoders of their own"):
+        run(case, way, encode=encoders)
+    run(case, way, encode=dict.fromkeys(case.batch, case.encode))
+
+
+@pytest.mark.parametrize("way", ["vmapped", "scanned"])
+def test_inputs_of_other_dtypes(cases, way):
+    case = cases["alike"]()
+    halves = case.batch["gt1"]._replace(inputs=case.batch["gt1"].inputs.astype(jnp.bfloat16))
+    with pytest.raises(ValueError, match=r"bfloat16\[6, 3\]"):
+        run(case, way, batch={**case.batch, "gt1": halves})
+
+
+def test_no_such_way(cases):
+    with pytest.raises(ValueError, match="auto, unrolled, vmapped, scanned, got 'fast'"):
+        run(cases["alike"](), "fast")
+
+
+@pytest.mark.parametrize("weights", [jnp.ones(2), jnp.ones((3, 1)), 1.0])
+def test_weights_of_another_shape(cases, weights):
+    with pytest.raises(ValueError, match=r"weights must have shape \(3,\)"):
+        gradients.lagged_gradients(*cases["alike"]()[:5], weights)
+
+
+def test_a_sketch_is_not_vmapped(cases):
+    case = cases["alike"]()
+    with pytest.raises(ValueError, match="vmapped.*sketch"):
+        gradients.lagged_gradients(*case[:5], jnp.ones(3), way="vmapped", sketch=64)
+    with pytest.raises(ValueError, match="size"):
+        gradients.lagged_gradients(*case[:5], jnp.ones(3), sketch=1)
+
+
+def test_representation_of_two_groups(cases):
+    case = cases["unlike_heads"]()
+    with pytest.raises(ValueError, match="one input group.*'a'.*'b'.*'c'"):
+        gradients.representation_gradients(*case[:5])
+
+
+def test_errors_come_while_tracing(cases):
+    case = cases["unlike_shapes"]()
+    with pytest.raises(ValueError, match="vmapped"):
+        jax.eval_shape(lambda shared: run(case, "vmapped", shared=shared), case.shared)

@@ -1,0 +1,116 @@
+"""What per-task gradients cost: FLOPs and traced equations, which do not depend on the machine."""
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import pytest
+
+from mtljax import gradients
+from mtljax.gradients import Examples
+
+
+def encode(shared, inputs):
+    for kernel in shared:
+        inputs = jnp.tanh(inputs @ kernel)
+    return inputs
+
+
+def head(params, features, targets):
+    return jnp.mean((features @ params - targets) ** 2)
+
+
+def problem(tasks, rows=(32,), width=64):
+    shared = [jnp.ones((width, width))] * 4
+    batch = {}
+    for i in range(tasks):
+        count = rows[i % len(rows)]
+        batch[f"g{i}"] = Examples(jnp.ones((count, width)), {f"t{i}": jnp.ones(count)})
+    params = {f"t{i}": jnp.ones(width) for i in range(tasks)}
+    return shared, params, batch
+
+
+def flops(function, *arguments):
+    analysis: Any = jax.jit(function).lower(*arguments).compile().cost_analysis()
+    return analysis["flops"]
+
+
+@pytest.mark.parametrize(
+    ("way", "rows"), [("unrolled", (32,)), ("unrolled", (16, 48)), ("vmapped", (32,))]
+)
+@pytest.mark.parametrize("tasks", [2, 8])
+def test_own_batches_cost_what_their_sum_costs(way, rows, tasks):
+    arguments = problem(tasks, rows)
+
+    def of_sum(shared, params, batch):
+        def total(shared, params):
+            return sum(
+                head(params[task], encode(shared, examples.inputs), targets)
+                for examples in batch.values()
+                for task, targets in examples.targets.items()
+            )
+
+        return jax.grad(total, argnums=(0, 1))(shared, params)
+
+    def per_task(shared, params, batch):
+        heads = dict.fromkeys(params, head)
+        return gradients.task_gradients(encode, heads, shared, params, batch, way=way)
+
+    assert flops(per_task, *arguments) <= 1.03 * flops(of_sum, *arguments)
+
+
+def test_a_shared_batch_is_encoded_once():
+    shared, params, batch = problem(4)
+    inputs = batch["g0"].inputs
+    batch = {"all": Examples(inputs, dict.fromkeys(params, jnp.ones(32)))}
+
+    def per_task(shared, params, batch):
+        return gradients.task_gradients(
+            encode, dict.fromkeys(params, head), shared, params, batch, way="unrolled"
+        )
+
+    def features(shared):
+        return encode(shared, inputs)
+
+    def passes(shared):
+        _, pull_back = jax.vjp(features, shared)
+        return [pull_back(jnp.full((32, 64), i)) for i in (1.0, 2.0, 3.0, 4.0)]
+
+    text = str(jax.make_jaxpr(per_task)(shared, params, batch))
+    assert text.count("tanh") == 4
+    # Heads are the difference.
+    assert flops(per_task, shared, params, batch) <= 1.05 * flops(passes, shared)
+
+
+@pytest.mark.parametrize("way", ["vmapped", "scanned"])
+def test_the_encoder_is_traced_once(way):
+    """What grows with T is the stacking of inputs, parameters and targets: a few equations."""
+
+    def equations(tasks):
+        shared, params, batch = problem(tasks)
+
+        def run(shared, params, batch):
+            heads = dict.fromkeys(params, head)
+            return gradients.task_gradients(encode, heads, shared, params, batch, way=way)
+
+        jaxpr = jax.make_jaxpr(run)(shared, params, batch)
+        return names_of(jaxpr.jaxpr)
+
+    stacking = {"broadcast_in_dim", "concatenate", "slice", "squeeze", "reshape", "gather"}
+    few, many = ([n for n in equations(tasks) if n not in stacking] for tasks in (2, 16))
+    assert few == many
+    assert few.count("tanh") == 4
+
+
+def names_of(jaxpr):
+    """The primitives of a jaxpr and of those within."""
+    names = []
+    for equation in jaxpr.eqns:
+        names.append(equation.primitive.name)
+        for value in equation.params.values():
+            for inner in value if isinstance(value, (list, tuple)) else (value,):
+                if hasattr(inner, "jaxpr"):
+                    inner = inner.jaxpr
+                if hasattr(inner, "eqns"):
+                    names.extend(names_of(inner))
+    return names

@@ -1,0 +1,190 @@
+"""All ways against `jax.grad` of each plain loss."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from jax.flatten_util import ravel_pytree
+
+from mtljax import gradients
+
+PAIRS = [
+    (name, way)
+    for name in ("alike", "unlike_heads", "packed", "tied", "dropout", "one")
+    for way in ("auto", "unrolled", "vmapped", "scanned")
+] + [
+    (name, way)
+    for name in ("unlike_shapes", "groups", "tied_group", "dropout_groups")
+    for way in ("auto", "unrolled")
+]
+
+FEW = ("unlike_heads", "tied", "groups")
+
+
+def call(case, way, **changes):
+    """`task_gradients` with all arrays as arguments of the compiled function."""
+    case = case._replace(**changes)
+
+    def run(shared, head_params, batch, key):
+        return gradients.task_gradients(
+            case.encode, case.heads, shared, head_params, batch, key=key, way=way
+        )
+
+    return jax.jit(run), (case.shared, case.head_params, case.batch, case.key)
+
+
+@pytest.mark.parametrize(("name", "way"), PAIRS)
+def test_equal_to_the_gradient_of_each_loss(name, way, cases, expected, close):
+    case = cases[name]()
+    run, arguments = call(case, way)
+    found = run(*arguments)
+    losses, shared, own = expected(case)
+    assert found.losses.dtype == jnp.float32
+    close(found.losses, losses)
+    close(found.shared, shared)
+    close(found.heads, own)
+    assert list(found.heads) == sorted(case.heads)  # jit sorts the keys of a dictionary
+
+
+@pytest.mark.parametrize(("name", "way"), [p for p in PAIRS if p[0] in ("unlike_heads", "groups")])
+def test_without_jit(name, way, cases, expected, close):
+    case = cases[name]()
+    found = gradients.task_gradients(*case[:5], key=case.key, way=way)
+    losses, shared, own = expected(case)
+    close(found, gradients.TaskGradients(np.float64(losses), shared, own))
+    assert list(found.heads) == list(case.heads)
+
+
+@pytest.mark.parametrize(("name", "way"), [p for p in PAIRS if p[0] in FEW])
+def test_float64(name, way, cases, expected, close):
+    with jax.enable_x64(True):
+        case = cases[name]()
+        run, arguments = call(case, way)
+        found = run(*arguments)
+        losses, shared, own = expected(case)
+        assert found.losses.dtype == jnp.float64
+        assert {leaf.dtype for leaf in jax.tree.leaves(found)} == {np.dtype(np.float64)}
+        close(tuple(found), (losses, shared, own), 1e-12)
+
+
+@pytest.mark.parametrize(("name", "way"), [p for p in PAIRS if p[0] in FEW])
+def test_bfloat16(name, way, cases, expected, close):
+    """Parameters and features of 8 bits: jax.grad rounds as often, in its own order."""
+
+    def narrow(tree):
+        return jax.tree.map(
+            lambda x: x.astype(jnp.bfloat16) if jnp.issubdtype(x.dtype, jnp.floating) else x, tree
+        )
+
+    case = cases[name]()
+    parts = dict(
+        shared=narrow(case.shared), head_params=narrow(case.head_params), batch=narrow(case.batch)
+    )
+    run, arguments = call(case, way, **parts)
+    found = run(*arguments)
+    assert found.losses.dtype == jnp.float32
+    assert {leaf.dtype for leaf in jax.tree.leaves(found[1:])} == {jnp.dtype(jnp.bfloat16)}
+    losses, shared, own = expected(case._replace(**parts))
+    close(found.losses, losses, 0.02)
+    for i, task in enumerate(case.heads):
+        one, other = (jax.tree.map(lambda x, i=i: x[i], tree) for tree in (found.shared, shared))
+        for a, b in ((one, other), (found.heads[task], own[task])):
+            a, b = (ravel_pytree(jax.tree.map(jnp.float32, tree))[0] for tree in (a, b))
+            # Units of 2^-8, of a few sums over examples.
+            assert jnp.linalg.norm(a - b) < 0.02 * jnp.linalg.norm(b)
+
+
+def test_parameters_of_several_dtypes(cases, expected, close):
+    case = cases["alike"]()
+    shared = {**case.shared, "bias": case.shared["bias"].astype(jnp.bfloat16)}
+    for way in case.ways:
+        run, arguments = call(case, way, shared=shared)
+        found = run(*arguments).shared
+        assert found["bias"].dtype == jnp.bfloat16 and found["kernel"].dtype == jnp.float32
+        _, wanted, _ = expected(case._replace(shared=shared))
+        close(found["kernel"], wanted["kernel"])
+
+
+@pytest.mark.parametrize("name", ["alike", "groups", "tied", "dropout", "dropout_groups"])
+def test_task_losses(name, cases, expected, close):
+    """Losses, and the gradient of their weighted sum."""
+    case = cases[name]()
+    weights = jnp.linspace(0.5, 2, len(case.heads))
+
+    def total(shared):
+        losses = gradients.task_losses(case.encode, case.heads, shared, *case[3:5], key=case.key)
+        return weights @ losses, losses
+
+    (_, losses), slope = jax.jit(jax.value_and_grad(total, has_aux=True))(case.shared)
+    wanted, rows, _ = expected(case)
+    close(losses, wanted)
+    close(slope, jax.tree.map(lambda leaf: np.tensordot(weights, leaf, 1), rows))
+
+
+@pytest.mark.parametrize(
+    ("name", "way"), [p for p in PAIRS if p[0] in ("alike", "unlike_heads", "groups", "tied_group")]
+)
+def test_a_nan_stays_with_its_task(name, way, cases, expected, close):
+    case = cases[name]()
+    order = list(case.heads)
+    bad = order[1]
+    params = {**case.head_params, bad: jax.tree.map(lambda x: x * np.nan, case.head_params[bad])}
+    run, arguments = call(case, way, head_params=params)
+    found = run(*arguments)
+    losses, shared, own = expected(case)
+    rest = np.array([i for i, task in enumerate(order) if task != bad])
+    assert np.isnan(found.losses[1])
+    assert all(np.isnan(leaf[1]).any() for leaf in jax.tree.leaves(found.shared))
+    close(found.losses[rest], losses[rest])
+    close(*(jax.tree.map(lambda leaf: leaf[rest], tree) for tree in (found.shared, shared)))
+    close({t: found.heads[t] for t in order if t != bad}, {t: own[t] for t in order if t != bad})
+
+
+def test_a_batch_may_be_plain_pairs(cases, expected, close):
+    case = cases["groups"]()
+    found = gradients.task_gradients(*case[:4], {n: tuple(rows) for n, rows in case.batch.items()})
+    close(found.shared, expected(case)[1])
+
+
+@pytest.mark.parametrize("way", ["unrolled", "vmapped", "scanned"])
+def test_features_that_do_not_depend_on_the_inputs(way, cases, expected, close):
+    case = cases["unlike_heads"]()
+    case = case._replace(encode=lambda shared, inputs: jnp.tile(jnp.tanh(shared["bias"]), (6, 1)))
+    run, arguments = call(case, way)
+    losses, shared, own = expected(case)
+    close(tuple(run(*arguments)), (losses, shared, own))
+
+
+@pytest.mark.parametrize("way", ["unrolled", "vmapped", "scanned"])
+def test_inside_other_transformations(way, cases, close):
+    """A map over parameters, as over seeds, and a derivative of the gradients."""
+    case = cases["unlike_heads"]()
+
+    def norm(bias):
+        shared = {**case.shared, "bias": bias}
+        rows = gradients.task_gradients(case.encode, case.heads, shared, *case[3:5], way=way).shared
+        return jnp.sum(gradients.gramian(rows))
+
+    biases = jnp.stack([case.shared["bias"], 2 * case.shared["bias"]])
+    found = jax.jit(jax.vmap(jax.value_and_grad(norm)))(biases)
+    for i, bias in enumerate(biases):
+        step = jnp.zeros(4).at[1].set(1e-2)
+        slope = (norm(bias + step) - norm(bias - step)) / 2e-2
+        close(found[0][i], norm(bias))
+        # A central difference in float32.
+        np.testing.assert_allclose(found[1][i, 1], slope, rtol=2e-2, atol=1e-3)
+
+
+@pytest.mark.parametrize("way", ["unrolled", "scanned"])
+def test_parameters_that_are_python_numbers(way, cases):
+    case = cases["alike"]()
+    shared = {**case.shared, "scale": 2.0}
+    arrays = {**case.shared, "scale": jnp.array(2.0)}
+    for options in ({}, {"sketch": 31}):
+        found, wanted = (
+            gradients.lagged_gradients(
+                case.encode, case.heads, s, *case[3:5], jnp.ones(3), way=way, **options
+            ).direction
+            for s in (shared, arrays)
+        )
+        jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-6), found, wanted)
