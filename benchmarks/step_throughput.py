@@ -1,0 +1,315 @@
+"""How many tokens a second does a training step take, and what share of the device's peak?
+
+Whole steps (encoder, heads, losses, method, clipping, AdamW, moving average) on batches that are
+already there, real tokens only:
+
+- the presets, on the text in the package;
+- the LSTM and the transformer encoder on the tasks of `small`;
+- the weightings on `small`: from losses, from the Gramian, every fourth step, sketched;
+- on a GPU, or with `--large`, an encoder of BERT-large's size (24 layers of width 1,024, 512
+  tokens) with four classification tasks, each with its own batch, in bfloat16: plain and balanced,
+  beside an equal PyTorch model under `torch.compile` with its fused attention (`--torch PYTHON`).
+
+    python benchmarks/step_throughput.py --json benchmarks/results/step_throughput.json
+
+MFU is model FLOPs over time over the peak. FLOPs are those of the matrix products of the forward
+and backward pass, counted in the program, loops by their trips; recomputed ones are not wanted, so
+that nothing is rematerialized here. The peak is the dense bfloat16 one of the GPU's data sheet,
+on a CPU what a product of two 2,048 x 2,048 float32 matrices reaches, measured before and after.
+"""
+
+import argparse
+import dataclasses
+import json
+import statistics
+import subprocess
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+from flops import matmul_flops
+from rich.console import Console
+from rich.table import Table
+
+from mtljax import aggregation, gradients, weighting
+from mtljax.data import load_data
+from mtljax.gradients import Examples
+from mtljax.modules import TransformerEncoder
+from mtljax.presets import Config, GradientsConfig, preset
+from mtljax.tasks import Task
+from mtljax.training import build_model, make_init, make_optimizer, make_step
+from mtljax.training.loop import class_counts
+from mtljax.training.method import make_method
+from mtljax.training.model import attention_of
+from mtljax.training.streams import Streams
+from mtljax.training.summary import versions
+
+DENSE_BFLOAT16 = {"H200": 989e12, "H100": 989e12, "A100": 312e12, "L4": 121e12}
+LAYERS, WIDTH, HEADS, FEED_FORWARD, LENGTH, ROWS, TASKS = 24, 1024, 16, 4096, 512, 16, 4
+
+
+def variants() -> dict[str, tuple[Config, tuple[Task, ...]]]:
+    """Configurations and tasks by name; the first is the baseline."""
+    small, tasks = preset("small")
+    found = {}
+    for name in ("small", "linear", "textbook"):
+        start = preset(name)
+        found[name] = (start.config, start.tasks)
+    encoder = dataclasses.replace(small.encoder, kind="transformer", features=128, layers=2)
+    found["small, transformer"] = (dataclasses.replace(small, encoder=encoder), tasks)
+    for name in ("uncertainty", "famo", "mgda", "upgrad", "nash_mtl"):
+        found[f"small, {name}"] = (dataclasses.replace(small, weighting=name), tasks)
+    every = dataclasses.replace(small, weighting="upgrad", weighting_options={"every": 4})
+    found["small, upgrad every 4"] = (every, tasks)
+    sketched = dataclasses.replace(
+        small, weighting="upgrad", gradients=GradientsConfig(way="sketched")
+    )
+    found["small, upgrad sketched"] = (sketched, tasks)
+    return found
+
+
+def prepare(config: Config, tasks: tuple[Task, ...], count: int) -> tuple[Any, Any, list[Any]]:
+    """The traced step, its first state, and batches with their real tokens."""
+    method = make_method(config, len(tasks))
+    data = load_data(
+        tasks,
+        tokenizer=config.tokenizer,
+        row_length=config.batch.row_length,
+        batch_tokens=config.batch.tokens,
+        attention=attention_of(config, tasks),
+    )
+    model = build_model(config, data.layout, class_counts(data))
+    optimizer = make_optimizer(config.optimizer, config.steps or 1000)
+    streams = Streams(data, config, method.requires)
+    batches = []
+    for _ in range(count):
+        batch, extra = next(streams)
+        real = sum(int((rows["segments"] > 0).sum()) for rows in batch.values())
+        batches.append((jax.device_put(batch), jax.device_put(extra), real))
+    streams.close()
+    state = jax.jit(make_init(model, method, optimizer, config))(batches[0][0])
+    step = jax.jit(make_step(model, method, optimizer, config), donate_argnums=0)
+    return step.trace(state, *batches[0][:2]), state, batches
+
+
+def presets_and_weightings(
+    rounds: int, peak: float, say: Callable[[str], None], only: list[str] | None
+) -> list[dict[str, Any]]:
+    """Rows for every variant, their steps taken in turn."""
+    compiled, states, batches, flops = {}, {}, {}, {}
+    for name, (config, tasks) in variants().items():
+        if only and name not in only and name != "small":
+            continue
+        traced, states[name], batches[name] = prepare(config, tasks, 8)
+        flops[name] = matmul_flops(traced.jaxpr.jaxpr)
+        compiled[name] = traced.lower().compile()
+        say(f"compiled {name}")
+    rates: dict[str, list[float]] = {name: [] for name in compiled}
+    for turn in range(rounds + 1):
+        for name, step in compiled.items():
+            began, tokens, state = time.perf_counter(), 0, states[name]
+            for batch, extra, real in batches[name]:
+                state, _ = step(state, batch, extra)
+                tokens += real
+            states[name] = jax.block_until_ready(state)
+            if turn:
+                rates[name].append(tokens / (time.perf_counter() - began))
+    rows = []
+    for name, found in rates.items():
+        rate = statistics.median(found)
+        per_token = flops[name] * len(batches[name]) / sum(real for *_, real in batches[name])
+        ratios = [b / a for a, b in zip(found, rates["small"], strict=True)]
+        rows.append(
+            {
+                "variant": name,
+                "tokens_per_second": round(rate),
+                "megaflops_per_token": round(per_token / 1e6, 3),
+                "mfu": round(rate * per_token / peak, 4),
+                "baseline": "small",
+                "ratio": round(statistics.median(ratios), 3),
+            }
+        )
+    return rows
+
+
+def large(rounds: int, peak: float, torch_python: str | None, size: float) -> list[dict[str, Any]]:
+    """Rows for the large encoder, plain and balanced, and for PyTorch's."""
+    layers, rows = max(1, round(LAYERS * size)), max(1, round(ROWS * size))
+    on_gpu = jax.default_backend() == "gpu"
+    dtype = jnp.bfloat16 if on_gpu else jnp.float32
+    body = TransformerEncoder(
+        WIDTH, layers, HEADS, FEED_FORWARD, dtype=dtype, implementation="cudnn" if on_gpu else None
+    )
+    names = [f"task{i}" for i in range(TASKS)]
+    positions = jnp.broadcast_to(jnp.arange(LENGTH), (rows, LENGTH))
+    segments = jnp.ones((rows, LENGTH), jnp.int32)
+
+    def encode(shared, tokens):
+        x = shared["words"][tokens].astype(dtype)
+        hidden = body.apply({"params": shared["body"]}, x, segments, positions, **mode)
+        return hidden.astype(jnp.float32).mean(1)  # pyright: ignore
+
+    def head(params, features, targets):
+        return optax.softmax_cross_entropy_with_integer_labels(features @ params, targets).mean()
+
+    mode: dict[str, Any] = {"causal": False, "train": False}
+    x = jnp.zeros((1, LENGTH, WIDTH), dtype)
+    key = jax.random.key(0)
+    variables: Any = jax.jit(lambda: body.init(key, x, segments[:1], positions[:1], **mode))()
+    shared = {"words": jax.random.normal(key, (8192, WIDTH)) * 0.02, "body": variables["params"]}
+    own = {name: jnp.zeros((WIDTH, 10)) for name in names}
+    heads, adamw = dict.fromkeys(names, head), optax.adamw(1e-4)
+    rng = np.random.default_rng(0)
+    batch = {
+        name: Examples(
+            jnp.asarray(rng.integers(0, 8192, (rows, LENGTH))),
+            {name: jnp.asarray(rng.integers(0, 10, rows))},
+        )
+        for name in names
+    }
+    balance = aggregation.from_weighting(weighting.upgrad(), TASKS)
+
+    def plain(carry, batch):
+        params, moments, rule = carry
+        found = jax.grad(lambda p: gradients.task_losses(encode, heads, p[0], p[1], batch).mean())(
+            params
+        )
+        updates, moments = adamw.update(found, moments, params)
+        return optax.apply_updates(params, updates), moments, rule
+
+    def balanced(carry, batch):
+        params, moments, rule = carry
+        found = gradients.task_gradients(encode, heads, params[0], params[1], batch)
+        direction, rule = balance.update(found.shared, rule, losses=found.losses)
+        updates, moments = adamw.update((direction, found.heads), moments, params)
+        return optax.apply_updates(params, updates), moments, rule
+
+    params = (shared, own)
+    tokens, result = TASKS * rows * LENGTH, []
+    flops = None
+    for name, step in (("large, plain", plain), ("large, upgrad", balanced)):
+        carry = jax.tree.map(jnp.copy, (params, adamw.init(params), balance.init(shared)))
+        traced = jax.jit(step, donate_argnums=0).trace(carry, batch)
+        flops = flops or matmul_flops(traced.jaxpr.jaxpr)  # the model's: those of the plain step
+        compiled, seconds = traced.lower().compile(), []
+        for _ in range(rounds + 1):
+            began = time.perf_counter()
+            carry = jax.block_until_ready(compiled(carry, batch))
+            seconds.append(time.perf_counter() - began)
+        del carry
+        result.append(_large_row(name, seconds[1:], tokens, flops, peak, result))
+    if torch_python and flops:
+        request = {
+            "layers": layers,
+            "rows": rows,
+            "width": WIDTH,
+            "heads": HEADS,
+            "feed_forward": FEED_FORWARD,
+            "length": LENGTH,
+            "tasks": TASKS,
+            "rounds": rounds,
+        }
+        place = Path(__file__).parent / "peers" / "torch_step.py"
+        answer = subprocess.run(
+            [torch_python, "-W", "ignore", str(place), json.dumps(request)],
+            stdout=subprocess.PIPE,
+            text=True,
+            check=True,
+        )
+        seconds = json.loads(answer.stdout.splitlines()[-1])["seconds"]
+        row = _large_row("large, PyTorch compiled", seconds, tokens, flops, peak, result)
+        result.append(row)
+    return result
+
+
+def _large_row(
+    name: str,
+    seconds: list[float],
+    tokens: int,
+    flops: float,
+    peak: float,
+    before: list[dict[str, Any]],
+) -> dict[str, Any]:
+    rate = tokens / statistics.median(seconds)
+    base = before[0]["tokens_per_second"] if before else rate
+    return {
+        "variant": name,
+        "tokens_per_second": round(rate),
+        "megaflops_per_token": round(flops / tokens / 1e6, 3),
+        "mfu": round(rate * flops / tokens / peak, 4),
+        "baseline": "large, plain",
+        "ratio": round(base / rate, 3),
+    }
+
+
+def measured_peak() -> float:
+    """FLOPs a second of a large product, the best of ten."""
+    a = jnp.ones((2048, 2048), jnp.float32)
+    product = jax.jit(lambda a: a @ a)
+    jax.block_until_ready(product(a))
+    best = float("inf")
+    for _ in range(10):
+        began = time.perf_counter()
+        jax.block_until_ready(product(a))
+        best = min(best, time.perf_counter() - began)
+    return 2 * 2048**3 / best
+
+
+def peak_of_device() -> float:
+    """FLOPs a second that count as all."""
+    kind = jax.devices()[0].device_kind
+    for name, peak in DENSE_BFLOAT16.items():
+        if name in kind:
+            return peak
+    return measured_peak()
+
+
+def main() -> None:
+    """Measure, print the table, write the JSON."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--json", type=Path, required=True)
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--variants", nargs="+", help="only these of the presets")
+    parser.add_argument("--large", type=float, help="the large encoder too, at this share of it")
+    parser.add_argument("--torch", help="Python of an environment with PyTorch")
+    arguments = parser.parse_args()
+    console = Console()
+    size = arguments.large or (1.0 if jax.default_backend() == "gpu" else 0.0)
+    peak = peak_of_device()
+    rows = presets_and_weightings(arguments.rounds, peak, console.print, arguments.variants)
+    if size:
+        rows += large(arguments.rounds, peak, arguments.torch, size)
+    if jax.default_backend() == "cpu":
+        again = measured_peak()
+        if again > peak:
+            for row in rows:
+                row["mfu"] = round(row["mfu"] * peak / again, 4)
+            peak = again
+    table = Table(title=f"training steps; peak {peak / 1e9:,.0f} GFLOP/s")
+    for column in ("variant", "tokens/s", "MFLOP/token", "MFU", "time / baseline"):
+        table.add_column(column, justify="left" if column == "variant" else "right")
+    for row in rows:
+        table.add_row(
+            row["variant"],
+            f"{row['tokens_per_second']:,}",
+            f"{row['megaflops_per_token']:.2f}",
+            f"{100 * row['mfu']:.1f} %",
+            f"{row['ratio']:.2f} ({row['baseline']})",
+        )
+    console.print(table)
+    result = {
+        "device": f"{jax.devices()[0].device_kind}, {jax.local_device_count()} device(s)",
+        "versions": versions(),
+        "shape": {"peak_flops": peak, "large": size, "large_layers": round(LAYERS * size)},
+        "rows": rows,
+    }
+    arguments.json.write_text(json.dumps(result, indent=1) + "\n")
+
+
+if __name__ == "__main__":
+    main()
