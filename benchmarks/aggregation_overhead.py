@@ -411,6 +411,7 @@ def draw(rows: list[dict[str, Any]], place: Path) -> None:
     counts = sorted({row["tasks"] for row in rows})
     for name, (label, colour, marker) in lines.items():
         own = [r for r in rows if r["setting"] == "own" and r["method"] == name and "ratio" in r]
+        own.sort(key=lambda row: row["tasks"])
         if own:
             axes.plot(
                 [row["tasks"] for row in own],
