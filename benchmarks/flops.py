@@ -1,16 +1,17 @@
 """FLOPs of a program, for the benchmarks beside this file."""
 
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import numpy as np
 
 
-def matmul_flops(jaxpr: Any) -> float:
-    """FLOPs of the matrix products of a program; a loop's times its trips, of branches the most."""
+def matmul_flops(jaxpr: Any, branch: Callable[[Iterable[float]], float] = max) -> float:
+    """FLOPs of the matrix products of a program; a loop's times its trips, of branches one."""
     total = 0.0
     for equation in jaxpr.eqns:
         inner = [
-            matmul_flops(getattr(part, "jaxpr", part))
+            matmul_flops(getattr(part, "jaxpr", part), branch)
             for value in equation.params.values()
             for part in (value if isinstance(value, tuple | list) else (value,))
             if hasattr(part, "eqns") or hasattr(part, "jaxpr")
@@ -23,7 +24,7 @@ def matmul_flops(jaxpr: Any) -> float:
         elif equation.primitive.name == "scan":
             total += equation.params["length"] * sum(inner)
         elif equation.primitive.name == "cond":
-            total += max(inner, default=0.0)
+            total += branch(inner)
         else:
             total += sum(inner)
     return total

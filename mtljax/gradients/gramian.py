@@ -47,8 +47,7 @@ def gramian(task_grads: Any, *, where: Labels = None) -> jax.Array:
         if isinstance(leaf, RowGradients):
             total = total + row_products(leaf, leaf)
             continue
-        rows = jnp.asarray(leaf)
-        total = total + jax.lax.platform_dependent(rows, cpu=_in_pieces, default=_products)
+        total = total + leaf_products(leaf)
     return (total + total.T) / 2
 
 
@@ -77,30 +76,40 @@ def gramian_diagonal(task_grads: Any, *, where: Labels = None) -> jax.Array:
     return total
 
 
-def _products(leaf: jax.Array) -> jax.Array:
+def leaf_products(leaf: jax.Array, factors: jax.Array | None = None) -> jax.Array:
+    """Inner products ``[T, T]`` of the rows of a leaf ``[T, *param]``, each times its factor."""
+    if factors is None:
+        factors = jnp.ones((), jnp.promote_types(leaf.dtype, jnp.float32))
+    return jax.lax.platform_dependent(leaf, factors, cpu=_in_pieces, default=_products)
+
+
+def _products(leaf: jax.Array, factors: jax.Array) -> jax.Array:
+    if factors.ndim:
+        leaf = leaf.astype(factors.dtype) * factors.reshape((-1,) + (1,) * (leaf.ndim - 1))
     axes = tuple(range(1, leaf.ndim))
     return jax.lax.dot_general(
         leaf,
         leaf,
         ((axes, axes), ((), ())),
         precision=jax.lax.Precision.HIGHEST,
-        preferred_element_type=jnp.promote_types(leaf.dtype, jnp.float32),
+        preferred_element_type=factors.dtype,
     )
 
 
-def _in_pieces(leaf: jax.Array) -> jax.Array:
+def _in_pieces(leaf: jax.Array, factors: jax.Array) -> jax.Array:
     # A long product of few rows is cut so that a piece stays in the cache: twice to four times
-    # faster. On a CPU a leaf is one block of memory, so that this reshape moves nothing.
+    # faster, and what is multiplied by its factor is never a second leaf. On a CPU a leaf is one
+    # block of memory, so that this reshape moves nothing.
     rows = leaf.reshape(leaf.shape[0], -1)
     whole, rest = divmod(rows.shape[1], _PIECE)
     if whole < 2:
-        return _products(rows)
+        return _products(rows, factors)
 
     def add(i: jax.Array, total: jax.Array) -> jax.Array:
-        return total + _products(jax.lax.dynamic_slice_in_dim(rows, i * _PIECE, _PIECE, 1))
+        piece = jax.lax.dynamic_slice_in_dim(rows, i * _PIECE, _PIECE, 1)
+        return total + _products(piece, factors)
 
-    dtype = jnp.promote_types(leaf.dtype, jnp.float32)
-    start = jnp.zeros((leaf.shape[0],) * 2, dtype)
+    start = jnp.zeros((leaf.shape[0],) * 2, factors.dtype)
     if rest:
-        start = _products(rows[:, whole * _PIECE :])
+        start = _products(rows[:, whole * _PIECE :], factors)
     return jax.lax.fori_loop(0, whole, add, start)

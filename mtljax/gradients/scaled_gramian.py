@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 from jax.typing import ArrayLike
 
-from mtljax.gradients.gramian import gramian, gramian_diagonal
+from mtljax.gradients.gramian import gramian, gramian_diagonal, leaf_products
 from mtljax.gradients.row_gradients import RowGradients
 from mtljax.gradients.stacked import leaves_of, stored, task_count
 
@@ -124,12 +124,22 @@ def _rescaled(products: jax.Array, task_grads: Any) -> ScaledGramian:
     exponent = jnp.clip(jnp.frexp(largest)[1], -limit, limit)
     exponent = jnp.where((largest > 0) & jnp.isfinite(largest), exponent, 0)
 
-    def scaled(leaf: Any) -> Any:
-        if isinstance(leaf, RowGradients):
-            return dataclasses.replace(leaf, values=scaled(leaf.values))
-        inverse = jnp.ldexp(jnp.ones((), dtype), -exponent)
-        return leaf.astype(dtype) * inverse.reshape((-1,) + (1,) * (leaf.ndim - 1))
+    inverse = jnp.ldexp(jnp.ones((), dtype), -exponent)
 
-    compute = gramian if products.ndim == 2 else gramian_diagonal
-    again = compute([scaled(leaf) for leaf in leaves])
-    return ScaledGramian(again, jnp.ldexp(jnp.ones((), dtype), exponent))
+    def part(leaf: Any) -> jax.Array:
+        compute = gramian if products.ndim == 2 else gramian_diagonal
+        if isinstance(leaf, RowGradients):
+            values = _times(leaf.values, inverse)
+            return compute(dataclasses.replace(leaf, values=values)).astype(dtype)
+        if products.ndim == 2:
+            return leaf_products(leaf, inverse)
+        return compute(_times(leaf, inverse))
+
+    total = sum(map(part, leaves), jnp.zeros_like(products))
+    if products.ndim == 2:
+        total = (total + total.T) / 2
+    return ScaledGramian(total, jnp.ldexp(jnp.ones((), dtype), exponent))
+
+
+def _times(rows: jax.Array, factors: jax.Array) -> jax.Array:
+    return rows.astype(factors.dtype) * factors.reshape((-1,) + (1,) * (rows.ndim - 1))

@@ -10,12 +10,15 @@ from mtljax.gradients.problem import (
     Encode,
     Examples,
     Head,
+    Problem,
     encoded,
     group_key,
     head_loss,
     make_problem,
     task_key,
 )
+from mtljax.gradients.task_gradients import chosen_way
+from mtljax.gradients.unrolled import stacked
 
 
 def task_losses(
@@ -30,9 +33,12 @@ def task_losses(
     """The losses ``[T]``, each input group encoded once: the forward pass of `task_gradients`.
 
     For the plain way, the gradient of their weighted sum, and for a second look at a batch with the
-    same random keys. Arguments and errors are those of `task_gradients`.
+    same random keys. Arguments and errors are those of `task_gradients`. Groups of equal shapes are
+    encoded as one, along an axis of tasks, so that the time to compile does not grow with them.
     """
     problem = make_problem(encode, heads, shared, head_params, batch, key)
+    if chosen_way(problem, "auto") == "scanned":
+        return _vmapped(problem)
     order = list(heads)
     found = {}
     for place, (name, examples) in enumerate(problem.batch.items()):
@@ -48,3 +54,25 @@ def task_losses(
                 task_key(problem, order.index(task)),
             )
     return jnp.stack([found[task] for task in order])
+
+
+def _vmapped(problem: Problem) -> jax.Array:
+    order, names = list(problem.heads), list(problem.batch)
+    groups = {task: name for name, rows in problem.batch.items() for task in rows.targets}
+
+    def one(row: Any) -> jax.Array:
+        place, group_place, inputs, params, targets = row
+        key = group_key(problem, group_place)
+        features = encoded(problem, names[0], problem.shared, inputs, key)
+        return head_loss(
+            problem, names[0], order[0], params, *features, targets, task_key(problem, place)
+        )
+
+    rows = (
+        jnp.arange(len(order)),
+        jnp.array([names.index(groups[task]) for task in order]),
+        stacked([problem.batch[groups[task]].inputs for task in order]),
+        stacked([problem.head_params[task] for task in order]),
+        stacked([problem.batch[groups[task]].targets[task] for task in order]),
+    )
+    return jax.vmap(one)(rows)
