@@ -143,6 +143,11 @@ def leaves_of(tree: Any) -> list[Any]:
     return jax.tree.leaves(tree)
 
 
+def stacked(trees: list[Any]) -> Any:
+    """Trees of equal shapes as one, with a leading axis."""
+    return jax.tree.map(lambda *leaves: jnp.stack(leaves), *trees)
+
+
 def group_key(problem: Problem, place: Any) -> jax.Array | None:
     """The key of the encoder for the group at this place; None without one."""
     return None if problem.key is None else jax.random.fold_in(problem.key, place)

@@ -4,19 +4,9 @@ from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 import jax
-import jax.numpy as jnp
 
-from mtljax.gradients.problem import (
-    Encode,
-    Examples,
-    Head,
-    encoded,
-    group_key,
-    head_gradients,
-    make_problem,
-    task_key,
-)
-from mtljax.gradients.unrolled import stacked
+from mtljax.gradients.group_heads import group_head_gradients
+from mtljax.gradients.problem import Encode, Examples, Head, encoded, group_key, make_problem
 
 
 class RepresentationGradients(NamedTuple):
@@ -82,20 +72,5 @@ def representation_gradients(
         return encoded(problem, name, shared, examples.inputs, group_key(problem, 0))
 
     floating, pull_back, others = jax.vjp(features_of, shared, has_aux=True)
-    losses, slopes, own = [], [], {}
-    for place, task in enumerate(heads):
-        loss, own[task], slope = head_gradients(
-            problem,
-            name,
-            task,
-            head_params[task],
-            floating,
-            others,
-            examples.targets[task],
-            task_key(problem, place),
-        )
-        losses.append(loss)
-        slopes.append(slope)
-    return RepresentationGradients(
-        jnp.stack(losses), stacked(slopes), own, lambda slope: pull_back(slope)[0]
-    )
+    losses, slopes, own = group_head_gradients(problem, name, floating, others)
+    return RepresentationGradients(losses, slopes, own, lambda slope: pull_back(slope)[0])

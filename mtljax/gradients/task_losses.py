@@ -6,6 +6,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
+from mtljax.gradients.group_heads import group_losses, group_tasks, in_order
 from mtljax.gradients.problem import (
     Encode,
     Examples,
@@ -15,10 +16,10 @@ from mtljax.gradients.problem import (
     group_key,
     head_loss,
     make_problem,
+    stacked,
     task_key,
 )
 from mtljax.gradients.task_gradients import chosen_way
-from mtljax.gradients.unrolled import stacked
 
 
 def task_losses(
@@ -39,21 +40,12 @@ def task_losses(
     problem = make_problem(encode, heads, shared, head_params, batch, key)
     if chosen_way(problem, "auto") == "scanned":
         return _vmapped(problem)
-    order = list(heads)
-    found = {}
+    blocks, found = [], []
     for place, (name, examples) in enumerate(problem.batch.items()):
         features = encoded(problem, name, shared, examples.inputs, group_key(problem, place))
-        for task, targets in examples.targets.items():
-            found[task] = head_loss(
-                problem,
-                name,
-                task,
-                head_params[task],
-                *features,
-                targets,
-                task_key(problem, order.index(task)),
-            )
-    return jnp.stack([found[task] for task in order])
+        blocks.append(group_losses(problem, name, *features))
+        found += group_tasks(problem, name)
+    return in_order(list(heads), found, jnp.concatenate(blocks))
 
 
 def _vmapped(problem: Problem) -> jax.Array:

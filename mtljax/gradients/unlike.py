@@ -1,5 +1,6 @@
 """Whether input groups, and heads, are alike, so that one trace serves all."""
 
+from collections.abc import Iterable
 from typing import Any
 
 import jax
@@ -24,12 +25,13 @@ def unlike_groups(problem: Problem) -> str | None:
     return None
 
 
-def unlike_heads(problem: Problem) -> str | None:
-    """Why the heads cannot be stacked, or None: one function, equal shapes."""
+def unlike_heads(problem: Problem, tasks: Iterable[str] | None = None) -> str | None:
+    """Why the heads, of all tasks or of these, cannot be stacked, or None: one function, shapes."""
     owners = {task: group for group, rows in problem.batch.items() for task in rows.targets}
-    first = next(iter(problem.heads))
-    for task, head in problem.heads.items():
-        if head is not problem.heads[first]:
+    tasks = list(problem.heads if tasks is None else tasks)
+    first = tasks[0]
+    for task in tasks:
+        if problem.heads[task] is not problem.heads[first]:
             return f"tasks {first!r} and {task!r} have heads of their own"
         why = _differ(problem.head_params[first], problem.head_params[task]) or _differ(
             problem.batch[owners[first]].targets[first], problem.batch[owners[task]].targets[task]

@@ -6,7 +6,8 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from mtljax.gradients.problem import Problem, encoded, group_key, head_gradients, task_key
+from mtljax.gradients.group_heads import group_head_gradients, in_order
+from mtljax.gradients.problem import Problem, encoded, group_key
 
 
 def unrolled(problem: Problem) -> tuple[jax.Array, Any, dict[str, Any]]:
@@ -16,66 +17,40 @@ def unrolled(problem: Problem) -> tuple[jax.Array, Any, dict[str, Any]]:
       Losses ``[T]``, shared gradients ``[T, *param]``, head gradients by task.
     """
     order = list(problem.heads)
-    losses: dict[str, jax.Array] = {}
-    heads: dict[str, Any] = {}
-    blocks, found = [], []
+    blocks, heads = [], {}
     for place, name in enumerate(problem.batch):
-        pull_back, of_tasks = _group(problem, place, name)
-        slopes = []
-        for task, loss, slope, own in of_tasks:
-            losses[task], heads[task] = loss, own
-            slopes.append(slope)
-            found.append(task)
-        if len(slopes) == 1:
-            (rows,) = pull_back(slopes[0])
+        pull_back, losses, slopes, own = _group(problem, place, name)
+        heads |= own
+        if len(own) == 1:
+            (rows,) = pull_back(jax.tree.map(lambda leaf: leaf[0], slopes))
             rows = jax.tree.map(lambda leaf: leaf[None], rows)
         else:
-            (rows,) = jax.vmap(pull_back)(stacked(slopes))
-        blocks.append(rows)
-    shared = blocks[0]
+            (rows,) = jax.vmap(pull_back)(slopes)
+        blocks.append((losses, rows))
+    found = blocks[0]
     if len(blocks) > 1:
-        shared = jax.tree.map(lambda *rows: jnp.concatenate(rows), *blocks)
-    if found != order:
-        places = jnp.array([found.index(task) for task in order])
-        shared = jax.tree.map(lambda leaf: leaf[places], shared)
-    in_order = jnp.stack([losses[task] for task in order])
-    return in_order, shared, {task: heads[task] for task in order}
+        found = jax.tree.map(lambda *rows: jnp.concatenate(rows), *blocks)
+    losses, shared = in_order(order, list(heads), found)
+    return losses, shared, {task: heads[task] for task in order}
 
 
 def each_task(problem: Problem) -> Iterator[tuple[str, jax.Array, Any, Any]]:
     """Task after task: its name, loss, gradient of the shared parameters, gradient of its head."""
     for place, name in enumerate(problem.batch):
-        pull_back, of_tasks = _group(problem, place, name)
-        for task, loss, slope, own in of_tasks:
-            (row,) = pull_back(slope)
-            yield task, loss, row, own
+        pull_back, losses, slopes, own = _group(problem, place, name)
+        for i, task in enumerate(own):
+            (row,) = pull_back(jax.tree.map(lambda leaf, i=i: leaf[i], slopes))
+            yield task, losses[i], row, own[task]
 
 
-def _group(problem: Problem, place: int, name: str) -> tuple[Callable[..., Any], list[Any]]:
-    """The way back through the encoder for a group; name, loss, slope and head gradient by task."""
-    examples, key, order = problem.batch[name], group_key(problem, place), list(problem.heads)
+def _group(
+    problem: Problem, place: int, name: str
+) -> tuple[Callable[..., Any], jax.Array, Any, dict[str, Any]]:
+    """The way back through the encoder for a group, and what its heads say."""
+    inputs, key = problem.batch[name].inputs, group_key(problem, place)
     floating, pull_back, others = jax.vjp(
-        lambda shared: encoded(problem, name, shared, examples.inputs, key),
+        lambda shared: encoded(problem, name, shared, inputs, key),
         problem.shared,
         has_aux=True,
     )
-    found = []
-    for task in order:
-        if task in examples.targets:
-            loss, own, slope = head_gradients(
-                problem,
-                name,
-                task,
-                problem.head_params[task],
-                floating,
-                others,
-                examples.targets[task],
-                task_key(problem, order.index(task)),
-            )
-            found.append((task, loss, slope, own))
-    return pull_back, found
-
-
-def stacked(trees: list[Any]) -> Any:
-    """Trees of equal shapes as one, with a leading axis."""
-    return jax.tree.map(lambda *leaves: jnp.stack(leaves), *trees)
+    return pull_back, *group_head_gradients(problem, name, floating, others)

@@ -5,9 +5,8 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from mtljax.gradients.problem import Problem, encoded, group_key, head_gradients, task_key
+from mtljax.gradients.problem import Problem, encoded, group_key, head_gradients, stacked, task_key
 from mtljax.gradients.unlike import unlike_heads
-from mtljax.gradients.unrolled import stacked
 
 
 def vmapped(problem: Problem) -> tuple[jax.Array, Any, dict[str, Any]]:

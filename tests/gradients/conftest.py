@@ -199,6 +199,13 @@ def cases(rng) -> dict[str, Callable[[], Case]]:
         heads = dict.fromkeys(case.heads, regression_dropout)
         return case._replace(encode=encode_dropout, heads=heads, key=jax.random.key(3))
 
+    def dropout_group():
+        """Heads that are alike read one group, each with a key of its own."""
+        case = dropout()
+        inputs = next(iter(case.batch.values())).inputs
+        targets = {n: y for examples in case.batch.values() for n, y in examples.targets.items()}
+        return case._replace(batch={"all": Examples(inputs, targets)}, ways=ANY_SHAPE)
+
     def dropout_groups():
         case = groups()
         encoders = {"x": encode_dropout, "y": encode_dropout}
@@ -210,7 +217,7 @@ def cases(rng) -> dict[str, Callable[[], Case]]:
         return alike(1)
 
     made = (alike, unlike_heads, unlike_shapes, groups, packed, tied, tied_group, dropout)
-    return {make.__name__: make for make in (*made, dropout_groups, one)}
+    return {make.__name__: make for make in (*made, dropout_group, dropout_groups, one)}
 
 
 @pytest.fixture

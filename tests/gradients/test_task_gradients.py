@@ -14,7 +14,7 @@ PAIRS = [
     for way in ("auto", "unrolled", "vmapped", "scanned")
 ] + [
     (name, way)
-    for name in ("unlike_shapes", "groups", "tied_group", "dropout_groups")
+    for name in ("unlike_shapes", "groups", "tied_group", "dropout_group", "dropout_groups")
     for way in ("auto", "unrolled")
 ]
 
@@ -105,7 +105,7 @@ def test_parameters_of_several_dtypes(cases, expected, close):
         close(found["kernel"], wanted["kernel"])
 
 
-@pytest.mark.parametrize("name", ["alike", "groups", "tied", "dropout", "dropout_groups"])
+@pytest.mark.parametrize("name", ["alike", "groups", "tied", "dropout", "dropout_group", "dropout_groups"])
 def test_task_losses(name, cases, expected, close):
     """Losses, and the gradient of their weighted sum."""
     case = cases[name]()

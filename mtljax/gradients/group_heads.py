@@ -1,0 +1,72 @@
+"""The heads of an input group on its features: one trace where they are alike."""
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+from mtljax.gradients.problem import Problem, head_gradients, head_loss, stacked, task_key
+from mtljax.gradients.unlike import unlike_heads
+
+
+def group_tasks(problem: Problem, name: str) -> list[str]:
+    """The tasks of a group, in the order of the heads."""
+    return [task for task in problem.heads if task in problem.batch[name].targets]
+
+
+def group_losses(problem: Problem, name: str, floating: Any, others: Any) -> jax.Array:
+    """The losses of a group's tasks ``[n]`` on its features, as `encoded` returns them."""
+    tasks, rows = _rows(problem, name)
+
+    def one(task: str, row: Any) -> jax.Array:
+        place, params, targets = row
+        key = task_key(problem, place)
+        return head_loss(problem, name, task, params, floating, others, targets, key)
+
+    if _alike(problem, tasks):
+        return jax.vmap(lambda row: one(tasks[0], row))(stacked(rows))
+    return jnp.stack([one(task, row) for task, row in zip(tasks, rows, strict=True)])
+
+
+def group_head_gradients(
+    problem: Problem, name: str, floating: Any, others: Any
+) -> tuple[jax.Array, Any, dict[str, Any]]:
+    """The losses of a group's tasks, and what `head_gradients` says of each.
+
+    Returns:
+      Losses ``[n]``, gradients of the features ``[n, *feature]``, head gradients by task.
+    """
+    tasks, rows = _rows(problem, name)
+
+    def one(task: str, row: Any) -> tuple[jax.Array, Any, Any]:
+        place, params, targets = row
+        key = task_key(problem, place)
+        return head_gradients(problem, name, task, params, floating, others, targets, key)
+
+    if _alike(problem, tasks):
+        losses, own, slopes = jax.vmap(lambda row: one(tasks[0], row))(stacked(rows))
+        each = [jax.tree.map(lambda leaf, i=i: leaf[i], own) for i in range(len(tasks))]
+    else:
+        found = [one(task, row) for task, row in zip(tasks, rows, strict=True)]
+        losses = jnp.stack([loss for loss, _, _ in found])
+        slopes = stacked([slope for _, _, slope in found])
+        each = [own for _, own, _ in found]
+    return losses, slopes, dict(zip(tasks, each, strict=True))
+
+
+def in_order(order: list[str], found: list[str], tree: Any) -> Any:
+    """Rows ``[T, ...]`` of tasks in the order that they were found, in that of the heads."""
+    if found == order:
+        return tree
+    places = jnp.array([found.index(task) for task in order])
+    return jax.tree.map(lambda leaf: leaf[places], tree)
+
+
+def _rows(problem: Problem, name: str) -> tuple[list[str], list[Any]]:
+    order, tasks = list(problem.heads), group_tasks(problem, name)
+    targets = problem.batch[name].targets
+    return tasks, [(order.index(t), problem.head_params[t], targets[t]) for t in tasks]
+
+
+def _alike(problem: Problem, tasks: list[str]) -> bool:
+    return len(tasks) > 1 and unlike_heads(problem, tasks) is None
