@@ -105,7 +105,9 @@ def test_parameters_of_several_dtypes(cases, expected, close):
         close(found["kernel"], wanted["kernel"])
 
 
-@pytest.mark.parametrize("name", ["alike", "groups", "tied", "dropout", "dropout_group", "dropout_groups"])
+@pytest.mark.parametrize(
+    "name", ["alike", "groups", "tied", "dropout", "dropout_group", "dropout_groups"]
+)
 def test_task_losses(name, cases, expected, close):
     """Losses, and the gradient of their weighted sum."""
     case = cases[name]()
