@@ -8,8 +8,9 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from mtljax.data.examples import TOKEN_KINDS, Examples
+from mtljax.data.examples import Examples
 from mtljax.data.packing import Packing, pack, reshuffle, spans
+from mtljax.data.targets import TOKEN_KINDS
 from mtljax.tasks.task import Task
 
 GroupBatch = dict[str, Any]

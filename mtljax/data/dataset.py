@@ -12,7 +12,7 @@ from mtljax.data.batches import (
     training_batches,
 )
 from mtljax.data.catalogue import load_source
-from mtljax.data.examples import Examples, encode_inputs, read_examples
+from mtljax.data.examples import BadRows, Examples, encode_inputs, joined, read_examples
 from mtljax.data.groups import Attention, Group, attention_by_kind, input_groups
 from mtljax.data.layout import Layout
 from mtljax.data.mixture import rows_per_group
@@ -106,6 +106,7 @@ def load_data(
     row_length: int = 64,
     batch_tokens: int = 4096,
     attention: Callable[[Task], Attention] = attention_by_kind,
+    bad_rows: BadRows = "stop",
 ) -> MultitaskData:
     """Reads and tokenises the data of some tasks.
 
@@ -116,6 +117,8 @@ def load_data(
         row_length: ids in a row of a batch, the longest example.
         batch_tokens: ids in a step, padding included, over all groups.
         attention: how the encoder reads the inputs of each task.
+        bad_rows: what a row does that cannot be used: 'stop' with an error, or 'skip': it counts
+            as missing, and in `Examples.skipped`.
 
     Returns:
         All splits of all tasks, ready to be batched.
@@ -138,7 +141,9 @@ def load_data(
     outputs = {task.name: task_output(task, sources[task.dataset], tokenizer) for task in tasks}
     examples = {
         group.name: {
-            split: read_examples(group, split, sources, tokenizer, outputs, row_length)
+            split: joined(
+                read_examples(group, split, sources, tokenizer, outputs, row_length, bad_rows)
+            )
             for split in SPLITS
             if split in sources[group.tasks[0].dataset].splits
         }

@@ -1,22 +1,25 @@
 """Examples: one split of an input group, tokenised, with the targets of its tasks."""
 
-import math
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any
+import itertools
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Literal
 
 import numpy as np
 
 from mtljax.data.groups import Group
-from mtljax.data.outputs import Output, as_class
+from mtljax.data.outputs import Output
 from mtljax.data.packing import spans
 from mtljax.data.source import Source
+from mtljax.data.targets import TOKEN_KINDS, Rows, read_targets
 from mtljax.data.tokenizers import Encodings, Text, Tokenizer
 from mtljax.errors import UserError
-from mtljax.tasks.task import Task
 
-TOKEN_KINDS = ("tagging", "language_model")
-"""The kinds of task that have one target a token; the others have one an example."""
+BadRows = Literal["stop", "skip"]
+"""What a row does that cannot be used: stop with its name, or count as missing for that task."""
+
+_BLOCK = 8192  # rows that are read at a time
 
 
 @dataclass(frozen=True)
@@ -32,6 +35,7 @@ class Examples:
         targets: by task, int32 or float32, `[n]` for kinds with a target a token, `[examples]` for
             the others; 0 where there is none.
         weights: by task, float32 of the same shape: `alpha_ij`, 0 where nothing is to be counted.
+        skipped: by task, how many rows could not be used and are not counted; no entry for none.
     """
 
     tokens: np.ndarray
@@ -40,6 +44,7 @@ class Examples:
     rows: np.ndarray
     targets: Mapping[str, np.ndarray]
     weights: Mapping[str, np.ndarray]
+    skipped: Mapping[str, int] = field(default_factory=dict)
 
     @property
     def lengths(self) -> np.ndarray:
@@ -57,8 +62,9 @@ def read_examples(
     tokenizer: Tokenizer,
     outputs: Mapping[str, Output],
     row_length: int,
-) -> Examples:
-    """Tokenises one split of an input group.
+    bad_rows: BadRows = "stop",
+) -> Iterator[Examples]:
+    """Tokenises one split of an input group, some thousand rows at a time.
 
     Args:
         group: the tasks.
@@ -67,34 +73,67 @@ def read_examples(
         tokenizer: a trained one.
         outputs: by task.
         row_length: longest example there may be, in ids.
+        bad_rows: what a row does that cannot be used.
 
-    Returns:
-        All rows of the split, in order. Texts longer than `row_length` or the group's `max_length`
-        are cut off, those of a group of language models split into consecutive chunks.
+    Yields:
+        All rows of the split, in order, in blocks for `joined`. Texts longer than `row_length` or
+        the group's `max_length` are cut off, those of a group of language models split into
+        consecutive chunks.
 
     Raises:
-        UserError: with task, split and row, if a target or weight cannot be used.
+        UserError: with task, split and row, if a target or weight cannot be used and `bad_rows`
+            is 'stop'.
     """
     limit = min(row_length, group.max_length or row_length)
-    rows = sources[group.tasks[0].dataset].splits[split]
-    texts = [row[group.inputs] for row in rows]
+    names = list(dict.fromkeys(task.dataset for task in group.tasks))
+    streams = [_blocks(sources[name].splits[split]) for name in names]
+    first = 0
+    for blocks in zip(*streams, strict=True):
+        rows = dict(zip(names, blocks, strict=True))
+        yield _read_block(group, split, rows, first, tokenizer, outputs, limit, bad_rows)
+        first += len(blocks[0])
+
+
+def _blocks(rows: Iterable) -> Iterator[list]:
+    # At least one, so that an empty split has its arrays too.
+    iterator = iter(rows)
+    block = list(itertools.islice(iterator, _BLOCK))
+    yield block
+    while block := list(itertools.islice(iterator, _BLOCK)):
+        yield block
+
+
+def _read_block(
+    group: Group,
+    split: str,
+    rows: Mapping[str, Rows],
+    first: int,
+    tokenizer: Tokenizer,
+    outputs: Mapping[str, Output],
+    limit: int,
+    bad_rows: BadRows,
+) -> Examples:
+    texts = [row[group.inputs] for row in rows[group.tasks[0].dataset]]
     # One id more than is kept, which the last position of a text that is cut off predicts.
     encodings = tokenizer.encode(texts, None if group.chunked else limit + 1)
     targets, weights = {}, {}
+    skipped: Counter[str] = Counter()
     for task in group.tasks:
-        rows = sources[task.dataset].splits[split]
-        reader = _READERS[task.kind]
-        try:
-            targets[task.name], weights[task.name] = reader(
-                task, rows, encodings, outputs[task.name], tokenizer
-            )
-        except _RowError as error:
-            raise UserError(
-                f"task {task.name!r}, data set {task.dataset!r}, "
-                f"split {split!r}, row {error.row}: {error}"
-            ) from None
+
+        def fault(row: int, reason: str, task=task) -> None:
+            if bad_rows == "stop":
+                raise UserError(
+                    f"task {task.name!r}, data set {task.dataset!r}, "
+                    f"split {split!r}, row {first + row}: {reason}"
+                )
+            skipped[task.name] += 1
+
+        targets[task.name], weights[task.name] = read_targets(
+            task, rows[task.dataset], encodings, outputs[task.name], tokenizer, fault
+        )
     per_token = [task.name for task in group.tasks if task.kind in TOKEN_KINDS]
-    return _cut(encodings, targets, weights, per_token, limit, group.chunked)
+    found = _cut(encodings, targets, weights, per_token, limit, group.chunked)
+    return replace(found, rows=found.rows + np.int32(first), skipped=dict(skipped))
 
 
 def encode_inputs(texts: Sequence[Text], tokenizer: Tokenizer, limit: int) -> Examples:
@@ -102,95 +141,30 @@ def encode_inputs(texts: Sequence[Text], tokenizer: Tokenizer, limit: int) -> Ex
     return _cut(tokenizer.encode(texts, limit), {}, {}, [], limit, chunked=False)
 
 
-class _RowError(ValueError):
-    def __init__(self, row: int, message: str) -> None:
-        super().__init__(message)
-        self.row = row
+def joined(blocks: Iterable[Examples]) -> Examples:
+    """One `Examples` of several in turn, in memory."""
+    parts = list(blocks)
+    if len(parts) == 1:
+        return parts[0]
+    ends = np.cumsum([0, *(part.starts[-1] for part in parts)])
+    starts = [part.starts[:-1] + end for part, end in zip(parts, ends, strict=False)]
+    skipped: Counter[str] = Counter()
+    for part in parts:
+        skipped.update(part.skipped)
 
+    def by_task(name: str) -> dict[str, np.ndarray]:
+        tasks = getattr(parts[0], name)
+        return {task: np.concatenate([getattr(p, name)[task] for p in parts]) for task in tasks}
 
-_Rows = Sequence[Mapping[str, Any]]
-_Targets = tuple[np.ndarray, np.ndarray]
-
-
-def _sample_weights(task: Task, rows: _Rows) -> np.ndarray:
-    weights = np.ones(len(rows), np.float32)
-    if task.weights is None:
-        return weights
-    for i, row in enumerate(rows):
-        value = row[task.weights]
-        if value is None or not math.isfinite(value) or value < 0:
-            raise _RowError(i, f"weight {value!r} is not a finite number from 0")
-        weights[i] = value
-    return weights
-
-
-def _classification(
-    task: Task, rows: _Rows, encodings: Encodings, output: Output, tokenizer: Tokenizer
-) -> _Targets:
-    index = {name: i for i, name in enumerate(output.classes)}
-    targets = np.empty(len(rows), np.int32)
-    for i, row in enumerate(rows):
-        try:
-            targets[i] = as_class(row[task.targets or ""], output.classes, index)
-        except ValueError as error:
-            raise _RowError(i, str(error)) from None
-    weights = np.where(targets >= 0, _sample_weights(task, rows), 0)
-    return np.maximum(targets, 0), weights.astype(np.float32)
-
-
-def _regression(
-    task: Task, rows: _Rows, encodings: Encodings, output: Output, tokenizer: Tokenizer
-) -> _Targets:
-    values = [row[task.targets or ""] for row in rows]
-    targets = np.asarray([math.nan if v is None else v for v in values], np.float32)
-    present = np.isfinite(targets)
-    weights = np.where(present, _sample_weights(task, rows), 0)
-    return np.where(present, targets, 0).astype(np.float32), weights.astype(np.float32)
-
-
-def _tagging(
-    task: Task, rows: _Rows, encodings: Encodings, output: Output, tokenizer: Tokenizer
-) -> _Targets:
-    index = {name: i for i, name in enumerate(output.classes)}
-    flat: list[int] = []
-    offsets = np.zeros(len(rows), np.int64)
-    for i, row in enumerate(rows):
-        words = len(row[task.inputs])
-        tags = row[task.targets or ""]
-        tags = [-1] * words if tags is None else tags
-        if len(tags) != words:
-            raise _RowError(i, f"{len(tags)} tags for {words} words")
-        offsets[i] = len(flat)
-        try:
-            flat += [as_class(tag, output.classes, index) for tag in tags]
-        except ValueError as error:
-            raise _RowError(i, str(error)) from None
-    row_of = np.repeat(np.arange(len(rows)), np.diff(encodings.starts))
-    # A last tag that nobody reads keeps the look-up inside the array.
-    tags = np.asarray([*flat, -1], np.int32)
-    at = np.where(encodings.words >= 0, offsets[row_of] + encodings.words, len(flat))
-    targets = tags[at]
-    weights = np.where(targets >= 0, _sample_weights(task, rows)[row_of], 0)
-    return np.maximum(targets, 0), weights.astype(np.float32)
-
-
-def _language_model(
-    task: Task, rows: _Rows, encodings: Encodings, output: Output, tokenizer: Tokenizer
-) -> _Targets:
-    classes = output.class_of_id(tokenizer.vocab_size)[encodings.tokens]
-    targets = np.empty_like(classes)
-    targets[:-1] = classes[1:]
-    targets[encodings.starts[1:] - 1] = 1  # </s>
-    lengths = np.diff(encodings.starts)
-    return targets, np.repeat(_sample_weights(task, rows), lengths)
-
-
-_READERS: dict[str, Callable[..., _Targets]] = {
-    "classification": _classification,
-    "regression": _regression,
-    "tagging": _tagging,
-    "language_model": _language_model,
-}
+    return Examples(
+        tokens=np.concatenate([part.tokens for part in parts]),
+        affixes=np.concatenate([part.affixes for part in parts]),
+        starts=np.concatenate([*starts, ends[-1:]]),
+        rows=np.concatenate([part.rows for part in parts]),
+        targets=by_task("targets"),
+        weights=by_task("weights"),
+        skipped=dict(skipped),
+    )
 
 
 def _cut(

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from mtljax.data import Feature, Source, TokenizerSettings, all_causal, input_groups
-from mtljax.data.examples import encode_inputs, read_examples
+from mtljax.data.examples import encode_inputs, joined, read_examples
 from mtljax.data.outputs import task_output
 from mtljax.data.tokenizers import train_tokenizer
 from mtljax.errors import UserError
@@ -17,7 +17,7 @@ def read(tasks, source, split="train", row_length=16, settings=PLAIN, attention=
     texts = [row[group.inputs] for row in source.splits["train"]]
     tokenizer = train_tokenizer([texts], settings)
     outputs = {task.name: task_output(task, source, tokenizer) for task in tasks}
-    examples = read_examples(group, split, sources, tokenizer, outputs, row_length)
+    examples = joined(read_examples(group, split, sources, tokenizer, outputs, row_length))
     return examples, tokenizer, outputs
 
 
