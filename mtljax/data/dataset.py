@@ -160,12 +160,15 @@ def load_data(
 
 
 def input_batches(
-    texts: Sequence[Text], group: str, layout: Layout, tokenizer: Tokenizer
+    texts: Sequence[Text] | Sequence[tuple[Text, ...]],
+    group: str,
+    layout: Layout,
+    tokenizer: Tokenizer,
 ) -> Iterator[GroupBatch]:
     """Batches of new texts, without targets, for a model's predictions.
 
     Args:
-        texts: texts or lists of words.
+        texts: texts or lists of words; for a group that reads several features, tuples of them.
         group: name of the input group that reads them.
         layout: of the data the model was trained on.
         tokenizer: that of the model.
@@ -174,8 +177,10 @@ def input_batches(
         Evaluation batches whose `example` is the number of the text.
     """
     shape = layout.shapes[group]
-    limit = min(shape.row_length, layout.group(group).max_length or shape.row_length)
-    yield from evaluation_batches(encode_inputs(texts, tokenizer, limit), (), shape)
+    reads = layout.group(group)
+    limit = min(shape.row_length, reads.max_length or shape.row_length)
+    examples = encode_inputs(texts, tokenizer, limit, len(reads.parts))
+    yield from evaluation_batches(examples, (), shape)
 
 
 def _check_arguments(tasks: Sequence[Task], row_length: int, batch_tokens: int) -> None:
@@ -187,6 +192,12 @@ def _check_arguments(tasks: Sequence[Task], row_length: int, batch_tokens: int) 
             raise UserError(f"duplicate task name {name!r}")
     if row_length < 2:
         raise UserError(f"row_length {row_length}: must be at least 2")
+    for task in tasks:
+        if row_length < len(task.parts):
+            raise UserError(
+                f"row_length {row_length}: too short for the {len(task.parts)} inputs of task "
+                f"{task.name!r}"
+            )
     if batch_tokens < row_length:
         raise UserError(f"batch_tokens {batch_tokens}: must be at least row_length, {row_length}")
 
@@ -196,9 +207,10 @@ def _corpora(groups: Sequence[Group], sources: Mapping[str, Source]) -> Iterator
     seen = set()
     for group in groups:
         source = sources[group.tasks[0].dataset]
-        if (source.identity, group.inputs) not in seen:
-            seen.add((source.identity, group.inputs))
-            yield (row[group.inputs] for row in source.splits["train"])
+        for feature in group.parts:
+            if (source.identity, feature) not in seen:
+                seen.add((source.identity, feature))
+                yield (row[feature] for row in source.splits["train"])
 
 
 def _shapes(

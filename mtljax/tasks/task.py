@@ -11,8 +11,8 @@ from mtljax.tasks.kinds import KINDS
 from mtljax.tasks.suggest import suggestion
 
 _NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.\-]*")
-_TEXT_FIELDS = ("dataset", "kind", "inputs", "targets", "references", "weights", "loss")
-_REQUIRED = ("dataset", "kind", "inputs")
+_TEXT_FIELDS = ("dataset", "kind", "targets", "references", "weights", "loss")
+_REQUIRED = ("dataset", "kind")
 
 
 @dataclass(frozen=True)
@@ -23,7 +23,8 @@ class Task:
         name: how the task is called in files, figures and messages.
         dataset: an embedded set, or a directory in TFDS format.
         kind: `classification`, `tagging`, `language_model` or `regression`.
-        inputs: the feature that is read: a text or a list of words.
+        inputs: the feature that is read: a text or a list of words; or several of them, which are
+            read one after another.
         targets: the feature to be predicted; a language model has none, its targets are the text.
         references: the feature with reference texts, for `text_to_text`.
         weights: the feature with the weight `alpha_ij` of each sample; without one, 1.
@@ -47,7 +48,7 @@ class Task:
     name: str
     dataset: str
     kind: str
-    inputs: str
+    inputs: str | tuple[str, ...]
     targets: str | None = None
     references: str | None = None
     weights: str | None = None
@@ -65,6 +66,7 @@ class Task:
                 f"task name {self.name!r}: use letters, digits, '_', '-' and '.' (quote a number)"
             )
         _check_text(self)
+        _check_inputs(self)
         kind = KINDS.get(self.kind)
         if kind is None:
             self._refuse("kind", f"unknown kind {self.kind!r}{suggestion(self.kind, KINDS)}")
@@ -75,6 +77,8 @@ class Task:
                 self._refuse("targets", f"a task of kind {self.kind} needs one")
             if not kind.needs_targets and self.targets is not None:
                 self._refuse("targets", f"a task of kind {self.kind} takes none")
+            if len(self.parts) > 1 and not kind.several_inputs:
+                self._refuse("inputs", f"a task of kind {self.kind} reads one feature")
             if self.loss is not None and self.loss not in kind.losses:
                 known = suggestion(self.loss, kind.losses)
                 self._refuse("loss", f"unknown loss {self.loss!r} for {self.kind}{known}")
@@ -83,6 +87,11 @@ class Task:
                     known = suggestion(metric, kind.metrics)
                     self._refuse("metrics", f"unknown metric {metric!r} for {self.kind}{known}")
         _check_numbers(self)
+
+    @property
+    def parts(self) -> tuple[str, ...]:
+        """The features that are read, one after another; most tasks have one."""
+        return (self.inputs,) if isinstance(self.inputs, str) else self.inputs
 
     def _refuse(self, field: str, reason: str) -> NoReturn:
         raise UserError(f"task {self.name!r}, field {field!r}: {reason}")
@@ -109,6 +118,17 @@ def _check_text(task: Task) -> None:
     object.__setattr__(task, "metrics", tuple(metrics))
 
 
+def _check_inputs(task: Task) -> None:
+    inputs = [task.inputs] if isinstance(task.inputs, str) else task.inputs
+    if not isinstance(inputs, tuple | list) or not all(isinstance(i, str) and i for i in inputs):
+        task._refuse("inputs", f"expected a name or a list of names, got {task.inputs!r}")
+    if not inputs:
+        task._refuse("inputs", "names no feature")
+    if len(set(inputs)) < len(inputs):
+        task._refuse("inputs", f"a name appears twice in {list(inputs)}")
+    object.__setattr__(task, "inputs", inputs[0] if len(inputs) == 1 else tuple(inputs))
+
+
 def _check_numbers(task: Task) -> None:
     def number(field: str, low: float, high: float, *, open_low: bool, open_high: bool) -> None:
         value = getattr(task, field)
@@ -126,7 +146,8 @@ def _check_numbers(task: Task) -> None:
     number("weight", 0, math.inf, open_low=False, open_high=True)
     number("rate", 0, 1, open_low=True, open_high=False)
     number("label_smoothing", 0, 1, open_low=False, open_high=True)
-    for field, least in (("batch_size", 1), ("max_length", 2)):
+    # Each part of the inputs has its mark.
+    for field, least in (("batch_size", 1), ("max_length", max(2, len(task.parts)))):
         value = getattr(task, field)
         if value is None:
             continue
