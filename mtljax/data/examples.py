@@ -153,7 +153,9 @@ def encode_inputs(
     if parts == 1:
         encodings = tokenizer.encode(texts, limit)
     else:
-        encodings = encode_parts([[text[i] for text in texts] for i in range(parts)], tokenizer, limit)
+        encodings = encode_parts(
+            [[text[i] for text in texts] for i in range(parts)], tokenizer, limit
+        )
     return _cut(encodings, {}, {}, [], limit, chunked=False)
 
 

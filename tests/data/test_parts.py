@@ -46,11 +46,14 @@ def test_parts_stand_one_after_another(kind, limit):
         one, two = tokenizer.encode([a]), tokenizer.encode([b])
         first, second = cut_one_by_one([len(one.tokens), len(two.tokens)], limit)
         at = slice(found.starts[i], found.starts[i + 1])
-        assert found.tokens[at].tolist() == [
-            *one.tokens[:first].tolist(),
-            3,  # </s>
-            *two.tokens[1:second].tolist(),
-        ]
+        assert (
+            found.tokens[at].tolist()
+            == [
+                *one.tokens[:first].tolist(),
+                3,  # </s>
+                *two.tokens[1:second].tolist(),
+            ]
+        )
         for name in ("affixes", "words"):
             expected = np.concatenate([getattr(one, name)[:first], getattr(two, name)[:second]])
             np.testing.assert_array_equal(getattr(found, name)[at], expected)
