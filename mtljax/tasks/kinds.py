@@ -30,7 +30,12 @@ class Kind:
 KINDS: dict[str, Kind] = {
     "classification": Kind(
         losses=("softmax", "sigmoid", "logistic", "hinge", "squared"),
-        metrics=("accuracy", "loss"),
+        metrics=("accuracy", "macro_f1", "loss"),
+        several_inputs=True,
+    ),
+    "multilabel": Kind(
+        losses=("sigmoid",),
+        metrics=("micro_f1", "macro_f1", "exact_match", "loss"),
         several_inputs=True,
     ),
     "tagging": Kind(losses=("softmax",), metrics=("micro_f1", "span_f1", "accuracy", "loss")),

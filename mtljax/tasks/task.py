@@ -22,7 +22,7 @@ class Task:
     Attributes:
         name: how the task is called in files, figures and messages.
         dataset: an embedded set, or a directory in TFDS format.
-        kind: `classification`, `tagging`, `language_model` or `regression`.
+        kind: `classification`, `multilabel`, `tagging`, `language_model` or `regression`.
         inputs: the feature that is read: a text or a list of words; or several of them, which are
             read one after another.
         targets: the feature to be predicted; a language model has none, its targets are the text.

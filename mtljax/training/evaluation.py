@@ -26,13 +26,17 @@ _UNKNOWN = 1
 def answers(task: Task, predictions: jax.Array) -> jax.Array:
     """What a task's predictions say: class ids, or numbers for regression.
 
+    For multilabel, 1 for each class that is more probable than not, else 0.
+
     Args:
       task: the task.
       predictions: ``[..., outputs]``.
 
     Returns:
-      ``[...]``, int32 (float32 for regression).
+      ``[...]``, int32 (float32 for regression); ``[..., outputs]`` for multilabel.
     """
+    if task.kind == "multilabel":
+        return (predictions > 0).astype(jnp.int32)
     if task.kind == "regression":
         return predictions[..., 0]
     if predictions.shape[-1] == 1:
@@ -65,6 +69,13 @@ def make_group_evaluation(model: Model, group_name: str) -> Callable[..., Any]:
             for name in metric_names(task, model.layout.outputs[task.name].classes):
                 if name == "span_f1":
                     tags[task.name] = said
+                elif task.kind == "multilabel" and name == "micro_f1":
+                    each = jnp.broadcast_to(weights[..., None], said.shape)
+                    found[name] = metrics.micro_f1(said, targets, each)
+                elif task.kind == "classification" and name == "macro_f1":
+                    classes = model.layout.outputs[task.name].num_classes
+                    sets = (jax.nn.one_hot(x, classes, dtype=jnp.int32) for x in (said, targets))
+                    found[name] = metrics.macro_f1(*sets, weights)
                 elif name == "micro_f1":
                     outside = _outside(model, task)
                     found[name] = metrics.micro_f1(said, targets, weights, outside=outside)

@@ -3,6 +3,7 @@ import dataclasses
 import jax
 import numpy as np
 import pytest
+from sklearn.metrics import f1_score
 
 from mtljax.data import unpack
 from mtljax.modules import encode, predict
@@ -154,6 +155,42 @@ def test_metrics_that_a_task_names(make, plain, tasks, metrics):
         np.testing.assert_allclose(found["micro_f1"], expected, rtol=1e-6)
 
 
+@pytest.mark.parametrize("kind", ["linear", "lstm", "transformer"])
+def test_metrics_of_label_sets(make, plain, tasks, kind):
+    every = ("micro_f1", "macro_f1", "exact_match", "loss")
+    chosen = (tasks["label"], dataclasses.replace(tasks["sets"], metrics=every))
+    encoder = dataclasses.replace(plain.encoder, kind=kind, heads=2, feed_forward=8)
+    model, data = make(dataclasses.replace(plain, encoder=encoder), chosen)
+    params = jax.tree.map(lambda p: 3 * p, jax.jit(lambda: initial_params(model))())
+    found = Evaluator(model, data)(params, "validation")["sets"]
+    assert set(found) == set(every)
+    triples = one_by_one(model, data, params, "tiny", "validation")["sets"]
+    out, truth, weights = (np.concatenate(part) for part in zip(*triples, strict=True))
+    assert 0 < (weights == 0).sum() < len(weights) and truth.any()
+    said, options = out > 0, {"sample_weight": weights}
+    losses = np.logaddexp(0, np.where(truth == 1, -out, out).astype(np.float64)).mean(-1)
+    expected = {
+        "micro_f1": f1_score(truth, said, average="micro", zero_division=0, **options),
+        "macro_f1": f1_score(truth, said, average="macro", zero_division=0, **options),
+        "exact_match": np.average((truth == said).all(-1), weights=weights),
+        "loss": np.average(losses, weights=weights),
+    }
+    assert found == pytest.approx(expected, rel=1e-5)
+
+
+def test_macro_f1_of_classes(make, plain, tasks):
+    chosen = (dataclasses.replace(tasks["grade"], metrics=("macro_f1",)),)
+    model, data = make(plain, chosen)
+    params = jax.tree.map(lambda p: 3 * p, jax.jit(lambda: initial_params(model))())
+    found = Evaluator(model, data)(params, "validation")["grade"]["macro_f1"]
+    triples = one_by_one(model, data, params, "tiny", "validation")["grade"]
+    out, truth, weights = (np.concatenate(part) for part in zip(*triples, strict=True))
+    expected = f1_score(
+        truth, out.argmax(-1), average="macro", labels=[0, 1, 2], sample_weight=weights
+    )
+    assert found == pytest.approx(expected, rel=1e-5)
+
+
 def test_accuracy_of_a_language_model(make, plain, tasks):
     task = dataclasses.replace(tasks["next"], metrics=("accuracy", "perplexity"))
     model, data = make(plain, (task,))
@@ -199,6 +236,7 @@ def test_score_is_the_mean_of_main_metrics(make, plain):
         ("regression", [[1.5], [-2.0]], [1.5, -2.0]),
         ("classification", [[1.5], [-2.0]], [1, 0]),
         ("classification", [[1.0, 2.0, 0.0], [3.0, 2.0, 0.0]], [1, 0]),
+        ("multilabel", [[1.5, -2.0, 0.1], [0.0, 2.0, -1.0]], [[1, 0, 1], [0, 1, 0]]),
         ("tagging", [[1.0, 2.0], [3.0, 2.0]], [1, 0]),
     ],
 )
