@@ -15,6 +15,7 @@ from mtljax.metrics.means import loss as loss
 from mtljax.metrics.means import mean_absolute_error as mean_absolute_error
 from mtljax.metrics.means import mean_squared_error as mean_squared_error
 from mtljax.metrics.perplexity import perplexity as perplexity
+from mtljax.metrics.spans import SCHEMES as SCHEMES
 from mtljax.metrics.spans import span_f1 as span_f1
 from mtljax.metrics.spans import spans as spans
 from mtljax.metrics.states import F1 as F1

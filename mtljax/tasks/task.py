@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import NoReturn
 
 from mtljax.errors import UserError
-from mtljax.tasks.kinds import KINDS
+from mtljax.tasks.kinds import KINDS, SCHEMES
 from mtljax.tasks.suggest import suggestion
 
 _NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.\-]*")
@@ -36,6 +36,7 @@ class Task:
             read in consecutive chunks of this length.
         metrics: names of metrics, the main one first; without any, by kind.
         loss: name of the loss; without one, by kind.
+        scheme: how tags mark spans, `bio`, `iob1`, `bioes` or `none`; without one, by their names.
         label_smoothing: probability mass that is spread evenly over the classes, in [0, 1).
 
     Raises:
@@ -59,6 +60,7 @@ class Task:
     metrics: tuple[str, ...] = ()
     loss: str | None = None
     label_smoothing: float = 0.0
+    scheme: str | None = None
 
     def __post_init__(self) -> None:
         if not isinstance(self.name, str) or not _NAME.fullmatch(self.name):
@@ -86,6 +88,7 @@ class Task:
                 if metric not in kind.metrics:
                     known = suggestion(metric, kind.metrics)
                     self._refuse("metrics", f"unknown metric {metric!r} for {self.kind}{known}")
+            _check_scheme(self)
         _check_numbers(self)
 
     @property
@@ -127,6 +130,18 @@ def _check_inputs(task: Task) -> None:
     if len(set(inputs)) < len(inputs):
         task._refuse("inputs", f"a name appears twice in {list(inputs)}")
     object.__setattr__(task, "inputs", inputs[0] if len(inputs) == 1 else tuple(inputs))
+
+
+def _check_scheme(task: Task) -> None:
+    if task.scheme is None:
+        return
+    if task.kind != "tagging":
+        task._refuse("scheme", f"a task of kind {task.kind} takes none")
+    if task.scheme not in SCHEMES:
+        known = suggestion(task.scheme, SCHEMES)
+        task._refuse("scheme", f"unknown scheme {task.scheme!r}{known}")
+    if task.scheme == "none" and "span_f1" in task.metrics:
+        task._refuse("metrics", "span_f1 needs a scheme, got 'none'")
 
 
 def _check_numbers(task: Task) -> None:

@@ -10,7 +10,7 @@ import numpy as np
 from mtljax import losses, metrics
 from mtljax.data import MultitaskData, unpack
 from mtljax.modules import Readout, encode, predict
-from mtljax.tasks import LOWER_IS_BETTER, Task, main_metric, metric_names
+from mtljax.tasks import LOWER_IS_BETTER, Task, main_metric, metric_names, span_scheme
 from mtljax.training.model import Model
 from mtljax.training.objective import element_losses
 
@@ -163,7 +163,10 @@ class Evaluator:
         }
 
     def _spans(self, task: str, batch: dict[str, Any], said: np.ndarray) -> metrics.F1:
-        classes = np.asarray(self._model.layout.outputs[task].classes)
+        names = self._model.layout.outputs[task].classes
+        tagging = next(one for one in self._model.tasks if one.name == task)
+        scheme = span_scheme(tagging, names)
+        classes = np.asarray(names)
         counted = batch["weights"][task] > 0
         lines = [
             (classes[tags[use]].tolist(), classes[truth[use]].tolist())
@@ -174,7 +177,8 @@ class Evaluator:
                 strict=True,
             )
         ]
-        return metrics.span_f1([said for said, _ in lines], [truth for _, truth in lines])
+        answers, labels = ([line[i] for line in lines] for i in (0, 1))
+        return metrics.span_f1(answers, labels, scheme)
 
 
 def _merged(before: dict[str, Any], found: dict[str, Any]) -> dict[str, Any]:

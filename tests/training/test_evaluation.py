@@ -5,7 +5,8 @@ import numpy as np
 import pytest
 from sklearn.metrics import f1_score
 
-from mtljax.data import unpack
+from mtljax.data import Feature, unpack
+from mtljax.metrics import compute, span_f1
 from mtljax.modules import encode, predict
 from mtljax.tasks import Task
 from mtljax.training.evaluation import PLAIN_WORDS, Evaluator, answers, score
@@ -135,6 +136,24 @@ def test_metrics_are_those_of_the_examples_one_by_one(trained, split):
             np.testing.assert_allclose(
                 found[task][name], value, rtol=2e-4, err_msg=f"{task} {name}"
             )
+
+
+def test_spans_are_counted_by_the_scheme(make, plain, tasks, source, monkeypatch):
+    names = ("O", "B-x", "I-x", "E-x", "S-x")
+    renamed = {**source.features, "tags": Feature("tags", names)}
+    changed = dataclasses.replace(source, features=renamed)
+    monkeypatch.setattr("mtljax.data.dataset.load_source", lambda name, data_dir: changed)
+    model, data = make(plain, (tasks["tags"],))
+    params = jax.tree.map(lambda p: 3 * p, jax.jit(lambda: initial_params(model))())
+    found = Evaluator(model, data)(params, "validation")["tags"]
+    (triples,) = one_by_one(model, data, params, "tiny", "validation").values()
+    answers, labels = (
+        [[names[t] for t in tags[w > 0]] for tags, w in pairs]
+        for pairs in zip(*[((o.argmax(-1), w), (t, w)) for o, t, w in triples], strict=True)
+    )
+    expected = compute(span_f1(answers, labels, "bioes"))
+    assert 0 < expected < 1
+    assert found["span_f1"] == pytest.approx(float(expected))
 
 
 @pytest.mark.parametrize(
