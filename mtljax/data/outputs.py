@@ -1,6 +1,5 @@
 """What a task's head predicts: its classes, or the words of its language model."""
 
-import math
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -8,6 +7,8 @@ from typing import Any
 
 import numpy as np
 
+from mtljax.data.class_weights import class_weights
+from mtljax.data.labels import is_missing
 from mtljax.data.source import Source
 from mtljax.data.tokenizers import END, OOV, SPECIALS, Tokenizer
 from mtljax.data.tokenizers.words import count_words
@@ -25,11 +26,13 @@ class Output:
         classes: their names; empty for regression and for language models.
         ids: for a language model int32 `[num_classes]`, the input id of each class: class 0 is
             `<oov>`, class 1 `</s>`, then the words; else None.
+        class_weights: weights of the classes in training; empty where all weigh 1.
     """
 
     num_classes: int
     classes: tuple[str, ...] = ()
     ids: np.ndarray | None = None
+    class_weights: tuple[float, ...] = ()
 
     def class_of_id(self, vocab_size: int) -> np.ndarray:
         """int32 `[vocab_size]`, the class of each input id; 0 (`<oov>`) for ids that have none."""
@@ -41,7 +44,12 @@ class Output:
     def to_json(self) -> dict[str, Any]:
         """The output as plain JSON."""
         ids = None if self.ids is None else self.ids.tolist()
-        return {"num_classes": self.num_classes, "classes": list(self.classes), "ids": ids}
+        return {
+            "num_classes": self.num_classes,
+            "classes": list(self.classes),
+            "ids": ids,
+            "class_weights": list(self.class_weights),
+        }
 
     @classmethod
     def from_json(cls, content: Mapping[str, Any]) -> "Output":
@@ -51,6 +59,7 @@ class Output:
             num_classes=content["num_classes"],
             classes=tuple(content["classes"]),
             ids=None if ids is None else np.asarray(ids, np.int32),
+            class_weights=tuple(content["class_weights"]),
         )
 
 
@@ -79,7 +88,8 @@ def task_output(task: Task, source: Source, tokenizer: Tokenizer) -> Output:
     if not classes:
         raise UserError(f"task {task.name!r}: the train split of {source.name!r} has no targets")
     _check_spans(task, classes)
-    return Output(num_classes=len(classes), classes=classes)
+    weights = class_weights(task, classes, source.splits["train"])
+    return Output(num_classes=len(classes), classes=classes, class_weights=weights)
 
 
 def _check_spans(task: Task, classes: Sequence[str]) -> None:
@@ -122,35 +132,3 @@ def class_names(task: Task, source: Source) -> tuple[str, ...]:
         return tuple(sorted(counts))
     whole = [int(value) for value in counts if float(value).is_integer()]
     return tuple(str(i) for i in range(max(whole, default=-1) + 1))
-
-
-def is_missing(value: Any) -> bool:
-    """Whether a target is absent: None, NaN, infinite or the label -1."""
-    if value is None:
-        return True
-    if isinstance(value, str):
-        return False
-    return not math.isfinite(value) or value == -1
-
-
-def as_class(value: Any, classes: Sequence[str], index: Mapping[str, int]) -> int:
-    """The class of a target, -1 where it is absent.
-
-    Args:
-        value: a class number, or its name.
-        classes: names of all classes.
-        index: the class of each name.
-
-    Raises:
-        ValueError: saying what is wrong with a value that is no class.
-    """
-    if is_missing(value):
-        return -1
-    if isinstance(value, str):
-        if value not in index:
-            raise ValueError(f"label {value!r} does not occur in train")
-        return index[value]
-    number = int(value)
-    if number != value or not 0 <= number < len(classes):
-        raise ValueError(f"label {value!r} is not in 0..{len(classes) - 1}")
-    return number

@@ -6,7 +6,8 @@ from typing import Any
 
 import numpy as np
 
-from mtljax.data.outputs import Output, as_class
+from mtljax.data.labels import as_class
+from mtljax.data.outputs import Output
 from mtljax.data.tokenizers import Encodings, Tokenizer
 from mtljax.tasks.task import Task
 

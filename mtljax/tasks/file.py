@@ -118,9 +118,15 @@ def dump_tasks(tasks: Iterable[Task]) -> str:
     for task in tasks:
         fields = {field: getattr(task, field) for field in FIELDS}
         content[task.name] = {
-            field: list(value) if isinstance(value, tuple) else value
+            field: _plain(field, value)
             for field, value in fields.items()
             if value != defaults[field]
         }
     # Plain ASCII: YAML reads some unescaped characters, such as U+0085, as line breaks.
     return yaml.safe_dump({"tasks": content}, sort_keys=False)
+
+
+def _plain(field: str, value: Any) -> Any:
+    if field == "class_weights" and isinstance(value, tuple):
+        return dict(value)
+    return list(value) if isinstance(value, tuple) else value

@@ -17,6 +17,7 @@ class Kind:
         metrics: names of the metrics it can be measured with.
         needs_targets: whether a task must name the feature with its targets.
         several_inputs: whether its inputs may be several features, read one after another.
+        has_classes: whether its targets are of classes with names, which may have weights.
         supported: whether it can be trained yet.
     """
 
@@ -24,6 +25,7 @@ class Kind:
     metrics: tuple[str, ...]
     needs_targets: bool = True
     several_inputs: bool = False
+    has_classes: bool = False
     supported: bool = True
 
 
@@ -32,13 +34,19 @@ KINDS: dict[str, Kind] = {
         losses=("softmax", "sigmoid", "logistic", "hinge", "squared"),
         metrics=("accuracy", "macro_f1", "loss"),
         several_inputs=True,
+        has_classes=True,
     ),
     "multilabel": Kind(
         losses=("sigmoid",),
         metrics=("micro_f1", "macro_f1", "exact_match", "loss"),
         several_inputs=True,
+        has_classes=True,
     ),
-    "tagging": Kind(losses=("softmax",), metrics=("micro_f1", "span_f1", "accuracy", "loss")),
+    "tagging": Kind(
+        losses=("softmax",),
+        metrics=("micro_f1", "span_f1", "accuracy", "loss"),
+        has_classes=True,
+    ),
     "language_model": Kind(
         losses=("softmax",), metrics=("perplexity", "accuracy", "loss"), needs_targets=False
     ),

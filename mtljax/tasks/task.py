@@ -3,8 +3,9 @@
 import dataclasses
 import math
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import NoReturn
+from typing import Any, NoReturn
 
 from mtljax.errors import UserError
 from mtljax.tasks.kinds import KINDS, SCHEMES
@@ -36,6 +37,8 @@ class Task:
             read in consecutive chunks of this length.
         metrics: names of metrics, the main one first; without any, by kind.
         loss: name of the loss; without one, by kind.
+        class_weights: `balanced`, or the weight of each class by its name (1 for those not named):
+            the training loss of a target is multiplied by the weight of its class.
         scheme: how tags mark spans, `bio`, `iob1`, `bioes` or `none`; without one, by their names.
         label_smoothing: probability mass that is spread evenly over the classes, in [0, 1).
 
@@ -61,6 +64,7 @@ class Task:
     loss: str | None = None
     label_smoothing: float = 0.0
     scheme: str | None = None
+    class_weights: str | tuple[tuple[str, float], ...] | None = None
 
     def __post_init__(self) -> None:
         if not isinstance(self.name, str) or not _NAME.fullmatch(self.name):
@@ -89,6 +93,7 @@ class Task:
                     known = suggestion(metric, kind.metrics)
                     self._refuse("metrics", f"unknown metric {metric!r} for {self.kind}{known}")
             _check_scheme(self)
+            _check_class_weights(self)
         _check_numbers(self)
 
     @property
@@ -142,6 +147,36 @@ def _check_scheme(task: Task) -> None:
         task._refuse("scheme", f"unknown scheme {task.scheme!r}{known}")
     if task.scheme == "none" and "span_f1" in task.metrics:
         task._refuse("metrics", "span_f1 needs a scheme, got 'none'")
+
+
+def _check_class_weights(task: Task) -> None:
+    given: Any = task.class_weights
+    if given is None:
+        return
+    if not KINDS[task.kind].has_classes:
+        task._refuse("class_weights", f"a task of kind {task.kind} takes none")
+    if isinstance(given, str):
+        if given != "balanced":
+            task._refuse("class_weights", f"expected 'balanced' or weights, got {given!r}")
+        return
+    pairs = list(given.items()) if isinstance(given, Mapping) else given
+    if not pairs or not isinstance(pairs, tuple | list):
+        task._refuse("class_weights", f"expected 'balanced' or weights by class, got {given!r}")
+    checked = []
+    for pair in pairs:
+        if not isinstance(pair, tuple | list) or len(pair) != 2:
+            task._refuse("class_weights", f"expected a class and its weight, got {pair!r}")
+        label, weight = pair
+        if isinstance(label, bool) or not isinstance(label, str | int):
+            task._refuse("class_weights", f"expected the name of a class, got {label!r} (quote it)")
+        if isinstance(weight, bool) or not isinstance(weight, int | float):
+            task._refuse("class_weights", f"class {label!r}: expected a number, got {weight!r}")
+        if not 0 <= weight < math.inf:
+            task._refuse("class_weights", f"class {label!r}: {weight!r} is not in [0, inf)")
+        checked.append((str(label), float(weight)))
+    if len(dict(checked)) < len(checked):
+        task._refuse("class_weights", "a class appears twice")
+    object.__setattr__(task, "class_weights", tuple(checked))
 
 
 def _check_numbers(task: Task) -> None:

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from mtljax.data import Feature, Output, Source, TokenizerSettings
-from mtljax.data.outputs import as_class, task_output
+from mtljax.data.outputs import task_output
 from mtljax.data.tokenizers import Tokenizer, WordTokenizer, train_tokenizer
 from mtljax.errors import UserError
 from mtljax.tasks import Task
@@ -98,20 +98,10 @@ def test_language_model_over_byte_pairs(small_source):
 
 
 def test_json():
-    for one in (Output(1), Output(2, ("a", "b")), Output(3, ids=np.array([1, 3, 9], np.int32))):
+    weighted = Output(3, ("a", "b", "c"), class_weights=(1 / 3, 1.0, 7.1))
+    model = Output(3, ids=np.array([1, 3, 9], np.int32))
+    for one in (Output(1), Output(2, ("a", "b")), model, weighted):
         two = Output.from_json(json.loads(json.dumps(one.to_json())))
         assert (two.num_classes, two.classes) == (one.num_classes, one.classes)
+        assert two.class_weights == one.class_weights
         np.testing.assert_array_equal(two.ids, one.ids)
-
-
-@pytest.mark.parametrize(
-    ("value", "expected"), [(0, 0), (1.0, 1), ("b", 1), (-1, -1), (None, -1), (float("nan"), -1)]
-)
-def test_classes_of_values(value, expected):
-    assert as_class(value, ("a", "b"), {"a": 0, "b": 1}) == expected
-
-
-@pytest.mark.parametrize("value", [2, -2, 0.5, "c", 10**12])
-def test_values_that_are_no_class(value):
-    with pytest.raises(ValueError, match="label"):
-        as_class(value, ("a", "b"), {"a": 0, "b": 1})

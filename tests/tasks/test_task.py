@@ -23,6 +23,13 @@ def test_one_input_or_several():
     assert task.inputs == task.parts == ("premise", "hypothesis")
 
 
+def test_class_weights_become_pairs():
+    given: Any = {"yes": 2, 0: 0.5}
+    task = Task("t", **GOOD, class_weights=given)
+    assert task.class_weights == (("yes", 2.0), ("0", 0.5))
+    assert hash(task) == hash(Task("t", **GOOD, class_weights=task.class_weights))
+
+
 def test_metrics_become_a_tuple():
     given: list[Any] = [["accuracy"], "accuracy"]
     for metrics in given:
@@ -58,6 +65,20 @@ def test_metrics_become_a_tuple():
         ({"kind": "tagging", "scheme": "bioe"}, "scheme", "did you mean"),
         ({"kind": "tagging", "scheme": 3}, "scheme", "unknown scheme 3"),
         ({"kind": "tagging", "scheme": "none", "metrics": ("span_f1",)}, "metrics", "a scheme"),
+        ({"class_weights": "balance"}, "class_weights", "expected 'balanced'"),
+        ({"class_weights": {}}, "class_weights", "by class"),
+        ({"class_weights": 2.0}, "class_weights", "by class"),
+        ({"class_weights": ["a"]}, "class_weights", "a class and its weight"),
+        ({"class_weights": {"a": "b"}}, "class_weights", "class 'a': expected a number"),
+        ({"class_weights": {"a": -1}}, "class_weights", "class 'a': -1 is not in [0, inf)"),
+        ({"class_weights": {"a": math.nan}}, "class_weights", "nan is not in [0, inf)"),
+        ({"class_weights": {True: 1}}, "class_weights", "got True (quote it)"),
+        ({"class_weights": {1: 1, "1": 2}}, "class_weights", "a class appears twice"),
+        (
+            {"class_weights": "balanced", "kind": "regression"},
+            "class_weights",
+            "kind regression takes none",
+        ),
         ({"rate": 0}, "rate", "(0, 1]"),
         ({"rate": 1.5}, "rate", "(0, 1]"),
         ({"rate": math.nan}, "rate", "nan"),

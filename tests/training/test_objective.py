@@ -9,9 +9,11 @@ from mtljax.errors import UserError
 from mtljax.modules import encode, predict
 from mtljax.presets import Config, RegularizerConfig
 from mtljax.tasks import Task
+from mtljax.training.evaluation import Evaluator
 from mtljax.training.gradients import task_losses
 from mtljax.training.model import attention_of, build_model, compute_dtype, single_logit
 from mtljax.training.objective import element_losses, penalty, present_tasks
+from mtljax.training.restore import initial_params
 
 S = np.array([[0.5, -1.0, 2.0], [0.1, 0.2, -0.3], [-2.0, 1.5, 1.0]], np.float32)
 Z = S[:, :1]
@@ -71,6 +73,41 @@ def test_element_losses(name, wrap):
     found = wrap(element_losses, static_argnums=0)(task, predictions, targets)
     np.testing.assert_allclose(found, expected, rtol=2e-5, atol=1e-6)
     assert found.dtype == jnp.float32
+
+
+@pytest.mark.parametrize("name", [n for n in CASES if CASES[n][0] not in ("regression",)])
+def test_class_weights_multiply_the_loss(name):
+    kind, loss, smoothing, predictions, targets, expected = CASES[name]
+    task = Task("t", "d", kind, "x", "y", loss=loss, label_smoothing=smoothing)
+    weights = np.array([0.5, 3.0, 0.0])
+    count = max(targets.max() + 1, predictions.shape[-1])
+    found = element_losses(task, predictions, targets, tuple(weights[:count].tolist()))
+    if kind == "multilabel":
+        smoothed = (1 - smoothing) * targets + smoothing / 2
+        expected = (cross_entropy(predictions, smoothed) * weights[:count]).mean(-1)
+    else:
+        expected = expected * weights[targets]
+    np.testing.assert_allclose(found, expected, rtol=2e-5, atol=1e-6)
+
+
+def test_class_weights_are_of_training_alone(make, tasks, plain):
+    weights = {"a": 2.0, "c": 0.25}
+    chosen = (dataclasses.replace(tasks["grade"], class_weights=weights),)
+    model, data = make(plain, chosen)
+    params = jax.jit(lambda: initial_params(model))()
+    batch = next(data.training_batches(0))
+    (found,) = task_losses(model, params, batch, None)
+    rows = batch["tiny"]
+    features = encode(model.network, params["shared"], "tiny", rows)
+    count = model.layout.shapes["tiny"].max_segments
+    out = np.asarray(predict(model.network, params["heads"]["grade"], "grade", features, count))
+    targets, alpha = rows["targets"]["grade"], rows["weights"]["grade"]
+    losses = -np.take_along_axis(log_softmax(out), targets[..., None], -1)[..., 0]
+    weighed = losses * np.array([2.0, 1.0, 0.25])[targets]
+    np.testing.assert_allclose(found, (alpha * weighed).sum() / alpha.sum(), rtol=1e-5)
+    plainly, _ = make(plain, (tasks["grade"],))
+    evaluated = [Evaluator(one, data)(params, "validation") for one in (model, plainly)]
+    assert evaluated[0] == evaluated[1]
 
 
 @pytest.mark.parametrize(
