@@ -2,9 +2,9 @@
 
 import itertools
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 
@@ -36,6 +36,8 @@ class Examples:
             the others; 0 where there is none.
         weights: by task, float32 of the same shape: `alpha_ij`, 0 where nothing is to be counted.
         skipped: by task, how many rows could not be used and are not counted; no entry for none.
+        reopen: a function and its argument that give them again, where they are mapped from files;
+            a process that they are sent to calls it instead of getting a copy.
     """
 
     tokens: np.ndarray
@@ -45,6 +47,13 @@ class Examples:
     targets: Mapping[str, np.ndarray]
     weights: Mapping[str, np.ndarray]
     skipped: Mapping[str, int] = field(default_factory=dict)
+    reopen: tuple[Callable[[Any], "Examples"], Any] | None = None
+
+    def __reduce__(self) -> Any:
+        if self.reopen is None:
+            return super().__reduce__()
+        function, argument = self.reopen
+        return function, (argument,)
 
     @property
     def lengths(self) -> np.ndarray:

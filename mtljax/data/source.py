@@ -1,6 +1,6 @@
 """Sources: data sets with named features and splits, wherever they come from."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -33,9 +33,12 @@ class Source:
             tasks on them can share one forward pass.
         features: by name.
         splits: rows by name of split, with at least `train`.
+        fingerprint: computes a digest of the content, which changes when a row does; None for data
+            that is not to be kept in a cache.
     """
 
     name: str
     identity: str
     features: Mapping[str, Feature]
     splits: Mapping[str, Sequence[Mapping[str, Any]]]
+    fingerprint: Callable[[], str] | None = None
