@@ -126,21 +126,21 @@ def load_data(
     _check_arguments(tasks, row_length, batch_tokens)
     sources: dict[str, Source] = {}
     for task in tasks:
-        if task.dataset not in sources:
+        if task.source_name not in sources:
             try:
-                sources[task.dataset] = load_source(task.dataset, data_dir)
+                sources[task.source_name] = load_source(task.source_name, data_dir)
             except UserError as error:
                 raise UserError(f"task {task.name!r}: {error}") from error
     groups = input_groups(tasks, sources, attention)
     if tokenizer is None or isinstance(tokenizer, TokenizerSettings):
         settings = tokenizer or TokenizerSettings()
         tokenizer = train_tokenizer(_corpora(groups, sources), settings)
-    outputs = {task.name: task_output(task, sources[task.dataset], tokenizer) for task in tasks}
+    outputs = {task.name: task_output(task, sources[task.source_name], tokenizer) for task in tasks}
     examples = {
         group.name: {
             split: read_examples(group, split, sources, tokenizer, outputs, row_length)
             for split in SPLITS
-            if split in sources[group.tasks[0].dataset].splits
+            if split in sources[group.tasks[0].source_name].splits
         }
         for group in groups
     }
@@ -190,7 +190,7 @@ def _corpora(groups: Sequence[Group], sources: Mapping[str, Source]) -> Iterator
     # The same text is counted once, however many tasks and groups read it.
     seen = set()
     for group in groups:
-        source = sources[group.tasks[0].dataset]
+        source = sources[group.tasks[0].source_name]
         if (source.identity, group.inputs) not in seen:
             seen.add((source.identity, group.inputs))
             yield (row[group.inputs] for row in source.splits["train"])

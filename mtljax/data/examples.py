@@ -76,13 +76,13 @@ def read_examples(
         UserError: with task, split and row, if a target or weight cannot be used.
     """
     limit = min(row_length, group.max_length or row_length)
-    rows = sources[group.tasks[0].dataset].splits[split]
+    rows = sources[group.tasks[0].source_name].splits[split]
     texts = [row[group.inputs] for row in rows]
     # One id more than is kept, which the last position of a text that is cut off predicts.
     encodings = tokenizer.encode(texts, None if group.chunked else limit + 1)
     targets, weights = {}, {}
     for task in group.tasks:
-        rows = sources[task.dataset].splits[split]
+        rows = sources[task.source_name].splits[split]
         reader = _READERS[task.kind]
         try:
             targets[task.name], weights[task.name] = reader(
@@ -90,7 +90,7 @@ def read_examples(
             )
         except _RowError as error:
             raise UserError(
-                f"task {task.name!r}, data set {task.dataset!r}, "
+                f"task {task.name!r}, data set {task.source_name!r}, "
                 f"split {split!r}, row {error.row}: {error}"
             ) from None
     per_token = [task.name for task in group.tasks if task.kind in TOKEN_KINDS]
