@@ -94,7 +94,7 @@ def read_examples(
             is 'stop'.
     """
     limit = min(row_length, group.max_length or row_length)
-    names = list(dict.fromkeys(task.dataset for task in group.tasks))
+    names = list(dict.fromkeys(task.source_name for task in group.tasks))
     streams = [_blocks(sources[name].splits[split]) for name in names]
     first = 0
     for blocks in zip(*streams, strict=True):
@@ -122,7 +122,7 @@ def _read_block(
     limit: int,
     bad_rows: BadRows,
 ) -> Examples:
-    texts = [row[group.inputs] for row in rows[group.tasks[0].dataset]]
+    texts = [row[group.inputs] for row in rows[group.tasks[0].source_name]]
     # One id more than is kept, which the last position of a text that is cut off predicts.
     encodings = tokenizer.encode(texts, None if group.chunked else limit + 1)
     targets, weights = {}, {}
@@ -132,13 +132,13 @@ def _read_block(
         def fault(row: int, reason: str, task=task) -> None:
             if bad_rows == "stop":
                 raise UserError(
-                    f"task {task.name!r}, data set {task.dataset!r}, "
+                    f"task {task.name!r}, data set {task.source_name!r}, "
                     f"split {split!r}, row {first + row}: {reason}"
                 )
             skipped[task.name] += 1
 
         targets[task.name], weights[task.name] = read_targets(
-            task, rows[task.dataset], encodings, outputs[task.name], tokenizer, fault
+            task, rows[task.source_name], encodings, outputs[task.name], tokenizer, fault
         )
     per_token = [task.name for task in group.tasks if task.kind in TOKEN_KINDS]
     found = _cut(encodings, targets, weights, per_token, limit, group.chunked)

@@ -78,9 +78,9 @@ def load_data(
     cache = Cache(None if cache_dir is None else Path(cache_dir), say)
     sources: dict[str, Source] = {}
     for task in tasks:
-        if task.dataset not in sources:
+        if task.source_name not in sources:
             try:
-                sources[task.dataset] = load_source(task.dataset, data_dir)
+                sources[task.source_name] = load_source(task.source_name, data_dir)
             except UserError as error:
                 raise UserError(f"task {task.name!r}: {error}") from error
     groups = input_groups(tasks, sources, attention)
@@ -89,14 +89,14 @@ def load_data(
         tokenizer = _tokenizer(groups, sources, tokenizer or TokenizerSettings(), cache, digests)
     known = cache_key(tokenizer.settings, tokenizer.to_json()) if cache.directory else ""
     outputs = {
-        task.name: _output(task, sources[task.dataset], tokenizer, cache, digests, known)
+        task.name: _output(task, sources[task.source_name], tokenizer, cache, digests, known)
         for task in tasks
     }
     examples: dict[str, dict[str, Examples]] = {}
     plans: dict[str, RowPlan] = {}
     for group in groups:
         key = _group_key(group, digests, known, outputs, row_length, bad_rows)
-        splits = sources[group.tasks[0].dataset].splits
+        splits = sources[group.tasks[0].source_name].splits
         examples[group.name] = {
             split: cached_examples(
                 cache,
@@ -162,7 +162,7 @@ def _corpora(groups: Sequence[Group], sources: Mapping[str, Source]) -> dict[tup
     # The same text is counted once, however many tasks and groups read it.
     found = {}
     for group in groups:
-        name = group.tasks[0].dataset
+        name = group.tasks[0].source_name
         found.setdefault((sources[name].identity, group.inputs), (name, group.inputs))
     return found
 
@@ -206,7 +206,7 @@ def _output(
     digests: Mapping[str, str | None],
     known: str,
 ) -> Output:
-    digest = digests[task.dataset]
+    digest = digests[task.source_name]
     key = None if digest is None else cache_key(digest, known, _fields(task))
     make = lambda: task_output(task, source, tokenizer).to_json()  # noqa: E731
     return Output.from_json(cached_json(cache, "outputs", key, make))
@@ -226,7 +226,7 @@ def _group_key(
     row_length: int,
     bad_rows: BadRows,
 ) -> str | None:
-    found = [digests[task.dataset] for task in group.tasks]
+    found = [digests[task.source_name] for task in group.tasks]
     if any(digest is None for digest in found):
         return None
     tasks = [(task.name, _fields(task), outputs[task.name].to_json()) for task in group.tasks]

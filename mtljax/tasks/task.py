@@ -7,12 +7,13 @@ from dataclasses import dataclass
 from typing import NoReturn
 
 from mtljax.errors import UserError
+from mtljax.tasks.dataset import Dataset
 from mtljax.tasks.kinds import KINDS
 from mtljax.tasks.suggest import suggestion
 
 _NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.\-]*")
-_TEXT_FIELDS = ("dataset", "kind", "inputs", "targets", "references", "weights", "loss")
-_REQUIRED = ("dataset", "kind", "inputs")
+_TEXT_FIELDS = ("kind", "inputs", "targets", "references", "weights", "loss")
+_REQUIRED = ("kind", "inputs")
 
 
 @dataclass(frozen=True)
@@ -21,7 +22,8 @@ class Task:
 
     Attributes:
         name: how the task is called in files, figures and messages.
-        dataset: an embedded set, or a directory in TFDS format.
+        dataset: an embedded set, a directory in TFDS format, or one of `sources`; several, whose
+            rows are read one after the other as those of one set, as a tuple.
         kind: `classification`, `tagging`, `language_model` or `regression`.
         inputs: the feature that is read: a text or a list of words.
         targets: the feature to be predicted; a language model has none, its targets are the text.
@@ -36,6 +38,8 @@ class Task:
         metrics: names of metrics, the main one first; without any, by kind.
         loss: name of the loss; without one, by kind.
         label_smoothing: probability mass that is spread evenly over the classes, in [0, 1).
+        sources: the descriptions of those of its data sets that a tasks file describes; no field of
+            a task's entry there.
 
     Raises:
         UserError: with the task and the field, if a value cannot be used.
@@ -45,7 +49,7 @@ class Task:
     """
 
     name: str
-    dataset: str
+    dataset: str | tuple[str, ...]
     kind: str
     inputs: str
     targets: str | None = None
@@ -58,12 +62,24 @@ class Task:
     metrics: tuple[str, ...] = ()
     loss: str | None = None
     label_smoothing: float = 0.0
+    sources: tuple[Dataset, ...] = ()
+
+    @property
+    def datasets(self) -> tuple[str, ...]:
+        """The names of its data sets, one or several."""
+        return (self.dataset,) if isinstance(self.dataset, str) else self.dataset
+
+    @property
+    def source_name(self) -> str:
+        """The name of what it reads: those of its data sets, joined by `+`."""
+        return "+".join(self.datasets)
 
     def __post_init__(self) -> None:
         if not isinstance(self.name, str) or not _NAME.fullmatch(self.name):
             raise UserError(
                 f"task name {self.name!r}: use letters, digits, '_', '-' and '.' (quote a number)"
             )
+        _check_datasets(self)
         _check_text(self)
         kind = KINDS.get(self.kind)
         if kind is None:
@@ -88,8 +104,31 @@ class Task:
         raise UserError(f"task {self.name!r}, field {field!r}: {reason}")
 
 
-FIELDS: tuple[str, ...] = tuple(f.name for f in dataclasses.fields(Task) if f.name != "name")
+FIELDS: tuple[str, ...] = tuple(
+    f.name for f in dataclasses.fields(Task) if f.name not in ("name", "sources")
+)
 """The fields of a task in a tasks file."""
+
+
+def _check_datasets(task: Task) -> None:
+    names = task.dataset
+    several = isinstance(names, tuple | list)
+    if several:
+        names = tuple(names)
+        object.__setattr__(task, "dataset", names)
+    for name in names if several else (names,):
+        if not isinstance(name, str) or not name:
+            task._refuse("dataset", f"expected a name, got {name!r}")
+    if not names:
+        task._refuse("dataset", "names no data set")
+    if len(set(task.datasets)) < len(task.datasets):
+        task._refuse("dataset", f"a name appears twice in {list(task.datasets)}")
+    described = [source.name for source in task.sources]
+    for name in described:
+        if described.count(name) > 1:
+            task._refuse("sources", f"duplicate source name {name!r}")
+        if name not in task.datasets:
+            task._refuse("sources", f"{name!r} is not a data set of the task")
 
 
 def _check_text(task: Task) -> None:
