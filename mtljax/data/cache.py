@@ -75,7 +75,7 @@ def cached_json(cache: Cache, kind: str, key: str | None, make: Callable[[], Any
         if content["format"] == FORMAT:
             return content["value"]
         cache.say(f"cache: {path} was written by another version; made anew")
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         pass
     except (OSError, ValueError, KeyError, TypeError):
         cache.say(f"cache: {path} is damaged; made anew")

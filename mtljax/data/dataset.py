@@ -28,15 +28,17 @@ class MultitaskData:
         stages: rows that a step reads of each group, when it has a turn, by stage of the run.
         mixture: how groups share the steps.
         sources: the data sets, by name.
+        fingerprints: digests of their content, by name; None for one that has none.
     """
 
     tokenizer: Tokenizer
     layout: Layout
     examples: Mapping[str, Mapping[str, Examples]]
     plans: Mapping[str, RowPlan]
-    stages: tuple[Mapping[str, int], ...]
+    stages: Sequence[Mapping[str, int]]
     mixture: MixtureSettings
     sources: Mapping[str, Source] = field(repr=False)
+    fingerprints: Mapping[str, str | None] = field(repr=False)
 
     @property
     def groups(self) -> tuple[Group, ...]:
@@ -74,7 +76,7 @@ class MultitaskData:
         self,
         seed: int,
         *,
-        steps: int = 1,
+        turns: Turns | None = None,
         ahead: int = 4,
         workers: int = 0,
         shard: tuple[int, int] = (0, 1),
@@ -84,7 +86,7 @@ class MultitaskData:
 
         Args:
             seed: of the order.
-            steps: of the run, over which rates change if they do.
+            turns: from `turns`; by default those of a run of one step, with this seed.
             ahead: batches made ahead.
             workers: processes that make them; 0 for a thread.
             shard: part of every batch.
@@ -101,7 +103,7 @@ class MultitaskData:
             if split != "train":
                 plan = plan_rows(examples, shape.row_length, shape.max_segments)
             streams[group.name] = Stream(examples, plan, group.tasks, shape)
-        turns = self.turns(steps, seed)
+        turns = turns or self.turns(1, seed)
         return training_batches(streams, turns, seed, ahead=ahead, workers=workers, shard=shard)
 
     def epochs(self, turns: Turns, step: int) -> dict[str, float]:

@@ -84,7 +84,10 @@ def load_data(
             except UserError as error:
                 raise UserError(f"task {task.name!r}: {error}") from error
     groups = input_groups(tasks, sources, attention)
-    digests = _digests(sources, cache)
+    digests = {
+        name: None if source.fingerprint is None else source.fingerprint()
+        for name, source in sources.items()
+    }
     if tokenizer is None or isinstance(tokenizer, TokenizerSettings):
         tokenizer = _tokenizer(groups, sources, tokenizer or TokenizerSettings(), cache, digests)
     known = cache_key(tokenizer.settings, tokenizer.to_json()) if cache.directory else ""
@@ -132,7 +135,7 @@ def load_data(
         vocab_size=tokenizer.vocab_size,
         affix_buckets=tokenizer.settings.affix_buckets if tokenizer.settings.affixes else 0,
     )
-    return MultitaskData(tokenizer, layout, examples, plans, stages, mixture, sources)
+    return MultitaskData(tokenizer, layout, examples, plans, stages, mixture, sources, digests)
 
 
 def _check_arguments(tasks: Sequence[Task], row_length: int, batch_tokens: int) -> None:
@@ -146,16 +149,6 @@ def _check_arguments(tasks: Sequence[Task], row_length: int, batch_tokens: int) 
         raise UserError(f"row_length {row_length}: must be at least 2")
     if batch_tokens < row_length:
         raise UserError(f"batch_tokens {batch_tokens}: must be at least row_length, {row_length}")
-
-
-def _digests(sources: Mapping[str, Source], cache: Cache) -> dict[str, str | None]:
-    # Of the content of each source; None where its data is not to be kept.
-    return {
-        name: None
-        if cache.directory is None or source.fingerprint is None
-        else source.fingerprint()
-        for name, source in sources.items()
-    }
 
 
 def _corpora(groups: Sequence[Group], sources: Mapping[str, Source]) -> dict[tuple[str, str], Any]:

@@ -6,7 +6,7 @@ from typing import Protocol
 
 import numpy as np
 
-_CHUNK = 4096  # steps that are planned at a time
+_CHUNK = 512  # steps that are planned at a time
 
 
 class Turns(Protocol):

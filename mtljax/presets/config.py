@@ -4,10 +4,23 @@ import dataclasses
 import math
 from typing import Any, Literal
 
+from mtljax.data.mixture import MixtureSettings
 from mtljax.data.tokenizers import TokenizerSettings
 from mtljax.errors import UserError
 from mtljax.modules.config import EncoderConfig, HeadsConfig
 from mtljax.modules.linear import MAX_ORDER
+
+
+@dataclasses.dataclass(frozen=True)
+class DataConfig:
+    """How data sets are read.
+
+    Attributes:
+      bad_rows: what a row does that cannot be used: 'stop' the run with its name, or 'skip': it is
+        not counted, and how many there were is in the summary.
+    """
+
+    bad_rows: Literal["stop", "skip"] = "stop"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -17,12 +30,14 @@ class BatchConfig:
     Attributes:
       tokens: positions of a step over all input groups, padding included.
       row_length: positions of a packed row, and the longest text that is read whole.
-      ahead: batches made ahead of the step by a background thread.
+      ahead: batches made ahead of the step, by a background thread or by each worker.
+      workers: processes that make batches; 0 for the thread.
     """
 
     tokens: int = 4096
     row_length: int = 64
     ahead: int = 4
+    workers: int = 0
 
 
 @dataclasses.dataclass(frozen=True)
@@ -107,7 +122,9 @@ class Config:
       non_finite: what a NaN or infinite loss or gradient does: 'stop' the run; 'leave_out' that
         task of the step; 'skip' the step.
       tokenizer: how text becomes ids.
+      data: how data sets are read.
       batch: how much text a step reads.
+      mixture: the rates at which the tasks' data is read.
       encoder: the shared encoder.
       heads: the tasks' heads.
       optimizer: AdamW and what surrounds it.
@@ -126,7 +143,9 @@ class Config:
     weighting_options: dict[str, Any] = dataclasses.field(default_factory=dict)
     non_finite: Literal["stop", "leave_out", "skip"] = "stop"
     tokenizer: TokenizerSettings = TokenizerSettings()
+    data: DataConfig = DataConfig()
     batch: BatchConfig = BatchConfig()
+    mixture: MixtureSettings = MixtureSettings()
     encoder: EncoderConfig = EncoderConfig()
     heads: HeadsConfig = HeadsConfig()
     optimizer: OptimizerConfig = OptimizerConfig()
@@ -143,6 +162,7 @@ _AT_LEAST = {
     "batch.tokens": 1,
     "batch.row_length": 2,
     "batch.ahead": 0,
+    "batch.workers": 0,
     "encoder.embedding": 1,
     "encoder.features": 1,
     "encoder.layers": 1,

@@ -29,7 +29,8 @@ class Task:
         targets: the feature to be predicted; a language model has none, its targets are the text.
         references: the feature with reference texts, for `text_to_text`.
         weights: the feature with the weight `alpha_ij` of each sample; without one, 1.
-        rate: share of the step's tokens, in (0, 1]; without one, in proportion to the data.
+        rate: share of the step's tokens, in (0, 1], or two of them: at the start of the run and at
+            its end. Without one, by the settings of the mixture.
         batch_size: examples a step, instead of `rate`.
         weight: the weight `alpha_i` of the task in the objective.
         max_length: pieces of an example that are read at most, the start mark among them. The text
@@ -55,7 +56,7 @@ class Task:
     targets: str | None = None
     references: str | None = None
     weights: str | None = None
-    rate: float | None = None
+    rate: float | tuple[float, float] | None = None
     batch_size: int | None = None
     weight: float = 1.0
     max_length: int | None = None
@@ -149,10 +150,9 @@ def _check_text(task: Task) -> None:
 
 
 def _check_numbers(task: Task) -> None:
-    def number(field: str, low: float, high: float, *, open_low: bool, open_high: bool) -> None:
-        value = getattr(task, field)
-        if value is None and field == "rate":
-            return
+    def number(
+        field: str, value: object, low: float, high: float, *, open_low: bool, open_high: bool
+    ) -> None:
         if isinstance(value, bool) or not isinstance(value, int | float):
             task._refuse(field, f"expected a number, got {value!r}")
         inside = (value > low if open_low else value >= low) and (
@@ -162,9 +162,15 @@ def _check_numbers(task: Task) -> None:
             bounds = f"{'(' if open_low else '['}{low:g}, {high:g}{')' if open_high else ']'}"
             task._refuse(field, f"{value!r} is not in {bounds}")
 
-    number("weight", 0, math.inf, open_low=False, open_high=True)
-    number("rate", 0, 1, open_low=True, open_high=False)
-    number("label_smoothing", 0, 1, open_low=False, open_high=True)
+    number("weight", task.weight, 0, math.inf, open_low=False, open_high=True)
+    number("label_smoothing", task.label_smoothing, 0, 1, open_low=False, open_high=True)
+    if isinstance(task.rate, list | tuple):
+        if len(task.rate) != 2:
+            task._refuse("rate", f"expected a number or two, got {task.rate!r}")
+        object.__setattr__(task, "rate", tuple(task.rate))
+    if task.rate is not None:
+        for rate in task.rate if isinstance(task.rate, tuple) else (task.rate,):
+            number("rate", rate, 0, 1, open_low=True, open_high=False)
     for field, least in (("batch_size", 1), ("max_length", 2)):
         value = getattr(task, field)
         if value is None:

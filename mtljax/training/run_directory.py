@@ -136,14 +136,22 @@ def check_same_data(directory: Path, data: MultitaskData) -> None:
     """Check that the data is what the run was begun with.
 
     Raises:
-      UserError: if sizes, classes or shapes differ.
+      UserError: if the content of a data set, sizes, classes or shapes differ.
     """
     try:
         there = json.loads((directory / LAYOUT).read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         raise UserError(f"{directory / LAYOUT}: cannot be read ({_short(error)})") from None
     now = json.loads(json.dumps(_layout(data)))
-    if there == now:
+    for name, digest in now["sources"].items():
+        before = there.get("sources", {}).get(name)
+        # A run of an older version has none.
+        if before is not None and digest is not None and before != digest:
+            raise UserError(
+                f"run directory {directory}: the content of data set {name!r} is another than "
+                "when the run was begun; choose another --run-dir"
+            )
+    if {**there, "sources": None} == {**now, "sources": None}:
         return
     for group, splits in now["examples"].items():
         for split, count in splits.items():
@@ -181,7 +189,7 @@ def _layout(data: MultitaskData) -> dict[str, Any]:
         }
         for group in data.groups
     }
-    return {"layout": data.layout.to_json(), "examples": examples}
+    return {"layout": data.layout.to_json(), "examples": examples, "sources": data.fingerprints}
 
 
 def _short(error: Exception) -> str:

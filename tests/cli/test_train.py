@@ -27,7 +27,7 @@ def test_what_a_run_prints_and_leaves(tiny_run):
         4,
     ]
     config = yaml.safe_load((tiny_run / "config.yaml").read_text())
-    assert config["batch"] == {"tokens": 512, "row_length": 32, "ahead": 4}
+    assert config["batch"] == {"tokens": 512, "row_length": 32, "ahead": 4, "workers": 0}
 
 
 def test_a_complete_run_is_left_as_it_is(mtljax, tiny_run, tiny_options):

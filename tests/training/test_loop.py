@@ -4,8 +4,9 @@ import pytest
 
 from mtljax.errors import UserError
 from mtljax.presets import RegularizerConfig
-from mtljax.training.loop import class_counts, total_steps, train
+from mtljax.training.loop import train
 from mtljax.training.metrics_file import read_metrics
+from mtljax.training.overview import class_counts, total_steps
 
 
 def test_a_run_in_full(tiny, config, tasks, tmp_path):
