@@ -11,20 +11,19 @@ from mtljax.data.batches import (
     evaluation_batches,
     training_batches,
 )
-from mtljax.data.catalogue import load_source
 from mtljax.data.examples import Examples, encode_inputs, read_examples
+from mtljax.data.file_rows import BadRows
 from mtljax.data.groups import Attention, Group, attention_by_kind, input_groups
 from mtljax.data.layout import Layout
 from mtljax.data.mixture import rows_per_group
 from mtljax.data.outputs import Output, task_output
 from mtljax.data.packing import pack
 from mtljax.data.source import Source
+from mtljax.data.sources import load_sources
 from mtljax.data.tokenizers import Text, Tokenizer, TokenizerSettings, train_tokenizer
 from mtljax.errors import UserError
+from mtljax.tasks.dataset import SPLITS
 from mtljax.tasks.task import Task
-
-SPLITS = ("train", "validation", "test")
-"""The splits that are read, as far as a data set has them."""
 
 
 @dataclass(frozen=True)
@@ -35,7 +34,7 @@ class MultitaskData:
         tokenizer: how text becomes ids.
         layout: groups, outputs and shapes.
         examples: by group and split.
-        sources: the data sets, by name.
+        sources: what the tasks read, by `Task.source_name`.
     """
 
     tokenizer: Tokenizer
@@ -47,6 +46,16 @@ class MultitaskData:
     def groups(self) -> tuple[Group, ...]:
         """The input groups."""
         return self.layout.groups
+
+    @property
+    def skipped_rows(self) -> dict[str, dict[str, int]]:
+        """Malformed rows that were left out, by data set and split, where there are any."""
+        found = {}
+        for name, source in self.sources.items():
+            counts = dict(source.skipped()) if source.skipped else {}
+            if any(counts.values()):
+                found[name] = {split: count for split, count in counts.items() if count}
+        return found
 
     @property
     def outputs(self) -> Mapping[str, Output]:
@@ -106,6 +115,7 @@ def load_data(
     row_length: int = 64,
     batch_tokens: int = 4096,
     attention: Callable[[Task], Attention] = attention_by_kind,
+    bad_rows: BadRows = "stop",
 ) -> MultitaskData:
     """Reads and tokenises the data of some tasks.
 
@@ -116,6 +126,8 @@ def load_data(
         row_length: ids in a row of a batch, the longest example.
         batch_tokens: ids in a step, padding included, over all groups.
         attention: how the encoder reads the inputs of each task.
+        bad_rows: what a malformed row of a file does: `stop` with an error that names file and
+            line, or `skip`, left out and counted.
 
     Returns:
         All splits of all tasks, ready to be batched.
@@ -124,13 +136,7 @@ def load_data(
         UserError: for a data set, feature, label or rate that cannot be used.
     """
     _check_arguments(tasks, row_length, batch_tokens)
-    sources: dict[str, Source] = {}
-    for task in tasks:
-        if task.source_name not in sources:
-            try:
-                sources[task.source_name] = load_source(task.source_name, data_dir)
-            except UserError as error:
-                raise UserError(f"task {task.name!r}: {error}") from error
+    sources = load_sources(tasks, data_dir, bad_rows)
     groups = input_groups(tasks, sources, attention)
     if tokenizer is None or isinstance(tokenizer, TokenizerSettings):
         settings = tokenizer or TokenizerSettings()
