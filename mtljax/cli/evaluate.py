@@ -17,7 +17,8 @@ class Options:
     Attributes:
       run: run directory.
       split: which part of the data.
-      data_dir: directory of data sets in TFDS format; the environment's MTLJAX_DATA_DIR by default.
+      data_dir: directory of data sets, prepared or files; the environment's MTLJAX_DATA_DIR by
+        default.
       json: print one JSON object.
     """
 

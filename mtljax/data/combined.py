@@ -3,7 +3,6 @@
 import functools
 import hashlib
 import json
-from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -113,8 +112,8 @@ def _fingerprint(parts: Sequence[Callable[[], str]]) -> Callable[[], str]:
     )
 
 
-def _skipped(sources: Sequence[Source]) -> dict[str, int]:
-    counts: Counter[str] = Counter()
+def _skipped(sources: Sequence[Source]) -> dict[str, Mapping[str, int]]:
+    counts: dict[str, Mapping[str, int]] = {}
     for source in sources:
         counts.update(source.skipped() if source.skipped else {})
-    return dict(counts)
+    return counts

@@ -51,11 +51,10 @@ class MultitaskData:
     def skipped_rows(self) -> dict[str, dict[str, int]]:
         """Malformed rows that were left out, by data set and split, where there are any."""
         found = {}
-        for name, source in self.sources.items():
-            counts = dict(source.skipped()) if source.skipped else {}
-            if any(counts.values()):
+        for source in self.sources.values():
+            for name, counts in (source.skipped() if source.skipped else {}).items():
                 found[name] = {split: count for split, count in counts.items() if count}
-        return found
+        return {name: counts for name, counts in found.items() if counts}
 
     @property
     def outputs(self) -> Mapping[str, Output]:

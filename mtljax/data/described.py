@@ -85,7 +85,7 @@ def load_files(
         features={field.name: field.feature for field in fields},
         splits=with_validation(splits) if not dataset.splits else splits,
         fingerprint=functools.cache(lambda: fingerprint_of(everything, [description, checked])),
-        skipped=lambda: _skipped(parts, files),
+        skipped=lambda: {dataset.name: _skipped(parts, files)},
     )
 
 

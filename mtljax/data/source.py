@@ -35,8 +35,8 @@ class Source:
         splits: rows by name of split, with at least `train`.
         fingerprint: computes a hexadecimal digest that changes when the content of the data, or
             what is made of it, does; None where the source does not know.
-        skipped: counts the malformed rows that were left out, by split, as far as it has been read;
-            None where rows cannot be malformed.
+        skipped: counts the malformed rows that were left out, by name of data set and split, as far
+            as they have been read; None where rows cannot be malformed.
     """
 
     name: str
@@ -44,4 +44,4 @@ class Source:
     features: Mapping[str, Feature]
     splits: Mapping[str, Sequence[Mapping[str, Any]]]
     fingerprint: Callable[[], str] | None = None
-    skipped: Callable[[], Mapping[str, int]] | None = None
+    skipped: Callable[[], Mapping[str, Mapping[str, int]]] | None = None

@@ -11,6 +11,18 @@ from mtljax.modules.linear import MAX_ORDER
 
 
 @dataclasses.dataclass(frozen=True)
+class DataConfig:
+    """How data sets are read.
+
+    Attributes:
+      bad_rows: what a malformed row of a file does: 'stop' with an error that names file and line;
+        'skip', left out and counted in the summary.
+    """
+
+    bad_rows: Literal["stop", "skip"] = "stop"
+
+
+@dataclasses.dataclass(frozen=True)
 class BatchConfig:
     """How much text a step reads.
 
@@ -107,6 +119,7 @@ class Config:
       non_finite: what a NaN or infinite loss or gradient does: 'stop' the run; 'leave_out' that
         task of the step; 'skip' the step.
       tokenizer: how text becomes ids.
+      data: how data sets are read.
       batch: how much text a step reads.
       encoder: the shared encoder.
       heads: the tasks' heads.
@@ -126,6 +139,7 @@ class Config:
     weighting_options: dict[str, Any] = dataclasses.field(default_factory=dict)
     non_finite: Literal["stop", "leave_out", "skip"] = "stop"
     tokenizer: TokenizerSettings = TokenizerSettings()
+    data: DataConfig = DataConfig()
     batch: BatchConfig = BatchConfig()
     encoder: EncoderConfig = EncoderConfig()
     heads: HeadsConfig = HeadsConfig()

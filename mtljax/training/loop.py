@@ -84,6 +84,7 @@ def train(
         row_length=config.batch.row_length,
         batch_tokens=config.batch.tokens,
         attention=attention_of(config, tasks),
+        bad_rows=config.data.bad_rows,
     )
     model = build_model(config, data.layout, class_counts(data))
     check_penalty(config, model)
@@ -95,6 +96,9 @@ def train(
         run_directory.write_run(directory, config, tasks, data)
     steps = total_steps(config, data)
     console.print(describe(config, data, steps, time.monotonic() - started), highlight=False)
+    for name, counts in data.skipped_rows.items():
+        numbers = ", ".join(f"{count} of {split}" for split, count in counts.items())
+        console.print(f"warning: {name}: malformed rows left out: {numbers}", highlight=False)
 
     checkpoints = Checkpoints(
         directory / run_directory.CHECKPOINTS, lambda text: console.print(text, highlight=False)
@@ -161,7 +165,9 @@ def _run(
     assert found is not None
     best_step, best_state, progress = found
     test = evaluate(evaluated_params(best_state), "test", plain_words=True)
-    summary = summarize(config, model, window, steps, best_step, progress["values"], test)
+    summary = summarize(
+        config, model, window, steps, best_step, progress["values"], test, data.skipped_rows
+    )
     run_directory.write_summary(directory, summary)
     return summary
 

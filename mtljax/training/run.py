@@ -180,6 +180,7 @@ class Run:
             row_length=self.config.batch.row_length,
             batch_tokens=self.config.batch.tokens,
             attention=attention_of(self.config, self.tasks),
+            bad_rows=self.config.data.bad_rows,
         )
         run_directory.check_same_data(self.directory, data)
         values = Evaluator(self.model, data)(self.params, split, plain_words=True)
