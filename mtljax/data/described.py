@@ -189,7 +189,8 @@ def _fields(
                 records = list(itertools.islice(opened.records(Lines(file)), _SAMPLE))
             sample = [record.values for record in records if record.problem is None]
             if not sample and records and bad_rows == "stop":
-                raise ValueError(f"line {records[0].line}: {records[0].problem}")
+                first = records[0]
+                raise UserError(f"{where}, {path}, line {first.line}: {first.problem}")
             declared = {c.name: [opened.get(c.column)(v) for v in sample] for c in columns}
         except DAMAGE as error:
             reason = getattr(error, "strerror", None) or str(error) or type(error).__name__

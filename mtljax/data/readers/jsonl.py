@@ -19,7 +19,7 @@ def read_jsonl(lines: Lines) -> Iterator[Record]:
         if not line.strip():
             continue
         try:
-            values = json.loads(line)
+            values = json.loads(line.rstrip())
         except json.JSONDecodeError as error:
             yield Record(lines.number, None, f"not JSON: {error.msg} at column {error.colno}")
         except (ValueError, RecursionError):
