@@ -17,7 +17,8 @@ class Options:
     Attributes:
       run: run directory.
       split: which part of the data.
-      data_dir: directory of data sets in TFDS format; the environment's MTLJAX_DATA_DIR by default.
+      data_dir: directory of data sets, prepared or files; the environment's MTLJAX_DATA_DIR by
+        default.
       cache_dir: directory of the token cache, 'off' for none; the environment's MTLJAX_CACHE_DIR or
         ~/.cache/mtljax by default.
       json: print one JSON object.

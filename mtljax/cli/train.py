@@ -24,7 +24,8 @@ class Options:
 
     Attributes:
       tasks: tasks file (YAML); without one, the preset's own tasks on embedded data.
-      data_dir: directory of data sets in TFDS format; the environment's MTLJAX_DATA_DIR by default.
+      data_dir: directory of data sets, prepared or files; the environment's MTLJAX_DATA_DIR by
+        default.
       run_dir: where the run is kept; runs/PRESET-seedSEED by default, with the name of the tasks
         file and of the weighting where they are given.
       cache_dir: directory of the token cache, 'off' for none; the environment's MTLJAX_CACHE_DIR or

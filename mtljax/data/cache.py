@@ -163,11 +163,13 @@ def write_examples(directory: Path, blocks: Iterable[Examples]) -> None:
     """Writes examples, block by block, as one file an array and `meta.json`, last."""
     described: dict[str, dict[str, Any]] = {}
     skipped: Counter[str] = Counter()
+    malformed: Counter[str] = Counter()
     files: dict[str, Any] = {}
     end = 0
     try:
         for number, block in enumerate(blocks):
             skipped.update(block.skipped)
+            malformed.update(block.malformed)
             starts = block.starts + end if number == 0 else block.starts[1:] + end
             end = int(starts[-1])
             for name, array in {**_arrays(block), "starts": starts}.items():
@@ -180,7 +182,8 @@ def write_examples(directory: Path, blocks: Iterable[Examples]) -> None:
     finally:
         for file in files.values():
             file.close()
-    meta = {"format": FORMAT, "skipped": dict(skipped), "arrays": described}
+    counts = {"skipped": dict(skipped), "malformed": dict(malformed)}
+    meta = {"format": FORMAT, **counts, "arrays": described}
     (directory / _META).write_text(json.dumps(meta), encoding="utf-8")
 
 
@@ -217,6 +220,7 @@ def open_examples(directory: Path) -> Examples:
         targets=by_task("targets"),
         weights=by_task("weights"),
         skipped=meta["skipped"],
+        malformed=meta["malformed"],
         reopen=(open_examples, directory),
     )
 

@@ -3,24 +3,37 @@
 import importlib.util
 import os
 import re
+import shlex
+from collections.abc import Collection
 from pathlib import Path
 
+from mtljax.data.described import load_files
 from mtljax.data.embedded import EMBEDDED, load_embedded
+from mtljax.data.file_rows import BadRows
 from mtljax.data.source import Source
 from mtljax.errors import UserError
-from mtljax.tasks.suggest import suggestion
+from mtljax.tasks import Dataset, suggestion
 
 _VERSION = re.compile(r"\d+\.\d+\.\d+")
 
 
-def load_source(dataset: str, data_dir: str | os.PathLike[str] | None = None) -> Source:
-    """Loads a data set by its name.
+def load_source(
+    dataset: str | Dataset,
+    data_dir: str | os.PathLike[str] | None = None,
+    *,
+    bad_rows: BadRows = "stop",
+    wanted: Collection[str] | None = None,
+) -> Source:
+    """Loads a data set by its name or description.
 
     Args:
         dataset: name of an embedded set; else of a directory under `data_dir` in TFDS format
             (`name`, `name/version`, `name/config`, the newest version where none is named);
-            else a path to such a directory.
-        data_dir: where prepared data sets lie.
+            else a path to such a directory. Or a description of files or of such a set.
+        data_dir: where data sets lie.
+        bad_rows: what a malformed row of a file does: `stop` with an error that names file and
+            line, or `skip`, left out and counted.
+        wanted: the features of a file that are checked and read; None for all.
 
     Returns:
         The data set. Its splits are read when they are first used.
@@ -30,16 +43,26 @@ def load_source(dataset: str, data_dir: str | os.PathLike[str] | None = None) ->
     """
     if data_dir is not None and not Path(data_dir).is_dir():
         raise UserError(f"data directory {str(data_dir)!r}: no such directory")
-    if dataset in EMBEDDED:
-        return load_embedded(dataset)
-    places = [Path(data_dir) / dataset] if data_dir is not None else []
-    for place in [*places, Path(dataset).expanduser()]:
+    described = dataset if isinstance(dataset, Dataset) else None
+    name = dataset if isinstance(dataset, str) else dataset.dataset
+    if described is not None and described.name in EMBEDDED:
+        raise UserError(
+            f"source {described.name!r}: a set inside the package has this name; choose another"
+        )
+    if described is not None and name is None:
+        return load_files(described, data_dir, bad_rows, wanted)
+    assert name is not None
+    if name in EMBEDDED:
+        return load_embedded(name, described)
+    places = [Path(data_dir) / name] if data_dir is not None else []
+    for place in [*places, Path(name).expanduser()]:
         found = _prepared(place)
         if found is not None:
             from mtljax.data.prepared import load_prepared
 
-            return load_prepared(found, name=dataset)
-    raise UserError(_unknown(dataset, data_dir))
+            return load_prepared(found, described.name if described else name, described)
+    where = f"source {described.name!r}: " if described else ""
+    raise UserError(where + _unknown(name, data_dir))
 
 
 def _prepared(place: Path) -> Path | None:
@@ -68,9 +91,10 @@ def _unknown(dataset: str, data_dir: str | os.PathLike[str] | None) -> str:
             return f"data directory {str(data_dir)!r}: {error.strerror or error}"
         known += [child.name for child in children if _prepared(child) is not None]
     if dataset.split("/")[0] in catalogue_names():
+        place = "DIR" if data_dir is None else shlex.quote(str(data_dir))
         return (
             f"data set {dataset!r} is in the TFDS catalogue but not prepared ({where}): "
-            f"prepare it in array_record format first"
+            f"mtljax prepare {shlex.quote(dataset)} --data-dir {place}"
         )
     close = suggestion(dataset, known)
     listing = "" if close.startswith("; known") else f" (known: {', '.join(known)})"

@@ -46,6 +46,15 @@ class MultitaskData:
         return self.layout.groups
 
     @property
+    def skipped_rows(self) -> dict[str, dict[str, int]]:
+        """Malformed rows that were left out, by data set and split, where there are any."""
+        found = {}
+        for source in self.sources.values():
+            for name, counts in (source.skipped() if source.skipped else {}).items():
+                found[name] = {split: count for split, count in counts.items() if count}
+        return {name: counts for name, counts in found.items() if counts}
+
+    @property
     def outputs(self) -> Mapping[str, Output]:
         """What each task predicts."""
         return self.layout.outputs
@@ -134,13 +143,21 @@ class MultitaskData:
         return evaluation_batches(examples, self.layout.group(group).tasks, shape)
 
     @property
-    def skipped(self) -> dict[str, dict[str, int]]:
-        """Rows that could not be used and do not count, by task and split."""
+    def skipped_targets(self) -> dict[str, dict[str, int]]:
+        """Rows that do not count for a task that cannot use them, by task and split."""
+        return self._counts("skipped")
+
+    @property
+    def skipped_rows(self) -> dict[str, dict[str, int]]:
+        """Malformed rows that were left out, by data set and split."""
+        return self._counts("malformed")
+
+    def _counts(self, name: str) -> dict[str, dict[str, int]]:
         found: dict[str, dict[str, int]] = {}
         for splits in self.examples.values():
             for split, examples in splits.items():
-                for task, count in examples.skipped.items():
-                    found.setdefault(task, {})[split] = count
+                for where, count in getattr(examples, name).items():
+                    found.setdefault(where, {})[split] = count
         return found
 
 

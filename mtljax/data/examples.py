@@ -4,10 +4,11 @@ import itertools
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 
+from mtljax.data.file_rows import BadRows
 from mtljax.data.groups import Group
 from mtljax.data.outputs import Output
 from mtljax.data.packing import spans
@@ -15,9 +16,6 @@ from mtljax.data.source import Source
 from mtljax.data.targets import TOKEN_KINDS, Rows, read_targets
 from mtljax.data.tokenizers import Encodings, Text, Tokenizer
 from mtljax.errors import UserError
-
-BadRows = Literal["stop", "skip"]
-"""What a row does that cannot be used: stop with its name, or count as missing for that task."""
 
 _BLOCK = 8192  # rows that are read at a time
 
@@ -36,6 +34,7 @@ class Examples:
             the others; 0 where there is none.
         weights: by task, float32 of the same shape: `alpha_ij`, 0 where nothing is to be counted.
         skipped: by task, how many rows could not be used and are not counted; no entry for none.
+        malformed: by data set, how many rows were left out because they could not be read.
         reopen: a function and its argument that give them again, where they are mapped from files;
             a process that they are sent to calls it instead of getting a copy.
     """
@@ -47,6 +46,7 @@ class Examples:
     targets: Mapping[str, np.ndarray]
     weights: Mapping[str, np.ndarray]
     skipped: Mapping[str, int] = field(default_factory=dict)
+    malformed: Mapping[str, int] = field(default_factory=dict)
     reopen: tuple[Callable[[Any], "Examples"], Any] | None = None
 
     def __reduce__(self) -> Any:
@@ -101,6 +101,17 @@ def read_examples(
         rows = dict(zip(names, blocks, strict=True))
         yield _read_block(group, split, rows, first, tokenizer, outputs, limit, bad_rows)
         first += len(blocks[0])
+    # What was left out is known when all has been read.
+    malformed = {
+        dataset: counts[split]
+        for name in names
+        for dataset, counts in (sources[name].skipped or dict)().items()
+        if counts.get(split)
+    }
+    if malformed:
+        rows = dict.fromkeys(names, ())
+        none = _read_block(group, split, rows, first, tokenizer, outputs, limit, bad_rows)
+        yield replace(none, malformed=malformed)
 
 
 def _blocks(rows: Iterable) -> Iterator[list]:
@@ -158,8 +169,10 @@ def joined(blocks: Iterable[Examples]) -> Examples:
     ends = np.cumsum([0, *(part.starts[-1] for part in parts)])
     starts = [part.starts[:-1] + end for part, end in zip(parts, ends, strict=False)]
     skipped: Counter[str] = Counter()
+    malformed: Counter[str] = Counter()
     for part in parts:
         skipped.update(part.skipped)
+        malformed.update(part.malformed)
 
     def by_task(name: str) -> dict[str, np.ndarray]:
         tasks = getattr(parts[0], name)
@@ -173,6 +186,7 @@ def joined(blocks: Iterable[Examples]) -> Examples:
         targets=by_task("targets"),
         weights=by_task("weights"),
         skipped=dict(skipped),
+        malformed=dict(malformed),
     )
 
 

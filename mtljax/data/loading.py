@@ -10,9 +10,9 @@ import numpy as np
 
 from mtljax.data.batches import Shape
 from mtljax.data.cache import Cache, Say, cache_key, cached_examples, cached_json
-from mtljax.data.catalogue import load_source
 from mtljax.data.dataset import MultitaskData
-from mtljax.data.examples import BadRows, Examples, read_examples
+from mtljax.data.examples import Examples, read_examples
+from mtljax.data.file_rows import BadRows
 from mtljax.data.groups import Attention, Group, attention_by_kind, input_groups
 from mtljax.data.layout import Layout
 from mtljax.data.mixture import (
@@ -25,6 +25,7 @@ from mtljax.data.mixture import (
 from mtljax.data.outputs import Output, task_output
 from mtljax.data.row_order import RowPlan, plan_rows
 from mtljax.data.source import Source
+from mtljax.data.sources import load_sources
 from mtljax.data.tokenizers import (
     Tokenizer,
     TokenizerSettings,
@@ -33,10 +34,8 @@ from mtljax.data.tokenizers import (
     train_tokenizer,
 )
 from mtljax.errors import UserError
+from mtljax.tasks.dataset import SPLITS
 from mtljax.tasks.task import Task
-
-SPLITS = ("train", "validation", "test")
-"""The splits that are read, as far as a data set has them."""
 
 
 def load_data(
@@ -62,8 +61,8 @@ def load_data(
         batch_tokens: ids in a step, padding included, over all groups.
         attention: how the encoder reads the inputs of each task.
         mixture: how the groups share the steps.
-        bad_rows: what a row does that cannot be used: 'stop' with an error, or 'skip': it counts
-            as missing, and in `MultitaskData.skipped`.
+        bad_rows: what a malformed row of a file, or one that a task cannot use, does: 'stop' with
+            an error that names it; 'skip', left out, of the file or of that task, and counted.
         cache_dir: where tokenised data is kept and looked for, by its content; None keeps it in
             memory.
         say: told, in a line, of files of the cache that cannot be used.
@@ -76,13 +75,7 @@ def load_data(
     """
     _check_arguments(tasks, row_length, batch_tokens)
     cache = Cache(None if cache_dir is None else Path(cache_dir), say)
-    sources: dict[str, Source] = {}
-    for task in tasks:
-        if task.source_name not in sources:
-            try:
-                sources[task.source_name] = load_source(task.source_name, data_dir)
-            except UserError as error:
-                raise UserError(f"task {task.name!r}: {error}") from error
+    sources = load_sources(tasks, data_dir, bad_rows)
     groups = input_groups(tasks, sources, attention)
     digests = {
         name: None if source.fingerprint is None else source.fingerprint()

@@ -33,8 +33,10 @@ class Source:
             tasks on them can share one forward pass.
         features: by name.
         splits: rows by name of split, with at least `train`.
-        fingerprint: computes a digest of the content, which changes when a row does; None for data
-            that is not to be kept in a cache.
+        fingerprint: computes a hexadecimal digest that changes when the content of the data, or
+            what is made of it, does; None where the source does not know.
+        skipped: counts the malformed rows that were left out, by name of data set and split, as far
+            as they have been read; None where rows cannot be malformed.
     """
 
     name: str
@@ -42,3 +44,4 @@ class Source:
     features: Mapping[str, Feature]
     splits: Mapping[str, Sequence[Mapping[str, Any]]]
     fingerprint: Callable[[], str] | None = None
+    skipped: Callable[[], Mapping[str, Mapping[str, int]]] | None = None

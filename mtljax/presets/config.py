@@ -16,8 +16,9 @@ class DataConfig:
     """How data sets are read.
 
     Attributes:
-      bad_rows: what a row does that cannot be used: 'stop' the run with its name, or 'skip': it is
-        not counted, and how many there were is in the summary.
+      bad_rows: what a malformed row of a file, or one that a task cannot use, does: 'stop' with an
+        error that names it; 'skip', left out, of the file or of that task, and counted in the
+        summary.
     """
 
     bad_rows: Literal["stop", "skip"] = "stop"

@@ -75,6 +75,14 @@ class Task:
         """The name of what it reads: those of its data sets, joined by `+`."""
         return "+".join(self.datasets)
 
+    @property
+    def features(self) -> frozenset[str]:
+        """The names of the features that it reads."""
+        found: set[str] = set()
+        for value in (self.inputs, self.targets, self.references, self.weights):
+            found.update((value,) if isinstance(value, str) else value or ())
+        return frozenset(found)
+
     def __post_init__(self) -> None:
         if not isinstance(self.name, str) or not _NAME.fullmatch(self.name):
             raise UserError(

@@ -102,6 +102,9 @@ def train(
         run_directory.write_run(directory, config, tasks, data)
     steps = total_steps(config, data)
     console.print(describe(config, data, steps, time.monotonic() - started), highlight=False)
+    for name, counts in data.skipped_rows.items():
+        numbers = ", ".join(f"{count} of {split}" for split, count in counts.items())
+        console.print(f"warning: {name}: malformed rows left out: {numbers}", highlight=False)
 
     checkpoints = Checkpoints(
         directory / run_directory.CHECKPOINTS, lambda text: console.print(text, highlight=False)
@@ -170,10 +173,18 @@ def _run(
     assert found is not None
     best_step, best_state, progress = found
     test = evaluate(evaluated_params(best_state), "test", plain_words=True)
-    summary = summarize(config, model, window, steps, best_step, progress["values"], test)
-    summary["epochs"] = {name: round(n, 4) for name, n in data.epochs(turns, steps).items()}
-    if data.skipped:
-        summary["skipped"] = data.skipped
+    summary = summarize(
+        config,
+        model,
+        window,
+        steps,
+        best_step,
+        progress["values"],
+        test,
+        data.epochs(turns, steps),
+        data.skipped_rows,
+        data.skipped_targets,
+    )
     run_directory.write_summary(directory, summary)
     return summary
 

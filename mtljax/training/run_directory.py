@@ -9,6 +9,7 @@ from mtljax.data import Layout, MultitaskData, Tokenizer, load_tokenizer, save_t
 from mtljax.errors import UserError
 from mtljax.presets import Config, differences, dump_config, parse_config
 from mtljax.tasks import Task, dump_tasks, load_tasks
+from mtljax.tasks.dataset import dump_dataset
 from mtljax.training.metrics_file import finite, replace_text
 
 CONFIG, TASKS, TOKENIZER, LAYOUT = "config.yaml", "tasks.yaml", "tokenizer.json", "layout.json"
@@ -117,7 +118,7 @@ def check_same_run(directory: Path, config: Config, tasks: Sequence[Task]) -> No
             place = "only there" if name in there else "only asked for"
             found.append(f"task {name!r} ({place})")
         elif there[name] != asked[name]:
-            old, new = vars(there[name]), vars(asked[name])
+            old, new = _fields(there[name]), _fields(asked[name])
             found += [
                 f"task {name!r} field {field} ({old[field]!r} there, {new[field]!r} asked for)"
                 for field in new
@@ -130,6 +131,10 @@ def check_same_run(directory: Path, config: Config, tasks: Sequence[Task]) -> No
             f"run directory {directory}: holds another configuration, which differs in "
             f"{', '.join(found)}; choose another --run-dir"
         )
+
+
+def _fields(task: Task) -> dict[str, Any]:
+    return {**vars(task), "sources": {s.name: dump_dataset(s) for s in task.sources}}
 
 
 def check_same_data(directory: Path, data: MultitaskData) -> None:

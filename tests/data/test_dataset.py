@@ -5,13 +5,13 @@ import sys
 import numpy as np
 import pytest
 
+import mtljax.data.sources as sources
 from mtljax.data import (
     Layout,
     TokenizerSettings,
     all_causal,
     input_batches,
     load_data,
-    loading,
     split_words,
     unpack,
 )
@@ -169,7 +169,7 @@ def test_bad_arguments(tasks, options, message):
 
 def test_a_bad_label_is_found_before_training(monkeypatch, small_source):
     source = small_source(validation=[{"text": "a", "label": 7}])
-    monkeypatch.setattr(loading, "load_source", lambda name, data_dir: source)
+    monkeypatch.setattr(sources, "load_source", lambda name, data_dir, **_: source)
     with pytest.raises(UserError, match="split 'validation', row 0: label 7 is not in 0..1"):
         load_data([Task("c", "small", "classification", "text", "label")])
 

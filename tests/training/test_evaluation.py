@@ -168,7 +168,7 @@ def test_tasks_without_split_or_targets_are_left_out(make, plain, tasks, source,
     unlabelled = [{**row, "label": -1} for row in source.splits["validation"]]
     few = {"train": source.splits["train"], "validation": unlabelled}
     changed = dataclasses.replace(source, splits=few)
-    monkeypatch.setattr("mtljax.data.loading.load_source", lambda name, data_dir: changed)
+    monkeypatch.setattr("mtljax.data.sources.load_source", lambda name, data_dir, **_: changed)
     model, data = make(plain, (tasks["label"], tasks["number"]))
     params = jax.jit(lambda: initial_params(model))()
     evaluate = Evaluator(model, data)

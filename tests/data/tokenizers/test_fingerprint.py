@@ -39,7 +39,7 @@ def test_texts_are_handed_on(corpora):
 @given(CORPORA, CORPORA)
 def test_equal_texts_and_equal_fingerprints(one, two):
     assert (fingerprint(one) == fingerprint(two)) == (one == two)
-    assert fingerprint(one) == fingerprint((tuple(corpus) for corpus in one))
+    assert fingerprint(one) == fingerprint(tuple(corpus) for corpus in one)
 
 
 def test_what_looks_alike():
