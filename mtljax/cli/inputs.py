@@ -8,19 +8,23 @@ from typing import Any
 
 from mtljax.errors import UserError
 
+Line = str | list[str] | dict[str, str | list[str]]
+"""A text, the list of its words, or such by the names of features."""
 
-def read_texts(source: str) -> Iterator[str | list[str]]:
+
+def read_texts(source: str) -> Iterator[Line]:
     """Read texts, one a line.
 
-    A line is a JSON string, an object ``{"text": "..."}`` or ``{"tokens": ["...", ...]}``; a line
-    that begins with none of ``"``, ``{`` and ``[`` is a text as it stands. Bytes that are no UTF-8
+    A line is a JSON string, an object ``{"text": "..."}`` or ``{"tokens": ["...", ...]}``, or one
+    with texts by the names of features, ``{"premise": "...", "hypothesis": "..."}``; a line that
+    begins with none of ``"``, ``{`` and ``[`` is a text as it stands. Bytes that are no UTF-8
     become U+FFFD. The source is opened at once, its lines are read when they are asked for.
 
     Args:
       source: path of a file, ``-`` for stdin.
 
     Returns:
-      An iterator over the texts and lists of words; empty lines of a file are empty texts.
+      An iterator over the texts, lists of words and objects; empty lines are empty texts.
 
     Raises:
       UserError: with file and line, for what is none of these.
@@ -35,7 +39,7 @@ def read_texts(source: str) -> Iterator[str | list[str]]:
     return _texts(file, source)
 
 
-def _texts(source: Any, name: str) -> Iterator[str | list[str]]:
+def _texts(source: Any, name: str) -> Iterator[Line]:
     with source as file:
         number = 0
         while True:
@@ -54,11 +58,15 @@ def _texts(source: Any, name: str) -> Iterator[str | list[str]]:
                 raise UserError(f"{name}:{number}: {error}") from None
 
 
-def parse_line(line: str) -> str | list[str]:
+def parse_line(line: str) -> Line:
     r"""Read one line.
 
     Args:
       line: without its end.
+
+    Returns:
+      A text or a list of words; of an object that has other texts than ``text`` or ``tokens``, all
+      of its texts and lists of words by their names.
 
     Raises:
       ValueError: saying what is wrong with it.
@@ -76,9 +84,35 @@ def parse_line(line: str) -> str | list[str]:
         raise ValueError(f"not JSON: {error.msg} (column {error.colno})") from None
     if isinstance(value, str):
         return value
-    if isinstance(value, dict) and isinstance(value.get("text"), str):
-        return value["text"]
-    tokens = value.get("tokens") if isinstance(value, dict) else None
-    if isinstance(tokens, list) and all(isinstance(token, str) for token in tokens):
-        return tokens
-    raise ValueError('expected a string, {"text": "..."} or {"tokens": ["...", ...]}')
+    if isinstance(value, dict):
+        texts = {name: text for name, text in value.items() if _is_text(text)}
+        if texts:
+            (name, text), *others = texts.items()
+            return text if not others and name in ("text", "tokens") else texts
+    raise ValueError(
+        'expected a string, {"text": "..."}, {"tokens": [...]} or {FEATURE: "...", ...}'
+    )
+
+
+def parse_argument(text: str) -> Line:
+    """Read a text from the command line: an object as `parse_line` does, else as it stands.
+
+    >>> (
+    ...     parse_argument('{"premise": "a", "hypothesis": "b"}'),
+    ...     parse_argument('"a"'),
+    ...     parse_argument("{"),
+    ... )
+    ({'premise': 'a', 'hypothesis': 'b'}, '"a"', '{')
+    """
+    if not text.lstrip().startswith("{"):
+        return text
+    try:
+        return parse_line(text)
+    except ValueError:
+        return text
+
+
+def _is_text(value: Any) -> bool:
+    if isinstance(value, str):
+        return True
+    return isinstance(value, list) and all(isinstance(word, str) for word in value)

@@ -4,7 +4,7 @@ import contextlib
 import dataclasses
 import itertools
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, TextIO
 
@@ -12,7 +12,7 @@ import tyro
 from rich.console import Console
 from rich.text import Text
 
-from mtljax.cli.inputs import read_texts
+from mtljax.cli.inputs import parse_argument, read_texts
 from mtljax.cli.options import Output, parse, print_json, printable, warn
 from mtljax.errors import UserError
 
@@ -25,7 +25,8 @@ class Options:
     """Ask every task of a run about some texts.
 
     Texts are given as arguments, in a file, or on stdin. A line of a file is a JSON string,
-    {"text": "..."}, {"tokens": ["...", ...]}, or plain text.
+    {"text": "..."}, {"tokens": ["...", ...]}, or plain text. Tasks that read several features want
+    {"premise": "...", "hypothesis": "..."}, with the names of theirs, as a line or an argument.
 
     Attributes:
       run: run directory.
@@ -55,10 +56,12 @@ def run(arguments: Sequence[str]) -> int:
 
     loaded = load_run(options.run, warn=warn)
     loaded.predict([], tasks=options.task)  # names an unknown task before any text is read
+    tasks = options.task or None
+    texts = _checked(texts, options, lambda text: loaded.check_text(text, tasks))
     with _writing(options.output) as file:
         console = Output(file=file)
         while batch := list(itertools.islice(texts, BATCH)):
-            answers = loaded.predict(batch, tasks=options.task or None)
+            answers = loaded.predict(batch, tasks=tasks)
             for text, answer in zip(batch, answers, strict=True):
                 if options.json:
                     print_json(answer, file)
@@ -70,12 +73,19 @@ def run(arguments: Sequence[str]) -> int:
 
 def show(console: Console, text: Any, answers: Mapping[str, Mapping[str, Any]]) -> None:
     """Print a text and the answers to it for people."""
-    shown = text if isinstance(text, str) else " ".join(text)
+    if isinstance(text, Mapping):
+        shown = "  ".join(f"{name}: {_joined(part)}" for name, part in text.items())
+    else:
+        shown = _joined(text)
     console.print(Text(_short(shown), style="bold"), soft_wrap=True)
     width = max(map(len, answers), default=0)
     for task, answer in answers.items():
         line = Text(f"  {task:<{width}}  ", style="cyan")
         console.print(line.append(Text(_in_words(answer), style="default")), soft_wrap=True)
+
+
+def _joined(text: str | Sequence[str]) -> str:
+    return text if isinstance(text, str) else " ".join(text)
 
 
 def _in_words(answer: Mapping[str, Any]) -> str:
@@ -102,13 +112,27 @@ def _texts(options: Options) -> Iterator[Any]:
     if options.texts and options.input is not None:
         raise UserError("give either texts or --input, not both")
     if options.texts:
-        return iter(options.texts)
+        return map(parse_argument, options.texts)
     source = options.input
     if source is None:
         if sys.stdin is None or sys.stdin.isatty():
             raise UserError("no text: give one, or --input FILE, or pipe some in")
         source = "-"
     return read_texts(source)
+
+
+def _checked(texts: Iterator[Any], options: Options, check: Callable[[Any], None]) -> Iterator[Any]:
+    # Every line of a file is a text.
+    place = None if options.texts else options.input or "-"
+    for number, text in enumerate(texts, start=1):
+        try:
+            check(text)
+        except UserError as error:
+            if place is None:
+                raise
+            place = "stdin" if place == "-" else place
+            raise UserError(f"{place}:{number}: {error}") from None
+        yield text
 
 
 @contextlib.contextmanager

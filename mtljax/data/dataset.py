@@ -46,15 +46,6 @@ class MultitaskData:
         return self.layout.groups
 
     @property
-    def skipped_rows(self) -> dict[str, dict[str, int]]:
-        """Malformed rows that were left out, by data set and split, where there are any."""
-        found = {}
-        for source in self.sources.values():
-            for name, counts in (source.skipped() if source.skipped else {}).items():
-                found[name] = {split: count for split, count in counts.items() if count}
-        return {name: counts for name, counts in found.items() if counts}
-
-    @property
     def outputs(self) -> Mapping[str, Output]:
         """What each task predicts."""
         return self.layout.outputs
@@ -162,12 +153,15 @@ class MultitaskData:
 
 
 def input_batches(
-    texts: Sequence[Text], group: str, layout: Layout, tokenizer: Tokenizer
+    texts: Sequence[Text] | Sequence[tuple[Text, ...]],
+    group: str,
+    layout: Layout,
+    tokenizer: Tokenizer,
 ) -> Iterator[GroupBatch]:
     """Batches of new texts, without targets, for a model's predictions.
 
     Args:
-        texts: texts or lists of words.
+        texts: texts or lists of words; for a group that reads several features, tuples of them.
         group: name of the input group that reads them.
         layout: of the data the model was trained on.
         tokenizer: that of the model.
@@ -176,5 +170,7 @@ def input_batches(
         Evaluation batches whose `example` is the number of the text.
     """
     shape = layout.shapes[group]
-    limit = min(shape.row_length, layout.group(group).max_length or shape.row_length)
-    yield from evaluation_batches(encode_inputs(texts, tokenizer, limit), (), shape)
+    reads = layout.group(group)
+    limit = min(shape.row_length, reads.max_length or shape.row_length)
+    examples = encode_inputs(texts, tokenizer, limit, len(reads.parts))
+    yield from evaluation_batches(examples, (), shape)

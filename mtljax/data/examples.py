@@ -12,6 +12,7 @@ from mtljax.data.file_rows import BadRows
 from mtljax.data.groups import Group
 from mtljax.data.outputs import Output
 from mtljax.data.packing import spans
+from mtljax.data.parts import encode_parts
 from mtljax.data.source import Source
 from mtljax.data.targets import TOKEN_KINDS, Rows, read_targets
 from mtljax.data.tokenizers import Encodings, Text, Tokenizer
@@ -133,9 +134,7 @@ def _read_block(
     limit: int,
     bad_rows: BadRows,
 ) -> Examples:
-    texts = [row[group.inputs] for row in rows[group.tasks[0].source_name]]
-    # One id more than is kept, which the last position of a text that is cut off predicts.
-    encodings = tokenizer.encode(texts, None if group.chunked else limit + 1)
+    encodings = _encoded(group, rows[group.tasks[0].source_name], tokenizer, limit)
     targets, weights = {}, {}
     skipped: Counter[str] = Counter()
     for task in group.tasks:
@@ -156,9 +155,28 @@ def _read_block(
     return replace(found, rows=found.rows + np.int32(first), skipped=dict(skipped))
 
 
-def encode_inputs(texts: Sequence[Text], tokenizer: Tokenizer, limit: int) -> Examples:
-    """Examples without targets, cut off after `limit` ids."""
-    return _cut(tokenizer.encode(texts, limit), {}, {}, [], limit, chunked=False)
+def _encoded(group: Group, rows: Rows, tokenizer: Tokenizer, limit: int) -> Encodings:
+    parts = [[row[name] for row in rows] for name in group.parts]
+    if len(parts) > 1:
+        return encode_parts(parts, tokenizer, limit)
+    # One id more than is kept, which the last position of a text that is cut off predicts.
+    return tokenizer.encode(parts[0], None if group.chunked else limit + 1)
+
+
+def encode_inputs(
+    texts: Sequence[Text] | Sequence[tuple[Text, ...]],
+    tokenizer: Tokenizer,
+    limit: int,
+    parts: int = 1,
+) -> Examples:
+    """Examples without targets, of `limit` ids at most; with several `parts`, of tuples of them."""
+    if parts == 1:
+        encodings = tokenizer.encode(texts, limit)
+    else:
+        encodings = encode_parts(
+            [[text[i] for text in texts] for i in range(parts)], tokenizer, limit
+        )
+    return _cut(encodings, {}, {}, [], limit, chunked=False)
 
 
 def joined(blocks: Iterable[Examples]) -> Examples:

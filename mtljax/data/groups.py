@@ -19,7 +19,7 @@ class Group:
     Attributes:
         name: readable, unique: the data set of its first task.
         tasks: in the order in which they were given.
-        inputs: the feature that all of them read.
+        inputs: the feature that all of them read, or several, read one after another.
         attention: `causal` (a position sees those before it) or `bidirectional`.
         max_length: pieces an example has at most, or None.
         chunked: whether longer texts are read in consecutive chunks (only language models do)
@@ -28,10 +28,15 @@ class Group:
 
     name: str
     tasks: tuple[Task, ...]
-    inputs: str
+    inputs: str | tuple[str, ...]
     attention: Attention
     max_length: int | None
     chunked: bool
+
+    @property
+    def parts(self) -> tuple[str, ...]:
+        """The features that are read, one after another; most groups have one."""
+        return (self.inputs,) if isinstance(self.inputs, str) else self.inputs
 
 
 def attention_by_kind(task: Task) -> Attention:
@@ -58,7 +63,7 @@ def input_groups(
 
     Returns:
         Groups in the order of their first tasks. Two tasks are in one group if their data sets
-        have the same identity and they agree in input feature, attention and `max_length`.
+        have the same identity and they agree in input features, attention and `max_length`.
 
     Raises:
         UserError: if a data set does not have a feature that a task names, or not of a kind that
@@ -84,7 +89,7 @@ def input_groups(
 
 def _unused(task: Task, mode: Attention, taken: Sequence[str]) -> str:
     base = task.source_name.rstrip("/").replace("\\", "/").split("/")[-1] or task.name
-    names = [base, f"{base}_{mode}", f"{base}_{task.inputs}", f"{base}_{task.name}"]
+    names = [base, f"{base}_{mode}", f"{base}_{'_'.join(task.parts)}", f"{base}_{task.name}"]
     names += [f"{base}_{i}" for i in range(2, len(taken) + 3)]
     return next(name for name in names if name not in taken)
 
@@ -127,7 +132,8 @@ def check_features(task: Task, source: Source) -> None:
                 f"but {task.kind if field != 'weights' else 'a weight'} needs {wanted}"
             )
 
-    check("inputs", task.inputs, ("tokens",) if task.kind == "tagging" else ("text", "tokens"))
+    for part in task.parts:
+        check("inputs", part, ("tokens",) if task.kind == "tagging" else ("text", "tokens"))
     if task.targets is not None:
         check("targets", task.targets, _TARGETS[task.kind])
     if task.weights is not None:

@@ -75,7 +75,13 @@ class Layout:
         by_name = {task.name: task for task in tasks}
         return cls(
             groups=tuple(
-                Group(**{**group, "tasks": tuple(by_name[name] for name in group["tasks"])})
+                Group(
+                    **{
+                        **group,
+                        "tasks": tuple(by_name[name] for name in group["tasks"]),
+                        "inputs": _inputs(group["inputs"]),
+                    }
+                )
                 for group in content["groups"]
             ),
             outputs={name: Output.from_json(o) for name, o in content["outputs"].items()},
@@ -83,3 +89,7 @@ class Layout:
             vocab_size=content["vocab_size"],
             affix_buckets=content["affix_buckets"],
         )
+
+
+def _inputs(names: str | Sequence[str]) -> str | tuple[str, ...]:
+    return names if isinstance(names, str) else tuple(names)

@@ -140,6 +140,12 @@ def _check_arguments(tasks: Sequence[Task], row_length: int, batch_tokens: int) 
             raise UserError(f"duplicate task name {name!r}")
     if row_length < 2:
         raise UserError(f"row_length {row_length}: must be at least 2")
+    for task in tasks:
+        if row_length < len(task.parts):
+            raise UserError(
+                f"row_length {row_length}: too short for the {len(task.parts)} inputs of task "
+                f"{task.name!r}"
+            )
     if batch_tokens < row_length:
         raise UserError(f"batch_tokens {batch_tokens}: must be at least row_length, {row_length}")
 
@@ -149,7 +155,8 @@ def _corpora(groups: Sequence[Group], sources: Mapping[str, Source]) -> dict[tup
     found = {}
     for group in groups:
         name = group.tasks[0].source_name
-        found.setdefault((sources[name].identity, group.inputs), (name, group.inputs))
+        for feature in group.parts:
+            found.setdefault((sources[name].identity, feature), (name, feature))
     return found
 
 

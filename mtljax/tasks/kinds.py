@@ -16,12 +16,14 @@ class Kind:
         losses: names of the losses it can be trained with, the default first.
         metrics: names of the metrics it can be measured with.
         needs_targets: whether a task must name the feature with its targets.
+        several_inputs: whether its inputs may be several features, read one after another.
         supported: whether it can be trained yet.
     """
 
     losses: tuple[str, ...]
     metrics: tuple[str, ...]
     needs_targets: bool = True
+    several_inputs: bool = False
     supported: bool = True
 
 
@@ -29,6 +31,7 @@ KINDS: dict[str, Kind] = {
     "classification": Kind(
         losses=("softmax", "sigmoid", "logistic", "hinge", "squared"),
         metrics=("accuracy", "loss"),
+        several_inputs=True,
     ),
     "tagging": Kind(losses=("softmax",), metrics=("micro_f1", "span_f1", "accuracy", "loss")),
     "language_model": Kind(
@@ -37,6 +40,7 @@ KINDS: dict[str, Kind] = {
     "regression": Kind(
         losses=("squared", "absolute", "huber"),
         metrics=("mean_squared_error", "mean_absolute_error", "loss"),
+        several_inputs=True,
     ),
     "text_to_text": Kind(losses=("softmax",), metrics=("perplexity", "loss"), supported=False),
 }

@@ -12,8 +12,8 @@ from mtljax.tasks.kinds import KINDS
 from mtljax.tasks.suggest import suggestion
 
 _NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.\-]*")
-_TEXT_FIELDS = ("kind", "inputs", "targets", "references", "weights", "loss")
-_REQUIRED = ("kind", "inputs")
+_TEXT_FIELDS = ("kind", "targets", "references", "weights", "loss")
+_REQUIRED = ("kind",)
 
 
 @dataclass(frozen=True)
@@ -25,7 +25,8 @@ class Task:
         dataset: an embedded set, a directory in TFDS format, or one of `sources`; several, whose
             rows are read one after the other as those of one set, as a tuple.
         kind: `classification`, `tagging`, `language_model` or `regression`.
-        inputs: the feature that is read: a text or a list of words.
+        inputs: the feature that is read: a text or a list of words; or several of them, which are
+            read one after another.
         targets: the feature to be predicted; a language model has none, its targets are the text.
         references: the feature with reference texts, for `text_to_text`.
         weights: the feature with the weight `alpha_ij` of each sample; without one, 1.
@@ -52,7 +53,7 @@ class Task:
     name: str
     dataset: str | tuple[str, ...]
     kind: str
-    inputs: str
+    inputs: str | tuple[str, ...]
     targets: str | None = None
     references: str | None = None
     weights: str | None = None
@@ -90,6 +91,7 @@ class Task:
             )
         _check_datasets(self)
         _check_text(self)
+        _check_inputs(self)
         kind = KINDS.get(self.kind)
         if kind is None:
             self._refuse("kind", f"unknown kind {self.kind!r}{suggestion(self.kind, KINDS)}")
@@ -100,6 +102,8 @@ class Task:
                 self._refuse("targets", f"a task of kind {self.kind} needs one")
             if not kind.needs_targets and self.targets is not None:
                 self._refuse("targets", f"a task of kind {self.kind} takes none")
+            if len(self.parts) > 1 and not kind.several_inputs:
+                self._refuse("inputs", f"a task of kind {self.kind} reads one feature")
             if self.loss is not None and self.loss not in kind.losses:
                 known = suggestion(self.loss, kind.losses)
                 self._refuse("loss", f"unknown loss {self.loss!r} for {self.kind}{known}")
@@ -108,6 +112,11 @@ class Task:
                     known = suggestion(metric, kind.metrics)
                     self._refuse("metrics", f"unknown metric {metric!r} for {self.kind}{known}")
         _check_numbers(self)
+
+    @property
+    def parts(self) -> tuple[str, ...]:
+        """The features that are read, one after another; most tasks have one."""
+        return (self.inputs,) if isinstance(self.inputs, str) else self.inputs
 
     def _refuse(self, field: str, reason: str) -> NoReturn:
         raise UserError(f"task {self.name!r}, field {field!r}: {reason}")
@@ -157,6 +166,17 @@ def _check_text(task: Task) -> None:
     object.__setattr__(task, "metrics", tuple(metrics))
 
 
+def _check_inputs(task: Task) -> None:
+    inputs = [task.inputs] if isinstance(task.inputs, str) else task.inputs
+    if not isinstance(inputs, tuple | list) or not all(isinstance(i, str) and i for i in inputs):
+        task._refuse("inputs", f"expected a name or a list of names, got {task.inputs!r}")
+    if not inputs:
+        task._refuse("inputs", "names no feature")
+    if len(set(inputs)) < len(inputs):
+        task._refuse("inputs", f"a name appears twice in {list(inputs)}")
+    object.__setattr__(task, "inputs", inputs[0] if len(inputs) == 1 else tuple(inputs))
+
+
 def _check_numbers(task: Task) -> None:
     def number(
         field: str, value: object, low: float, high: float, *, open_low: bool, open_high: bool
@@ -179,7 +199,8 @@ def _check_numbers(task: Task) -> None:
     if task.rate is not None:
         for rate in task.rate if isinstance(task.rate, tuple) else (task.rate,):
             number("rate", rate, 0, 1, open_low=True, open_high=False)
-    for field, least in (("batch_size", 1), ("max_length", 2)):
+    # Each part of the inputs has its mark.
+    for field, least in (("batch_size", 1), ("max_length", max(2, len(task.parts)))):
         value = getattr(task, field)
         if value is None:
             continue

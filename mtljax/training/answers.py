@@ -1,7 +1,7 @@
 """What a trained model says of new texts, as plain JSON."""
 
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 import jax
 import jax.numpy as jnp
@@ -17,6 +17,7 @@ from mtljax.training.casepunct import restored_text
 from mtljax.training.evaluation import answers
 from mtljax.training.model import Model
 from mtljax.training.overlap import Chunk, chunks
+from mtljax.training.readings import Reading
 
 Answer = dict[str, Any]
 """The answer of one task to one text, plain JSON."""
@@ -61,7 +62,7 @@ def group_answers(
     tokenizer: Tokenizer,
     group_name: str,
     tasks: Sequence[Task],
-    texts: Sequence[Text],
+    texts: Sequence[Reading],
 ) -> list[dict[str, Answer]]:
     """The answers of some tasks of one input group.
 
@@ -75,17 +76,17 @@ def group_answers(
       tokenizer: its tokenizer.
       group_name: the input group.
       tasks: classification, regression and tagging tasks of the group.
-      texts: texts or lists of words.
+      texts: texts or lists of words; for a group that reads several features, tuples of them.
 
     Returns:
       For each text the answer of each task.
     """
     plans: list[_Plan] | None = None
-    passages: Sequence[Text] = texts
+    passages: Sequence[Any] = texts
     firsts = list(range(len(texts)))
     if any(task.kind == "tagging" for task in tasks):
         limit = reading_length(model, group_name) - 1
-        plans = [_plan(text, tasks, tokenizer, limit) for text in texts]
+        plans = [_plan(cast(Text, text), tasks, tokenizer, limit) for text in texts]
         # The first chunk of a text is what the text would be if it were cut off.
         firsts = np.cumsum([0, *(len(plan.chunks) for plan in plans)])[:-1].tolist()
         passages = [plan.words[c.begin : c.end] for plan in plans for c in plan.chunks]

@@ -5,11 +5,11 @@ import functools
 import warnings
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 import jax
 
 from mtljax.data import Layout, Tokenizer, load_data
-from mtljax.data.tokenizers import Text
 from mtljax.errors import UserError
 from mtljax.generation import Decoded
 from mtljax.modules.network import Params
@@ -25,6 +25,7 @@ from mtljax.training.continuation import (
 )
 from mtljax.training.evaluation import Evaluator, Values
 from mtljax.training.model import Model, attention_of, build_model
+from mtljax.training.readings import Question, Reading, checked_questions, reading
 from mtljax.training.restore import initial_params, restore_params
 
 PREVIEW_TOKENS = 20
@@ -56,7 +57,7 @@ class Run:
     step: int
 
     def predict(
-        self, texts: Sequence[Text], tasks: Sequence[str] | None = None
+        self, texts: Sequence[Question], tasks: Sequence[str] | None = None
     ) -> list[dict[str, Answer]]:
         """What every task says of some texts.
 
@@ -71,45 +72,80 @@ class Run:
         task's ``max_length``); a language model goes on from as many of the last.
 
         Args:
-          texts: each a text, which taggers split into words, or a list of words.
-          tasks: names of the tasks to ask; None for all.
+          texts: each a text, which taggers split into words, a list of words, or, for tasks of
+            several inputs, a mapping such as ``{"premise": ..., "hypothesis": ...}`` from the names
+            of features to texts.
+          tasks: names of the tasks to ask; None for all those that have something to read.
 
         Returns:
           For each text the answers by task, in the order of the run's tasks.
 
         Raises:
-          UserError: if the run has no such task.
+          UserError: if the run has no such task, or a text lacks an input of one that is asked.
         """
-        texts = _checked_texts(texts)
-        names = [task.name for task in self.tasks]
-        for name in tasks or ():
-            self._task(name)
-        wanted = names if tasks is None else [name for name in names if name in set(tasks)]
+        texts = checked_questions(texts)
+        wanted = self._wanted(tasks)
         found: list[dict[str, Answer]] = [{} for _ in texts]
         if not texts:
             return found
+        readings = self._readings(texts, wanted, named=tasks is not None)
         for group in self.layout.groups:
             asked = [task for task in group.tasks if task.name in wanted]
             direct = [task for task in asked if task.kind != "language_model"]
             if direct:
                 function = self._answers(group.name, tuple(task.name for task in direct))
+                places, inputs = readings[direct[0].name]
                 answers = group_answers(
-                    function, self.params, self.model, self.tokenizer, group.name, direct, texts
+                    function, self.params, self.model, self.tokenizer, group.name, direct, inputs
                 )
-                for one, more in zip(found, answers, strict=True):
-                    one.update(more)
+                for place, more in zip(places, answers, strict=True):
+                    found[place].update(more)
             for task in asked:
                 if task.kind == "language_model":
+                    places, prompts = readings[task.name]
                     added = self.generate(
-                        texts, max_tokens=PREVIEW_TOKENS, temperature=0.0, task=task.name
+                        prompts, max_tokens=PREVIEW_TOKENS, temperature=0.0, task=task.name
                     )
-                    for one, text in zip(found, added, strict=True):
-                        one[task.name] = {"continuation": text.strip()}
-        return [{name: one[name] for name in wanted} for one in found]
+                    for place, text in zip(places, added, strict=True):
+                        found[place][task.name] = {"continuation": text.strip()}
+        return [{name: one[name] for name in wanted if name in one} for one in found]
+
+    def check_text(self, text: Question, tasks: Sequence[str] | None = None) -> None:
+        """Check that `predict` can answer a text.
+
+        Raises:
+          UserError: if it lacks an input of a task that is asked.
+        """
+        self._readings([text], self._wanted(tasks), named=tasks is not None)
+
+    def _wanted(self, tasks: Sequence[str] | None) -> list[str]:
+        names = [task.name for task in self.tasks]
+        for name in tasks or ():
+            self._task(name)
+        return names if tasks is None else [name for name in names if name in set(tasks)]
+
+    def _readings(
+        self, texts: Sequence[Question], wanted: Sequence[str], *, named: bool
+    ) -> dict[str, tuple[list[int], list[Any]]]:
+        # By task the texts it reads: their numbers, and what it reads of each.
+        found: dict[str, list[Reading | None]] = {
+            name: [reading(self._task(name), text, named=named) for text in texts]
+            for name in wanted
+        }
+        for i, text in enumerate(texts):
+            if wanted and all(read[i] is None for read in found.values()):
+                reading(self._task(wanted[0]), text, named=True)  # which says what it lacks
+        return {
+            name: (
+                [i for i, r in enumerate(read) if r is not None],
+                [r for r in read if r is not None],
+            )
+            for name, read in found.items()
+        }
 
     def generate(
         self,
-        prompts: Sequence[Text],
+        prompts: Sequence[Question],
         max_tokens: int = 50,
         temperature: float = 1.0,
         top_k: int = 0,
@@ -123,7 +159,7 @@ class Run:
         each other. Unknown words are never written.
 
         Args:
-          prompts: texts or lists of words; an empty one begins a text.
+          prompts: texts, lists of words or mappings, as for `predict`; an empty one begins a text.
           max_tokens: tokens that are added at most.
           temperature: from 0, the most probable word each time; 1 is the model's own distribution.
           top_k: draw from that many most probable words; 0 for all.
@@ -139,8 +175,9 @@ class Run:
           UserError: for a number out of range, or if there is no such language model.
         """
         check_sampling(max_tokens, temperature, top_k, top_p, seed)
-        prompts = _checked_texts(prompts)
+        prompts = checked_questions(prompts)
         name = self.language_model(task)
+        texts: list[Any] = [reading(self._task(name), prompt, named=True) for prompt in prompts]
         if not prompts:
             return []
         group = self.layout.group_of(name).name
@@ -149,7 +186,7 @@ class Run:
             self.params,
             self.tokenizer,
             reading_length(self.model, group),
-            prompts,
+            texts,
             max_tokens=max_tokens,
             temperature=temperature,
             top_k=min(top_k, self.layout.outputs[name].num_classes),
@@ -263,15 +300,3 @@ def load_run(path: str | Path, warn: Callable[[str], None] | None = None) -> Run
     return Run(
         directory, files.config, files.tasks, files.tokenizer, files.layout, model, params, step
     )
-
-
-def _checked_texts(texts: Sequence[Text]) -> list[Text]:
-    if isinstance(texts, str):
-        raise TypeError("expected a list of texts, got one text")
-    checked = list(texts)
-    for i, text in enumerate(checked):
-        if isinstance(text, str):
-            continue
-        if not isinstance(text, Sequence) or not all(isinstance(word, str) for word in text):
-            raise TypeError(f"text {i}: expected a str or a list of str, got {type(text).__name__}")
-    return checked

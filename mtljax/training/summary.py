@@ -39,8 +39,8 @@ def summarize(
     ``wall_seconds`` is the time of the steps alone: compilation (``compile_seconds``), evaluation
     and checkpoints are apart. A run that was resumed speaks of its last part. ``skipped_rows`` is
     there only where malformed rows were left out: their number by data set and split; so is
-    ``skipped_targets``, by task, for rows that a task could not use. ``epochs`` are passes over each
-    task's training split.
+    ``skipped_targets``, by task, for rows that a task could not use. ``epochs`` are passes over
+    each task's training split.
     """
     seconds = window.seconds
     return {

@@ -3,7 +3,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from mtljax.cli.inputs import parse_line, read_texts
+from mtljax.cli.inputs import parse_argument, parse_line, read_texts
 from mtljax.errors import UserError
 
 
@@ -59,6 +59,19 @@ def test_stdin(monkeypatch):
     assert next(texts) == "a"
     with pytest.raises(UserError, match="stdin:2: "):
         next(texts)
+
+
+def test_texts_by_the_names_of_features():
+    both = {"premise": "a", "hypothesis": ["b", "c"]}
+    assert parse_line('{"premise": "a", "id": 3, "hypothesis": ["b", "c"]}') == both
+    assert parse_line('{"text": "a", "title": "b"}') == {"text": "a", "title": "b"}
+    assert parse_argument(' {"premise": "a"}') == {"premise": "a"}
+    assert parse_argument('{"text": "a"}') == "a"
+
+
+@pytest.mark.parametrize("text", ["a", '"a"', '["a"]', "{", "{a}", '{"a": 3}', "{" * 200_000])
+def test_any_other_argument_is_a_text(text):
+    assert parse_argument(text) == text
 
 
 def test_surrogates_of_json_stay():

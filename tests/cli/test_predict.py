@@ -60,10 +60,15 @@ def test_odd_texts(mtljax, tiny_run):
 
 def test_bad_input(refused, tiny_run, tmp_path, monkeypatch):
     path = tmp_path / "in.jsonl"
-    path.write_text('"fine"\n{"txt": "a"}\n')
+    path.write_text('"fine"\n{"txt": 3}\n')
     target = tmp_path / "out"
     message = refused("predict", tiny_run, "--input", path, "--output", target)
     assert message.startswith(f"{path}:2: expected a string")
+    path.write_text('"fine"\n{"txt": "a"}\n')
+    message = refused("predict", tiny_run, "--input", path, "--output", target)
+    lacks = "text {'txt': 'a'} has no 'text'; expected {\"text\": ...}"
+    assert message == f"{path}:2: task 'sentiment': {lacks}"
+    assert refused("predict", tiny_run, '{"txt": "a"}') == f"task 'sentiment': {lacks}"
     assert sorted(tmp_path.iterdir()) == [path]
     assert "not both" in refused("predict", tiny_run, "a", "--input", path)
     assert "did you mean 'stars'?" in refused("predict", tiny_run, "a", "--task", "starz")

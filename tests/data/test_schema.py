@@ -68,7 +68,6 @@ CLASSES = ("no", "yes")
                 "1": 1,
                 0: 0,
                 1.0: 1,
-                True: 1,
                 None: None,
                 "": None,
                 -1: -1,

@@ -38,7 +38,7 @@ some_tasks = st.builds(
     name=names,
     dataset=st.text(min_size=1).filter(lambda s: s.encode("utf-8", "ignore").decode() == s),
     kind=st.just("regression"),
-    inputs=names,
+    inputs=names | st.tuples(names, names).filter(lambda pair: pair[0] != pair[1]),
     targets=names,
     rate=st.none() | st.floats(1e-6, 1),
     weight=st.floats(0, 1e30),

@@ -14,6 +14,15 @@ def test_defaults():
     assert (task.weight, task.rate, task.batch_size, task.metrics) == (1.0, None, None, ())
 
 
+def test_one_input_or_several():
+    given: list[Any] = ["text", ["text"], ("text",)]
+    for inputs in given:
+        assert Task("t", **(GOOD | {"inputs": inputs})).inputs == "text"
+    pair: Any = ["premise", "hypothesis"]
+    task = Task("t", **(GOOD | {"inputs": pair}))
+    assert task.inputs == task.parts == ("premise", "hypothesis")
+
+
 def test_metrics_become_a_tuple():
     given: list[Any] = [["accuracy"], "accuracy"]
     for metrics in given:
@@ -28,6 +37,16 @@ def test_metrics_become_a_tuple():
         ({"kind": None}, "kind", "expected a name"),
         ({"dataset": ""}, "dataset", "expected a name"),
         ({"inputs": 3}, "inputs", "expected a name"),
+        ({"inputs": ("a", 3)}, "inputs", "expected a name"),
+        ({"inputs": []}, "inputs", "names no feature"),
+        ({"inputs": ("a", "b", "a")}, "inputs", "a name appears twice"),
+        ({"inputs": ("a", "b"), "kind": "tagging"}, "inputs", "kind tagging reads one feature"),
+        (
+            {"inputs": ("a", "b"), "kind": "language_model", "targets": None},
+            "inputs",
+            "reads one feature",
+        ),
+        ({"inputs": ("a", "b", "c"), "max_length": 2}, "max_length", "less than 3"),
         ({"targets": None}, "targets", "needs one"),
         ({"kind": "language_model"}, "targets", "takes none"),
         ({"loss": "sigmod"}, "loss", "did you mean 'sigmoid'"),

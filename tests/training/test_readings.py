@@ -1,0 +1,60 @@
+import pytest
+
+from mtljax.errors import UserError
+from mtljax.tasks import Task
+from mtljax.training.readings import checked_questions, reading
+
+ONE = Task("mood", "d", "classification", "review", "label")
+TWO = Task("nli", "d", "classification", ("premise", "hypothesis"), "label")
+
+
+@pytest.mark.parametrize(
+    ("text", "read"),
+    [
+        ("a", "a"),
+        (["a", "b"], ["a", "b"]),
+        ({"review": "a", "text": "b"}, "a"),
+        ({"text": "a", "tokens": ["b"], "other": "c"}, "a"),
+        ({"tokens": ["b"]}, ["b"]),
+        ({"premise": "a", "hypothesis": "b"}, None),
+    ],
+)
+def test_a_task_of_one_input(text, read):
+    assert reading(ONE, text, named=False) == read
+
+
+@pytest.mark.parametrize(
+    ("text", "read"),
+    [
+        ({"hypothesis": "b", "id": "c", "premise": ["a"]}, (["a"], "b")),
+        ({"text": "a"}, None),
+        ("a", None),
+    ],
+)
+def test_a_task_of_two_inputs(text, read):
+    assert reading(TWO, text, named=False) == read
+
+
+@pytest.mark.parametrize(
+    ("task", "text", "named", "message"),
+    [
+        (TWO, {"premise": "a"}, False, "task 'nli': text {'premise': 'a'} has no 'hypothesis'; "
+         'expected {"premise": ..., "hypothesis": ...}'),
+        (TWO, "a", True, "task 'nli': text 'a' has no 'premise' and 'hypothesis'"),
+        (ONE, {"title": "a" * 99}, True, f"text {{'title': '{'a' * 46}... has no 'review'; "),
+    ],
+)  # fmt: skip
+def test_what_is_missing_is_named(task, text, named, message):
+    with pytest.raises(UserError) as error:
+        reading(task, text, named=named)
+    assert message in str(error.value)
+
+
+def test_texts_of_other_types():
+    assert checked_questions(["a", ["b"], {"c": "d"}]) == ["a", ["b"], {"c": "d"}]
+    for bad in ("a", {"a": "b"}):
+        with pytest.raises(TypeError, match="expected a list of texts"):
+            checked_questions(bad)
+    for bad in (3, ["a", 3], {"a": 3}, {"a": "b", "c": [3]}):
+        with pytest.raises(TypeError, match="text 1: expected a str"):
+            checked_questions(["a", bad])
