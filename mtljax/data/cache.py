@@ -171,7 +171,7 @@ def write_examples(directory: Path, blocks: Iterable[Examples]) -> None:
             skipped.update(block.skipped)
             malformed.update(block.malformed)
             starts = block.starts + end if number == 0 else block.starts[1:] + end
-            end = int(starts[-1])
+            end += int(block.starts[-1])
             for name, array in {**_arrays(block), "starts": starts}.items():
                 if name not in files:
                     described[name] = {"dtype": array.dtype.str, "shape": [0, *array.shape[1:]]}
