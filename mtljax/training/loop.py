@@ -224,6 +224,7 @@ def _steps(
             fed = next(batches)
         window.dispatch(fed)
         state, metrics = step(state, fed.batch, fed.extra)
+        batches.refill()
         if pending is not None:
             read(number - 1, pending)
         window.count(fed)
