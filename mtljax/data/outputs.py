@@ -57,8 +57,8 @@ def task_output(task: Task, source: Source, tokenizer: Tokenizer) -> Output:
     """Finds out what a task predicts.
 
     The classes of a language model over words are those which its own training split has
-    `min_count` times, the most frequent first; over byte pairs, all pieces. Classes that a data
-    set does not name are those of its training split.
+    `min_count` times, the most frequent first; over pieces of other kinds, all of them. Classes
+    that a data set does not name are those of its training split.
 
     Args:
         task: the task.
