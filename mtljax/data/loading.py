@@ -3,6 +3,7 @@
 import functools
 import os
 from collections.abc import Callable, Mapping, Sequence
+from importlib import metadata
 from pathlib import Path
 from typing import Any
 
@@ -175,7 +176,9 @@ def _tokenizer(
 
     if cache.directory is None or any(digests[name] is None for name, _ in corpora):
         return train()
-    key = cache_key(settings, [(digests[name], inputs) for name, inputs in corpora])
+    # Another version of the library may learn other pieces from the same texts.
+    version = metadata.version("tokenizers")
+    key = cache_key(settings, version, [(digests[name], inputs) for name, inputs in corpora])
     path = cache.directory / "tokenizers" / f"{key}.json"
     if path.exists():
         try:

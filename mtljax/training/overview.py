@@ -64,9 +64,10 @@ def describe(config: Config, data: MultitaskData, steps: int, seconds: float) ->
         shape = data.layout.shapes[group.name]
         names = " + ".join(task.name for task in group.tasks)
         groups.append(f"{names} [{shape.rows} x {shape.row_length}]")
+    pieces = "words" if config.tokenizer.kind == "words" else "pieces"
     return (
         f"{config.preset}: {steps} steps on {jax.default_backend()}, "
-        f"{config.encoder.kind} encoder, {data.layout.vocab_size:,} words, "
+        f"{config.encoder.kind} encoder, {data.layout.vocab_size:,} {pieces}, "
         f"weighting {config.weighting}; data ready in {seconds:.1f} s\n"
         f"input groups: {', '.join(groups)}"
     )
