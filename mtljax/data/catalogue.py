@@ -24,6 +24,7 @@ def load_source(
     *,
     bad_rows: BadRows = "stop",
     wanted: Collection[str] | None = None,
+    required: Collection[str] = (),
 ) -> Source:
     """Loads a data set by its name or description.
 
@@ -35,6 +36,7 @@ def load_source(
         bad_rows: what a malformed row of a file does: `stop` with an error that names file and
             line, or `skip`, left out and counted.
         wanted: the features of a file that are checked and read; None for all.
+        required: those without which a row is malformed.
 
     Returns:
         The data set. Its splits are read when they are first used.
@@ -51,7 +53,7 @@ def load_source(
             f"source {described.name!r}: a set inside the package has this name; choose another"
         )
     if described is not None and name is None:
-        return load_files(described, data_dir, bad_rows, wanted)
+        return load_files(described, data_dir, bad_rows, wanted, required)
     assert name is not None
     if name in EMBEDDED:
         return load_embedded(name, described)

@@ -365,3 +365,12 @@ def test_the_name_of_a_set_inside_the_package_is_taken():
         UserError, match="source 'movie_lm': a set inside the package has this name"
     ):
         load_source(Dataset("movie_lm", path="a.txt"))
+
+
+def test_required_features(tmp_path):
+    jsonl(tmp_path / "a.jsonl", [{"x": "a", "y": 1}, {"x": "b"}, {"y": 2}, {"x": None, "y": 3}])
+    dataset = described(path=str(tmp_path / "a.jsonl"))
+    with pytest.raises(UserError, match="a.jsonl, line 3: feature 'x': missing"):
+        list(load_source(dataset, required={"x"}).splits["train"])
+    skipping = load_source(dataset, bad_rows="skip", required={"x"})
+    assert list(skipping.splits["train"]) == [{"x": "a", "y": 1}, {"x": "b", "y": None}]
