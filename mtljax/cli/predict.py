@@ -93,6 +93,10 @@ def _in_words(answer: Mapping[str, Any]) -> str:
         best = sorted(answer["probabilities"].items(), key=lambda item: -item[1])[:3]
         shares = "  ".join(f"{printable(name)} {100 * p:.1f} %" for name, p in best)
         return f"{printable(answer['label'])}  ({shares})"
+    if "labels" in answer:
+        shares = answer["probabilities"]
+        labels = (f"{printable(name)} {100 * shares[name]:.1f} %" for name in answer["labels"])
+        return "  ".join(labels) or "(no label)"
     if "value" in answer:
         return f"{answer['value']:.4g}"
     if "restored" in answer:

@@ -32,8 +32,9 @@ class Examples:
         rows: int32 `[examples]`, the row of the split that each example comes from; several
             examples in turn have the same one if it was read in chunks.
         targets: by task, int32 or float32, `[n]` for kinds with a target a token, `[examples]` for
-            the others; 0 where there is none.
-        weights: by task, float32 of the same shape: `alpha_ij`, 0 where nothing is to be counted.
+            the others; 0 where there is none. Of `multilabel` uint8 `[examples, classes]`.
+        weights: by task, float32 `[n]` or `[examples]`: `alpha_ij`, 0 where nothing is to be
+            counted.
         skipped: by task, how many rows could not be used and are not counted; no entry for none.
         malformed: by data set, how many rows were left out because they could not be read.
         reopen: a function and its argument that give them again, where they are mapped from files;

@@ -96,6 +96,7 @@ def _unused(task: Task, mode: Attention, taken: Sequence[str]) -> str:
 
 _TARGETS = {
     "classification": ("label", "number", "text"),
+    "multilabel": ("tags", "tokens"),
     "tagging": ("tags", "tokens"),
     "regression": ("number", "label"),
 }

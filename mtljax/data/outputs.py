@@ -12,6 +12,7 @@ from mtljax.data.source import Source
 from mtljax.data.tokenizers import END, OOV, SPECIALS, Tokenizer
 from mtljax.data.tokenizers.words import count_words
 from mtljax.errors import UserError
+from mtljax.tasks.kinds import metric_names, misfit, span_scheme
 from mtljax.tasks.task import Task
 
 
@@ -66,7 +67,8 @@ def task_output(task: Task, source: Source, tokenizer: Tokenizer) -> Output:
         tokenizer: has the words of the training splits.
 
     Raises:
-        UserError: if the training split has nothing that could be learned.
+        UserError: if the training split has nothing that could be learned, or has tags that do
+            not fit the scheme by which spans are to be read.
     """
     if task.kind == "regression":
         return Output(num_classes=1)
@@ -76,7 +78,22 @@ def task_output(task: Task, source: Source, tokenizer: Tokenizer) -> Output:
     classes = class_names(task, source)
     if not classes:
         raise UserError(f"task {task.name!r}: the train split of {source.name!r} has no targets")
+    _check_spans(task, classes)
     return Output(num_classes=len(classes), classes=classes)
+
+
+def _check_spans(task: Task, classes: Sequence[str]) -> None:
+    if task.kind != "tagging" or "span_f1" not in metric_names(task, classes):
+        return
+    scheme = span_scheme(task, classes)
+    if scheme == "none":
+        raise UserError(
+            f"task {task.name!r}, field 'metrics': span_f1 needs tags that mark spans, such as "
+            f"B-x and I-x, or a 'scheme'; got {', '.join(classes[:5])}"
+        )
+    wrong = misfit(scheme, classes)
+    if wrong is not None:
+        raise UserError(f"task {task.name!r}, field 'scheme': tag {wrong!r} is not one of {scheme}")
 
 
 def _model_ids(task: Task, source: Source, tokenizer: Tokenizer) -> Iterable[int]:
@@ -84,7 +101,7 @@ def _model_ids(task: Task, source: Source, tokenizer: Tokenizer) -> Iterable[int
     settings = tokenizer.settings
     if settings.kind != "words":
         return range(first, tokenizer.vocab_size)
-    texts = (row[task.inputs] for row in source.splits["train"])
+    texts = (row[task.parts[0]] for row in source.splits["train"])
     counts = count_words(texts, settings.lowercase)
     known = {word: i for i, word in enumerate(tokenizer.pieces) if i >= first}
     words = [w for w, n in counts.items() if n >= settings.min_count and w in known]

@@ -38,9 +38,18 @@ def read_targets(
 
     Returns:
         Targets, int32 or float32, and weights `alpha_ij`, float32; both `[n]` for kinds with a
-        target a token, `[rows]` for the others; 0 where there is none.
+        target a token, `[rows]` for the others; 0 where there is none. Targets of `multilabel` are
+        uint8 `[rows, classes]`, 1 for the labels that a row has.
     """
-    return _READERS[task.kind](task, rows, encodings, output, tokenizer, fault)
+    faulty: set[int] = set()
+
+    def once(row: int, reason: str) -> None:
+        # A row is one, however much is wrong with it.
+        if row not in faulty:
+            faulty.add(row)
+            fault(row, reason)
+
+    return _READERS[task.kind](task, rows, encodings, output, tokenizer, once)
 
 
 def _sample_weights(task: Task, rows: Rows, fault: Fault) -> np.ndarray:
@@ -73,6 +82,33 @@ def _classification(
             fault(i, str(error))
     weights = np.where(targets >= 0, _sample_weights(task, rows, fault), 0)
     return np.maximum(targets, 0), weights.astype(np.float32)
+
+
+def _multilabel(
+    task: Task,
+    rows: Rows,
+    encodings: Encodings,
+    output: Output,
+    tokenizer: Tokenizer,
+    fault: Fault,
+) -> tuple[np.ndarray, np.ndarray]:
+    index = {name: i for i, name in enumerate(output.classes)}
+    targets = np.zeros((len(rows), output.num_classes), np.uint8)
+    present = np.zeros(len(rows), bool)
+    for i, row in enumerate(rows):
+        labels = row[task.targets or ""]
+        if labels is None:
+            continue
+        try:
+            numbers = [as_class(label, output.classes, index) for label in labels]
+        except ValueError as error:
+            fault(i, str(error))
+            continue
+        # No label at all is an answer; one that is missing leaves the answer open.
+        present[i] = -1 not in numbers
+        targets[i, numbers if present[i] else []] = 1
+    weights = np.where(present, _sample_weights(task, rows, fault), 0)
+    return targets, weights.astype(np.float32)
 
 
 def _regression(
@@ -146,6 +182,7 @@ def _language_model(
 
 _READERS: dict[str, Callable[..., tuple[np.ndarray, np.ndarray]]] = {
     "classification": _classification,
+    "multilabel": _multilabel,
     "regression": _regression,
     "tagging": _tagging,
     "language_model": _language_model,

@@ -25,7 +25,7 @@ class HeadSpec:
     """What a task wants of its head.
 
     Attributes:
-      kind: 'classification', 'regression', 'tagging' or 'language_model'.
+      kind: 'classification', 'multilabel', 'regression', 'tagging' or 'language_model'.
       outputs: number of predictions: classes, 1 for a single logit or a number.
       group: the input group whose features it reads.
       output_ids: for a language model, the word id of each class.
@@ -86,7 +86,7 @@ def build(
     modules: dict[str, nn.Module] = {}
     for name, spec in specs.items():
         match spec.kind:
-            case "classification" | "regression":
+            case "classification" | "multilabel" | "regression":
                 modules[name] = SegmentHead(
                     spec.outputs, heads.pooling, heads.hidden, heads.dropout
                 )
@@ -189,12 +189,12 @@ def predict(
       head: ``params["heads"][task]``.
       task: its name.
       features: from `encode`, of the task's input group.
-      segment_count: texts a row holds at most (``N``); only classification and regression ask.
+      segment_count: texts a row holds at most (``N``); tagging and language models do not ask.
       key: of the dropout; None for none.
 
     Returns:
-      ``[R, N, outputs]`` for classification and regression, ``[R, S, outputs]`` for tagging, a
-      `Readout` for a language model.
+      ``[R, N, outputs]`` for classification, multilabel and regression, ``[R, S, outputs]`` for
+      tagging, a `Readout` for a language model.
     """
     spec = network.specs[task]
     return network.heads[task].apply(
@@ -209,4 +209,4 @@ def predict(
 def _arguments(spec: HeadSpec, segment_count: int) -> tuple[Any, ...]:
     if spec.kind == "language_model":
         return (jnp.asarray(spec.output_ids, jnp.int32),)
-    return (segment_count,) if spec.kind in ("classification", "regression") else ()
+    return () if spec.kind == "tagging" else (segment_count,)

@@ -8,7 +8,7 @@ from typing import NoReturn
 
 from mtljax.errors import UserError
 from mtljax.tasks.dataset import Dataset
-from mtljax.tasks.kinds import KINDS
+from mtljax.tasks.kinds import KINDS, SCHEMES
 from mtljax.tasks.suggest import suggestion
 
 _NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.\-]*")
@@ -24,7 +24,7 @@ class Task:
         name: how the task is called in files, figures and messages.
         dataset: an embedded set, a directory in TFDS format, or one of `sources`; several, whose
             rows are read one after the other as those of one set, as a tuple.
-        kind: `classification`, `tagging`, `language_model` or `regression`.
+        kind: `classification`, `multilabel`, `tagging`, `language_model` or `regression`.
         inputs: the feature that is read: a text or a list of words; or several of them, which are
             read one after another.
         targets: the feature to be predicted; a language model has none, its targets are the text.
@@ -39,6 +39,7 @@ class Task:
             read in consecutive chunks of this length.
         metrics: names of metrics, the main one first; without any, by kind.
         loss: name of the loss; without one, by kind.
+        scheme: how tags mark spans, `bio`, `iob1`, `bioes` or `none`; without one, by their names.
         label_smoothing: probability mass that is spread evenly over the classes, in [0, 1).
         sources: the descriptions of those of its data sets that a tasks file describes; no field of
             a task's entry there.
@@ -64,6 +65,7 @@ class Task:
     metrics: tuple[str, ...] = ()
     loss: str | None = None
     label_smoothing: float = 0.0
+    scheme: str | None = None
     sources: tuple[Dataset, ...] = ()
 
     @property
@@ -111,6 +113,7 @@ class Task:
                 if metric not in kind.metrics:
                     known = suggestion(metric, kind.metrics)
                     self._refuse("metrics", f"unknown metric {metric!r} for {self.kind}{known}")
+            _check_scheme(self)
         _check_numbers(self)
 
     @property
@@ -175,6 +178,18 @@ def _check_inputs(task: Task) -> None:
     if len(set(inputs)) < len(inputs):
         task._refuse("inputs", f"a name appears twice in {list(inputs)}")
     object.__setattr__(task, "inputs", inputs[0] if len(inputs) == 1 else tuple(inputs))
+
+
+def _check_scheme(task: Task) -> None:
+    if task.scheme is None:
+        return
+    if task.kind != "tagging":
+        task._refuse("scheme", f"a task of kind {task.kind} takes none")
+    if task.scheme not in SCHEMES:
+        known = suggestion(task.scheme, SCHEMES)
+        task._refuse("scheme", f"unknown scheme {task.scheme!r}{known}")
+    if task.scheme == "none" and "span_f1" in task.metrics:
+        task._refuse("metrics", "span_f1 needs a scheme, got 'none'")
 
 
 def _check_numbers(task: Task) -> None:

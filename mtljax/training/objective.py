@@ -29,7 +29,8 @@ def element_losses(task: Task, predictions: jax.Array, targets: jax.Array) -> ja
     Args:
       task: names the loss.
       predictions: ``[..., outputs]``.
-      targets: ``[...]``.
+      targets: ``[...]``; ``[..., outputs]`` of 0 and 1 for multilabel, whose loss is the mean over
+        the classes.
 
     Returns:
       ``[...]`` float32.
@@ -39,6 +40,8 @@ def element_losses(task: Task, predictions: jax.Array, targets: jax.Array) -> ja
     if task.kind == "regression":
         function = {"squared": losses.squared, "absolute": losses.absolute, "huber": losses.huber}
         return function[name](predictions[..., 0], targets)
+    if task.kind == "multilabel":
+        return losses.sigmoid(predictions, targets, task.label_smoothing).mean(-1)
     if name == "softmax":
         return losses.softmax(predictions, targets, task.label_smoothing)
     if single:

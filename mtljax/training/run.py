@@ -62,14 +62,16 @@ class Run:
         """What every task says of some texts.
 
         Answers are plain JSON. Classification: ``{"label", "probabilities": {name: p}}``, the
-        sigmoid of a single logit, else the softmax over the classes. Regression: ``{"value"}``.
+        sigmoid of a single logit, else the softmax over the classes. Multilabel: ``{"labels",
+        "probabilities"}``, the classes above 0.5 and the probability of each. Regression:
+        ``{"value"}``.
         Tagging: ``{"words", "tags"}``, and ``"restored"`` with case and punctuation for
         movie_casepunct. Language models: ``{"continuation"}``, the most probable words, up to
         `PREVIEW_TOKENS`.
 
         Any text gets an answer: empty, with NUL or lone surrogates, of any length. Tagging covers
-        all words; classification and regression read the first ``batch.row_length`` pieces (or the
-        task's ``max_length``); a language model goes on from as many of the last.
+        all words; the kinds with one answer a text read the first ``batch.row_length`` pieces (or
+        the task's ``max_length``); a language model goes on from as many of the last.
 
         Args:
           texts: each a text, which taggers split into words, a list of words, or, for tasks of

@@ -1,3 +1,4 @@
+import dataclasses
 import json
 
 import numpy as np
@@ -43,6 +44,35 @@ def test_no_targets_at_all():
     task = Task("t", "s", "classification", "text", "y")
     with pytest.raises(UserError, match="task 't': the train split of 's' has no targets"):
         output(task, source_of(Feature("number"), [None, -1]))
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"scheme": "bioes"}, None),
+        ({"scheme": "none"}, None),
+        ({"scheme": "bio"}, "task 't', field 'scheme': tag 'S-x' is not one of bio"),
+        ({"scheme": "bio", "metrics": ("accuracy",)}, None),
+    ],
+)
+def test_tags_fit_the_scheme(options, message):
+    rows = [{"words": ["a"] * 3, "y": ["O", "B-x", "S-x"]}]
+    features = {"words": Feature("tokens"), "y": Feature("tokens")}
+    task = Task("t", "s", "tagging", "words", "y", **options)
+    source = Source("s", "s", features, {"train": rows})
+    if message is None:
+        assert output(task, source).classes == ("B-x", "O", "S-x")
+    else:
+        with pytest.raises(UserError, match=message):
+            output(task, source)
+
+
+def test_span_f1_needs_spans(small_source):
+    source = small_source(train=[{"words": ["a"], "y": ["NOUN"]}])
+    source = dataclasses.replace(source, features={**source.features, "y": Feature("tokens")})
+    task = Task("t", "small", "tagging", "words", "y", metrics=("span_f1",))
+    with pytest.raises(UserError, match="task 't', field 'metrics': span_f1 needs .* got NOUN"):
+        output(task, source)
 
 
 def test_regression(small_source):

@@ -16,6 +16,7 @@ from mtljax.training.streams import Streams
 
 WORDS = [f"w{i}" for i in range(24)]
 CLASSES = ("O", "B-x", "I-x", "B-y", "I-y")
+GENRES = ("drama", "comedy", "crime", "war")
 SIZES = {"train": 60, "validation": 17, "test": 11}
 
 
@@ -51,6 +52,7 @@ def _row(rng):
         "label": int(rng.integers(-1, 2)),  # -1: no label
         "grade": int(rng.integers(0, 3)),
         "tags": rng.integers(0, len(CLASSES), len(words)).tolist(),
+        "genres": None if len(words) == 7 else [g for g in range(4) if WORDS[g] in words],
         "y": float(rng.normal()),
         "alpha": float(rng.uniform(0, 2)),
     }
@@ -68,6 +70,7 @@ def source():
             "label": Feature("label", ("bad", "good")),
             "grade": Feature("label", ("a", "b", "c")),
             "tags": Feature("tags", CLASSES),
+            "genres": Feature("tags", GENRES),
             "y": Feature("number"),
             "alpha": Feature("number"),
         },
@@ -86,6 +89,8 @@ GRADE = Task("grade", "tiny", "classification", "text", "grade", weights="alpha"
 NUMBER = Task("number", "tiny", "regression", "text", "y")
 NEXT = Task("next", "tiny", "language_model", "text")
 TAGS = Task("tags", "tiny", "tagging", "words", "tags")
+SETS = Task("sets", "tiny", "multilabel", "text", "genres", weights="alpha")
+PAIR = Task("pair", "tiny", "classification", ("words", "text"), "grade")
 TASKS = (LABEL, TAGS, NEXT, NUMBER)
 
 CONFIG = Config(
@@ -109,7 +114,7 @@ PLAIN = dataclasses.replace(
 @pytest.fixture
 def tasks():
     """The tasks by name."""
-    return {task.name: task for task in (*TASKS, GRADE)}
+    return {task.name: task for task in (*TASKS, GRADE, SETS, PAIR)}
 
 
 @pytest.fixture

@@ -1,16 +1,20 @@
 """Answers of a model over pieces of words whose tagger and classifiers share one pass."""
 
+import dataclasses
+
 import jax
 import numpy as np
 import pytest
 
 from mtljax.data import Group, Layout, Output, Shape, TokenizerSettings
 from mtljax.data.tokenizers import train_tokenizer
+from mtljax.errors import UserError
 from mtljax.modules import EncoderConfig, HeadsConfig, encode, predict
 from mtljax.presets import BatchConfig, Config
 from mtljax.tasks import Task
 from mtljax.training import Run, build_model
 from mtljax.training.continuation import affix_table
+from mtljax.training.evaluation import Evaluator
 from mtljax.training.overlap import chunks
 from mtljax.training.restore import initial_params
 
@@ -138,3 +142,48 @@ def test_each_chunk_is_tagged_at_the_first_pieces_of_its_words(run):
 
 def test_pieces_of_words_have_no_affixes(run):
     assert affix_table(run.tokenizer).shape == (run.tokenizer.vocab_size, 0)
+
+
+@pytest.fixture
+def whole(make, plain, tasks, tmp_path):
+    """A model of a task of one input and two others, and its data."""
+    exact = dataclasses.replace(tasks["sets"], metrics=("exact_match",))
+    chosen = (tasks["number"], exact, tasks["pair"])
+    model, data = make(plain, chosen)
+    params = jax.tree.map(lambda p: 3 * p, jax.jit(lambda: initial_params(model))())
+    return Run(tmp_path, plain, chosen, data.tokenizer, data.layout, model, params, 0), data
+
+
+def test_answers_have_the_metrics_of_the_evaluation(whole, source):
+    run, data = whole
+    expected = Evaluator(run.model, data)(run.params, "test")
+    rows = source.splits["test"]
+    answers = run.predict([{"words": row["words"], "text": row["text"]} for row in rows])
+    grades, genres = (source.features[name].classes for name in ("grade", "genres"))
+    hits = [a["pair"]["label"] == grades[r["grade"]] for a, r in zip(answers, rows, strict=True)]
+    assert np.mean(hits) == pytest.approx(expected["pair"]["accuracy"])
+    right, weights = [], []
+    for answer, row in zip(answers, rows, strict=True):
+        shares = answer["sets"]["probabilities"]
+        assert list(shares) == list(genres)
+        assert answer["sets"]["labels"] == [name for name in genres if shares[name] > 0.5]
+        if row["genres"] is not None:
+            right.append(answer["sets"]["labels"] == [genres[i] for i in row["genres"]])
+            weights.append(row["alpha"])
+    assert np.average(right, weights=weights) == pytest.approx(expected["sets"]["exact_match"])
+
+
+def test_texts_go_to_the_tasks_that_can_read_them(whole):
+    run, _ = whole
+    pair = {"words": ["w1"], "text": "w2 w3"}
+    found = run.predict(["w2 w3", pair, {"words": ["w1"], "text": "w9"}])
+    assert [list(answer) for answer in found] == [["number", "sets"], *[[*found[1]]] * 2]
+    assert list(found[1]) == ["number", "sets", "pair"]
+    assert found[0]["number"] == pytest.approx(found[1]["number"], abs=1e-5)
+    assert found[1]["pair"] != found[2]["pair"]
+    with pytest.raises(UserError, match="task 'pair': text 'w2 w3' has no 'words' and 'text'"):
+        run.predict(["w2 w3"], tasks=["pair"])
+    with pytest.raises(UserError, match="has no 'text'"):
+        run.predict([{"words": ["w1"]}])
+    with pytest.raises(UserError, match="task 'number': text {'title': 'x'} has no 'text'"):
+        run.predict([pair, {"title": "x"}])

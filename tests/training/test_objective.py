@@ -27,10 +27,12 @@ def log_softmax(x):
 
 
 def cross_entropy(z, t):
+    t = np.asarray(t, np.float64)
     return -t * np.log(1 / (1 + np.exp(-z))) - (1 - t) * np.log(1 / (1 + np.exp(z)))
 
 
 ERROR = Z[:, 0] - REAL
+SETS = np.array([[1, 0, 1], [0, 0, 0], [1, 1, 1]], np.uint8)
 RIVAL = np.where(ONE_HOT, -np.inf, S).max(-1)
 CASES = {
     "softmax": ("classification", "softmax", 0.0, S, Y, -log_softmax(S)[range(3), Y]),
@@ -48,6 +50,10 @@ CASES = {
                       np.maximum(0, 1 + RIVAL - S[range(3), Y])),
     "squared of many": ("classification", "squared", 0.0, S, Y,
                         ((S - (2 * ONE_HOT - 1)) ** 2).mean(-1)),
+    "label sets": ("multilabel", None, 0.0, S, SETS, cross_entropy(S, SETS).mean(-1)),
+    "smoothed label sets": ("multilabel", "sigmoid", 0.2, S, SETS,
+                            cross_entropy(S, 0.8 * SETS + 0.1).mean(-1)),
+    "one label": ("multilabel", None, 0.0, Z, SETS[:, :1], cross_entropy(Z, SETS[:, :1])[:, 0]),
     "regression": ("regression", None, 0.0, Z, REAL, ERROR**2),
     "absolute": ("regression", "absolute", 0.0, Z, REAL, np.abs(ERROR)),
     "huber": ("regression", "huber", 0.0, Z, REAL,
@@ -76,7 +82,8 @@ def test_two_classes_need_one_logit(loss, classes, expected):
 
 
 def test_losses_are_weighted_means_over_targets(make, tasks, plain):
-    chosen = (tasks["label"], tasks["tags"], tasks["grade"], tasks["next"], tasks["number"])
+    names = ("label", "tags", "grade", "next", "number", "sets", "pair")
+    chosen = tuple(tasks[name] for name in names)
     model, data = make(plain, chosen)
     batch = next(data.training_batches(0))
     from mtljax.modules import init
@@ -95,6 +102,8 @@ def test_losses_are_weighted_means_over_targets(make, tasks, plain):
         targets, weights = rows["targets"][task.name], rows["weights"][task.name]
         if task.kind == "regression":
             losses = (out[..., 0] - targets) ** 2
+        elif task.kind == "multilabel":
+            losses = cross_entropy(out, targets).mean(-1)
         else:
             losses = -np.take_along_axis(log_softmax(out), targets[..., None], -1)[..., 0]
         np.testing.assert_allclose(value, (losses * weights).sum() / weights.sum(), rtol=1e-4)
