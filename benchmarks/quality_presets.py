@@ -69,8 +69,8 @@ def rows_of(name: str, seeds: list[int], floors: dict[str, float]) -> list[dict[
                         "seed": seed,
                         "accuracy": value,
                         "baseline": "tf-idf + logistic regression",
-                        "baseline_accuracy": floors[task.dataset],
-                        "ratio": value / floors[task.dataset],
+                        "baseline_accuracy": floors[task.source_name],
+                        "ratio": value / floors[task.source_name],
                         "steps": summary["steps"],
                         "seconds": summary["wall_seconds"],
                         "data_wait_share": summary["data_wait_share"],
@@ -86,7 +86,7 @@ def main() -> None:
     parser.add_argument("--presets", nargs="+", default=["linear", "textbook"])
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
     arguments = parser.parse_args()
-    datasets = {task.dataset for name in arguments.presets for task in preset(name).tasks}
+    datasets = {task.source_name for name in arguments.presets for task in preset(name).tasks}
     floors = {dataset: floor(dataset) for dataset in sorted(datasets)}
     rows = [row for name in arguments.presets for row in rows_of(name, arguments.seeds, floors)]
     table = Table(title=f"test accuracy, {len(arguments.seeds)} seeds")
@@ -101,7 +101,8 @@ def main() -> None:
                 spread = statistics.stdev(values) if len(values) > 1 else 0.0
                 cells.append(f"{statistics.fmean(values):.1f} +- {spread:.1f}")
             seconds = statistics.median(row["seconds"] for row in mine if row["way"] == "joint")
-            table.add_row(name, task.name, f"{floors[task.dataset]:.1f}", *cells, f"{seconds:.0f}")
+            floor_there = f"{floors[task.source_name]:.1f}"
+            table.add_row(name, task.name, floor_there, *cells, f"{seconds:.0f}")
     Console().print(table)
     result = {
         "device": f"{jax.device_count()} x {jax.devices()[0].device_kind}",

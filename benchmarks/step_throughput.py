@@ -43,9 +43,9 @@ from mtljax.modules import TransformerEncoder
 from mtljax.presets import Config, GradientsConfig, preset
 from mtljax.tasks import Task
 from mtljax.training import build_model, make_init, make_optimizer, make_step
-from mtljax.training.loop import class_counts
 from mtljax.training.method import make_method
 from mtljax.training.model import attention_of
+from mtljax.training.overview import class_counts
 from mtljax.training.streams import Streams
 from mtljax.training.summary import versions
 

@@ -17,6 +17,7 @@ ROOT = Path(__file__).resolve().parent.parent
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
 os.environ.setdefault("MPLBACKEND", "agg")
 os.environ.setdefault("TQDM_DISABLE", "1")  # bars of tensorflow-datasets
+os.environ["MTLJAX_CACHE_DIR"] = "off"
 if (ROOT.parent / "shared/data/tfds").is_dir():
     os.environ.setdefault("MTLJAX_DATA_DIR", str(ROOT.parent / "shared/data/tfds"))
 

@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 import tyro
 from rich.table import Table
 
-from mtljax.cli.options import Output, data_directory, parse, print_json, warn
+from mtljax.cli.options import Output, cache_directory, data_directory, parse, print_json, warn
 
 
 @dataclasses.dataclass(frozen=True)
@@ -17,13 +17,17 @@ class Options:
     Attributes:
       run: run directory.
       split: which part of the data.
-      data_dir: directory of data sets in TFDS format; the environment's MTLJAX_DATA_DIR by default.
+      data_dir: directory of data sets, prepared or files; the environment's MTLJAX_DATA_DIR by
+        default.
+      cache_dir: directory of the token cache, 'off' for none; the environment's MTLJAX_CACHE_DIR or
+        ~/.cache/mtljax by default.
       json: print one JSON object.
     """
 
     run: Annotated[tyro.conf.Positional[str], tyro.conf.arg(metavar="RUN")]
     split: Literal["test", "validation", "train"] = "test"
     data_dir: Annotated[str | None, tyro.conf.arg(metavar="DIR")] = None
+    cache_dir: Annotated[str | None, tyro.conf.arg(metavar="DIR")] = None
     json: tyro.conf.FlagCreatePairsOff[bool] = False
 
 
@@ -33,7 +37,9 @@ def run(arguments: Sequence[str]) -> int:
     from mtljax.training import load_run
 
     loaded = load_run(options.run, warn=warn)
-    values = loaded.evaluate(options.split, data_directory(options.data_dir))
+    values = loaded.evaluate(
+        options.split, data_directory(options.data_dir), cache_directory(options.cache_dir)
+    )
     if options.json:
         print_json({"step": loaded.step, "split": options.split, "tasks": values})
     else:

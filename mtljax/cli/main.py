@@ -14,6 +14,7 @@ COMMANDS = {
     "evaluate": "measure a run on a split of its data",
     "predict": "what every task of a run says of some texts",
     "generate": "let a language model of a run go on with a prompt",
+    "prepare": "download data sets of the TFDS catalogue",
 }
 """Every subcommand, the name of its module here, and what it does."""
 

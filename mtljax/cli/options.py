@@ -8,6 +8,7 @@ import os
 import re
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any, TextIO, TypeVar
 
 from rich.console import Console
@@ -18,6 +19,9 @@ T = TypeVar("T")
 
 DATA_DIR = "MTLJAX_DATA_DIR"
 """The environment variable that names the default of ``--data-dir``."""
+
+CACHE_DIR = "MTLJAX_CACHE_DIR"
+"""The environment variable that names the default of ``--cache-dir``."""
 
 
 def parse(
@@ -93,6 +97,19 @@ class Output(Console):
 def data_directory(given: str | None) -> str | None:
     """The directory of prepared data sets: the option, else the environment's, else none."""
     return given or os.environ.get(DATA_DIR) or None
+
+
+def cache_directory(given: str | None) -> str | None:
+    """The directory of the token cache: the option, else the environment's, else the user's own.
+
+    Returns:
+      A path, or None where the option or the environment says 'off'.
+    """
+    chosen = given or os.environ.get(CACHE_DIR)
+    if chosen == "off":
+        return None
+    home = os.environ.get("XDG_CACHE_HOME") or str(Path("~/.cache").expanduser())
+    return chosen or str(Path(home) / "mtljax")
 
 
 def warn(text: str) -> None:

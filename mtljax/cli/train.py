@@ -8,7 +8,7 @@ from typing import Annotated, Any
 import tyro
 import yaml
 
-from mtljax.cli.options import Output, data_directory, parse, print_json, printable
+from mtljax.cli.options import Output, cache_directory, data_directory, parse, print_json, printable
 from mtljax.errors import UserError
 from mtljax.presets import Config, preset
 from mtljax.tasks import Task, load_tasks
@@ -24,9 +24,12 @@ class Options:
 
     Attributes:
       tasks: tasks file (YAML); without one, the preset's own tasks on embedded data.
-      data_dir: directory of data sets in TFDS format; the environment's MTLJAX_DATA_DIR by default.
+      data_dir: directory of data sets, prepared or files; the environment's MTLJAX_DATA_DIR by
+        default.
       run_dir: where the run is kept; runs/PRESET-seedSEED by default, with the name of the tasks
         file and of the weighting where they are given.
+      cache_dir: directory of the token cache, 'off' for none; the environment's MTLJAX_CACHE_DIR or
+        ~/.cache/mtljax by default.
       tensorboard: write event files too (needs the extra 'tensorboard').
       json: print the summary as JSON, and the progress to stderr.
     """
@@ -35,6 +38,7 @@ class Options:
     tasks: Annotated[str | None, tyro.conf.arg(metavar="FILE")] = None
     data_dir: Annotated[str | None, tyro.conf.arg(metavar="DIR")] = None
     run_dir: Annotated[str | None, tyro.conf.arg(metavar="DIR")] = None
+    cache_dir: Annotated[str | None, tyro.conf.arg(metavar="DIR")] = None
     tensorboard: tyro.conf.FlagCreatePairsOff[bool] = False
     json: tyro.conf.FlagCreatePairsOff[bool] = False
 
@@ -51,6 +55,7 @@ def run(arguments: Sequence[str]) -> int:
         tasks,
         directory,
         data_dir=data_directory(options.data_dir),
+        cache_dir=cache_directory(options.cache_dir),
         tensorboard=options.tensorboard,
         console=console,
     )

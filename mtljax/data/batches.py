@@ -1,15 +1,13 @@
 """Batches: rows of packed examples as dense arrays of one shape."""
 
-import functools
-import zlib
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 
 from mtljax.data.examples import Examples
-from mtljax.data.packing import Packing, pack, reshuffle, spans
+from mtljax.data.packing import pack, spans
 from mtljax.data.targets import TOKEN_KINDS
 from mtljax.tasks.task import Task
 
@@ -29,8 +27,6 @@ GroupBatch = dict[str, Any]
 StepBatch = dict[str, GroupBatch]
 """The batch of a step: one batch for each input group, by its name."""
 
-_ENDLESS = 1 << 40
-
 
 @dataclass(frozen=True)
 class Shape:
@@ -47,120 +43,6 @@ class Shape:
     row_length: int
     max_segments: int
     affixes: int
-
-
-class StepIterator(Protocol):
-    """An endless iterator over the batches of steps."""
-
-    def __iter__(self) -> Iterator[StepBatch]:
-        """Itself."""
-        ...
-
-    def __next__(self) -> StepBatch:
-        """The batch of the next step."""
-        ...
-
-    def get_state(self) -> dict[str, Any]:
-        """Where it stands, as a small JSON-able dict: batches handed out so far."""
-        ...
-
-    def set_state(self, state: dict[str, Any]) -> None:
-        """Goes to where another iterator over the same data with the same seed stood."""
-        ...
-
-    def close(self) -> None:
-        """Ends the thread that reads ahead."""
-        ...
-
-
-def training_batches(
-    examples: Mapping[str, Examples],
-    tasks: Mapping[str, Sequence[Task]],
-    shapes: Mapping[str, Shape],
-    seed: int,
-    *,
-    ahead: int = 4,
-    shard: tuple[int, int] = (0, 1),
-) -> StepIterator:
-    """Endless training batches, made ahead by a thread of Grain's.
-
-    Each input group goes through its examples epoch by epoch, in another order each time. The
-    batch of step `i` depends on the seed and `i` alone, so that a run resumes exactly, and any
-    number of hosts agree on it.
-
-    Args:
-        examples: training examples of each group.
-        tasks: tasks of each group.
-        shapes: of each group's batches.
-        seed: of the order.
-        ahead: batches made ahead; 0 makes each when it is asked for, without a thread.
-        shard: `(i, n)` gives the `i`-th of `n` equal parts of every batch's rows.
-
-    Returns:
-        An iterator with `get_state`, `set_state` and `close`.
-
-    Raises:
-        ValueError: if rows cannot be divided among the shards.
-    """
-    import grain
-
-    index, count = shard
-    makers: dict[str, Callable[[int], GroupBatch]] = {}
-    for name, shape in shapes.items():
-        if shape.rows % count:
-            raise ValueError(f"group {name!r}: {shape.rows} rows cannot be divided by {count}")
-        group_seed = (seed, zlib.crc32(name.encode()))
-        orders = _Orders(examples[name], shape, group_seed)
-        size = shape.rows // count
-        part = Shape(size, shape.row_length, shape.max_segments, shape.affixes)
-        makers[name] = functools.partial(
-            _step_batch, examples[name], tasks[name], orders, part, shape.rows, index * size
-        )
-
-    def step_batch(step: int) -> StepBatch:
-        return {name: make(step) for name, make in makers.items()}
-
-    dataset = grain.MapDataset.range(_ENDLESS).map(step_batch)
-    options = grain.ReadOptions(num_threads=min(ahead, 1), prefetch_buffer_size=max(ahead, 1))
-    return iter(dataset.to_iter_dataset(options))
-
-
-class _Orders:
-    """The packed rows of each epoch."""
-
-    def __init__(self, examples: Examples, shape: Shape, seed: tuple[int, int]) -> None:
-        self._lengths = examples.lengths
-        self._seed = seed
-        self._packing = pack(self._lengths, shape.row_length, shape.max_segments)
-        self.num_rows = self._packing.num_rows
-        self.epoch = functools.lru_cache(maxsize=2)(self._epoch)
-
-    def _epoch(self, number: int) -> Packing:
-        rng = np.random.default_rng([*self._seed, number])
-        return reshuffle(self._packing, self._lengths, rng)
-
-
-def _step_batch(
-    examples: Examples,
-    tasks: Sequence[Task],
-    orders: _Orders,
-    shape: Shape,
-    rows_per_step: int,
-    offset: int,
-    step: int,
-) -> GroupBatch:
-    # Rows are numbered on through all epochs.
-    first = int(step) * rows_per_step + offset
-    last = first + shape.rows
-    slots, counts = [], []
-    while first < last:
-        epoch, row = divmod(first, orders.num_rows)
-        end = min(row + last - first, orders.num_rows)
-        packing = orders.epoch(epoch)
-        slots.append(packing.slots[packing.rows[row] : packing.rows[end]])
-        counts.append(np.diff(packing.rows[row : end + 1]))
-        first += end - row
-    return fill(examples, tasks, np.concatenate(slots), np.concatenate(counts), shape)
 
 
 def evaluation_batches(

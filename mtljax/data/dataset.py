@@ -1,47 +1,44 @@
-"""From tasks to batches: everything a training run reads."""
+"""The data of a run: everything that training and evaluation read."""
 
-import os
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
-from mtljax.data.batches import (
-    GroupBatch,
-    Shape,
-    StepIterator,
-    evaluation_batches,
-    training_batches,
-)
-from mtljax.data.catalogue import load_source
-from mtljax.data.examples import BadRows, Examples, encode_inputs, joined, read_examples
-from mtljax.data.groups import Attention, Group, attention_by_kind, input_groups
+from mtljax.data.batches import GroupBatch, evaluation_batches
+from mtljax.data.examples import Examples, encode_inputs
+from mtljax.data.groups import Group
 from mtljax.data.layout import Layout
-from mtljax.data.mixture import rows_per_group
-from mtljax.data.outputs import Output, task_output
-from mtljax.data.packing import pack
+from mtljax.data.mixture import MixtureSettings, group_rates, inclusion, progress
+from mtljax.data.outputs import Output
+from mtljax.data.row_order import RowPlan, plan_rows
 from mtljax.data.source import Source
-from mtljax.data.tokenizers import Text, Tokenizer, TokenizerSettings, train_tokenizer
-from mtljax.errors import UserError
-from mtljax.tasks.task import Task
-
-SPLITS = ("train", "validation", "test")
-"""The splits that are read, as far as a data set has them."""
+from mtljax.data.stream import StepIterator, Stream, training_batches
+from mtljax.data.tokenizers import Text, Tokenizer
+from mtljax.data.turns import EveryGroup, SomeGroups, Turns
 
 
 @dataclass(frozen=True)
 class MultitaskData:
-    """Tokenised data of several tasks, in memory.
+    """Tokenised data of several tasks, in memory or mapped from a cache.
 
     Attributes:
         tokenizer: how text becomes ids.
         layout: groups, outputs and shapes.
         examples: by group and split.
+        plans: the packed rows of each group's training split.
+        stages: rows that a step reads of each group, when it has a turn, by stage of the run.
+        mixture: how groups share the steps.
         sources: the data sets, by name.
+        fingerprints: digests of their content, by name; None for one that has none.
     """
 
     tokenizer: Tokenizer
     layout: Layout
     examples: Mapping[str, Mapping[str, Examples]]
+    plans: Mapping[str, RowPlan]
+    stages: Sequence[Mapping[str, int]]
+    mixture: MixtureSettings
     sources: Mapping[str, Source] = field(repr=False)
+    fingerprints: Mapping[str, str | None] = field(repr=False)
 
     @property
     def groups(self) -> tuple[Group, ...]:
@@ -57,27 +54,66 @@ class MultitaskData:
         """The splits that a group has, of `train`, `validation` and `test`."""
         return tuple(self.examples[group])
 
+    def rates(self, stage: int = 0) -> dict[str, float]:
+        """The share of a step's tokens that each group is to have, before rounding to rows."""
+        sizes = {name: int(splits["train"].starts[-1]) for name, splits in self.examples.items()}
+        return group_rates(self.groups, sizes, self.mixture, progress(stage, len(self.stages)))
+
+    def turns(self, steps: int, seed: int) -> Turns:
+        """The rows that each step of a run reads.
+
+        Args:
+            steps: of the run.
+            seed: of the order of the turns, where a step reads some of the groups.
+        """
+        count = self.mixture.subset
+        if not 0 < count < len(self.groups):
+            return EveryGroup(self.stages, steps)
+        shares = [inclusion(self.rates(stage), count) for stage in range(len(self.stages))]
+        return SomeGroups(self.stages[0], shares, steps, [seed])
+
     def training_batches(
         self,
         seed: int,
         *,
+        turns: Turns | None = None,
         ahead: int = 4,
+        workers: int = 0,
         shard: tuple[int, int] = (0, 1),
         split: str = "train",
     ) -> StepIterator:
         """Endless batches of a split; see `mtljax.data.training_batches`.
 
+        Args:
+            seed: of the order.
+            turns: from `turns`; by default those of a run of one step, with this seed.
+            ahead: batches made ahead.
+            workers: processes that make them; 0 for a thread.
+            shard: part of every batch.
+            split: name of the split.
+
         Raises:
             KeyError: if a group does not have the split.
         """
-        return training_batches(
-            {group.name: self.examples[group.name][split] for group in self.groups},
-            {group.name: group.tasks for group in self.groups},
-            self.layout.shapes,
-            seed,
-            ahead=ahead,
-            shard=shard,
-        )
+        streams = {}
+        for group in self.groups:
+            shape = self.layout.shapes[group.name]
+            examples = self.examples[group.name][split]
+            plan = self.plans[group.name]
+            if split != "train":
+                plan = plan_rows(examples, shape.row_length, shape.max_segments)
+            streams[group.name] = Stream(examples, plan, group.tasks, shape)
+        turns = turns or self.turns(1, seed)
+        return training_batches(streams, turns, seed, ahead=ahead, workers=workers, shard=shard)
+
+    def epochs(self, turns: Turns, step: int) -> dict[str, float]:
+        """Passes of each task over its training split in the steps before this one."""
+        read = turns.before(step)
+        return {
+            task: read[group.name] / self.plans[group.name].num_rows
+            for task in self.outputs
+            for group in (self.layout.group_of(task),)
+        }
 
     def evaluation_batches(
         self, group: str, split: str, rows: int | None = None
@@ -97,66 +133,23 @@ class MultitaskData:
         examples = self.examples[group][split]
         return evaluation_batches(examples, self.layout.group(group).tasks, shape)
 
+    @property
+    def skipped_targets(self) -> dict[str, dict[str, int]]:
+        """Rows that do not count for a task that cannot use them, by task and split."""
+        return self._counts("skipped")
 
-def load_data(
-    tasks: Sequence[Task],
-    *,
-    data_dir: str | os.PathLike[str] | None = None,
-    tokenizer: Tokenizer | TokenizerSettings | None = None,
-    row_length: int = 64,
-    batch_tokens: int = 4096,
-    attention: Callable[[Task], Attention] = attention_by_kind,
-    bad_rows: BadRows = "stop",
-) -> MultitaskData:
-    """Reads and tokenises the data of some tasks.
+    @property
+    def skipped_rows(self) -> dict[str, dict[str, int]]:
+        """Malformed rows that were left out, by data set and split."""
+        return self._counts("malformed")
 
-    Args:
-        tasks: with unique names.
-        data_dir: where data sets in TFDS format lie.
-        tokenizer: a trained one, or how to train one on the training splits.
-        row_length: ids in a row of a batch, the longest example.
-        batch_tokens: ids in a step, padding included, over all groups.
-        attention: how the encoder reads the inputs of each task.
-        bad_rows: what a row does that cannot be used: 'stop' with an error, or 'skip': it counts
-            as missing, and in `Examples.skipped`.
-
-    Returns:
-        All splits of all tasks, ready to be batched.
-
-    Raises:
-        UserError: for a data set, feature, label or rate that cannot be used.
-    """
-    _check_arguments(tasks, row_length, batch_tokens)
-    sources: dict[str, Source] = {}
-    for task in tasks:
-        if task.dataset not in sources:
-            try:
-                sources[task.dataset] = load_source(task.dataset, data_dir)
-            except UserError as error:
-                raise UserError(f"task {task.name!r}: {error}") from error
-    groups = input_groups(tasks, sources, attention)
-    if tokenizer is None or isinstance(tokenizer, TokenizerSettings):
-        settings = tokenizer or TokenizerSettings()
-        tokenizer = train_tokenizer(_corpora(groups, sources), settings)
-    outputs = {task.name: task_output(task, sources[task.dataset], tokenizer) for task in tasks}
-    examples = {
-        group.name: {
-            split: joined(
-                read_examples(group, split, sources, tokenizer, outputs, row_length, bad_rows)
-            )
-            for split in SPLITS
-            if split in sources[group.tasks[0].dataset].splits
-        }
-        for group in groups
-    }
-    layout = Layout(
-        groups=groups,
-        outputs=outputs,
-        shapes=_shapes(groups, examples, tokenizer, batch_tokens, row_length),
-        vocab_size=tokenizer.vocab_size,
-        affix_buckets=tokenizer.settings.affix_buckets if tokenizer.settings.affixes else 0,
-    )
-    return MultitaskData(tokenizer, layout, examples, sources)
+    def _counts(self, name: str) -> dict[str, dict[str, int]]:
+        found: dict[str, dict[str, int]] = {}
+        for splits in self.examples.values():
+            for split, examples in splits.items():
+                for where, count in getattr(examples, name).items():
+                    found.setdefault(where, {})[split] = count
+        return found
 
 
 def input_batches(
@@ -181,59 +174,3 @@ def input_batches(
     limit = min(shape.row_length, reads.max_length or shape.row_length)
     examples = encode_inputs(texts, tokenizer, limit, len(reads.parts))
     yield from evaluation_batches(examples, (), shape)
-
-
-def _check_arguments(tasks: Sequence[Task], row_length: int, batch_tokens: int) -> None:
-    if not tasks:
-        raise UserError("no tasks")
-    names = [task.name for task in tasks]
-    for name in names:
-        if names.count(name) > 1:
-            raise UserError(f"duplicate task name {name!r}")
-    if row_length < 2:
-        raise UserError(f"row_length {row_length}: must be at least 2")
-    for task in tasks:
-        if row_length < len(task.parts):
-            raise UserError(
-                f"row_length {row_length}: too short for the {len(task.parts)} inputs of task "
-                f"{task.name!r}"
-            )
-    if batch_tokens < row_length:
-        raise UserError(f"batch_tokens {batch_tokens}: must be at least row_length, {row_length}")
-
-
-def _corpora(groups: Sequence[Group], sources: Mapping[str, Source]) -> Iterator[Iterator[Text]]:
-    # The same text is counted once, however many tasks and groups read it.
-    seen = set()
-    for group in groups:
-        source = sources[group.tasks[0].dataset]
-        for feature in group.parts:
-            if (source.identity, feature) not in seen:
-                seen.add((source.identity, feature))
-                yield (row[feature] for row in source.splits["train"])
-
-
-def _shapes(
-    groups: Sequence[Group],
-    examples: Mapping[str, Mapping[str, Examples]],
-    tokenizer: Tokenizer,
-    batch_tokens: int,
-    row_length: int,
-) -> dict[str, Shape]:
-    train = {group.name: examples[group.name]["train"] for group in groups}
-    rows = rows_per_group(
-        groups,
-        {name: len(split.tokens) for name, split in train.items()},
-        {name: len(split) for name, split in train.items()},
-        batch_tokens,
-        row_length,
-    )
-    return {
-        name: Shape(
-            rows=rows[name],
-            row_length=row_length,
-            max_segments=pack(split.lengths, row_length).max_segments,
-            affixes=tokenizer.settings.affixes,
-        )
-        for name, split in train.items()
-    }

@@ -1,15 +1,20 @@
 """The data sets that come with the package, and those derived from them."""
 
+import dataclasses
 import functools
 import json
 import lzma
 import re
 from collections import Counter
 from importlib import resources
+from importlib.resources.abc import Traversable
 from typing import Any
 
+from mtljax.data.described import cut_splits
+from mtljax.data.fingerprint import fingerprint_of
 from mtljax.data.source import Feature, Source
 from mtljax.errors import UserError
+from mtljax.tasks import Dataset
 
 CASEPUNCT_PATTERN = re.compile(r"\w+(?:['’.\-]\w+)*|[^\w\s]")
 """The tokens of movie_casepunct: words with their inner marks, and single marks."""
@@ -24,6 +29,7 @@ _MARKS = {
     ";": "COLON",
     "-": "DASH",
 }
+_FILES = {"movie_casepunct": "movie_sentiment", "movie_lm": "movie_sentiment"}  # derived sets
 _RARE = 20
 _SHORTEST = 3
 _SENTIMENTS = ("negative", "positive")
@@ -31,11 +37,12 @@ _SENTIMENTS = ("negative", "positive")
 _Rows = dict[str, list[list[Any]]]
 
 
-def load_embedded(name: str) -> Source:
+def load_embedded(name: str, dataset: Dataset | None = None) -> Source:
     """Reads an embedded data set.
 
     Args:
         name: one of `EMBEDDED`.
+        dataset: a description of it under another name, with splits of its own made of the set's.
 
     Returns:
         The set, with the splits `train`, `validation` and `test` in memory.
@@ -43,12 +50,33 @@ def load_embedded(name: str) -> Source:
     Raises:
         KeyError: if there is no such set.
     """
-    return EMBEDDED[name](name)
+    source = EMBEDDED[name](name)
+    cuts = [] if dataset is None else list(dataset.splits)
+    source = dataclasses.replace(source, fingerprint=functools.cache(lambda: _digest(name, cuts)))
+    if dataset is None:
+        return source
+    if not cuts:
+        return dataclasses.replace(source, name=dataset.name)
+    return dataclasses.replace(
+        source,
+        name=dataset.name,
+        identity=source.identity + json.dumps(cuts),
+        splits=cut_splits(dataset, source.splits),
+    )
+
+
+def _file(name: str) -> Traversable:
+    return resources.files("mtljax.data") / "embedded" / f"{name}.jsonl.xz"
+
+
+def _digest(name: str, cuts: list[Any]) -> str:
+    with resources.as_file(_file(_FILES.get(name, name))) as path:
+        return fingerprint_of([path], [name, cuts])
 
 
 @functools.lru_cache(maxsize=4)
 def _read(name: str) -> _Rows:
-    file = resources.files("mtljax.data") / "embedded" / f"{name}.jsonl.xz"
+    file = _file(name)
     try:
         text = lzma.decompress(file.read_bytes()).decode("utf-8")
     except (OSError, lzma.LZMAError, EOFError) as error:

@@ -2,12 +2,13 @@
 
 import itertools
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Literal
+from typing import Any
 
 import numpy as np
 
+from mtljax.data.file_rows import BadRows
 from mtljax.data.groups import Group
 from mtljax.data.outputs import Output
 from mtljax.data.packing import spans
@@ -16,9 +17,6 @@ from mtljax.data.source import Source
 from mtljax.data.targets import TOKEN_KINDS, Rows, read_targets
 from mtljax.data.tokenizers import Encodings, Text, Tokenizer
 from mtljax.errors import UserError
-
-BadRows = Literal["stop", "skip"]
-"""What a row does that cannot be used: stop with its name, or count as missing for that task."""
 
 _BLOCK = 8192  # rows that are read at a time
 
@@ -38,6 +36,9 @@ class Examples:
         weights: by task, float32 `[n]` or `[examples]`: `alpha_ij`, 0 where nothing is to be
             counted.
         skipped: by task, how many rows could not be used and are not counted; no entry for none.
+        malformed: by data set, how many rows were left out because they could not be read.
+        reopen: a function and its argument that give them again, where they are mapped from files;
+            a process that they are sent to calls it instead of getting a copy.
     """
 
     tokens: np.ndarray
@@ -47,6 +48,14 @@ class Examples:
     targets: Mapping[str, np.ndarray]
     weights: Mapping[str, np.ndarray]
     skipped: Mapping[str, int] = field(default_factory=dict)
+    malformed: Mapping[str, int] = field(default_factory=dict)
+    reopen: tuple[Callable[[Any], "Examples"], Any] | None = None
+
+    def __reduce__(self) -> Any:
+        if self.reopen is None:
+            return super().__reduce__()
+        function, argument = self.reopen
+        return function, (argument,)
 
     @property
     def lengths(self) -> np.ndarray:
@@ -87,13 +96,24 @@ def read_examples(
             is 'stop'.
     """
     limit = min(row_length, group.max_length or row_length)
-    names = list(dict.fromkeys(task.dataset for task in group.tasks))
+    names = list(dict.fromkeys(task.source_name for task in group.tasks))
     streams = [_blocks(sources[name].splits[split]) for name in names]
     first = 0
     for blocks in zip(*streams, strict=True):
         rows = dict(zip(names, blocks, strict=True))
         yield _read_block(group, split, rows, first, tokenizer, outputs, limit, bad_rows)
         first += len(blocks[0])
+    # What was left out is known when all has been read.
+    malformed = {
+        dataset: counts[split]
+        for name in names
+        for dataset, counts in (sources[name].skipped or dict)().items()
+        if counts.get(split)
+    }
+    if malformed:
+        rows = dict.fromkeys(names, ())
+        none = _read_block(group, split, rows, first, tokenizer, outputs, limit, bad_rows)
+        yield replace(none, malformed=malformed)
 
 
 def _blocks(rows: Iterable) -> Iterator[list]:
@@ -115,7 +135,7 @@ def _read_block(
     limit: int,
     bad_rows: BadRows,
 ) -> Examples:
-    encodings = _encoded(group, rows[group.tasks[0].dataset], tokenizer, limit)
+    encodings = _encoded(group, rows[group.tasks[0].source_name], tokenizer, limit)
     targets, weights = {}, {}
     skipped: Counter[str] = Counter()
     for task in group.tasks:
@@ -123,13 +143,13 @@ def _read_block(
         def fault(row: int, reason: str, task=task) -> None:
             if bad_rows == "stop":
                 raise UserError(
-                    f"task {task.name!r}, data set {task.dataset!r}, "
+                    f"task {task.name!r}, data set {task.source_name!r}, "
                     f"split {split!r}, row {first + row}: {reason}"
                 )
             skipped[task.name] += 1
 
         targets[task.name], weights[task.name] = read_targets(
-            task, rows[task.dataset], encodings, outputs[task.name], tokenizer, fault
+            task, rows[task.source_name], encodings, outputs[task.name], tokenizer, fault
         )
     per_token = [task.name for task in group.tasks if task.kind in TOKEN_KINDS]
     found = _cut(encodings, targets, weights, per_token, limit, group.chunked)
@@ -168,8 +188,10 @@ def joined(blocks: Iterable[Examples]) -> Examples:
     ends = np.cumsum([0, *(part.starts[-1] for part in parts)])
     starts = [part.starts[:-1] + end for part, end in zip(parts, ends, strict=False)]
     skipped: Counter[str] = Counter()
+    malformed: Counter[str] = Counter()
     for part in parts:
         skipped.update(part.skipped)
+        malformed.update(part.malformed)
 
     def by_task(name: str) -> dict[str, np.ndarray]:
         tasks = getattr(parts[0], name)
@@ -183,6 +205,7 @@ def joined(blocks: Iterable[Examples]) -> Examples:
         targets=by_task("targets"),
         weights=by_task("weights"),
         skipped=dict(skipped),
+        malformed=dict(malformed),
     )
 
 

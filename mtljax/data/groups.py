@@ -72,11 +72,11 @@ def input_groups(
     """
     members: dict[tuple, list[Task]] = {}
     for task in tasks:
-        check_features(task, sources[task.dataset])
+        check_features(task, sources[task.source_name])
         mode = attention(task)
         if task.kind == "language_model" and mode != "causal":
             raise ValueError(f"task {task.name!r}: a language model needs causal attention")
-        identity = sources[task.dataset].identity
+        identity = sources[task.source_name].identity
         key = (identity, task.inputs, mode, task.max_length)
         members.setdefault(key, []).append(task)
     groups: list[Group] = []
@@ -88,7 +88,7 @@ def input_groups(
 
 
 def _unused(task: Task, mode: Attention, taken: Sequence[str]) -> str:
-    base = task.dataset.rstrip("/").replace("\\", "/").split("/")[-1] or task.name
+    base = task.source_name.rstrip("/").replace("\\", "/").split("/")[-1] or task.name
     names = [base, f"{base}_{mode}", f"{base}_{'_'.join(task.parts)}", f"{base}_{task.name}"]
     names += [f"{base}_{i}" for i in range(2, len(taken) + 3)]
     return next(name for name in names if name not in taken)

@@ -67,8 +67,8 @@ def task_output(task: Task, source: Source, tokenizer: Tokenizer) -> Output:
     """Finds out what a task predicts.
 
     The classes of a language model over words are those which its own training split has
-    `min_count` times, the most frequent first; over byte pairs, all pieces. Classes that a data
-    set does not name are those of its training split.
+    `min_count` times, the most frequent first; over pieces of other kinds, all of them. Classes
+    that a data set does not name are those of its training split.
 
     Args:
         task: the task.
@@ -111,7 +111,7 @@ def _model_ids(task: Task, source: Source, tokenizer: Tokenizer) -> Iterable[int
     settings = tokenizer.settings
     if settings.kind != "words":
         return range(first, tokenizer.vocab_size)
-    texts = (row[task.inputs] for row in source.splits["train"])
+    texts = (row[task.parts[0]] for row in source.splits["train"])
     counts = count_words(texts, settings.lowercase)
     known = {word: i for i, word in enumerate(tokenizer.pieces) if i >= first}
     words = [w for w, n in counts.items() if n >= settings.min_count and w in known]

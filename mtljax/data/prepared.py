@@ -1,5 +1,7 @@
 """Data sets that TFDS has prepared on disk in array_record format, read without TensorFlow."""
 
+import functools
+import json
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -7,25 +9,31 @@ from typing import Any
 
 import numpy as np
 
+from mtljax.data.described import cut_splits
+from mtljax.data.fingerprint import fingerprint_of
+from mtljax.data.rows import IN_MEMORY, Row, Rows, with_validation
 from mtljax.data.source import Feature, Source
 from mtljax.errors import UserError
+from mtljax.tasks import Dataset
 
 _ALIASES = {"valid": "validation", "val": "validation", "dev": "validation"}
-_HELD_OUT = 10  # every tenth row of train, where a set has no validation split
+_BLOCK = 4096
 
 
-def load_prepared(directory: Path, name: str) -> Source:
+def load_prepared(directory: Path, name: str, dataset: Dataset | None = None) -> Source:
     """Opens a directory in TFDS format.
 
     Text arrives as str (invalid UTF-8 becomes U+FFFD), class labels as int with their names.
-    Where the set has no validation split, every tenth row of train is held out as one.
+    Features inside others have a dotted name, such as `answers.text`. Where the set has no
+    validation split, every tenth row of train is held out as one.
 
     Args:
         directory: has `dataset_info.json`, `features.json` and array_record files.
         name: what to call the data set.
+        dataset: a description with splits of its own, made of those of the set.
 
     Returns:
-        The data set; a split is read into memory when it is first used.
+        The data set; a split is read when it is first used, and held in memory if it is not large.
 
     Raises:
         UserError: if the directory is not such a data set, or lacks a train split.
@@ -37,7 +45,7 @@ def load_prepared(directory: Path, name: str) -> Source:
         try:
             builder = tfds.builder_from_directory(str(directory))
             described: Any = builder.info.features
-            specs = dict(described.items())
+            specs = dict(_flat(described, tfds))
             sizes = {str(split): info.num_examples for split, info in builder.info.splits.items()}
         except Exception as error:
             raise UserError(
@@ -47,22 +55,57 @@ def load_prepared(directory: Path, name: str) -> Source:
     for feature_name, spec in specs.items():
         known = _feature(spec, tfds)
         if known is not None:
-            features[feature_name], converters[feature_name] = known
-    splits: dict[str, Sequence[Mapping[str, Any]]] = {
-        _ALIASES.get(split, split): _Split(builder, name, split, size, converters)
+            features[feature_name] = known[0]
+            converters[feature_name] = functools.partial(_at, feature_name.split("."), known[1])
+    splits: dict[str, Sequence[Row]] = {
+        _ALIASES.get(split, split): _split_rows(builder, name, split, size, converters)
         for split, size in sizes.items()
         if size
     }
-    if "train" not in splits:
+    if dataset is not None and dataset.splits:
+        splits = cut_splits(dataset, splits, _ALIASES)
+    elif "train" not in splits:
         raise UserError(
             f"data set {name!r} has no train split (splits: {', '.join(sizes) or 'none'})"
         )
-    if "validation" not in splits:
-        rows = splits["train"]
-        held_out = range(_HELD_OUT - 1, len(rows), _HELD_OUT)
-        splits["validation"] = _Selection(rows, held_out)
-        splits["train"] = _Selection(rows, sorted(set(range(len(rows))) - set(held_out)))
-    return Source(name=name, identity=str(directory.resolve()), features=features, splits=splits)
+    else:
+        splits = with_validation(splits)
+    cuts = [] if dataset is None else list(dataset.splits)
+    identity = str(directory.resolve())
+    return Source(
+        name=name,
+        identity=identity + json.dumps(cuts) if cuts else identity,
+        features=features,
+        splits=splits,
+        fingerprint=functools.cache(
+            lambda: fingerprint_of(
+                sorted(path for path in directory.iterdir() if path.is_file()), cuts
+            )
+        ),
+    )
+
+
+def _flat(specs: Any, tfds: Any, prefix: str = "") -> Iterator[tuple[str, Any]]:
+    # Features by dotted name; a sequence of several features is several sequences.
+    for name, spec in specs.items():
+        if isinstance(spec, tfds.features.FeaturesDict):
+            yield from _flat(spec, tfds, f"{prefix}{name}.")
+        elif isinstance(spec, tfds.features.Sequence) and isinstance(
+            spec.feature, tfds.features.FeaturesDict
+        ):
+            for inner, feature in _flat(spec.feature, tfds, f"{prefix}{name}."):
+                yield inner, tfds.features.Sequence(feature)
+        else:
+            yield f"{prefix}{name}", spec
+
+
+def _at(path: Sequence[str], convert: Callable[[Any], Any], row: Any) -> Any:
+    for i, name in enumerate(path):
+        # A feature may have a dot in its own name.
+        if ".".join(path[i:]) in row:
+            return convert(row[".".join(path[i:])])
+        row = row[name]
+    return convert(row)
 
 
 def _feature(spec: Any, tfds: Any) -> tuple[Feature, Callable[[Any], Any]] | None:
@@ -103,68 +146,41 @@ def _short(error: BaseException) -> str:
     return text if len(text) <= 200 else text[:197] + "..."
 
 
-class _Split(Sequence[Mapping[str, Any]]):
-    """The rows of one split, read from disk when the first of them is asked for."""
+def _split_rows(
+    builder: Any,
+    dataset: str,
+    split: str,
+    size: int,
+    converters: Mapping[str, Callable[[Any], Any]],
+) -> Rows:
+    where = f"data set {dataset!r}, split {split!r}"
 
-    def __init__(
-        self,
-        builder: Any,
-        dataset: str,
-        split: str,
-        size: int,
-        converters: Mapping[str, Callable[[Any], Any]],
-    ) -> None:
-        self._builder = builder
-        self._dataset = dataset
-        self._split = split
-        self._size = size
-        self._converters = converters
-        self._rows: list[Mapping[str, Any]] | None = None
+    @functools.cache
+    def opened() -> Any:
+        source = builder.as_data_source(split)
+        if len(source) != size:
+            raise ValueError(f"{len(source)} rows, but dataset_info.json says {size}")
+        return source
 
-    def __len__(self) -> int:
-        return self._size
+    def fetch(start: int, stop: int) -> list[Row]:
+        found: list[Row] = []
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            try:
+                for begin in range(start, stop, _BLOCK):
+                    numbers = list(range(begin, min(begin + _BLOCK, stop)))
+                    found += [
+                        {name: convert(row) for name, convert in converters.items()}
+                        for row in opened().__getitems__(numbers)
+                    ]
+            # array_record raises whatever its C++ side throws.
+            except Exception as error:
+                raise UserError(f"{where}: cannot be read: {_short(error)}") from error
+        return found
 
-    def __getitem__(self, index: Any) -> Any:
-        return self._load()[index]
+    whole = functools.cache(lambda: fetch(0, size))
 
-    def __iter__(self) -> Iterator[Mapping[str, Any]]:
-        return iter(self._load())
+    def read(start: int, stop: int) -> list[Row]:
+        return whole()[start:stop] if size <= IN_MEMORY else fetch(start, stop)
 
-    def _load(self) -> list[Mapping[str, Any]]:
-        if self._rows is None:
-            with warnings.catch_warnings():
-                warnings.simplefilter("ignore")
-                try:
-                    self._rows = list(self._read())
-                # array_record raises whatever its C++ side throws.
-                except Exception as error:
-                    raise UserError(
-                        f"data set {self._dataset!r}, split {self._split!r}: "
-                        f"cannot be read: {_short(error)}"
-                    ) from error
-        return self._rows
-
-    def _read(self) -> Iterator[Mapping[str, Any]]:
-        source = self._builder.as_data_source(self._split)
-        if len(source) != self._size:
-            raise ValueError(f"{len(source)} rows, but dataset_info.json says {self._size}")
-        block = 4096
-        for start in range(0, self._size, block):
-            for row in source.__getitems__(list(range(start, min(start + block, self._size)))):
-                yield {name: convert(row[name]) for name, convert in self._converters.items()}
-
-
-class _Selection(Sequence[Mapping[str, Any]]):
-    """Some rows of a split."""
-
-    def __init__(self, rows: Sequence[Mapping[str, Any]], selected: Sequence[int]) -> None:
-        self._rows = rows
-        self._selected = selected
-
-    def __len__(self) -> int:
-        return len(self._selected)
-
-    def __getitem__(self, index: Any) -> Any:
-        if isinstance(index, slice):
-            return [self._rows[i] for i in self._selected[index]]
-        return self._rows[self._selected[index]]
+    return Rows(lambda: size, read)

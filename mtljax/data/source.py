@@ -1,6 +1,6 @@
 """Sources: data sets with named features and splits, wherever they come from."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -33,9 +33,15 @@ class Source:
             tasks on them can share one forward pass.
         features: by name.
         splits: rows by name of split, with at least `train`.
+        fingerprint: computes a hexadecimal digest that changes when the content of the data, or
+            what is made of it, does; None where the source does not know.
+        skipped: counts the malformed rows that were left out, by name of data set and split, as far
+            as they have been read; None where rows cannot be malformed.
     """
 
     name: str
     identity: str
     features: Mapping[str, Feature]
     splits: Mapping[str, Sequence[Mapping[str, Any]]]
+    fingerprint: Callable[[], str] | None = None
+    skipped: Callable[[], Mapping[str, Mapping[str, int]]] | None = None

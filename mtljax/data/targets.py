@@ -140,7 +140,7 @@ def _tagging(
     offsets = np.zeros(len(rows), np.int64)
     for i, row in enumerate(rows):
         offsets[i] = len(flat)
-        flat += _tags(row[task.targets or ""], len(row[task.inputs]), output, index, i, fault)
+        flat += _tags(row[task.targets or ""], len(row[task.parts[0]]), output, index, i, fault)
     row_of = np.repeat(np.arange(len(rows)), np.diff(encodings.starts))
     # A last tag that nobody reads keeps the look-up inside the array.
     tags = np.asarray([*flat, -1], np.int32)

@@ -2,6 +2,7 @@
 
 from mtljax.presets.config import BatchConfig as BatchConfig
 from mtljax.presets.config import Config as Config
+from mtljax.presets.config import DataConfig as DataConfig
 from mtljax.presets.config import GradientsConfig as GradientsConfig
 from mtljax.presets.config import OptimizerConfig as OptimizerConfig
 from mtljax.presets.config import RegularizerConfig as RegularizerConfig

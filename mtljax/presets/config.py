@@ -4,10 +4,24 @@ import dataclasses
 import math
 from typing import Any, Literal
 
+from mtljax.data.mixture import MixtureSettings
 from mtljax.data.tokenizers import TokenizerSettings
 from mtljax.errors import UserError
 from mtljax.modules.config import EncoderConfig, HeadsConfig
 from mtljax.modules.linear import MAX_ORDER
+
+
+@dataclasses.dataclass(frozen=True)
+class DataConfig:
+    """How data sets are read.
+
+    Attributes:
+      bad_rows: what a malformed row of a file, or one that a task cannot use, does: 'stop' with an
+        error that names it; 'skip', left out, of the file or of that task, and counted in the
+        summary.
+    """
+
+    bad_rows: Literal["stop", "skip"] = "stop"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -17,12 +31,14 @@ class BatchConfig:
     Attributes:
       tokens: positions of a step over all input groups, padding included.
       row_length: positions of a packed row, and the longest text that is read whole.
-      ahead: batches made ahead of the step by a background thread.
+      ahead: batches made ahead of the step, by a background thread or by each worker.
+      workers: processes that make batches; 0 for the thread.
     """
 
     tokens: int = 4096
     row_length: int = 64
     ahead: int = 4
+    workers: int = 0
 
 
 @dataclasses.dataclass(frozen=True)
@@ -107,7 +123,9 @@ class Config:
       non_finite: what a NaN or infinite loss or gradient does: 'stop' the run; 'leave_out' that
         task of the step; 'skip' the step.
       tokenizer: how text becomes ids.
+      data: how data sets are read.
       batch: how much text a step reads.
+      mixture: the rates at which the tasks' data is read.
       encoder: the shared encoder.
       heads: the tasks' heads.
       optimizer: AdamW and what surrounds it.
@@ -126,7 +144,9 @@ class Config:
     weighting_options: dict[str, Any] = dataclasses.field(default_factory=dict)
     non_finite: Literal["stop", "leave_out", "skip"] = "stop"
     tokenizer: TokenizerSettings = TokenizerSettings()
+    data: DataConfig = DataConfig()
     batch: BatchConfig = BatchConfig()
+    mixture: MixtureSettings = MixtureSettings()
     encoder: EncoderConfig = EncoderConfig()
     heads: HeadsConfig = HeadsConfig()
     optimizer: OptimizerConfig = OptimizerConfig()
@@ -143,6 +163,7 @@ _AT_LEAST = {
     "batch.tokens": 1,
     "batch.row_length": 2,
     "batch.ahead": 0,
+    "batch.workers": 0,
     "encoder.embedding": 1,
     "encoder.features": 1,
     "encoder.layers": 1,

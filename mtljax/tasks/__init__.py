@@ -1,5 +1,7 @@
 """Tasks: what to read, which head, which loss, which metrics."""
 
+from mtljax.tasks.dataset import Column as Column
+from mtljax.tasks.dataset import Dataset as Dataset
 from mtljax.tasks.defaults import DEFAULT_TASKS as DEFAULT_TASKS
 from mtljax.tasks.defaults import SENTIMENT_TASKS as SENTIMENT_TASKS
 from mtljax.tasks.file import dump_tasks as dump_tasks
@@ -14,5 +16,7 @@ from mtljax.tasks.kinds import main_metric as main_metric
 from mtljax.tasks.kinds import metric_names as metric_names
 from mtljax.tasks.kinds import misfit as misfit
 from mtljax.tasks.kinds import span_scheme as span_scheme
+from mtljax.tasks.slices import Slice as Slice
+from mtljax.tasks.slices import parse_slices as parse_slices
 from mtljax.tasks.suggest import suggestion as suggestion
 from mtljax.tasks.task import Task as Task

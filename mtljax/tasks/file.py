@@ -1,13 +1,14 @@
-"""Tasks files: YAML with one entry a task, the fields of `Task` under its name."""
+"""Tasks files: YAML with one entry a task, and one a data set of one's own."""
 
 import dataclasses
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
 import yaml
 
 from mtljax.errors import UserError
+from mtljax.tasks.dataset import Dataset, dump_dataset, found_beside, parse_dataset
 from mtljax.tasks.suggest import suggestion
 from mtljax.tasks.task import FIELDS, Task
 
@@ -16,10 +17,12 @@ def load_tasks(path: str | Path) -> tuple[Task, ...]:
     """Reads a tasks file.
 
     Args:
-        path: a YAML file `tasks: {name: {dataset: ..., kind: ..., inputs: ..., ...}, ...}`.
+        path: a YAML file `tasks: {name: {dataset: ..., kind: ..., inputs: ..., ...}, ...}`, with
+            `sources: {name: {splits: ..., ...}, ...}` for data sets of one's own.
 
     Returns:
-        The tasks in the order of the file, at least one.
+        The tasks in the order of the file, at least one. Relative paths of sources that are found
+        beside the file are made absolute.
 
     Raises:
         UserError: with file, task and field, for anything that is wrong with it.
@@ -33,13 +36,17 @@ def load_tasks(path: str | Path) -> tuple[Task, ...]:
     except UnicodeDecodeError as error:
         raise UserError(f"tasks file {path}: not UTF-8 text (byte {error.start})") from error
     try:
-        return parse_tasks(text)
+        return parse_tasks(text, Path(path).parent)
     except UserError as error:
         raise UserError(f"tasks file {path}: {error}") from None
 
 
-def parse_tasks(text: str) -> tuple[Task, ...]:
+def parse_tasks(text: str, directory: Path | None = None) -> tuple[Task, ...]:
     """Reads tasks from the text of a tasks file, as `load_tasks` does from a file.
+
+    Args:
+        text: YAML.
+        directory: where the files of its sources are looked for first; None for nowhere.
 
     Raises:
         UserError: with task and field, for anything that is wrong with it.
@@ -50,7 +57,7 @@ def parse_tasks(text: str) -> tuple[Task, ...]:
                 tag = "".join(part or "" for part in token.value)
                 raise UserError(f"line {token.start_mark.line + 1}: YAML tag {tag!r} not allowed")
         node = yaml.compose(text, Loader=yaml.SafeLoader)
-        _refuse_duplicates(node, ("key", "task name", "field"))
+        _refuse_duplicates(node)
         content = yaml.safe_load(text)
     except yaml.YAMLError as error:
         raise UserError(_one_line(error)) from error
@@ -60,16 +67,58 @@ def parse_tasks(text: str) -> tuple[Task, ...]:
         raise UserError("empty")
     if not isinstance(content, dict) or "tasks" not in content:
         raise UserError("expected 'tasks:' with one entry a task")
-    others = [str(key) for key in content if key != "tasks"]
+    others = [str(key) for key in content if key not in ("tasks", "sources")]
     if others:
-        raise UserError(f"unknown key {others[0]!r}; only 'tasks' is read")
+        raise UserError(f"unknown key {others[0]!r}; only 'tasks' and 'sources' are read")
     tasks = content["tasks"]
     if not isinstance(tasks, dict) or not tasks:
         raise UserError("'tasks' has no entry")
-    return tuple(_task(name, fields) for name, fields in tasks.items())
+    sources = _sources(content.get("sources"), node, directory)
+    return tuple(_task(name, fields, sources) for name, fields in tasks.items())
 
 
-def _refuse_duplicates(node: yaml.Node | None, levels: tuple[str, ...]) -> None:
+def _sources(content: Any, node: yaml.Node | None, directory: Path | None) -> dict[str, Dataset]:
+    if content is None:
+        return {}
+    if not isinstance(content, dict):
+        raise UserError("'sources' has no entries")
+    found = {}
+    for name, fields in content.items():
+        written = _entry(_entry(_entry(node, "sources"), str(name)), "features")
+        if isinstance(fields, dict) and isinstance(fields.get("features"), dict):
+            features = {
+                feature: _with_classes_as_written(column, _entry(written, str(feature)))
+                for feature, column in fields["features"].items()
+            }
+            fields = {**fields, "features": features}
+        source = parse_dataset(name, fields)
+        found[name] = source if directory is None else found_beside(source, directory)
+    return found
+
+
+def _with_classes_as_written(column: Any, node: yaml.Node | None) -> Any:
+    # YAML reads an unquoted yes or 1, which are fine names of classes, as something else.
+    classes = _entry(node, "classes")
+    if not isinstance(column, dict) or not isinstance(classes, yaml.SequenceNode):
+        return column
+    if not all(isinstance(item, yaml.ScalarNode) for item in classes.value):
+        return column
+    return {**column, "classes": [item.value for item in classes.value]}
+
+
+def _entry(node: yaml.Node | None, key: str) -> yaml.Node | None:
+    if isinstance(node, yaml.MappingNode):
+        for name, value in node.value:
+            if isinstance(name, yaml.ScalarNode) and name.value == key:
+                return value
+    return None
+
+
+_TASK_LEVELS = ("task name", "field")
+_SOURCE_LEVELS = ("source name", "field", "name", "field")
+
+
+def _refuse_duplicates(node: yaml.Node | None, levels: tuple[str, ...] = ("key",)) -> None:
     # YAML itself lets the last of two equal keys win, without a word.
     if not isinstance(node, yaml.MappingNode) or not levels:
         return
@@ -80,10 +129,14 @@ def _refuse_duplicates(node: yaml.Node | None, levels: tuple[str, ...]) -> None:
                 line = key.start_mark.line + 1
                 raise UserError(f"line {line}: duplicate {levels[0]} {key.value!r}")
             seen.add(key.value)
-        _refuse_duplicates(value, levels[1:])
+        below = levels[1:]
+        if levels == ("key",):
+            in_sources = isinstance(key, yaml.ScalarNode) and key.value == "sources"
+            below = _SOURCE_LEVELS if in_sources else _TASK_LEVELS
+        _refuse_duplicates(value, below)
 
 
-def _task(name: Any, fields: Any) -> Task:
+def _task(name: Any, fields: Any, sources: Mapping[str, Dataset]) -> Task:
     if not isinstance(fields, dict):
         raise UserError(f"task {name!r}: expected fields such as dataset, kind, inputs")
     for field in fields:
@@ -98,7 +151,9 @@ def _task(name: Any, fields: Any) -> Task:
     given = {field: value for field, value in fields.items() if value is not None}
     for field in ("dataset", "kind", "inputs"):
         given.setdefault(field, None)
-    return Task(name=name, **given)
+    named = given["dataset"] if isinstance(given["dataset"], list) else [given["dataset"]]
+    described = {str(d): sources[d] for d in named if isinstance(d, str) and d in sources}
+    return Task(name=name, **given, sources=tuple(described.values()))
 
 
 def _one_line(error: yaml.YAMLError) -> str:
@@ -111,11 +166,18 @@ def _one_line(error: yaml.YAMLError) -> str:
 def dump_tasks(tasks: Iterable[Task]) -> str:
     """Writes tasks as the YAML text that `parse_tasks` reads back to equal tasks.
 
-    Fields with their default value are left out.
+    Fields with their default value are left out; each source is described once.
+
+    Raises:
+        ValueError: if two tasks describe a source differently.
     """
     defaults = {f.name: f.default for f in dataclasses.fields(Task)}
     content = {}
+    sources: dict[str, Dataset] = {}
     for task in tasks:
+        for source in task.sources:
+            if sources.setdefault(source.name, source) != source:
+                raise ValueError(f"source {source.name!r}: described in two ways")
         fields = {field: getattr(task, field) for field in FIELDS}
         content[task.name] = {
             field: _plain(field, value)
@@ -123,7 +185,9 @@ def dump_tasks(tasks: Iterable[Task]) -> str:
             if value != defaults[field]
         }
     # Plain ASCII: YAML reads some unescaped characters, such as U+0085, as line breaks.
-    return yaml.safe_dump({"tasks": content}, sort_keys=False)
+    described = {name: dump_dataset(source) for name, source in sources.items()}
+    top = {"sources": described} if described else {}
+    return yaml.safe_dump({**top, "tasks": content}, sort_keys=False)
 
 
 def _plain(field: str, value: Any) -> Any:

@@ -8,12 +8,13 @@ from dataclasses import dataclass
 from typing import Any, NoReturn
 
 from mtljax.errors import UserError
+from mtljax.tasks.dataset import Dataset
 from mtljax.tasks.kinds import KINDS, SCHEMES
 from mtljax.tasks.suggest import suggestion
 
 _NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.\-]*")
-_TEXT_FIELDS = ("dataset", "kind", "targets", "references", "weights", "loss")
-_REQUIRED = ("dataset", "kind")
+_TEXT_FIELDS = ("kind", "targets", "references", "weights", "loss")
+_REQUIRED = ("kind",)
 
 
 @dataclass(frozen=True)
@@ -22,14 +23,16 @@ class Task:
 
     Attributes:
         name: how the task is called in files, figures and messages.
-        dataset: an embedded set, or a directory in TFDS format.
+        dataset: an embedded set, a directory in TFDS format, or one of `sources`; several, whose
+            rows are read one after the other as those of one set, as a tuple.
         kind: `classification`, `multilabel`, `tagging`, `language_model` or `regression`.
         inputs: the feature that is read: a text or a list of words; or several of them, which are
             read one after another.
         targets: the feature to be predicted; a language model has none, its targets are the text.
         references: the feature with reference texts, for `text_to_text`.
         weights: the feature with the weight `alpha_ij` of each sample; without one, 1.
-        rate: share of the step's tokens, in (0, 1]; without one, in proportion to the data.
+        rate: share of the step's tokens, in (0, 1], or two of them: at the start of the run and at
+            its end. Without one, by the settings of the mixture.
         batch_size: examples a step, instead of `rate`.
         weight: the weight `alpha_i` of the task in the objective.
         max_length: pieces of an example that are read at most, the start mark among them. The text
@@ -41,6 +44,8 @@ class Task:
             the training loss of a target is multiplied by the weight of its class.
         scheme: how tags mark spans, `bio`, `iob1`, `bioes` or `none`; without one, by their names.
         label_smoothing: probability mass that is spread evenly over the classes, in [0, 1).
+        sources: the descriptions of those of its data sets that a tasks file describes; no field of
+            a task's entry there.
 
     Raises:
         UserError: with the task and the field, if a value cannot be used.
@@ -50,13 +55,13 @@ class Task:
     """
 
     name: str
-    dataset: str
+    dataset: str | tuple[str, ...]
     kind: str
     inputs: str | tuple[str, ...]
     targets: str | None = None
     references: str | None = None
     weights: str | None = None
-    rate: float | None = None
+    rate: float | tuple[float, float] | None = None
     batch_size: int | None = None
     weight: float = 1.0
     max_length: int | None = None
@@ -65,12 +70,32 @@ class Task:
     label_smoothing: float = 0.0
     scheme: str | None = None
     class_weights: str | tuple[tuple[str, float], ...] | None = None
+    sources: tuple[Dataset, ...] = ()
+
+    @property
+    def datasets(self) -> tuple[str, ...]:
+        """The names of its data sets, one or several."""
+        return (self.dataset,) if isinstance(self.dataset, str) else self.dataset
+
+    @property
+    def source_name(self) -> str:
+        """The name of what it reads: those of its data sets, joined by `+`."""
+        return "+".join(self.datasets)
+
+    @property
+    def features(self) -> frozenset[str]:
+        """The names of the features that it reads."""
+        found: set[str] = set()
+        for value in (self.inputs, self.targets, self.references, self.weights):
+            found.update((value,) if isinstance(value, str) else value or ())
+        return frozenset(found)
 
     def __post_init__(self) -> None:
         if not isinstance(self.name, str) or not _NAME.fullmatch(self.name):
             raise UserError(
                 f"task name {self.name!r}: use letters, digits, '_', '-' and '.' (quote a number)"
             )
+        _check_datasets(self)
         _check_text(self)
         _check_inputs(self)
         kind = KINDS.get(self.kind)
@@ -105,8 +130,31 @@ class Task:
         raise UserError(f"task {self.name!r}, field {field!r}: {reason}")
 
 
-FIELDS: tuple[str, ...] = tuple(f.name for f in dataclasses.fields(Task) if f.name != "name")
+FIELDS: tuple[str, ...] = tuple(
+    f.name for f in dataclasses.fields(Task) if f.name not in ("name", "sources")
+)
 """The fields of a task in a tasks file."""
+
+
+def _check_datasets(task: Task) -> None:
+    names = task.dataset
+    several = isinstance(names, tuple | list)
+    if several:
+        names = tuple(names)
+        object.__setattr__(task, "dataset", names)
+    for name in names if several else (names,):
+        if not isinstance(name, str) or not name:
+            task._refuse("dataset", f"expected a name, got {name!r}")
+    if not names:
+        task._refuse("dataset", "names no data set")
+    if len(set(task.datasets)) < len(task.datasets):
+        task._refuse("dataset", f"a name appears twice in {list(task.datasets)}")
+    described = [source.name for source in task.sources]
+    for name in described:
+        if described.count(name) > 1:
+            task._refuse("sources", f"duplicate source name {name!r}")
+        if name not in task.datasets:
+            task._refuse("sources", f"{name!r} is not a data set of the task")
 
 
 def _check_text(task: Task) -> None:
@@ -180,10 +228,9 @@ def _check_class_weights(task: Task) -> None:
 
 
 def _check_numbers(task: Task) -> None:
-    def number(field: str, low: float, high: float, *, open_low: bool, open_high: bool) -> None:
-        value = getattr(task, field)
-        if value is None and field == "rate":
-            return
+    def number(
+        field: str, value: object, low: float, high: float, *, open_low: bool, open_high: bool
+    ) -> None:
         if isinstance(value, bool) or not isinstance(value, int | float):
             task._refuse(field, f"expected a number, got {value!r}")
         inside = (value > low if open_low else value >= low) and (
@@ -193,9 +240,15 @@ def _check_numbers(task: Task) -> None:
             bounds = f"{'(' if open_low else '['}{low:g}, {high:g}{')' if open_high else ']'}"
             task._refuse(field, f"{value!r} is not in {bounds}")
 
-    number("weight", 0, math.inf, open_low=False, open_high=True)
-    number("rate", 0, 1, open_low=True, open_high=False)
-    number("label_smoothing", 0, 1, open_low=False, open_high=True)
+    number("weight", task.weight, 0, math.inf, open_low=False, open_high=True)
+    number("label_smoothing", task.label_smoothing, 0, 1, open_low=False, open_high=True)
+    if isinstance(task.rate, list | tuple):
+        if len(task.rate) != 2:
+            task._refuse("rate", f"expected a number or two, got {task.rate!r}")
+        object.__setattr__(task, "rate", tuple(task.rate))
+    if task.rate is not None:
+        for rate in task.rate if isinstance(task.rate, tuple) else (task.rate,):
+            number("rate", rate, 0, 1, open_low=True, open_high=False)
     # Each part of the inputs has its mark.
     for field, least in (("batch_size", 1), ("max_length", max(2, len(task.parts)))):
         value = getattr(task, field)

@@ -126,7 +126,7 @@ def reading_length(model: Model, group_name: str) -> int:
 
 
 class _Plan(NamedTuple):
-    """A text for a tagger: its words, the pieces of each, and the chunks it is read in."""
+    """A text for a tagger: its words, the ids that each takes, and the chunks it is read in."""
 
     words: list[str]
     pieces: Sequence[int]
@@ -139,12 +139,14 @@ def _plan(text: Text, tasks: Sequence[Task], tokenizer: Tokenizer, limit: int) -
         words = case_and_punctuation(text if isinstance(text, str) else " ".join(text))[0]
     else:
         words = split_words(text) if isinstance(text, str) else list(text)
+    gap = tokenizer.settings.word_gap
     if tokenizer.settings.kind == "words":
         pieces = [1] * len(words)
     else:
         encodings = tokenizer.encode([[word] for word in words], limit + 1)
-        pieces = (np.diff(encodings.starts) - 1).tolist()
-    return _Plan(words, pieces, chunks(pieces, limit))
+        pieces = (np.diff(encodings.starts) - 1 + gap).tolist()
+    # The gap behind the last word of a chunk is not there.
+    return _Plan(words, pieces, chunks(pieces, limit + gap))
 
 
 def _by_example(

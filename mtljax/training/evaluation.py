@@ -1,5 +1,6 @@
 """Evaluation: one pass over a split, metrics as mergeable states."""
 
+import functools
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
@@ -74,8 +75,10 @@ def make_group_evaluation(model: Model, group_name: str) -> Callable[..., Any]:
                     found[name] = metrics.micro_f1(said, targets, each)
                 elif task.kind == "classification" and name == "macro_f1":
                     classes = model.layout.outputs[task.name].num_classes
-                    sets = (jax.nn.one_hot(x, classes, dtype=jnp.int32) for x in (said, targets))
-                    found[name] = metrics.macro_f1(*sets, weights)
+                    one_hot = functools.partial(
+                        jax.nn.one_hot, num_classes=classes, dtype=jnp.int32
+                    )
+                    found[name] = metrics.macro_f1(one_hot(said), one_hot(targets), weights)
                 elif name == "micro_f1":
                     outside = _outside(model, task)
                     found[name] = metrics.micro_f1(said, targets, weights, outside=outside)

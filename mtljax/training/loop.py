@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any
 
 import jax
-import numpy as np
 from rich.console import Console
 
 from mtljax.data import MultitaskData, load_data, load_tokenizer
@@ -18,11 +17,13 @@ from mtljax.training import run_directory
 from mtljax.training.checkpoints import Checkpoints
 from mtljax.training.directions import Method, choose_way
 from mtljax.training.evaluation import Evaluator, Values, score
+from mtljax.training.feed import Feed
 from mtljax.training.method import make_method
 from mtljax.training.metrics_file import MetricsFile, check_tensorboard
 from mtljax.training.model import Model, attention_of, build_model
 from mtljax.training.objective import penalty
 from mtljax.training.optimizer import learning_rate_schedule, make_optimizer
+from mtljax.training.overview import class_counts, describe, total_steps
 from mtljax.training.progress import Reporter, format_value, make_reporter
 from mtljax.training.restore import initial_params
 from mtljax.training.step import StepMetrics, TrainState, evaluated_params, make_init, make_step
@@ -37,6 +38,7 @@ def train(
     run_dir: str | Path,
     *,
     data_dir: str | Path | None = None,
+    cache_dir: str | Path | None = None,
     tensorboard: bool = False,
     console: Console | None = None,
 ) -> dict[str, Any]:
@@ -50,6 +52,7 @@ def train(
       tasks: what to learn.
       run_dir: where the run is kept; made if need be.
       data_dir: where data sets in TFDS format lie.
+      cache_dir: where tokenised data is kept for the next run; None for nowhere.
       tensorboard: write event files too.
       console: where progress is shown; None for nowhere.
 
@@ -84,6 +87,10 @@ def train(
         row_length=config.batch.row_length,
         batch_tokens=config.batch.tokens,
         attention=attention_of(config, tasks),
+        mixture=config.mixture,
+        bad_rows=config.data.bad_rows,
+        cache_dir=cache_dir,
+        say=lambda text: console.print(text, highlight=False),
     )
     model = build_model(config, data.layout, class_counts(data))
     check_penalty(config, model)
@@ -95,6 +102,9 @@ def train(
         run_directory.write_run(directory, config, tasks, data)
     steps = total_steps(config, data)
     console.print(describe(config, data, steps, time.monotonic() - started), highlight=False)
+    for name, counts in data.skipped_rows.items():
+        numbers = ", ".join(f"{count} of {split}" for split, count in counts.items())
+        console.print(f"warning: {name}: malformed rows left out: {numbers}", highlight=False)
 
     checkpoints = Checkpoints(
         directory / run_directory.CHECKPOINTS, lambda text: console.print(text, highlight=False)
@@ -119,11 +129,12 @@ def _run(
     tensorboard: bool,
 ) -> dict[str, Any]:
     optimizer = make_optimizer(config.optimizer, steps)
-    batches = Streams(data, config, method.requires)
+    batches = Feed(Streams(data, config, method.requires, steps))
+    turns = data.turns(steps, config.seed)
     evaluate = Evaluator(model, data)
     try:
-        first, _ = next(batches)
-        state = jax.jit(make_init(model, method, optimizer, config))(first)
+        first = next(batches)
+        state = jax.jit(make_init(model, method, optimizer, config))(first.batch)
         batches.set_state({"next_index": 0})
         done, last_line = 0, -1
         if (found := checkpoints.latest(state)) is not None:
@@ -144,6 +155,7 @@ def _run(
                 done,
                 steps,
                 window,
+                lambda number: data.epochs(turns, number),
                 metrics_file,
                 reporter,
                 lambda number, state: _checkpoint(
@@ -161,7 +173,18 @@ def _run(
     assert found is not None
     best_step, best_state, progress = found
     test = evaluate(evaluated_params(best_state), "test", plain_words=True)
-    summary = summarize(config, model, window, steps, best_step, progress["values"], test)
+    summary = summarize(
+        config,
+        model,
+        window,
+        steps,
+        best_step,
+        progress["values"],
+        test,
+        data.epochs(turns, steps),
+        data.skipped_rows,
+        data.skipped_targets,
+    )
     run_directory.write_summary(directory, summary)
     return summary
 
@@ -170,10 +193,11 @@ def _steps(
     config: Config,
     step: Callable[..., tuple[TrainState, StepMetrics]],
     state: TrainState,
-    batches: Streams,
+    batches: Feed,
     done: int,
     steps: int,
     window: Window,
+    epochs: Callable[[int], dict[str, float]],
     metrics_file: MetricsFile,
     reporter: Reporter,
     checkpoint: Callable[[int, TrainState], None],
@@ -189,6 +213,7 @@ def _steps(
             raise _not_finite(number, bad, checkpoints)
         if number % config.log_every == 0 or _is_checkpoint(number, config, steps):
             values = window.flush(number)
+            values |= {f"epoch/{task}": round(done, 4) for task, done in epochs(number).items()}
             metrics_file.write(number, "train", values)
             reporter.step(number, {**values, "seconds_left": window.seconds_left(number)})
 
@@ -196,11 +221,13 @@ def _steps(
         checkpoint(0, state)
     for number in range(done + 1, steps + 1):
         with window.waiting():
-            batch, extra = next(batches)
-        state, metrics = step(state, batch, extra)
+            fed = next(batches)
+        window.dispatch(fed)
+        state, metrics = step(state, fed.batch, fed.extra)
+        batches.refill()
         if pending is not None:
             read(number - 1, pending)
-        window.count(batch)
+        window.count(fed)
         pending = metrics
         if _is_checkpoint(number, config, steps):
             read(number, pending)
@@ -228,7 +255,7 @@ def _checkpoint(
     model: Model,
     metrics_file: MetricsFile,
     checkpoints: Checkpoints,
-    batches: Streams,
+    batches: Feed,
     reporter: Reporter,
 ) -> None:
     values = evaluate(evaluated_params(state), "validation")
@@ -282,43 +309,7 @@ def check_way(config: Config, model: Model, method: Method) -> None:
         choose_way(model, method, config)
     except ValueError as error:
         raise UserError(str(error)) from None
-
-
-def class_counts(data: MultitaskData) -> dict[str, np.ndarray]:
-    """How often each class of each language model occurs in training: ``[classes]`` by task."""
-    counts = {}
-    for group in data.groups:
-        examples = data.examples[group.name]["train"]
-        for task in group.tasks:
-            if task.kind == "language_model":
-                counted = examples.targets[task.name][examples.weights[task.name] > 0]
-                size = data.outputs[task.name].num_classes
-                counts[task.name] = np.bincount(counted, minlength=size)
-    return counts
-
-
-def total_steps(config: Config, data: MultitaskData) -> int:
-    """Steps of a run: as given, or as many as the largest input group needs for its epochs."""
-    if not config.epochs:
-        return config.steps
-    per_epoch = max(
-        len(data.examples[group.name]["train"].tokens)
-        / (data.layout.shapes[group.name].rows * data.layout.shapes[group.name].row_length)
-        for group in data.groups
-    )
-    return max(1, round(config.epochs * per_epoch))
-
-
-def describe(config: Config, data: MultitaskData, steps: int, seconds: float) -> str:
-    """One line on what is about to happen."""
-    groups = []
-    for group in data.groups:
-        shape = data.layout.shapes[group.name]
-        names = " + ".join(task.name for task in group.tasks)
-        groups.append(f"{names} [{shape.rows} x {shape.row_length}]")
-    return (
-        f"{config.preset}: {steps} steps on {jax.default_backend()}, "
-        f"{config.encoder.kind} encoder, {data.layout.vocab_size:,} words, "
-        f"weighting {config.weighting}; data ready in {seconds:.1f} s\n"
-        f"input groups: {', '.join(groups)}"
-    )
+    if config.mixture.subset and config.optimizer.accumulate > 1:
+        raise UserError("mixture.subset: not with optimizer.accumulate")
+    if config.mixture.subset and config.gradients.way in ("vmapped", "scanned"):
+        raise UserError(f"mixture.subset: not with gradients.way {config.gradients.way!r}")

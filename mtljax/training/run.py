@@ -196,12 +196,18 @@ class Run:
             seed=seed,
         )
 
-    def evaluate(self, split: str = "test", data_dir: str | Path | None = None) -> Values:
+    def evaluate(
+        self,
+        split: str = "test",
+        data_dir: str | Path | None = None,
+        cache_dir: str | Path | None = None,
+    ) -> Values:
         """Metric values on a split of the run's data.
 
         Args:
           split: 'train', 'validation' or 'test'.
           data_dir: where data sets in TFDS format lie.
+          cache_dir: where tokenised data is kept and looked for; None for nowhere.
 
         Returns:
           Values by task and metric; tasks that have no such split are left out.
@@ -219,6 +225,9 @@ class Run:
             row_length=self.config.batch.row_length,
             batch_tokens=self.config.batch.tokens,
             attention=attention_of(self.config, self.tasks),
+            mixture=self.config.mixture,
+            bad_rows=self.config.data.bad_rows,
+            cache_dir=cache_dir,
         )
         run_directory.check_same_data(self.directory, data)
         values = Evaluator(self.model, data)(self.params, split, plain_words=True)

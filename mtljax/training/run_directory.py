@@ -9,6 +9,7 @@ from mtljax.data import Layout, MultitaskData, Tokenizer, load_tokenizer, save_t
 from mtljax.errors import UserError
 from mtljax.presets import Config, differences, dump_config, parse_config
 from mtljax.tasks import Task, dump_tasks, load_tasks
+from mtljax.tasks.dataset import dump_dataset
 from mtljax.training.metrics_file import finite, replace_text
 
 CONFIG, TASKS, TOKENIZER, LAYOUT = "config.yaml", "tasks.yaml", "tokenizer.json", "layout.json"
@@ -117,7 +118,7 @@ def check_same_run(directory: Path, config: Config, tasks: Sequence[Task]) -> No
             place = "only there" if name in there else "only asked for"
             found.append(f"task {name!r} ({place})")
         elif there[name] != asked[name]:
-            old, new = vars(there[name]), vars(asked[name])
+            old, new = _fields(there[name]), _fields(asked[name])
             found += [
                 f"task {name!r} field {field} ({old[field]!r} there, {new[field]!r} asked for)"
                 for field in new
@@ -132,18 +133,30 @@ def check_same_run(directory: Path, config: Config, tasks: Sequence[Task]) -> No
         )
 
 
+def _fields(task: Task) -> dict[str, Any]:
+    return {**vars(task), "sources": {s.name: dump_dataset(s) for s in task.sources}}
+
+
 def check_same_data(directory: Path, data: MultitaskData) -> None:
     """Check that the data is what the run was begun with.
 
     Raises:
-      UserError: if sizes, classes or shapes differ.
+      UserError: if the content of a data set, sizes, classes or shapes differ.
     """
     try:
         there = json.loads((directory / LAYOUT).read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         raise UserError(f"{directory / LAYOUT}: cannot be read ({_short(error)})") from None
     now = json.loads(json.dumps(_layout(data)))
-    if there == now:
+    for name, digest in now["sources"].items():
+        before = there.get("sources", {}).get(name)
+        # A run of an older version has none.
+        if before is not None and digest is not None and before != digest:
+            raise UserError(
+                f"run directory {directory}: the content of data set {name!r} is another than "
+                "when the run was begun; choose another --run-dir"
+            )
+    if {**there, "sources": None} == {**now, "sources": None}:
         return
     for group, splits in now["examples"].items():
         for split, count in splits.items():
@@ -181,7 +194,7 @@ def _layout(data: MultitaskData) -> dict[str, Any]:
         }
         for group in data.groups
     }
-    return {"layout": data.layout.to_json(), "examples": examples}
+    return {"layout": data.layout.to_json(), "examples": examples, "sources": data.fingerprints}
 
 
 def _short(error: Exception) -> str:

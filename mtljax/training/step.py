@@ -256,7 +256,12 @@ def make_step(
         memory = Memory(
             None
             if state.memory.losses_after is None
-            else _losses_after(model, params, inputs, losses, objectives),
+            # A task that was not there keeps what its own last step made of it.
+            else jnp.where(
+                inputs.present,
+                _losses_after(model, params, inputs, losses, objectives),
+                state.memory.losses_after,
+            ),
             None
             if state.memory.weights is None or found.weights is None
             else jnp.where(inputs.present, found.weights, state.memory.weights),

@@ -1,10 +1,10 @@
 """The batches that a step reads: training data, and what some weightings ask for besides."""
 
+import functools
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
-from mtljax.data import MultitaskData, StepIterator
-from mtljax.data.batches import StepBatch
+from mtljax.data import MultitaskData, StepBatch, StepIterator
 from mtljax.errors import UserError
 from mtljax.presets import Config
 
@@ -32,18 +32,25 @@ class Streams:
     exactly from ``{"next_index": n}``.
     """
 
-    def __init__(self, data: MultitaskData, config: Config, requires: frozenset[str]) -> None:
-        """Open the streams that a weighting with these signals reads.
+    def __init__(
+        self, data: MultitaskData, config: Config, requires: frozenset[str], steps: int = 1
+    ) -> None:
+        """Open the streams that a weighting with these signals reads in a run of ``steps``.
 
         Raises:
           UserError: if it reads validation data and a task has none.
         """
-        ahead = config.batch.ahead
-        self._train = data.training_batches(config.seed, ahead=ahead)
+        batches = functools.partial(
+            data.training_batches,
+            turns=data.turns(steps, config.seed),
+            ahead=config.batch.ahead,
+            workers=config.batch.workers,
+        )
+        self._train = batches(config.seed)
         self._second = self._validation = None
         # Orders of their own: seeds of a run are below 2^32.
         if requires & SECOND_BATCH:
-            self._second = data.training_batches(config.seed + 2**32, ahead=ahead)
+            self._second = batches(config.seed + 2**32)
         if requires & VALIDATION_BATCH:
             for group in data.groups:
                 if "validation" not in data.splits(group.name):
@@ -52,9 +59,7 @@ class Streams:
                         f"weighting {config.weighting!r} reads validation data, and "
                         f"{names} has none"
                     )
-            self._validation = data.training_batches(
-                config.seed + 2**33, ahead=ahead, split="validation"
-            )
+            self._validation = batches(config.seed + 2**33, split="validation")
 
     def _open(self) -> list[StepIterator]:
         every = (self._train, self._second, self._validation)
@@ -80,6 +85,6 @@ class Streams:
             stream.set_state(state)
 
     def close(self) -> None:
-        """End the threads."""
+        """End the threads and processes."""
         for stream in self._open():
             stream.close()

@@ -1,6 +1,7 @@
 """`summary.json`: what a finished run says of itself."""
 
 import platform
+from collections.abc import Mapping
 from importlib import metadata
 from typing import Any
 
@@ -29,11 +30,17 @@ def summarize(
     best_step: int,
     validation: Values,
     test: Values,
+    epochs: Mapping[str, float],
+    skipped_rows: Mapping[str, Mapping[str, int]],
+    skipped_targets: Mapping[str, Mapping[str, int]],
 ) -> dict[str, Any]:
     """Return the summary of a run.
 
     ``wall_seconds`` is the time of the steps alone: compilation (``compile_seconds``), evaluation
-    and checkpoints are apart. A run that was resumed speaks of its last part.
+    and checkpoints are apart. A run that was resumed speaks of its last part. ``skipped_rows`` is
+    there only where malformed rows were left out: their number by data set and split; so is
+    ``skipped_targets``, by task, for rows that a task could not use. ``epochs`` are passes over
+    each task's training split.
     """
     seconds = window.seconds
     return {
@@ -44,9 +51,11 @@ def summarize(
         "weighting": config.weighting,
         "wall_seconds": round(seconds, 2),
         "compile_seconds": round(window.compile_seconds, 2),
-        "tokens_per_second": round(window.tokens / seconds, 1) if seconds else None,
+        "tokens_per_second": round(window.tokens / seconds, 1) if window.tokens else None,
         "data_wait_share": round(window.waited / seconds, 5) if seconds else None,
-        "real_token_share": round(window.tokens / window.positions, 4) if seconds else None,
+        "real_token_share": round(window.tokens / window.positions, 4)
+        if window.positions
+        else None,
         "device": f"{jax.device_count()} x {jax.devices()[0].device_kind}",
         "tasks": {
             task.name: {
@@ -55,5 +64,8 @@ def summarize(
             }
             for task in model.tasks
         },
+        "epochs": {task: round(passes, 4) for task, passes in epochs.items()},
+        **({"skipped_rows": skipped_rows} if skipped_rows else {}),
+        **({"skipped_targets": skipped_targets} if skipped_targets else {}),
         "versions": versions(),
     }

@@ -10,6 +10,7 @@ import numpy as np
 import optax
 
 from mtljax.presets import Config
+from mtljax.training.feed import Fed
 from mtljax.training.model import Model
 from mtljax.training.step import StepMetrics
 from mtljax.training.telemetry import Telemetry
@@ -23,7 +24,7 @@ class Window:
       positions: positions in all steps timed, padding included.
       seconds: time of all steps timed: without compilation, evaluation and checkpoints.
       waited: of these, seconds spent waiting for data.
-      compile_seconds: time of the first step.
+      compile_seconds: time of the steps that were compiled, the first among them.
     """
 
     def __init__(
@@ -34,7 +35,10 @@ class Window:
         self._steps = steps
         self.tokens = self.positions = 0
         self.seconds = self.waited = self.compile_seconds = 0.0
-        self._first: int | None = None
+        # The sizes that there is a compiled step for, and whether one is being compiled.
+        self._seen: set[tuple[int, ...]] = set()
+        self._compiling = True
+        self._running: Fed | None = None
         self._timed = 0
         self._mark = time.perf_counter()
         self._clear()
@@ -55,7 +59,7 @@ class Window:
         """Time spent inside is waiting for data."""
         before = time.perf_counter()
         yield
-        if self.compile_seconds:
+        if not self._compiling:
             self.waited += time.perf_counter() - before
 
     @contextlib.contextmanager
@@ -65,27 +69,29 @@ class Window:
         yield
         self._mark = time.perf_counter()
 
-    def count(self, batch: dict[str, Any]) -> None:
-        """Count the tokens of a step that was dispatched, after `add` of the one before.
+    def dispatch(self, fed: Fed) -> None:
+        """Say that a step is about to be dispatched, compiled first if its sizes are new."""
+        self._compiling |= fed.rows not in self._seen
+        self._seen.add(fed.rows)
 
-        The first one is not counted, as its time is not.
-        """
-        if not self.compile_seconds:
-            return
-        real = sum(int((rows["segments"] > 0).sum()) for rows in batch.values())
-        self.tokens += real
-        self.positions += sum(rows["segments"].size for rows in batch.values())
-        self._window_tokens += real
-        self._timed += 1
+    def count(self, fed: Fed) -> None:
+        """Count the tokens of a step that was dispatched, after `add` of the one before."""
+        self._running = fed
 
     def _advance(self) -> None:
+        # What went on while a step was compiled counts neither as time nor as tokens.
         now = time.perf_counter()
-        if not self.compile_seconds:
-            self.compile_seconds = now - self._mark
+        if self._compiling:
+            self.compile_seconds += now - self._mark
         else:
             self.seconds += now - self._mark
             self._window_seconds += now - self._mark
-        self._mark = now
+            if self._running is not None:
+                self.tokens += self._running.tokens
+                self.positions += self._running.positions
+                self._window_tokens += self._running.tokens
+                self._timed += 1
+        self._mark, self._running = now, None
 
     def add(self, metrics: StepMetrics) -> str | None:
         """Read the metrics of a step; this waits for it.
@@ -96,6 +102,7 @@ class Window:
         """
         found = jax.device_get(metrics)
         self._advance()
+        self._compiling = False
         if self._config.non_finite == "stop" and (bad := self._what_is_not_finite(found)):
             return bad
         counted = found.present * (1 - found.not_finite)

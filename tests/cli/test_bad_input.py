@@ -89,6 +89,17 @@ def test_tasks_files_that_cannot_be_read(train_refused, tmp_path):
         ("--optimizer.learning-rate -1", "optimizer.learning_rate: must be at least 0, got -1"),
         ("--seed -1", "seed: must be at least 0, got -1"),
         ("--tokenizer.kind bpe --tokenizer.vocab-size 3", "tokenizer vocab_size: "),
+        ("--tokenizer.kind letters", "invalid choice 'letters' for argument '--tokenizer.kind'"),
+        ("--tokenizer.kind file", "tokenizer file: kind 'file' needs the path of a tokenizer.json"),
+        ("--tokenizer.file t.json", "tokenizer file: 't.json' is read by kind 'file' only"),
+        (
+            "--tokenizer.kind file --tokenizer.file t.json",
+            "tokenizer file t.json: No such file or directory",
+        ),
+        (
+            "--tokenizer.kind file --tokenizer.file one.yaml",
+            "tokenizer file one.yaml: cut short or damaged: ",
+        ),
         ("--regularizer.l2 1 --regularizer.l2-on (", "regularizer: select: '('"),
         ("--data-dir nowhere", "task 'a': data directory 'nowhere': no such directory"),
         ("--run-dir one.yaml", "run directory one.yaml: File exists"),

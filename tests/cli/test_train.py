@@ -2,6 +2,7 @@ import json
 import signal
 
 import pytest
+import tokenizers
 import yaml
 
 from mtljax.cli.train import default_run_directory, read_options
@@ -27,7 +28,7 @@ def test_what_a_run_prints_and_leaves(tiny_run):
         4,
     ]
     config = yaml.safe_load((tiny_run / "config.yaml").read_text())
-    assert config["batch"] == {"tokens": 512, "row_length": 32, "ahead": 4}
+    assert config["batch"] == {"tokens": 512, "row_length": 32, "ahead": 4, "workers": 0}
 
 
 def test_a_complete_run_is_left_as_it_is(mtljax, tiny_run, tiny_options):
@@ -139,6 +140,34 @@ def test_a_loss_that_is_not_finite(mtljax, tasks_file, linear_options, tmp_path,
     directory = tmp_path / "runs" / "small-one-seed0"
     assert not (directory / "summary.json").exists()
     assert load_run(directory).step == 2
+
+
+@pytest.mark.parametrize("kind", ["character", "file"])
+def test_a_run_over_other_pieces_than_words(mtljax, linear_options, tmp_path, kind):
+    tasks, run, file = tmp_path / "tasks.yaml", tmp_path / "run", tmp_path / "tokenizer.json"
+    tasks.write_text(
+        "tasks:\n"
+        "  s: {dataset: amazon_sentiment, kind: classification, inputs: text, targets: label}\n"
+        "  l: {dataset: amazon_sentiment, kind: language_model, inputs: text}\n"
+    )
+    options = ["--tasks", tasks, "--run-dir", run, *linear_options, "--steps", 2]
+    options += ["--heads.negatives", 0, "--tokenizer.kind", kind]
+    if kind == "file":
+        letters = {c: i for i, c in enumerate("abcdefghijklmnopqrstuvwxyz .,'!")}
+        model = tokenizers.Tokenizer(tokenizers.models.BPE(letters, []))
+        model.decoder = tokenizers.decoders.Fuse()
+        model.save(str(file))
+        options += ["--tokenizer.file", file]
+    code, out, err = mtljax("train", *options)
+    assert (code, err) == (0, "") and " pieces, " in out
+    file.unlink(missing_ok=True)  # the run has all it needs
+    outputs = load_run(run).layout.outputs
+    assert outputs["l"].num_classes == load_run(run).tokenizer.vocab_size - 2
+    code, out, _ = mtljax("predict", run, "--json", "a good phone")
+    assert code == 0 and set(json.loads(out)) >= {"s", "l"}
+    code, out, _ = mtljax("generate", run, "--prompt", "a goo", "--max-tokens", 5, "--json")
+    # Letters go on where the prompt ends.
+    assert code == 0 and len(json.loads(out)["continuation"]) <= 5
 
 
 def test_an_interruption(process, tasks_file, linear_options, tmp_path):

@@ -78,7 +78,7 @@ def pairs(monkeypatch):
         "y": Feature("number"),
     }
     source = Source("pairs", "pairs", features, {"train": rows})
-    monkeypatch.setattr("mtljax.data.dataset.load_source", lambda name, data_dir: source)
+    monkeypatch.setattr("mtljax.data.sources.load_source", lambda name, data_dir, **_: source)
 
 
 PAIR = Task("nli", "pairs", "classification", ("a", "b"), "label")

@@ -16,7 +16,7 @@ def read(monkeypatch):
 
     def load(task, features, bad_rows="stop", **splits):
         source = Source("s", "s", {"text": Feature("text"), **features}, splits)
-        monkeypatch.setattr("mtljax.data.dataset.load_source", lambda name, data_dir: source)
+        monkeypatch.setattr("mtljax.data.sources.load_source", lambda name, data_dir, **_: source)
         data = load_data(
             (task,), tokenizer=SETTINGS, row_length=16, batch_tokens=64, bad_rows=bad_rows
         )

@@ -43,6 +43,10 @@ def configs(cls):
     fields = {f.name: values(hints[f.name]) for f in dataclasses.fields(cls)}
     if "vocab_size" in fields:  # the settings of a tokenizer check themselves
         fields["vocab_size"] = st.integers(300, 10**6)
+        fields["file"] = st.text(min_size=1)
+        of_file = st.builds(cls, **fields | {"kind": st.just("file")})
+        fields["kind"] = values(hints["kind"]).filter(lambda kind: kind != "file")
+        return st.builds(cls, **fields | {"file": st.just("")}) | of_file
     return st.builds(cls, **fields)
 
 

@@ -81,7 +81,7 @@ def source():
 @pytest.fixture
 def tiny(source, monkeypatch):
     """Makes the data set `tiny` known."""
-    monkeypatch.setattr("mtljax.data.dataset.load_source", lambda name, data_dir: source)
+    monkeypatch.setattr("mtljax.data.sources.load_source", lambda name, data_dir, **_: source)
 
 
 LABEL = Task("label", "tiny", "classification", "text", "label")

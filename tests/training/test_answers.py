@@ -1,4 +1,4 @@
-"""Answers of a model over byte pairs whose tagger and classifiers share one pass."""
+"""Answers of a model over pieces of words whose tagger and classifiers share one pass."""
 
 import dataclasses
 
@@ -15,9 +15,10 @@ from mtljax.tasks import Task
 from mtljax.training import Run, build_model
 from mtljax.training.continuation import affix_table
 from mtljax.training.evaluation import Evaluator
+from mtljax.training.overlap import chunks
 from mtljax.training.restore import initial_params
 
-LENGTH = 12
+LENGTH = 16
 INPUTS = dict(dataset="made_up", inputs="tokens")
 TASKS = (
     Task("tags", kind="tagging", targets="tags", **INPUTS),
@@ -27,9 +28,9 @@ TASKS = (
 )
 
 
-@pytest.fixture(scope="module")
-def run(tmp_path_factory):
-    settings = TokenizerSettings(kind="bpe", vocab_size=270)
+@pytest.fixture(scope="module", params=["bpe", "character"])
+def run(request, tmp_path_factory):
+    settings = TokenizerSettings(request.param, vocab_size=270)
     tokenizer = train_tokenizer([["the cat and the hat", "the mat"]], settings)
     layout = Layout(
         groups=(Group("made_up", TASKS, "tokens", "bidirectional", None, False),),
@@ -121,8 +122,26 @@ def test_a_word_longer_than_a_row_has_a_tag(run):
     assert len(answer["tags"]["tags"]) == 4
 
 
-def test_byte_pairs_have_no_affixes(run):
-    assert affix_table(run.tokenizer).shape == (270, 0)
+def test_each_chunk_is_tagged_at_the_first_pieces_of_its_words(run):
+    words = WORDS * 4
+    whole = run.tokenizer.encode([words])
+    gap = int(run.tokenizer.settings.kind == "character")
+    firsts = np.flatnonzero(whole.words >= 0)
+    sizes = np.diff([*firsts, len(whole.tokens) + gap]).tolist()
+    parts = chunks(sizes, LENGTH - 1 + gap)
+    assert len(parts) > 2
+    expected = []
+    for begin, end, first, last in parts:
+        tokens = run.tokenizer.encode([words[begin:end]])
+        assert len(tokens.tokens) <= LENGTH
+        at = np.flatnonzero(tokens.words >= 0)[first - begin : last - begin]
+        expected += passes(run, words[begin:end])["tags"][at].argmax(-1).tolist()
+    names = np.array(["O", "B-x", "I-x"])
+    assert run.predict([words])[0]["tags"]["tags"] == names[expected].tolist()
+
+
+def test_pieces_of_words_have_no_affixes(run):
+    assert affix_table(run.tokenizer).shape == (run.tokenizer.vocab_size, 0)
 
 
 @pytest.fixture

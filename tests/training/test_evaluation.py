@@ -142,7 +142,7 @@ def test_spans_are_counted_by_the_scheme(make, plain, tasks, source, monkeypatch
     names = ("O", "B-x", "I-x", "E-x", "S-x")
     renamed = {**source.features, "tags": Feature("tags", names)}
     changed = dataclasses.replace(source, features=renamed)
-    monkeypatch.setattr("mtljax.data.dataset.load_source", lambda name, data_dir: changed)
+    monkeypatch.setattr("mtljax.data.sources.load_source", lambda name, data_dir, **_: changed)
     model, data = make(plain, (tasks["tags"],))
     params = jax.tree.map(lambda p: 3 * p, jax.jit(lambda: initial_params(model))())
     found = Evaluator(model, data)(params, "validation")["tags"]
@@ -224,7 +224,7 @@ def test_tasks_without_split_or_targets_are_left_out(make, plain, tasks, source,
     unlabelled = [{**row, "label": -1} for row in source.splits["validation"]]
     few = {"train": source.splits["train"], "validation": unlabelled}
     changed = dataclasses.replace(source, splits=few)
-    monkeypatch.setattr("mtljax.data.dataset.load_source", lambda name, data_dir: changed)
+    monkeypatch.setattr("mtljax.data.sources.load_source", lambda name, data_dir, **_: changed)
     model, data = make(plain, (tasks["label"], tasks["number"]))
     params = jax.jit(lambda: initial_params(model))()
     evaluate = Evaluator(model, data)

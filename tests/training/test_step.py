@@ -177,7 +177,7 @@ from mtljax.data import all_causal, load_data
 from mtljax.modules import EncoderConfig, HeadsConfig
 from mtljax.presets import Config
 from mtljax.tasks import Task
-from mtljax.training.loop import class_counts
+from mtljax.training.overview import class_counts
 from mtljax.training.model import build_model
 from mtljax.training.optimizer import make_optimizer
 from mtljax.training.step import make_init, make_step

@@ -4,8 +4,10 @@ import time
 import numpy as np
 import pytest
 
+from mtljax.training.feed import Fed
 from mtljax.training.optimizer import learning_rate_schedule
 from mtljax.training.step import StepMetrics
+from mtljax.training.streams import Extra
 from mtljax.training.window import Window
 
 
@@ -25,7 +27,7 @@ def metrics(
     return StepMetrics(*(None if x is None else np.asarray(x, np.float32) for x in given))
 
 
-BATCH = {"tiny": {"segments": np.array([[1, 1, 2, 0], [1, 0, 0, 0]])}}
+BATCH = Fed(None, Extra(), tokens=4, positions=8, rows=(2,))
 
 
 def test_means_since_the_last_line(window):
@@ -68,9 +70,11 @@ def test_tokens_and_time_of_the_same_steps(window):
     # As the loop does: a batch is counted after the metrics of the step before were read.
     with window.waiting():
         time.sleep(0.01)
+    window.dispatch(BATCH)
     window.count(BATCH)  # the first step is compilation
     for _ in range(3):
         time.sleep(0.002)
+        window.dispatch(BATCH)
         window.add(metrics([0.0, 0.0]))
         window.count(BATCH)
     window.add(metrics([0.0, 0.0]))

@@ -2,7 +2,7 @@
 
 import zlib
 
-from mtljax.data.tokenizers.protocol import TokenizerSettings
+from mtljax.data.tokenizers.settings import TokenizerSettings
 
 _LONGEST_SHAPE = 8
 

@@ -3,35 +3,71 @@
 import dataclasses
 import json
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
+from typing import Any
 
-from mtljax.data.tokenizers.bpe import BytePairTokenizer
-from mtljax.data.tokenizers.protocol import Text, Tokenizer, TokenizerSettings
-from mtljax.data.tokenizers.words import WordTokenizer
+from mtljax.data.tokenizers.byte_level import ByteTokenizer
+from mtljax.data.tokenizers.byte_pairs import train_byte_pairs
+from mtljax.data.tokenizers.characters import CharacterTokenizer, train_characters
+from mtljax.data.tokenizers.fingerprint import (
+    begin_fingerprint,
+    content_digest,
+    fingerprint_of_model,
+    read_along,
+)
+from mtljax.data.tokenizers.protocol import Text, Tokenizer
+from mtljax.data.tokenizers.settings import TokenizerSettings
+from mtljax.data.tokenizers.subword import SubwordTokenizer
+from mtljax.data.tokenizers.tokenizer_json import read_tokenizer_json
+from mtljax.data.tokenizers.word_pieces import train_word_pieces
+from mtljax.data.tokenizers.words import WordTokenizer, train_words
 from mtljax.errors import UserError
 
-_FORMAT = 1
+_FORMAT = 2  # 1 had neither fingerprint nor digest
 
 
 def train_tokenizer(corpora: Iterable[Iterable[Text]], settings: TokenizerSettings) -> Tokenizer:
-    """Trains a tokenizer.
+    """Trains a tokenizer, in one pass over the texts and in memory for their distinct words.
 
     Args:
-        corpora: training texts, each distinct source once.
+        corpora: training texts, each distinct source once; not read for bytes or a file.
         settings: its kind and sizes.
+
+    Raises:
+        UserError: with the file, if the settings name one that cannot be used.
     """
-    kind = WordTokenizer if settings.kind == "words" else BytePairTokenizer
-    return kind.train(corpora, settings)
+    if settings.kind == "byte":
+        return ByteTokenizer(settings)
+    if settings.kind == "file":
+        content = read_tokenizer_json(settings.file)
+        fingerprint = fingerprint_of_model(settings, content)
+        return SubwordTokenizer(json.dumps(content), settings, fingerprint)
+    hashed = begin_fingerprint(settings)
+    corpora = read_along(corpora, hashed)
+    if settings.kind == "words":
+        words = train_words(corpora, settings)
+        return WordTokenizer(words, settings, hashed.hexdigest())
+    if settings.kind == "character":
+        characters = train_characters(corpora, settings)
+        return CharacterTokenizer(characters, settings, hashed.hexdigest())
+    train = train_byte_pairs if settings.kind == "bpe" else train_word_pieces
+    model = train(corpora, settings)
+    return SubwordTokenizer(model, settings, hashed.hexdigest())
 
 
 def save_tokenizer(tokenizer: Tokenizer, path: str | os.PathLike[str]) -> None:
-    """Writes a tokenizer as one JSON file, whole or not at all."""
+    """Writes a tokenizer as one JSON file, whole or not at all.
+
+    It holds all that encoding needs, the `fingerprint`, and a `digest` of the rest of the file.
+    """
     content = {
         "format": _FORMAT,
         "settings": dataclasses.asdict(tokenizer.settings),
+        "fingerprint": tokenizer.fingerprint,
         **tokenizer.to_json(),
     }
+    content["digest"] = content_digest(content)
     path = Path(path)
     draft = path.with_name(path.name + ".tmp")
     # ASCII, so that any word a text can hold, lone surrogates included, survives.
@@ -40,7 +76,7 @@ def save_tokenizer(tokenizer: Tokenizer, path: str | os.PathLike[str]) -> None:
 
 
 def load_tokenizer(path: str | os.PathLike[str]) -> Tokenizer:
-    """Reads what `save_tokenizer` wrote.
+    """Reads what `save_tokenizer` wrote, now or in the format before.
 
     Raises:
         UserError: with the file, if it is missing, cut short or damaged.
@@ -52,16 +88,33 @@ def load_tokenizer(path: str | os.PathLike[str]) -> Tokenizer:
     except (ValueError, RecursionError) as error:
         raise UserError(f"tokenizer {path}: cut short or damaged: {error}") from error
     try:
-        if content["format"] != _FORMAT:
-            raise ValueError(f"format {content['format']!r}")
-        settings = TokenizerSettings(**content["settings"])
-        if settings.kind == "bpe":
-            return BytePairTokenizer(json.dumps(content["model"]), settings)
-        words = content["words"]
-        if not isinstance(words, list) or not all(isinstance(word, str) for word in words):
-            raise ValueError("'words' is not a list of words")
-        return WordTokenizer(words, settings)
+        return _tokenizer(content)
     # The tokenizers library raises plain Exception for a model it cannot read.
     except Exception as error:
         reason = " ".join(f"{type(error).__name__} {error}".split())
         raise UserError(f"tokenizer {path}: damaged: {reason}") from error
+
+
+def _tokenizer(content: Mapping[str, Any]) -> Tokenizer:
+    if content["format"] not in (1, _FORMAT):
+        raise ValueError(f"format {content['format']!r}")
+    fingerprint = None
+    if content["format"] != 1:
+        fingerprint, digest = content["fingerprint"], content["digest"]
+        if digest != content_digest({k: v for k, v in content.items() if k != "digest"}):
+            raise ValueError("its content does not have the digest that was written with it")
+    settings = TokenizerSettings(**content["settings"])
+    if settings.kind == "byte":
+        return ByteTokenizer(settings, fingerprint)
+    if settings.kind == "words":
+        return WordTokenizer(_strings(content, "words"), settings, fingerprint)
+    if settings.kind == "character":
+        return CharacterTokenizer(_strings(content, "characters"), settings, fingerprint)
+    return SubwordTokenizer(json.dumps(content["model"]), settings, fingerprint)
+
+
+def _strings(content: Mapping[str, Any], name: str) -> list[str]:
+    entries = content[name]
+    if not isinstance(entries, list) or not all(isinstance(entry, str) for entry in entries):
+        raise ValueError(f"{name!r} is not a list of {name}")
+    return entries

@@ -9,14 +9,10 @@ from typing import Any
 import numpy as np
 
 from mtljax.data.tokenizers.affixes import affix_ids
-from mtljax.data.tokenizers.protocol import (
-    OOV,
-    SPECIALS,
-    START,
-    Encodings,
-    Text,
-    TokenizerSettings,
-)
+from mtljax.data.tokenizers.fingerprint import fingerprint_of_model
+from mtljax.data.tokenizers.protocol import OOV, SPECIALS, START, Encodings, Text
+from mtljax.data.tokenizers.settings import TokenizerSettings
+from mtljax.data.tokenizers.vocabulary import vocabulary
 
 WORD_PATTERN = re.compile(r"\w+(?:['’]\w+)*|[^\w\s]")
 """A word with its apostrophes, or a single mark."""
@@ -47,44 +43,26 @@ class WordTokenizer:
     Args:
         words: the vocabulary; word `i` has the id `i + 4`.
         settings: how words are lower-cased and which affixes are hashed.
+        fingerprint: of what it was trained on; by default of the vocabulary.
 
     >>> tokenizer = WordTokenizer(["good", "film"], TokenizerSettings(prefixes=(2,), suffixes=()))
     >>> tokenizer.encode(["Good films", ["film"]]).tokens.tolist()
     [2, 4, 1, 2, 5]
     """
 
-    def __init__(self, words: Sequence[str], settings: TokenizerSettings) -> None:
+    def __init__(
+        self, words: Sequence[str], settings: TokenizerSettings, fingerprint: str | None = None
+    ) -> None:
         self.settings = settings
         self.pieces: tuple[str, ...] = (*SPECIALS, *words)
         self._ids = {word: i for i, word in enumerate(words, start=len(SPECIALS))}
+        self.fingerprint = fingerprint or fingerprint_of_model(settings, self.to_json())
         self._forget()
 
     @property
     def vocab_size(self) -> int:
         """Number of ids, with the four special ones."""
         return len(self.pieces)
-
-    @classmethod
-    def train(
-        cls, corpora: Iterable[Iterable[Text]], settings: TokenizerSettings
-    ) -> "WordTokenizer":
-        """Collects a vocabulary.
-
-        A word enters when one corpus has it `min_count` times; of more than `num_words`, those
-        most frequent in all corpora together do, in that order (ties by spelling).
-
-        Args:
-            corpora: texts, corpus by corpus.
-            settings: `lowercase`, `min_count`, `num_words`.
-        """
-        total: Counter[str] = Counter()
-        entering: set[str] = set()
-        for corpus in corpora:
-            counts = count_words(corpus, settings.lowercase)
-            entering |= {word for word, n in counts.items() if n >= settings.min_count}
-            total.update(counts)
-        words = sorted(entering, key=lambda word: (-total[word], word))
-        return cls(words[: settings.num_words], settings)
 
     def encode(self, texts: Sequence[Text], max_length: int | None = None) -> Encodings:
         """Encodes texts; see `Tokenizer.encode`. Words of a list are taken as they are."""
@@ -114,9 +92,7 @@ class WordTokenizer:
     def decode(self, ids: Sequence[int]) -> str:
         """The words of some ids, with the usual spaces between words and marks."""
         words = [self.pieces[int(i)] for i in ids if int(i) == OOV or int(i) >= len(SPECIALS)]
-        text = " ".join(words)
-        text = re.sub(r" ([.,;:!?…%)\]}])", r"\1", text)
-        return re.sub(r"([(\[{$]) ", r"\1", text)
+        return usual_spaces(" ".join(words))
 
     def to_json(self) -> dict[str, Any]:
         """The vocabulary, as JSON."""
@@ -147,6 +123,30 @@ class WordTokenizer:
             self._rows[word] = row
         self._used += 1
         return row
+
+
+def train_words(corpora: Iterable[Iterable[Text]], settings: TokenizerSettings) -> list[str]:
+    """Collects a vocabulary.
+
+    A word enters when one corpus has it `min_count` times; of more than `num_words`, those most
+    frequent in all corpora together do, in that order (ties by spelling).
+
+    Args:
+        corpora: texts, corpus by corpus.
+        settings: `lowercase`, `min_count`, `num_words`.
+    """
+    counts = (count_words(corpus, settings.lowercase) for corpus in corpora)
+    return vocabulary(counts, settings.min_count)[: settings.num_words]
+
+
+def usual_spaces(text: str) -> str:
+    """A text whose words and marks all have spaces between them, without those that look odd.
+
+    >>> usual_spaces("good , ( yes ) !")
+    'good, (yes)!'
+    """
+    text = re.sub(r" ([.,;:!?…%)\]}])", r"\1", text)
+    return re.sub(r"([(\[{$]) ", r"\1", text)
 
 
 def count_words(texts: Iterable[Text], lowercase: bool) -> Counter[str]:

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mtljax.data import TokenizerSettings, load_embedded, split_words
-from mtljax.data.tokenizers import OOV, SPECIALS, START, WordTokenizer
+from mtljax.data.tokenizers import OOV, SPECIALS, START, WordTokenizer, train_tokenizer
 
 PLAIN = TokenizerSettings(prefixes=(), suffixes=(), shape=False)
 
@@ -20,7 +20,7 @@ def test_words_and_marks():
 
 
 def test_a_word_enters_when_one_corpus_has_it_often_enough():
-    tokenizer = WordTokenizer.train([["A a b"], ["b c", ["c", "C"]]], PLAIN)
+    tokenizer = train_tokenizer([["A a b"], ["b c", ["c", "C"]]], PLAIN)
     # b is seen twice, but once in each corpus; c comes first, as it is seen three times.
     assert tokenizer.pieces == (*SPECIALS, "c", "a")
     assert tokenizer.vocab_size == 6
@@ -28,25 +28,25 @@ def test_a_word_enters_when_one_corpus_has_it_often_enough():
 
 def test_num_words_keeps_the_most_frequent():
     settings = TokenizerSettings(num_words=1)
-    assert WordTokenizer.train([["a a b b b"]], settings).pieces[4:] == ("b",)
+    assert train_tokenizer([["a a b b b"]], settings).pieces[4:] == ("b",)
 
 
 def test_min_count_and_case_are_settings():
     settings = TokenizerSettings(min_count=1, lowercase=False)
-    assert set(WordTokenizer.train([["A a b"]], settings).pieces[4:]) == {"A", "a", "b"}
+    assert set(train_tokenizer([["A a b"]], settings).pieces[4:]) == {"A", "a", "b"}
 
 
 @pytest.mark.parametrize(("name", "classes"), [("movie_lm", 8887), ("moby_dick", 9214)])
 def test_vocabulary_of_the_language_models(name, classes):
     """The size includes `<oov>` and the end mark."""
     texts = [row["text"] for row in load_embedded(name).splits["train"]]
-    assert WordTokenizer.train([texts], PLAIN).vocab_size - len(SPECIALS) + 2 == classes
+    assert train_tokenizer([texts], PLAIN).vocab_size - len(SPECIALS) + 2 == classes
 
 
 def test_unknown_words_of_movie_lm():
     source = load_embedded("movie_lm")
     train, test = ([row["text"] for row in source.splits[s]] for s in ("train", "test"))
-    tokens = WordTokenizer.train([train], PLAIN).encode(test).tokens
+    tokens = train_tokenizer([train], PLAIN).encode(test).tokens
     # One end mark a sentence takes the place of its start mark.
     assert (tokens == OOV).sum() / len(tokens) == pytest.approx(0.069, abs=5e-4)
 

@@ -1,0 +1,88 @@
+"""Lines of a text file, with where they lie in it."""
+
+import gzip
+import lzma
+from collections import deque
+from collections.abc import Iterator
+from pathlib import Path
+from typing import IO, Any, NamedTuple, cast
+
+
+class Record(NamedTuple):
+    """One row of a file as it is written.
+
+    Attributes:
+        line: the number of its first line, from 1; that of the damage, if it is damaged.
+        values: what the format makes of it.
+        problem: what is wrong with it, or None.
+    """
+
+    line: int
+    values: Any
+    problem: str | None = None
+
+
+def open_file(path: Path) -> IO[bytes]:
+    """Opens a file for reading, unpacked if it ends in `.gz` or `.xz`."""
+    if path.suffix == ".gz":
+        return cast("IO[bytes]", gzip.open(path, "rb"))
+    if path.suffix == ".xz":
+        return lzma.open(path, "rb")
+    return path.open("rb")
+
+
+class Lines:
+    """An iterator over the lines of a file, with their ends.
+
+    Attributes:
+        number: of the line handed out last, from 1.
+        offset: the byte at which the next line begins.
+        damaged: the number of a line that was not UTF-8, until someone sets it back to 0.
+    """
+
+    def __init__(self, file: IO[bytes], offset: int = 0, number: int = 0) -> None:
+        """Begins at a byte where a line begins.
+
+        Args:
+            file: open for reading, and closed by whoever opened it.
+            offset: the byte.
+            number: of the line before it.
+        """
+        if offset:
+            file.seek(offset)
+        self._file = file
+        self._waiting: deque[bytes] = deque()
+        self._taken: list[bytes] | None = None
+        self.offset = offset
+        self.number = number
+        self.damaged = 0
+
+    def __iter__(self) -> Iterator[str]:
+        return self
+
+    def __next__(self) -> str:
+        raw = self._waiting.popleft() if self._waiting else self._file.readline()
+        if not raw:
+            raise StopIteration
+        if self._taken is not None:
+            self._taken.append(raw)
+        self.number += 1
+        first = self.offset == 0
+        self.offset += len(raw)
+        try:
+            return raw.decode("utf-8-sig" if first else "utf-8")
+        except UnicodeDecodeError:
+            self.damaged = self.number
+            return raw.decode("utf-8", errors="replace")
+
+    def mark(self) -> None:
+        """Remembers this place, for `back`."""
+        self._taken = []
+
+    def back(self) -> None:
+        """Goes back to one line after the marked place, if it is beyond it."""
+        again = (self._taken or [])[1:]
+        self._waiting.extendleft(reversed(again))
+        self.number -= len(again)
+        self.offset -= sum(map(len, again))
+        self._taken = []

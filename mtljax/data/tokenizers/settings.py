@@ -1,0 +1,87 @@
+"""The settings of a tokenizer."""
+
+from dataclasses import dataclass
+from typing import Any, Literal, get_args
+
+from mtljax.errors import UserError
+
+Kind = Literal["words", "bpe", "wordpiece", "character", "byte", "file"]
+"""What the pieces of a text are."""
+
+
+@dataclass(frozen=True)
+class TokenizerSettings:
+    """How text becomes ids.
+
+    Attributes:
+        kind: `words` (a vocabulary of words, the others are `<oov>`), `bpe` (byte-level pairs),
+            `wordpiece` (parts of words), `character`, `byte`, or `file` (a `tokenizer.json`).
+        lowercase: whether capitals are lower-cased first (not for `byte` and `file`).
+        num_words: words in the vocabulary at most, the most frequent ones (`words` only).
+        min_count: times a word or character must be seen within one data set to enter (`words` and
+            `character` only).
+        prefixes: lengths of the prefixes that are hashed beside each word (`words` only).
+        suffixes: lengths of the suffixes that are hashed beside each word (`words` only).
+        shape: whether the shape (capitals, digits, marks) is hashed too (`words` only).
+        affix_buckets: number of hash values, shared by prefixes, suffixes and shapes.
+        vocab_size: pieces in the vocabulary at most, the four special ones among them and for `bpe`
+            256 bytes (`bpe` and `wordpiece` only).
+        file: path of a `tokenizer.json` of the tokenizers library (`file` only).
+
+    Raises:
+        UserError: with the name of the setting that is out of range.
+    """
+
+    kind: Kind = "words"
+    lowercase: bool = True
+    num_words: int = 50_000
+    min_count: int = 2
+    prefixes: tuple[int, ...] = (2, 3)
+    suffixes: tuple[int, ...] = (2, 3)
+    shape: bool = True
+    affix_buckets: int = 8192
+    vocab_size: int = 8000
+    file: str = ""
+
+    def __post_init__(self) -> None:
+        if self.kind not in get_args(Kind):
+            *others, last = map(repr, get_args(Kind))
+            raise UserError(f"tokenizer kind {self.kind!r}: expected {', '.join(others)} or {last}")
+        for name in ("lowercase", "shape"):
+            if not isinstance(getattr(self, name), bool):
+                raise UserError(
+                    f"tokenizer {name}: expected true or false, got {getattr(self, name)!r}"
+                )
+        # Four special pieces and 256 bytes are the least of a vocabulary of byte pairs.
+        least = {"num_words": 1, "min_count": 1, "affix_buckets": 1, "vocab_size": 4 + 256}
+        for name, low in least.items():
+            _whole_number(name, getattr(self, name), low)
+        for name in ("prefixes", "suffixes"):
+            object.__setattr__(self, name, tuple(getattr(self, name)))
+            for length in getattr(self, name):
+                _whole_number(name, length, 1)
+        if not isinstance(self.file, str):
+            raise UserError(f"tokenizer file: expected a path, got {self.file!r}")
+        if self.kind == "file" and not self.file:
+            raise UserError("tokenizer file: kind 'file' needs the path of a tokenizer.json")
+        if self.kind != "file" and self.file:
+            raise UserError(
+                f"tokenizer file: {self.file!r} is read by kind 'file' only, not by {self.kind!r}"
+            )
+
+    @property
+    def affixes(self) -> int:
+        """Number `A` of hashed affixes beside each word."""
+        if self.kind != "words":
+            return 0
+        return len(self.prefixes) + len(self.suffixes) + bool(self.shape)
+
+    @property
+    def word_gap(self) -> int:
+        """Number of ids between two words of a list that belong to neither."""
+        return int(self.kind in ("character", "byte"))
+
+
+def _whole_number(name: str, value: Any, low: int) -> None:
+    if isinstance(value, bool) or not isinstance(value, int) or value < low:
+        raise UserError(f"tokenizer {name}: expected a whole number from {low}, got {value!r}")

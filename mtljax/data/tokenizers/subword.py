@@ -1,0 +1,169 @@
+"""Pieces of words, by a model of the `tokenizers` library."""
+
+import json
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import numpy as np
+
+from mtljax.data.tokenizers.fingerprint import fingerprint_of_model
+from mtljax.data.tokenizers.protocol import OOV, SPECIALS, START, Encodings, Text
+from mtljax.data.tokenizers.settings import TokenizerSettings
+from mtljax.data.tokenizers.words import usual_spaces
+
+_REMEMBERED = 1 << 20  # distinct words of lists; a longer list is forgotten
+_LONGEST_REMEMBERED = 64  # characters
+_BATCH = 1024  # texts that are encoded at once
+
+
+class SubwordTokenizer:
+    """A tokenizer whose pieces are those of a model: byte pairs, WordPiece, or one from a file.
+
+    A list of words is encoded word by word, each as it is encoded inside a text, after a space.
+    What makes a piece special in a model from a file is not looked for in a text; a special piece
+    that comes out all the same, or the one that stands for what is unknown, is `<oov>`.
+
+    Args:
+        model: the JSON text of a `tokenizers.Tokenizer`, whose first four pieces are the special
+            ones, unless it is from a file: then its ids are moved behind them.
+        settings: the settings it was trained with.
+        fingerprint: of what it was trained on; by default of the model.
+    """
+
+    def __init__(
+        self, model: str, settings: TokenizerSettings, fingerprint: str | None = None
+    ) -> None:
+        import tokenizers
+
+        self.settings = settings
+        self._model = tokenizers.Tokenizer.from_str(model)
+        # Else a text with "<s>" in it would have a start in its middle.
+        self._model.encode_special_tokens = True
+        size = max(self._model.get_vocab().values(), default=-1) + 1
+        pieces = tuple(self._model.id_to_token(i) or "" for i in range(size))
+        if settings.kind == "file":
+            self.pieces: tuple[str, ...] = SPECIALS + pieces
+            self._ids, self._model_ids = _moved(self._model, json.loads(model)["model"], size)
+        else:
+            if pieces[: len(SPECIALS)] != SPECIALS:
+                raise ValueError("the special pieces are not where they should be")
+            self.pieces = pieces
+            self._ids = np.arange(size, dtype=np.int32)
+            self._model_ids = np.where(np.isin(self._ids, (OOV, *range(4, size))), self._ids, -1)
+        self.fingerprint = fingerprint or fingerprint_of_model(settings, self.to_json())
+        self._longest = max(map(len, pieces), default=1)
+        # Where the model has no space before a first word, a word of a list brings its own.
+        alone, spaced, pair = (self._model_pieces(text) for text in ("b", " b", "a b"))
+        self._before = " " if alone != spaced and pair == self._model_pieces("a") + spaced else ""
+        # A word of nothing still needs a piece to carry its tag.
+        self._nothing = self._model_pieces(" x")[:1] if settings.kind == "bpe" else [OOV]
+        self._words: dict[str, list[int]] = {}
+
+    @property
+    def vocab_size(self) -> int:
+        """Number of ids, with the four special ones."""
+        return len(self.pieces)
+
+    def encode(self, texts: Sequence[Text], max_length: int | None = None) -> Encodings:
+        """Encodes texts; see `Tokenizer.encode`."""
+        limit = None if max_length is None else max(max_length - 1, 0)
+        tokens = [np.zeros(0, np.int32)]
+        words = [np.zeros(0, np.int32)]
+        starts = [0]
+        of_strings = self._encode_strings([text for text in texts if isinstance(text, str)], limit)
+        for text in texts:
+            if isinstance(text, str):
+                ids = next(of_strings)[:limit]
+                first = np.full(len(ids), -1, np.int32)
+            else:
+                ids, first = self._encode_list(text, limit)
+            tokens += [np.array([START], np.int32), ids]
+            words += [np.array([-1], np.int32), first]
+            starts.append(starts[-1] + 1 + len(ids))
+        return Encodings(
+            tokens=np.concatenate(tokens),
+            affixes=np.zeros((starts[-1], 0), np.int32),
+            words=np.concatenate(words),
+            starts=np.asarray(starts, np.int64),
+        )
+
+    def decode(self, ids: Sequence[int]) -> str:
+        """The text of some ids; bytes that are not UTF-8 become U+FFFD."""
+        kept = self._model_ids[np.asarray(ids, np.int64)]
+        text = self._model.decode(kept[kept >= 0].tolist(), skip_special_tokens=False)
+        if self.settings.kind == "bpe":
+            return text.removeprefix(" ")
+        return usual_spaces(text) if self.settings.kind == "wordpiece" else text
+
+    def to_json(self) -> dict[str, Any]:
+        """The model, as JSON."""
+        return {"model": json.loads(self._model.to_str())}
+
+    def _encode_strings(self, texts: Sequence[str], limit: int | None) -> Iterator[np.ndarray]:
+        far = self._far(limit)
+        for first in range(0, len(texts), _BATCH):
+            batch = [well_formed(text[:far]) for text in texts[first : first + _BATCH]]
+            for encoded in self._model.encode_batch_fast(batch, add_special_tokens=False):
+                yield self._ids[encoded.ids]
+
+    def _encode_list(
+        self, words: Sequence[str], limit: int | None
+    ) -> tuple[np.ndarray, np.ndarray]:
+        ids: list[int] = []
+        begins: list[int] = []
+        for word in words:
+            if limit is not None and len(ids) >= limit:
+                break
+            pieces = self._words.get(word)
+            if pieces is None:
+                pieces = self._model_pieces(self._before + word[: self._far(limit)])
+                pieces = pieces or self._nothing
+                if len(word) <= _LONGEST_REMEMBERED:
+                    self._remember(word, pieces)
+            begins.append(len(ids))
+            ids += pieces
+        first = np.full(len(ids), -1, np.int32)
+        first[begins] = np.arange(len(begins))
+        return np.asarray(ids[:limit], np.int32), first[:limit]
+
+    def _model_pieces(self, text: str) -> list[int]:
+        return self._ids[
+            self._model.encode(well_formed(text), add_special_tokens=False).ids
+        ].tolist()
+
+    def _remember(self, word: str, pieces: list[int]) -> None:
+        if len(self._words) >= _REMEMBERED:
+            self._words.clear()
+        self._words[word] = pieces
+
+    def _far(self, limit: int | None) -> int | None:
+        # No text of more than this many characters, each a byte at least, has fewer byte pairs than
+        # the limit; what lies behind them is not looked at. Other models pass over spaces.
+        if limit is None or self.settings.kind != "bpe":
+            return None
+        return (limit + 2) * self._longest
+
+
+def well_formed(text: str) -> str:
+    """A text without lone surrogates, which become `?`: UTF-8 has no place for them."""
+    try:
+        text.encode("utf-8")
+    except UnicodeEncodeError:
+        return text.encode("utf-8", "replace").decode("utf-8")
+    return text
+
+
+def _moved(model: Any, content: dict[str, Any], size: int) -> tuple[np.ndarray, np.ndarray]:
+    # From the ids of a file to ours, and back; -1 for what is not shown.
+    special = {i for i, token in model.get_added_tokens_decoder().items() if token.special}
+    unknown = content.get("unk_id")
+    if content.get("unk_token") is not None:
+        unknown = model.token_to_id(content["unk_token"])
+    ids = np.arange(size, dtype=np.int32) + len(SPECIALS)
+    back = np.concatenate([np.full(len(SPECIALS), -1), np.arange(size)])
+    hidden = list(special | ({unknown} if unknown is not None else set()))
+    ids[hidden] = OOV
+    back[len(SPECIALS) + np.array(hidden, np.int64)] = -1
+    if unknown is not None:
+        back[OOV] = unknown
+    return ids, back
