@@ -23,7 +23,7 @@ from mtljax.data.mixture import (
     progress,
     rows_per_group,
 )
-from mtljax.data.outputs import Output, task_output
+from mtljax.data.outputs import Output, check_spans, task_output
 from mtljax.data.row_order import RowPlan, plan_rows
 from mtljax.data.source import Source
 from mtljax.data.sources import load_sources
@@ -205,7 +205,9 @@ def _output(
     digest = digests[task.source_name]
     key = None if digest is None else cache_key(digest, known, _fields(task))
     make = lambda: task_output(task, source, tokenizer).to_json()  # noqa: E731
-    return Output.from_json(cached_json(cache, "outputs", key, make))
+    output = Output.from_json(cached_json(cache, "outputs", key, make))
+    check_spans(task, output.classes)
+    return output
 
 
 def _fields(task: Task) -> dict[str, Any]:

@@ -76,8 +76,7 @@ def task_output(task: Task, source: Source, tokenizer: Tokenizer) -> Output:
         tokenizer: has the words of the training splits.
 
     Raises:
-        UserError: if the training split has nothing that could be learned, or has tags that do
-            not fit the scheme by which spans are to be read.
+        UserError: if the training split has nothing that could be learned.
     """
     if task.kind == "regression":
         return Output(num_classes=1)
@@ -87,12 +86,16 @@ def task_output(task: Task, source: Source, tokenizer: Tokenizer) -> Output:
     classes = class_names(task, source)
     if not classes:
         raise UserError(f"task {task.name!r}: the train split of {source.name!r} has no targets")
-    _check_spans(task, classes)
     weights = class_weights(task, classes, source.splits["train"])
     return Output(num_classes=len(classes), classes=classes, class_weights=weights)
 
 
-def _check_spans(task: Task, classes: Sequence[str]) -> None:
+def check_spans(task: Task, classes: Sequence[str]) -> None:
+    """Checks that the tags of a task fit the scheme by which its spans are to be counted.
+
+    Raises:
+        UserError: with the task, the field and a tag that does not.
+    """
     if task.kind != "tagging" or "span_f1" not in metric_names(task, classes):
         return
     scheme = span_scheme(task, classes)
