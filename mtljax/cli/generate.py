@@ -12,12 +12,12 @@ from mtljax.errors import UserError
 
 @dataclasses.dataclass(frozen=True)
 class Options:
-    """Let a language model of a run go on with a prompt.
+    """Let a language model of a run go on with a prompt, or text to text answer it.
 
     Attributes:
       run: run directory.
-      prompt: how the text begins; may be given several times.
-      task: name of the language model; by default the first one.
+      prompt: how the text begins, or the text to be answered; may be given several times.
+      task: name of the language model or task of text to text; by default the first one.
       max_tokens: tokens that are added at most.
       temperature: 0 takes the most probable word each time, 1 draws from the model's distribution.
       top_k: draw from that many most probable words; 0 for all.
@@ -49,7 +49,10 @@ def run(arguments: Sequence[str]) -> int:
     from mtljax.training import load_run
 
     prompts = [text for text in options.prompt or ("",) for _ in range(options.samples)]
-    added = load_run(options.run, warn=warn).generate(
+    loaded = load_run(options.run, warn=warn)
+    name = loaded.language_model(options.task)
+    answers = any(task.name == name and task.kind == "text_to_text" for task in loaded.tasks)
+    added = loaded.generate(
         prompts,
         max_tokens=options.max_tokens,
         temperature=options.temperature,
@@ -62,6 +65,9 @@ def run(arguments: Sequence[str]) -> int:
     for prompt, text in zip(prompts, added, strict=True):
         if options.json:
             print_json({"prompt": prompt, "continuation": text})
+            continue
+        if answers:
+            console.print(printable(text), soft_wrap=True)
             continue
         joined = f"{prompt}{text.lstrip() if prompt[-1:].isspace() else text}"
         console.print(printable(joined), soft_wrap=True)

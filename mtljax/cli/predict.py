@@ -104,6 +104,8 @@ def _in_words(answer: Mapping[str, Any]) -> str:
     if "tags" in answer:
         pairs = zip(answer["words"], answer["tags"], strict=True)
         return _short(" ".join(f"{word}/{tag}" for word, tag in pairs))
+    if "text" in answer:
+        return _short(answer["text"]) or "(nothing)"
     return f"… {_short(answer['continuation'])}" if answer["continuation"] else "(ends here)"
 
 

@@ -34,7 +34,7 @@ def class_weights(
     """
     if task.class_weights is None:
         return ()
-    if task.class_weights != "balanced":
+    if not isinstance(task.class_weights, str):
         named = dict(task.class_weights)
         for label in named:
             if label not in classes:

@@ -12,7 +12,7 @@ from mtljax.data.file_rows import BadRows
 from mtljax.data.groups import Group
 from mtljax.data.outputs import Output
 from mtljax.data.packing import spans
-from mtljax.data.parts import encode_parts
+from mtljax.data.parts import encode_parts, first_yields
 from mtljax.data.source import Source
 from mtljax.data.targets import TOKEN_KINDS, Rows, read_targets
 from mtljax.data.tokenizers import Encodings, Text, Tokenizer
@@ -158,6 +158,10 @@ def _read_block(
 
 def _encoded(group: Group, rows: Rows, tokenizer: Tokenizer, limit: int) -> Encodings:
     parts = [[row[name] for row in rows] for name in group.parts]
+    if group.text_to_text:
+        # A target that is missing counts for nothing.
+        parts[1] = ["" if text is None else text for text in parts[1]]
+        return encode_parts(parts, tokenizer, limit, first_yields)
     if len(parts) > 1:
         return encode_parts(parts, tokenizer, limit)
     # One id more than is kept, which the last position of a text that is cut off predicts.

@@ -2,7 +2,7 @@
 
 import functools
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -28,6 +28,7 @@ from mtljax.data.row_order import RowPlan, plan_rows
 from mtljax.data.source import Source
 from mtljax.data.sources import load_sources
 from mtljax.data.tokenizers import (
+    Text,
     Tokenizer,
     TokenizerSettings,
     load_tokenizer,
@@ -161,6 +162,11 @@ def _corpora(groups: Sequence[Group], sources: Mapping[str, Source]) -> dict[tup
     return found
 
 
+def _texts(source: Source, feature: str) -> Iterator[Text]:
+    # What a text is to be answered with may be missing.
+    return (text for row in source.splits["train"] if (text := row[feature]) is not None)
+
+
 def _tokenizer(
     groups: Sequence[Group],
     sources: Mapping[str, Source],
@@ -171,8 +177,9 @@ def _tokenizer(
     corpora = list(_corpora(groups, sources).values())
 
     def train() -> Tokenizer:
-        texts = ((row[inputs] for row in sources[name].splits["train"]) for name, inputs in corpora)
-        return train_tokenizer(texts, settings)
+        return train_tokenizer(
+            (_texts(sources[name], feature) for name, feature in corpora), settings
+        )
 
     if cache.directory is None or any(digests[name] is None for name, _ in corpora):
         return train()

@@ -13,7 +13,7 @@ from mtljax.data.source import Source
 from mtljax.data.tokenizers import END, OOV, SPECIALS, Tokenizer
 from mtljax.data.tokenizers.words import count_words
 from mtljax.errors import UserError
-from mtljax.tasks.kinds import metric_names, misfit, span_scheme
+from mtljax.tasks.kinds import KINDS, metric_names, misfit, span_scheme
 from mtljax.tasks.task import Task
 
 
@@ -66,9 +66,9 @@ class Output:
 def task_output(task: Task, source: Source, tokenizer: Tokenizer) -> Output:
     """Finds out what a task predicts.
 
-    The classes of a language model over words are those which its own training split has
-    `min_count` times, the most frequent first; over pieces of other kinds, all of them. Classes
-    that a data set does not name are those of its training split.
+    The classes of a task that writes text are, over words, those which the texts that it is to
+    write have `min_count` times in its own training split, the most frequent first; over pieces of
+    other kinds, all of them. Classes that a data set does not name are those of its training split.
 
     Args:
         task: the task.
@@ -80,7 +80,7 @@ def task_output(task: Task, source: Source, tokenizer: Tokenizer) -> Output:
     """
     if task.kind == "regression":
         return Output(num_classes=1)
-    if task.kind == "language_model":
+    if KINDS[task.kind].writes:
         ids = np.asarray([OOV, END, *_model_ids(task, source, tokenizer)], np.int32)
         return Output(num_classes=len(ids), ids=ids)
     classes = class_names(task, source)
@@ -114,8 +114,9 @@ def _model_ids(task: Task, source: Source, tokenizer: Tokenizer) -> Iterable[int
     settings = tokenizer.settings
     if settings.kind != "words":
         return range(first, tokenizer.vocab_size)
-    texts = (row[task.parts[0]] for row in source.splits["train"])
-    counts = count_words(texts, settings.lowercase)
+    feature = task.targets or task.parts[0]
+    texts = (row[feature] for row in source.splits["train"])
+    counts = count_words((text for text in texts if text is not None), settings.lowercase)
     known = {word: i for i, word in enumerate(tokenizer.pieces) if i >= first}
     words = [w for w, n in counts.items() if n >= settings.min_count and w in known]
     return [known[word] for word in sorted(words, key=lambda word: (-counts[word], word))]

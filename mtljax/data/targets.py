@@ -8,10 +8,10 @@ import numpy as np
 
 from mtljax.data.labels import as_class
 from mtljax.data.outputs import Output
-from mtljax.data.tokenizers import Encodings, Tokenizer
+from mtljax.data.tokenizers import END, Encodings, Tokenizer
 from mtljax.tasks.task import Task
 
-TOKEN_KINDS = ("tagging", "language_model")
+TOKEN_KINDS = ("tagging", "language_model", "text_to_text")
 """The kinds of task that have one target a token; the others have one an example."""
 
 Rows = Sequence[Mapping[str, Any]]
@@ -173,12 +173,36 @@ def _language_model(
     tokenizer: Tokenizer,
     fault: Fault,
 ) -> tuple[np.ndarray, np.ndarray]:
+    lengths = np.diff(encodings.starts)
+    weights = np.repeat(_sample_weights(task, rows, fault), lengths)
+    return _next_words(encodings, output, tokenizer), weights
+
+
+def _text_to_text(
+    task: Task,
+    rows: Rows,
+    encodings: Encodings,
+    output: Output,
+    tokenizer: Tokenizer,
+    fault: Fault,
+) -> tuple[np.ndarray, np.ndarray]:
+    present = np.asarray([row[task.targets or ""] is not None for row in rows], bool)
+    weights = np.where(present, _sample_weights(task, rows, fault), 0)
+    lengths = np.diff(encodings.starts)
+    # From the mark before the target on, a position predicts what is to be learned.
+    marks = np.cumsum(encodings.tokens == END)
+    inside = marks > np.repeat(marks[encodings.starts[:-1]], lengths)
+    targets = np.where(inside, _next_words(encodings, output, tokenizer), 0)
+    weights = np.where(inside, np.repeat(weights, lengths), 0)
+    return targets.astype(np.int32), weights.astype(np.float32)
+
+
+def _next_words(encodings: Encodings, output: Output, tokenizer: Tokenizer) -> np.ndarray:
     classes = output.class_of_id(tokenizer.vocab_size)[encodings.tokens]
     targets = np.empty_like(classes)
     targets[:-1] = classes[1:]
     targets[encodings.starts[1:] - 1] = 1  # </s>
-    lengths = np.diff(encodings.starts)
-    return targets, np.repeat(_sample_weights(task, rows, fault), lengths)
+    return targets
 
 
 _READERS: dict[str, Callable[..., tuple[np.ndarray, np.ndarray]]] = {
@@ -187,4 +211,5 @@ _READERS: dict[str, Callable[..., tuple[np.ndarray, np.ndarray]]] = {
     "regression": _regression,
     "tagging": _tagging,
     "language_model": _language_model,
+    "text_to_text": _text_to_text,
 }

@@ -18,7 +18,7 @@ class Kind:
         needs_targets: whether a task must name the feature with its targets.
         several_inputs: whether its inputs may be several features, read one after another.
         has_classes: whether its targets are of classes with names, which may have weights.
-        supported: whether it can be trained yet.
+        writes: whether its predictions are words of a text, each from those before it.
     """
 
     losses: tuple[str, ...]
@@ -26,7 +26,7 @@ class Kind:
     needs_targets: bool = True
     several_inputs: bool = False
     has_classes: bool = False
-    supported: bool = True
+    writes: bool = False
 
 
 KINDS: dict[str, Kind] = {
@@ -48,14 +48,19 @@ KINDS: dict[str, Kind] = {
         has_classes=True,
     ),
     "language_model": Kind(
-        losses=("softmax",), metrics=("perplexity", "accuracy", "loss"), needs_targets=False
+        losses=("softmax",),
+        metrics=("perplexity", "accuracy", "loss"),
+        needs_targets=False,
+        writes=True,
     ),
     "regression": Kind(
         losses=("squared", "absolute", "huber"),
         metrics=("mean_squared_error", "mean_absolute_error", "loss"),
         several_inputs=True,
     ),
-    "text_to_text": Kind(losses=("softmax",), metrics=("perplexity", "loss"), supported=False),
+    "text_to_text": Kind(
+        losses=("softmax",), metrics=("perplexity", "accuracy", "loss"), writes=True
+    ),
 }
 """Every kind by name."""
 

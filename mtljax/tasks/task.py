@@ -9,7 +9,7 @@ from typing import Any, NoReturn
 
 from mtljax.errors import UserError
 from mtljax.tasks.dataset import Dataset
-from mtljax.tasks.kinds import KINDS, SCHEMES
+from mtljax.tasks.kinds import KINDS, SCHEMES, loss_name
 from mtljax.tasks.suggest import suggestion
 
 _NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.\-]*")
@@ -25,7 +25,8 @@ class Task:
         name: how the task is called in files, figures and messages.
         dataset: an embedded set, a directory in TFDS format, or one of `sources`; several, whose
             rows are read one after the other as those of one set, as a tuple.
-        kind: `classification`, `multilabel`, `tagging`, `language_model` or `regression`.
+        kind: `classification`, `multilabel`, `tagging`, `language_model`, `text_to_text` or
+            `regression`.
         inputs: the feature that is read: a text or a list of words; or several of them, which are
             read one after another.
         targets: the feature to be predicted; a language model has none, its targets are the text.
@@ -101,13 +102,13 @@ class Task:
         kind = KINDS.get(self.kind)
         if kind is None:
             self._refuse("kind", f"unknown kind {self.kind!r}{suggestion(self.kind, KINDS)}")
-        elif not kind.supported:
-            self._refuse("kind", f"{self.kind} is not yet supported")
         else:
             if kind.needs_targets and self.targets is None:
                 self._refuse("targets", f"a task of kind {self.kind} needs one")
             if not kind.needs_targets and self.targets is not None:
                 self._refuse("targets", f"a task of kind {self.kind} takes none")
+            if self.references is not None and self.kind != "text_to_text":
+                self._refuse("references", f"a task of kind {self.kind} takes none")
             if len(self.parts) > 1 and not kind.several_inputs:
                 self._refuse("inputs", f"a task of kind {self.kind} reads one feature")
             if self.loss is not None and self.loss not in kind.losses:
@@ -249,6 +250,10 @@ def _check_numbers(task: Task) -> None:
     if task.rate is not None:
         for rate in task.rate if isinstance(task.rate, tuple) else (task.rate,):
             number("rate", rate, 0, 1, open_low=True, open_high=False)
+    # The softmax over words is sampled, which spreads nothing.
+    smooth = loss_name(task) in ("softmax", "sigmoid") and not KINDS[task.kind].writes
+    if task.label_smoothing and not smooth:
+        task._refuse("label_smoothing", f"not for {task.kind} with loss {loss_name(task)!r}")
     # Each part of the inputs has its mark.
     for field, least in (("batch_size", 1), ("max_length", max(2, len(task.parts)))):
         value = getattr(task, field)

@@ -10,7 +10,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from mtljax.data.tokenizers import START, Text, Tokenizer
+from mtljax.data.tokenizers import END, START, Text, Tokenizer
 from mtljax.data.tokenizers.affixes import affix_ids
 from mtljax.data.tokenizers.protocol import SPECIALS
 from mtljax.errors import UserError
@@ -147,6 +147,7 @@ def continuations(
     top_k: int,
     top_p: float,
     seed: int,
+    text_to_text: bool = False,
 ) -> list[str]:
     """Go on with some prompts.
 
@@ -161,9 +162,12 @@ def continuations(
       top_k: see there.
       top_p: see there.
       seed: together with a prompt, and the number of equal prompts before it, decides its text.
+      text_to_text: whether a prompt is a whole text, ended by a mark, that another one answers; of
+        a longer one the beginning is read that leaves room for the tokens, or half a row of them.
 
     Returns:
-      For each prompt what follows it, with the space before it that belongs there.
+      For each prompt what follows it, with the space before it that belongs there; of text to text,
+      the answer alone.
     """
     found: list[str] = []
     keys = _keys(seed, prompts)
@@ -175,6 +179,13 @@ def continuations(
         lengths = np.ones(ROWS, np.int32)
         tokens[:, 0] = START
         for row, prompt in enumerate(some):
+            if text_to_text:
+                encoded = tokenizer.encode([prompt], width - min(max_tokens, width // 2))
+                kept = len(encoded.tokens)
+                lengths[row] = 1 + kept
+                tokens[row, :kept], tokens[row, kept] = encoded.tokens, END
+                affixes[row, :kept] = encoded.affixes
+                continue
             encoded = tokenizer.encode([_tail(prompt, width)])
             kept = min(len(encoded.tokens) - 1, width - 1)
             lengths[row] = 1 + kept
@@ -186,10 +197,9 @@ def continuations(
             params, tokens, affixes, lengths, rows_keys, max_tokens, temperature, top_k, top_p
         )
         ids, ends = jax.device_get((decoded.tokens, decoded.lengths))
-        found += [
-            _text(tokenizer, ids[row, : lengths[row]], ids[row, lengths[row] : ends[row]])
-            for row in range(len(some))
-        ]
+        for row in range(len(some)):
+            prompt, added = ids[row, : lengths[row]], ids[row, lengths[row] : ends[row]]
+            found.append(_text(tokenizer, prompt[:0] if text_to_text else prompt, added))
     return found
 
 

@@ -9,17 +9,18 @@ from mtljax.data import Examples, MultitaskData
 from mtljax.data.mixture import inclusion
 from mtljax.errors import UserError
 from mtljax.presets import Config
+from mtljax.tasks import KINDS
 
 _PIECE = 1 << 22
 
 
 def class_counts(data: MultitaskData) -> dict[str, np.ndarray]:
-    """How often each class of each language model occurs in training: ``[classes]`` by task."""
+    """How often each class of a task that writes text occurs in training: ``[classes]`` by task."""
     counts = {}
     for group in data.groups:
         examples = data.examples[group.name]["train"]
         for task in group.tasks:
-            if task.kind == "language_model":
+            if KINDS[task.kind].writes:
                 counts[task.name] = sum(
                     np.bincount(targets[weights > 0], minlength=data.outputs[task.name].num_classes)
                     for targets, weights in _pieces(examples, task.name)

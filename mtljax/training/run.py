@@ -14,7 +14,7 @@ from mtljax.errors import UserError
 from mtljax.generation import Decoded
 from mtljax.modules.network import Params
 from mtljax.presets import Config
-from mtljax.tasks import Task, suggestion
+from mtljax.tasks import KINDS, Task, suggestion
 from mtljax.training import run_directory
 from mtljax.training.answers import Answer, Function, group_answers, make_answers, reading_length
 from mtljax.training.continuation import (
@@ -67,7 +67,7 @@ class Run:
         ``{"value"}``.
         Tagging: ``{"words", "tags"}``, and ``"restored"`` with case and punctuation for
         movie_casepunct. Language models: ``{"continuation"}``, the most probable words, up to
-        `PREVIEW_TOKENS`.
+        `PREVIEW_TOKENS`. Text to text: ``{"text"}``, the most probable words, up to half a row.
 
         Any text gets an answer: empty, with NUL or lone surrogates, of any length. Tagging covers
         all words; the kinds with one answer a text read the first ``batch.row_length`` pieces (or
@@ -93,7 +93,7 @@ class Run:
         readings = self._readings(texts, wanted, named=tasks is not None)
         for group in self.layout.groups:
             asked = [task for task in group.tasks if task.name in wanted]
-            direct = [task for task in asked if task.kind != "language_model"]
+            direct = [task for task in asked if not KINDS[task.kind].writes]
             if direct:
                 function = self._answers(group.name, tuple(task.name for task in direct))
                 places, inputs = readings[direct[0].name]
@@ -103,13 +103,20 @@ class Run:
                 for place, more in zip(places, answers, strict=True):
                     found[place].update(more)
             for task in asked:
-                if task.kind == "language_model":
+                if KINDS[task.kind].writes:
                     places, prompts = readings[task.name]
+                    answers = task.kind == "text_to_text"
                     added = self.generate(
-                        prompts, max_tokens=PREVIEW_TOKENS, temperature=0.0, task=task.name
+                        prompts,
+                        max_tokens=reading_length(self.model, group.name) // 2
+                        if answers
+                        else PREVIEW_TOKENS,
+                        temperature=0.0,
+                        task=task.name,
                     )
                     for place, text in zip(places, added, strict=True):
-                        found[place][task.name] = {"continuation": text.strip()}
+                        name = "text" if answers else "continuation"
+                        found[place][task.name] = {name: text.strip()}
         return [{name: one[name] for name in wanted if name in one} for one in found]
 
     def check_text(self, text: Question, tasks: Sequence[str] | None = None) -> None:
@@ -167,14 +174,14 @@ class Run:
           top_k: draw from that many most probable words; 0 for all.
           top_p: draw from the most probable words that together have this probability, in (0, 1].
           seed: of the draws, from 0.
-          task: name of a language model; None for the first one.
+          task: name of a language model or of a task of text to text; None for the first one.
 
         Returns:
           For each prompt what follows it, without the prompt, with the space before it that
-          belongs there.
+          belongs there; of text to text, the text that answers it.
 
         Raises:
-          UserError: for a number out of range, or if there is no such language model.
+          UserError: for a number out of range, or if there is no such task.
         """
         check_sampling(max_tokens, temperature, top_k, top_p, seed)
         prompts = checked_questions(prompts)
@@ -194,6 +201,7 @@ class Run:
             top_k=min(top_k, self.layout.outputs[name].num_classes),
             top_p=top_p,
             seed=seed,
+            text_to_text=self._task(name).kind == "text_to_text",
         )
 
     def evaluate(
@@ -236,19 +244,22 @@ class Run:
         return values
 
     def language_model(self, task: str | None = None) -> str:
-        """The name of a language model of this run: the one named, else the first.
+        """The name of a task of this run that writes text: the one named, else the first.
+
+        A language model comes before a task of text to text.
 
         Raises:
           UserError: if there is none.
         """
         if task is not None:
-            if self._task(task).kind != "language_model":
-                raise UserError(f"task {task!r}: is no language model")
+            if not KINDS[self._task(task).kind].writes:
+                raise UserError(f"task {task!r}: is no language model nor text to text")
             return task
-        for candidate in self.tasks:
-            if candidate.kind == "language_model":
-                return candidate.name
-        raise UserError(f"{self.directory}: has no task of kind language_model")
+        for kind in ("language_model", "text_to_text"):
+            for candidate in self.tasks:
+                if candidate.kind == kind:
+                    return candidate.name
+        raise UserError(f"{self.directory}: has no task of kind language_model or text_to_text")
 
     def _task(self, name: str) -> Task:
         for task in self.tasks:

@@ -41,7 +41,7 @@ def train_refused(refused, tmp_path, monkeypatch):
         (tasks(inputs="txt"), "task 'a', field 'inputs': data set 'amazon_sentiment' has no"),
         (tasks(targets="labl"), "task 'a', field 'targets': data set 'amazon_sentiment' has no"),
         (tasks(kind="clasification"), "field 'kind': unknown kind 'clasification'; did you mean"),
-        (tasks(kind="text_to_text"), "field 'kind': text_to_text is not yet supported"),
+        (tasks(kind="text_to_text", targets="label"), "text_to_text needs a text or a list of"),
         (tasks(los="hinge"), "field 'los': unknown field; did you mean 'loss'?"),
         (tasks(loss="hing"), "field 'loss': unknown loss 'hing'"),
         (tasks(weight=-1), "field 'weight': -1 is not in [0, inf)"),

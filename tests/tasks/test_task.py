@@ -40,7 +40,9 @@ def test_metrics_become_a_tuple():
     ("fields", "field", "message"),
     [
         ({"kind": "clasification"}, "kind", "did you mean 'classification'"),
-        ({"kind": "text_to_text"}, "kind", "not yet supported"),
+        ({"kind": "text_to_text", "targets": None}, "targets", "needs one"),
+        ({"kind": "text_to_text", "inputs": ("a", "b")}, "inputs", "reads one feature"),
+        ({"references": "others"}, "references", "kind classification takes none"),
         ({"kind": None}, "kind", "expected a name"),
         ({"dataset": ""}, "dataset", "expected a name"),
         ({"inputs": 3}, "inputs", "expected a name"),
@@ -88,6 +90,12 @@ def test_metrics_become_a_tuple():
         ({"weight": True}, "weight", "expected a number"),
         ({"weight": None}, "weight", "expected a number"),
         ({"label_smoothing": 1}, "label_smoothing", "[0, 1)"),
+        ({"label_smoothing": 0.1, "loss": "hinge"}, "label_smoothing", "with loss 'hinge'"),
+        (
+            {"label_smoothing": 0.1, "kind": "language_model", "targets": None},
+            "label_smoothing",
+            "not for language_model",
+        ),
         ({"batch_size": 0}, "batch_size", "less than 1"),
         ({"batch_size": 1.5}, "batch_size", "whole number"),
         ({"max_length": 1}, "max_length", "less than 2"),

@@ -9,7 +9,7 @@ from jax.experimental.compilation_cache import compilation_cache
 from mtljax.data import Feature, Source, TokenizerSettings, load_data
 from mtljax.modules import EncoderConfig, HeadsConfig
 from mtljax.presets import BatchConfig, Config, OptimizerConfig
-from mtljax.tasks import Task
+from mtljax.tasks import KINDS, Task
 from mtljax.training.model import attention_of, build_model
 from mtljax.training.step import make_init, make_step
 from mtljax.training.streams import Streams
@@ -53,6 +53,7 @@ def _row(rng):
         "grade": int(rng.integers(0, 3)),
         "tags": rng.integers(0, len(CLASSES), len(words)).tolist(),
         "genres": None if len(words) == 7 else [g for g in range(4) if WORDS[g] in words],
+        "answer": None if len(words) == 2 else " ".join(words[2::-1]),
         "y": float(rng.normal()),
         "alpha": float(rng.uniform(0, 2)),
     }
@@ -71,6 +72,7 @@ def source():
             "grade": Feature("label", ("a", "b", "c")),
             "tags": Feature("tags", CLASSES),
             "genres": Feature("tags", GENRES),
+            "answer": Feature("text"),
             "y": Feature("number"),
             "alpha": Feature("number"),
         },
@@ -91,6 +93,7 @@ NEXT = Task("next", "tiny", "language_model", "text")
 TAGS = Task("tags", "tiny", "tagging", "words", "tags")
 SETS = Task("sets", "tiny", "multilabel", "text", "genres", weights="alpha")
 PAIR = Task("pair", "tiny", "classification", ("words", "text"), "grade")
+REPLY = Task("reply", "tiny", "text_to_text", "text", "answer", weights="alpha")
 TASKS = (LABEL, TAGS, NEXT, NUMBER)
 
 CONFIG = Config(
@@ -114,7 +117,7 @@ PLAIN = dataclasses.replace(
 @pytest.fixture
 def tasks():
     """The tasks by name."""
-    return {task.name: task for task in (*TASKS, GRADE, SETS, PAIR)}
+    return {task.name: task for task in (*TASKS, GRADE, SETS, PAIR, REPLY)}
 
 
 @pytest.fixture
@@ -142,7 +145,7 @@ def make(tiny):
             attention=attention_of(config, tuple(tasks)),
         )
         counts = {t.name: np.ones(data.outputs[t.name].num_classes, int)
-                  for t in tasks if t.kind == "language_model"}  # fmt: skip
+                  for t in tasks if KINDS[t.kind].writes}  # fmt: skip
         return build_model(config, data.layout, counts), data
 
     return build

@@ -173,6 +173,59 @@ def test_answers_have_the_metrics_of_the_evaluation(whole, source):
     assert np.average(right, weights=weights) == pytest.approx(expected["sets"]["exact_match"])
 
 
+@pytest.fixture(params=["lstm", "transformer"])
+def replies(request, make, plain, tasks, tmp_path):
+    encoder = dataclasses.replace(plain.encoder, kind=request.param, heads=2, feed_forward=8)
+    config = dataclasses.replace(plain, encoder=encoder)
+    model, data = make(config, (tasks["reply"],))
+    params = jax.tree.map(lambda p: 4 * p, jax.jit(lambda: initial_params(model))())
+    return Run(tmp_path, config, model.tasks, data.tokenizer, data.layout, model, params, 0)
+
+
+ROW = 12  # of the tiny models
+
+
+def most_probable(run, source, most):
+    """The words that answer a text, each of the row as it is read whole."""
+    tokens, table = [*run.tokenizer.encode([source]).tokens, 3], affix_table(run.tokenizer)
+    output, answer = run.layout.outputs["reply"], []
+    while len(answer) < most:
+        row = np.pad(np.array(tokens, np.int32), (0, ROW - len(tokens)))[None]
+        batch = {
+            "tokens": row,
+            "affixes": table[row],
+            "segments": (np.arange(ROW) < len(tokens)).astype(np.int32)[None],
+            "positions": np.arange(ROW, dtype=np.int32)[None],
+        }
+        features = encode(run.model.network, run.params["shared"], "tiny", batch)
+        head = run.params["heads"]["reply"]
+        readout = predict(run.model.network, head, "reply", features, 1)
+        logits = np.array(readout.logits()[0, len(tokens) - 1])
+        logits[0] = -np.inf
+        if logits.argmax() == 1:
+            break
+        tokens.append(int(output.ids[logits.argmax()]))
+        answer.append(run.tokenizer.pieces[tokens[-1]])
+    return " ".join(answer)
+
+
+def test_text_to_text_answers(replies):
+    texts = ["w1 w2 w3", "", "w9"]
+    expected = [most_probable(replies, text, ROW // 2) for text in texts]
+    assert any(expected)
+    assert [answer["reply"]["text"] for answer in replies.predict(texts)] == expected
+    assert replies.generate(texts, max_tokens=3, temperature=0.0) == [
+        most_probable(replies, text, 3) for text in texts
+    ]
+    # Of a long text the beginning is read that leaves room for the answer.
+    long = " ".join(f"w{i % 20}" for i in range(50))
+    start = " ".join(long.split()[: ROW - 1 - 3])
+    assert replies.generate([long], max_tokens=3, temperature=0.0) == [
+        most_probable(replies, start, 3)
+    ]
+    assert replies.generate([{"text": "w9", "label": "w1"}], 0, 0.0) == [""]
+
+
 def test_texts_go_to_the_tasks_that_can_read_them(whole):
     run, _ = whole
     pair = {"words": ["w1"], "text": "w2 w3"}

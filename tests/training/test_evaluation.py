@@ -7,7 +7,7 @@ from sklearn.metrics import f1_score
 
 from mtljax.data import Feature, unpack
 from mtljax.metrics import compute, span_f1
-from mtljax.modules import encode, predict
+from mtljax.modules import Readout, encode, predict
 from mtljax.tasks import Task
 from mtljax.training.evaluation import PLAIN_WORDS, Evaluator, answers, score
 from mtljax.training.restore import initial_params
@@ -45,7 +45,7 @@ def one_by_one(model, data, params, group, split, hide_affixes=False):
         heads = {}
         for task in model.layout.group(group).tasks:
             out = predict(model.network, params["heads"][task.name], task.name, features, 1)
-            heads[task.name] = out.logits() if task.kind == "language_model" else out
+            heads[task.name] = out.logits() if isinstance(out, Readout) else out
         return heads
 
     found = {}
@@ -218,6 +218,23 @@ def test_accuracy_of_a_language_model(make, plain, tasks):
     (triples,) = one_by_one(model, data, params, "tiny", "validation").values()
     hits = [(out.argmax(-1) == t).astype(float) for out, t, _ in triples]
     np.testing.assert_allclose(found["accuracy"], mean(hits, [w for *_, w in triples]), rtol=1e-6)
+
+
+@pytest.mark.parametrize("kind", ["linear", "lstm", "transformer"])
+def test_text_to_text_is_measured_on_what_it_writes(make, plain, tasks, kind):
+    every = ("perplexity", "accuracy", "loss")
+    chosen = (tasks["label"], dataclasses.replace(tasks["reply"], metrics=every))
+    encoder = dataclasses.replace(plain.encoder, kind=kind, heads=2, feed_forward=8)
+    model, data = make(dataclasses.replace(plain, encoder=encoder), chosen)
+    params = jax.tree.map(lambda p: 3 * p, jax.jit(lambda: initial_params(model))())
+    found = Evaluator(model, data)(params, "validation")["reply"]
+    group = model.layout.group_of("reply").name
+    triples = one_by_one(model, data, params, group, "validation")["reply"]
+    weights = [w for *_, w in triples]
+    loss = mean(negative_log_likelihoods(triples), weights)
+    hits = [(out.argmax(-1) == t).astype(float) for out, t, _ in triples]
+    expected = {"loss": loss, "perplexity": np.exp(loss), "accuracy": mean(hits, weights)}
+    assert found == pytest.approx(expected, rel=1e-4)
 
 
 def test_tasks_without_split_or_targets_are_left_out(make, plain, tasks, source, monkeypatch):

@@ -119,7 +119,7 @@ def test_two_classes_need_one_logit(loss, classes, expected):
 
 
 def test_losses_are_weighted_means_over_targets(make, tasks, plain):
-    names = ("label", "tags", "grade", "next", "number", "sets", "pair")
+    names = ("label", "tags", "grade", "next", "number", "sets", "pair", "reply")
     chosen = tuple(tasks[name] for name in names)
     model, data = make(plain, chosen)
     batch = next(data.training_batches(0))
@@ -135,7 +135,7 @@ def test_losses_are_weighted_means_over_targets(make, tasks, plain):
         features = encode(model.network, params["shared"], group, rows)
         count = model.layout.shapes[group].max_segments
         out = predict(model.network, params["heads"][task.name], task.name, features, count)
-        out = np.asarray(out.logits() if task.kind == "language_model" else out)
+        out = np.asarray(out.logits() if task.kind in ("language_model", "text_to_text") else out)
         targets, weights = rows["targets"][task.name], rows["weights"][task.name]
         if task.kind == "regression":
             losses = (out[..., 0] - targets) ** 2

@@ -214,11 +214,11 @@ def test_ways_that_do_not_suit(make, plain, three):
         build(weighting.mgda(), config)
 
 
-def test_label_sets_and_pairs_among_other_kinds(begin, unaveraged, tasks):
-    chosen = tuple(tasks[name] for name in ("label", "sets", "pair"))
+def test_label_sets_pairs_and_text_to_text(begin, unaveraged, tasks):
+    chosen = tuple(tasks[name] for name in ("label", "sets", "pair", "reply"))
     rule = weighting.mgda()
     model, step, state, streams = begin(rule, chosen)
-    assert len(model.layout.groups) == 2
+    assert len(model.layout.groups) == 3
     batch, _ = next(streams)
     losses = task_losses(model, state.params, batch, None)
 
@@ -226,8 +226,8 @@ def test_label_sets_and_pairs_among_other_kinds(begin, unaveraged, tasks):
         return task_losses(model, {**state.params, "shared": shared}, batch, None)
 
     rows = jax.tree.leaves(jax.jit(jax.jacrev(objectives))(state.params["shared"]))
-    rows = np.concatenate([np.asarray(row).reshape(3, -1) for row in rows], axis=1)
-    weights, _ = rule.update(losses, rule.init(3), gramian=jnp.asarray(rows @ rows.T))
+    rows = np.concatenate([np.asarray(row).reshape(4, -1) for row in rows], axis=1)
+    weights, _ = rule.update(losses, rule.init(4), gramian=jnp.asarray(rows @ rows.T))
     new, metrics = step(state, batch)
     close(metrics.losses, losses)
     close(metrics.weights, weights)
