@@ -6,11 +6,11 @@ from typing import Any
 
 
 def is_missing(value: Any) -> bool:
-    """Whether a target is absent: None, NaN, infinite or the label -1."""
+    """Whether a target is absent: None, an empty text, NaN, infinite or the label -1."""
     if value is None:
         return True
     if isinstance(value, str):
-        return False
+        return not value
     return not math.isfinite(value) or value == -1
 
 
