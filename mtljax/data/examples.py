@@ -15,7 +15,7 @@ from mtljax.data.packing import spans
 from mtljax.data.parts import encode_parts, first_yields
 from mtljax.data.source import Source
 from mtljax.data.targets import TOKEN_KINDS, Rows, read_targets
-from mtljax.data.tokenizers import Encodings, Text, Tokenizer
+from mtljax.data.tokenizers import Encodings, Tokenizer
 from mtljax.errors import UserError
 
 _BLOCK = 8192  # rows that are read at a time
@@ -169,12 +169,12 @@ def _encoded(group: Group, rows: Rows, tokenizer: Tokenizer, limit: int) -> Enco
 
 
 def encode_inputs(
-    texts: Sequence[Text] | Sequence[tuple[Text, ...]],
+    texts: Sequence[Any],
     tokenizer: Tokenizer,
     limit: int,
     parts: int = 1,
 ) -> Examples:
-    """Examples without targets, of `limit` ids at most; with several `parts`, of tuples of them."""
+    """Examples without targets, of `limit` ids at most; of tuples of texts if `parts` is not 1."""
     if parts == 1:
         encodings = tokenizer.encode(texts, limit)
     else:
