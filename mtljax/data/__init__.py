@@ -7,6 +7,7 @@ from mtljax.data.batches import StepIterator as StepIterator
 from mtljax.data.batches import evaluation_batches as evaluation_batches
 from mtljax.data.batches import training_batches as training_batches
 from mtljax.data.batches import unpack as unpack
+from mtljax.data.catalogue import is_prepared as is_prepared
 from mtljax.data.catalogue import load_source as load_source
 from mtljax.data.dataset import MultitaskData as MultitaskData
 from mtljax.data.dataset import input_batches as input_batches

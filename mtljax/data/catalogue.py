@@ -28,18 +28,32 @@ def load_source(dataset: str, data_dir: str | os.PathLike[str] | None = None) ->
     Raises:
         UserError: if there is no such data set, or it cannot be read.
     """
-    if data_dir is not None and not Path(data_dir).is_dir():
-        raise UserError(f"data directory {str(data_dir)!r}: no such directory")
+    if data_dir is not None:
+        _check_directory(data_dir)
     if dataset in EMBEDDED:
         return load_embedded(dataset)
     places = [Path(data_dir) / dataset] if data_dir is not None else []
-    for place in [*places, Path(dataset).expanduser()]:
+    for place in [*places, Path(os.path.expanduser(dataset))]:
         found = _prepared(place)
         if found is not None:
             from mtljax.data.prepared import load_prepared
 
             return load_prepared(found, name=dataset)
     raise UserError(_unknown(dataset, data_dir))
+
+
+def is_prepared(dataset: str, data_dir: str | os.PathLike[str] | None) -> bool:
+    """Whether a data set lies in a directory of prepared ones, in TFDS format."""
+    return data_dir is not None and _prepared(Path(data_dir) / dataset) is not None
+
+
+def _check_directory(data_dir: str | os.PathLike[str]) -> None:
+    try:
+        reason = "" if Path(data_dir).is_dir() else "no such directory"
+    except OSError as error:
+        reason = error.strerror or str(error)
+    if reason:
+        raise UserError(f"data directory {str(data_dir)!r}: {reason}")
 
 
 def _prepared(place: Path) -> Path | None:
