@@ -26,6 +26,8 @@ from mtljax.tasks.task import Task
 SPLITS = ("train", "validation", "test")
 """The splits that are read, as far as a data set has them."""
 
+_MAX_POSITIONS = 2**31 - 1  # they are numbered in int32
+
 
 @dataclass(frozen=True)
 class MultitaskData:
@@ -211,6 +213,12 @@ def _shapes(
         batch_tokens,
         row_length,
     )
+    for name, count in rows.items():
+        if count * row_length > _MAX_POSITIONS:
+            raise UserError(
+                f"input group {name!r}: a step of {count * row_length:.3g} positions is larger "
+                f"than 2^31 - 1; make batch_size or batch_tokens smaller"
+            )
     return {
         name: Shape(
             rows=rows[name],

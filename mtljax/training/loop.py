@@ -88,12 +88,12 @@ def train(
     model = build_model(config, data.layout, class_counts(data))
     check_penalty(config, model)
     check_way(config, model, method)
+    steps = total_steps(config, data)
     run_directory.begin(directory)
     if resumed:
         run_directory.check_same_data(directory, data)
     else:
         run_directory.write_run(directory, config, tasks, data)
-    steps = total_steps(config, data)
     console.print(describe(config, data, steps, time.monotonic() - started), highlight=False)
 
     checkpoints = Checkpoints(
@@ -298,15 +298,25 @@ def class_counts(data: MultitaskData) -> dict[str, np.ndarray]:
 
 
 def total_steps(config: Config, data: MultitaskData) -> int:
-    """Steps of a run: as given, or as many as the largest input group needs for its epochs."""
+    """Steps of a run: as given, or as many as the largest input group needs for its epochs.
+
+    Raises:
+      UserError: if they are more than an int32 can count.
+    """
     if not config.epochs:
-        return config.steps
+        return _countable("steps", config.steps)
     per_epoch = max(
         len(data.examples[group.name]["train"].tokens)
         / (data.layout.shapes[group.name].rows * data.layout.shapes[group.name].row_length)
         for group in data.groups
     )
-    return max(1, round(config.epochs * per_epoch))
+    return max(1, _countable("epochs", round(config.epochs * per_epoch)))
+
+
+def _countable(name: str, steps: int) -> int:
+    if steps >= 2**31:
+        raise UserError(f"{name}: must make less than 2^31 steps, got {steps:.3g}")
+    return steps
 
 
 def describe(config: Config, data: MultitaskData, steps: int, seconds: float) -> str:
