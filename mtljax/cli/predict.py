@@ -148,8 +148,8 @@ def _writing(path: str | None) -> Iterator[TextIO]:
         return
     # A file appears when it is complete, or not at all; a pipe or device is written to as it is.
     target = Path(path)
-    draft = target if _is_special(target) else target.with_name(f".{target.name}.part")
     try:
+        draft = target if _is_special(target) else target.with_name(f".{target.name}.part")
         file = draft.open("w", encoding="utf-8")
     except OSError as error:
         raise UserError(f"--output {path}: {error.strerror or error}") from None

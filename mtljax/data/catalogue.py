@@ -44,8 +44,8 @@ def load_source(
     Raises:
         UserError: if there is no such data set, or it cannot be read.
     """
-    if data_dir is not None and not Path(data_dir).is_dir():
-        raise UserError(f"data directory {str(data_dir)!r}: no such directory")
+    if data_dir is not None:
+        _check_directory(data_dir)
     described = dataset if isinstance(dataset, Dataset) else None
     name = dataset if isinstance(dataset, str) else dataset.dataset
     if described is not None and described.name in EMBEDDED:
@@ -59,7 +59,7 @@ def load_source(
         return load_embedded(name, described)
     # The catalogue's name:version lies in name/version.
     places = [Path(data_dir) / name.replace(":", "/")] if data_dir is not None else []
-    for place in [*places, Path(name).expanduser()]:
+    for place in [*places, Path(os.path.expanduser(name))]:
         found = _prepared(place)
         if found is not None:
             from mtljax.data.prepared import load_prepared
@@ -67,6 +67,20 @@ def load_source(
             return load_prepared(found, described.name if described else name, described)
     where = f"source {described.name!r}: " if described else ""
     raise UserError(where + _unknown(name, data_dir))
+
+
+def is_prepared(dataset: str, data_dir: str | os.PathLike[str] | None) -> bool:
+    """Whether a data set lies in a directory of prepared ones, in TFDS format."""
+    return data_dir is not None and _prepared(Path(data_dir) / dataset) is not None
+
+
+def _check_directory(data_dir: str | os.PathLike[str]) -> None:
+    try:
+        reason = "" if Path(data_dir).is_dir() else "no such directory"
+    except OSError as error:
+        reason = error.strerror or str(error)
+    if reason:
+        raise UserError(f"data directory {str(data_dir)!r}: {reason}")
 
 
 def _prepared(place: Path) -> Path | None:

@@ -248,6 +248,9 @@ def _plan(examples: Examples, row_length: int, cache: Cache, key: str | None) ->
     return RowPlan(np.asarray(found["rows"], np.int64), found["max_segments"])
 
 
+_MAX_POSITIONS = 2**31 - 1  # they are numbered in int32
+
+
 def _stages(
     groups: Sequence[Group],
     examples: Mapping[str, Mapping[str, Examples]],
@@ -257,7 +260,7 @@ def _stages(
 ) -> tuple[dict[str, int], ...]:
     train = {name: splits["train"] for name, splits in examples.items()}
     count = num_stages(groups, mixture)
-    return tuple(
+    stages = tuple(
         rows_per_group(
             groups,
             {name: int(split.starts[-1]) for name, split in train.items()},
@@ -269,3 +272,11 @@ def _stages(
         )
         for stage in range(count)
     )
+    for stage in stages:
+        for name, rows in stage.items():
+            if rows * row_length > _MAX_POSITIONS:
+                raise UserError(
+                    f"input group {name!r}: a step of {rows * row_length:.3g} positions is larger "
+                    f"than 2^31 - 1; make batch_size or batch_tokens smaller"
+                )
+    return stages

@@ -63,6 +63,9 @@ def parse_tasks(text: str, directory: Path | None = None) -> tuple[Task, ...]:
         raise UserError(_one_line(error)) from error
     except RecursionError as error:
         raise UserError("nested too deeply") from error
+    except ValueError as error:
+        # Of dates and numbers that only look like some, such as 2020-13-45.
+        raise UserError(f"a value cannot be read: {' '.join(str(error).split())}") from error
     if content is None:
         raise UserError("empty")
     if not isinstance(content, dict) or "tasks" not in content:

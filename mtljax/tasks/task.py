@@ -234,6 +234,10 @@ def _check_numbers(task: Task) -> None:
     ) -> None:
         if isinstance(value, bool) or not isinstance(value, int | float):
             task._refuse(field, f"expected a number, got {value!r}")
+        try:
+            float(value)
+        except OverflowError:
+            task._refuse(field, "too large a number")
         inside = (value > low if open_low else value >= low) and (
             value < high if open_high else value <= high
         )

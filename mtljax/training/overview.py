@@ -39,10 +39,11 @@ def total_steps(config: Config, data: MultitaskData) -> int:
     """Steps of a run: as given, or as many as the largest input group needs for its epochs.
 
     Raises:
-      UserError: for epochs of a mixture whose rates change over the steps.
+      UserError: for epochs of a mixture whose rates change over the steps, or if they are more than
+        an int32 can count.
     """
     if not config.epochs:
-        return config.steps
+        return _countable("steps", config.steps)
     if len(data.stages) > 1:
         raise UserError(
             "epochs: give --steps instead, for the rates of the mixture change over them"
@@ -55,7 +56,13 @@ def total_steps(config: Config, data: MultitaskData) -> int:
         / (rows * shares[name] * data.layout.shapes[name].row_length)
         for name, rows in data.stages[0].items()
     )
-    return max(1, round(config.epochs * per_epoch))
+    return max(1, _countable("epochs", round(config.epochs * per_epoch)))
+
+
+def _countable(name: str, steps: int) -> int:
+    if steps >= 2**31:
+        raise UserError(f"{name}: must make less than 2^31 steps, got {steps:.3g}")
+    return steps
 
 
 def describe(config: Config, data: MultitaskData, steps: int, seconds: float) -> str:

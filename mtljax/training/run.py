@@ -300,7 +300,7 @@ def load_run(path: str | Path, warn: Callable[[str], None] | None = None) -> Run
       UserError: naming the file, if one is missing or damaged or no checkpoint can be read.
     """
     directory = Path(path)
-    if not directory.is_dir():
+    if not run_directory.holds_run(directory) and not directory.is_dir():
         raise UserError(f"run directory {directory}: no such directory")
     files = run_directory.read_run(directory)
     model = build_model(files.config, files.layout)

@@ -125,6 +125,34 @@ def test_curves_need_the_extra(monkeypatch, tmp_path):
     assert _draw(tmp_path) == "curves: not drawn; the extra 'plot' (matplotlib) draws them"
 
 
+def test_curves_of_a_directory_that_cannot_be_written(tmp_path):
+    from mtljax.cli.train import _draw
+
+    (tmp_path / "metrics.jsonl").write_text('{"step": 1, "split": "train", "loss/a": 1.0}\n')
+    (tmp_path / ".curves.png.tmp").mkdir()
+    assert _draw(tmp_path) == f"curves: not drawn; {tmp_path}: Is a directory"
+
+
+def test_textbook_reads_imdb_reviews_where_it_is_prepared(tmp_path, monkeypatch):
+    monkeypatch.delenv("MTLJAX_DATA_DIR", raising=False)
+    arguments = ["--preset", "textbook", "--data-dir", str(tmp_path)]
+    assert [task.dataset for task in read_options(arguments)[1]] == [
+        "movie_sentiment",
+        "amazon_sentiment",
+    ]
+    place = tmp_path / "imdb_reviews" / "1.0.0"
+    place.mkdir(parents=True)
+    (place / "features.json").write_text("{}")
+    imdb, amazon = read_options(arguments)[1]
+    assert (imdb.name, imdb.dataset, amazon.dataset) == (
+        "imdb_reviews",
+        "imdb_reviews",
+        "amazon_sentiment",
+    )
+    assert (imdb.inputs, imdb.targets, imdb.loss) == ("text", "label", "sigmoid")
+    assert read_options(["--data-dir", str(tmp_path)])[1] == DEFAULT_TASKS
+
+
 def test_a_loss_that_is_not_finite(mtljax, tasks_file, linear_options, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     options = ["--tasks", tasks_file, *linear_options, "--steps", 9, "--evaluate-every", 2]
