@@ -25,7 +25,7 @@ class MOMLState(NamedTuple):
         return jax.nn.softmax(self.logits)
 
 
-def moml(lr: float | jax.Array = 1e-3) -> Weighting:
+def moml(outer_lr: float | jax.Array = 1e-3) -> Weighting:
     r"""Learns the weights by a multi-objective step on the validation losses.
 
     Ye, Lin, Yue, Guo, Xiao and Zhang, "Multi-Objective Meta Learning", NeurIPS 2021. The weights
@@ -53,21 +53,21 @@ def moml(lr: float | jax.Array = 1e-3) -> Weighting:
     Prefer it to `auto_lambda` where no validation loss may be sacrificed for the others.
 
     Args:
-      lr: Adam's learning rate for the logits, positive.
+      outer_lr: Adam's learning rate for the logits, positive.
 
     Returns:
       A `Weighting` with a `MOMLState`.
 
     Raises:
-      ValueError: lr not positive and finite.
+      ValueError: outer_lr not positive and finite.
 
-    >>> method = moml(lr=0.1)
+    >>> method = moml(outer_lr=0.1)
     >>> products = jnp.array([[2.0, -1.0], [1.0, 0.0]])
     >>> _, state = method.update(jnp.ones(2), method.init(2), validation_gradients=products)
     >>> state.logits.round(4)
     Array([ 0.1, -0.1], dtype=float32)
     """
-    check_positive("lr", lr)
+    check_positive("outer_lr", outer_lr)
 
     def init(num_tasks):
         return MOMLState(jnp.zeros(num_tasks), adam_init(num_tasks))
@@ -85,7 +85,7 @@ def moml(lr: float | jax.Array = 1e-3) -> Weighting:
         unit = unit_rows(slopes @ slopes.T)
         shares = min_norm(unit.cosines, (unit.norms > 0).astype(unit.norms.dtype), present)
         inverse = jnp.where(unit.norms > 0, 1 / jnp.where(unit.norms > 0, unit.norms, 1), 0)
-        step, adam = adam_step((shares * inverse) @ slopes, state.adam, lr)
+        step, adam = adam_step((shares * inverse) @ slopes, state.adam, outer_lr)
         logits = state.logits + step
         return weigh(logits, present), MOMLState(logits, adam)
 

@@ -45,7 +45,7 @@ def test_descends_on_every_validation_loss_after_an_inner_step(rng):
     problem, theta = Quadratics(rng), rng.normal(size=P)
     logits, mean, square = np.zeros(T), np.zeros(T), np.zeros(T)
     with jax.enable_x64(True):
-        method = moml(lr=0.1)
+        method = moml(outer_lr=0.1)
         state, update = method.init(T), jax.jit(method.update)
         for t in range(1, 6):
 
@@ -72,7 +72,7 @@ def test_descends_on_every_validation_loss_after_an_inner_step(rng):
 
 @pytest.fixture(scope="module")
 def update():
-    return jax.jit(moml(lr=0.1).update)
+    return jax.jit(moml(outer_lr=0.1).update)
 
 
 def test_degenerate_products(update):
@@ -111,7 +111,7 @@ def test_absent_and_broken_tasks(update, rng):
 
 
 def test_wrong_options_are_named():
-    with pytest.raises(ValueError, match="lr"):
-        moml(lr=0.0)
+    with pytest.raises(ValueError, match="outer_lr"):
+        moml(outer_lr=0.0)
     with pytest.raises(ValueError, match="validation_gradients"):
         moml().update(LOSSES, moml().init(T))
