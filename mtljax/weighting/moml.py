@@ -47,7 +47,7 @@ def moml(outer_lr: float | jax.Array = 1e-3) -> Weighting:
     |---|---|
     | one task | 1 |
     | products of 0; training gradients that are all the same | stay but for Adam's momentum |
-    | a validation gradient of 0, or validation losses in full conflict | likewise |
+    | a validation gradient of 0, or validation losses in full conflict, to rounding | likewise |
     | a product that is not finite | the present weights of the other tasks, not scaled up |
 
     Prefer it to `auto_lambda` where no validation loss may be sacrificed for the others.
@@ -85,7 +85,11 @@ def moml(outer_lr: float | jax.Array = 1e-3) -> Weighting:
         unit = unit_rows(slopes @ slopes.T)
         shares = min_norm(unit.cosines, (unit.norms > 0).astype(unit.norms.dtype), present)
         inverse = jnp.where(unit.norms > 0, 1 / jnp.where(unit.norms > 0, unit.norms, 1), 0)
-        step, adam = adam_step((shares * inverse) @ slopes, state.adam, outer_lr)
+        direction = (shares * inverse) @ slopes
+        # Adam would blow up the rounding of a combination of unit vectors that is 0.
+        noise = 4 * slopes.shape[0] * jnp.finfo(slopes.dtype).eps
+        direction = jnp.where(jnp.sum(direction**2) > noise, direction, 0)
+        step, adam = adam_step(direction, state.adam, outer_lr)
         logits = state.logits + step
         return weigh(logits, present), MOMLState(logits, adam)
 

@@ -85,6 +85,18 @@ def test_degenerate_products(update):
     assert weights[0] == 1 and state.logits[0] == 0
 
 
+def test_full_conflict_moves_nothing(update, rng):
+    """Some convex combination of the slopes is zero, but for rounding, which Adam would blow up."""
+    for _ in range(20):
+        products, shares = rng.normal(size=(T, T)), rng.uniform(0.2, 1, T)
+        products[-1] = -(shares[:-1] @ products[:-1]) / shares[-1]
+        weights, state = update(
+            LOSSES, moml().init(T), validation_gradients=jnp.asarray(products, jnp.float32)
+        )
+        np.testing.assert_array_equal(state.logits, 0)
+        np.testing.assert_allclose(weights, 1 / 3, rtol=1e-6)
+
+
 @pytest.mark.parametrize("sizes", [[1e-35] * 3, [1e36] * 3, [1e-30, 1.0, 1e30]])
 def test_the_scale_of_a_validation_loss_does_not_matter(sizes, update, rng):
     products = np.clip(rng.normal(size=(T, T)), -1, 1) + 0.2
