@@ -390,6 +390,35 @@ def show(rows: list[dict[str, Any]], console: Console) -> None:
     console.print(table)
 
 
+def headline(rows: list[dict[str, Any]]) -> str:
+    """The table of the README, own batches: times of a step, and as multiples of the plain one."""
+    columns = {
+        "plain": "plain sum",
+        "upgrad": "UPGrad, exact",
+        "mgda, sketched": "MGDA, sketched",
+        "PyTorch, plain": "PyTorch, plain sum",
+        "TorchJD UPGrad, autojac": "TorchJD UPGrad, autojac",
+        "TorchJD UPGrad, autojac, task by task": "the same, task by task",
+        "TorchJD UPGrad, autogram": "TorchJD UPGrad, autogram",
+    }
+    own = {(row["tasks"], row["method"]): row for row in rows if row["setting"] == "own"}
+    lines = ["| T | " + " | ".join(columns.values()) + " |", "|---" * (len(columns) + 1) + "|"]
+    for count in sorted({tasks for tasks, _ in own}):
+        cells = [str(count)]
+        for name in columns:
+            row = own.get((count, name))
+            if row is None:
+                cells.append("not measured")
+            elif "error" in row:
+                cells.append("out of memory" if "memory" in row["error"] else "fails")
+            elif row["method"] == row["baseline"]:
+                cells.append(f"{row['seconds']:.2f} s")
+            else:
+                cells.append(f"{row['ratio']:.2f}x, {row['seconds']:.2f} s")
+        lines.append("| " + " | ".join(cells) + " |")
+    return "\n".join(lines)
+
+
 def draw(rows: list[dict[str, Any]], place: Path) -> None:
     """Time against T, own batches: ours and TorchJD's."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
