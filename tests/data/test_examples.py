@@ -140,7 +140,8 @@ def test_text_to_text(answered, row_length):
     assert (group.parts, group.attention, group.chunked) == (("q", "a"), "causal", False)
     outputs = {"t": task_output(task, answered, tokenizer)}
     # Only words of the texts to be written are classes.
-    assert {tokenizer.pieces[i] for i in outputs["t"].ids[2:]} == {"x", "y", "z"}
+    ids = outputs["t"].ids
+    assert ids is not None and {tokenizer.pieces[i] for i in ids[2:]} == {"x", "y", "z"}
     sources = {"s": answered}
     examples = joined(read_examples(group, "train", sources, tokenizer, outputs, row_length))
     found = spelled(examples, tokenizer, outputs["t"])

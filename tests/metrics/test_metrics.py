@@ -62,7 +62,7 @@ def test_metrics_of_label_sets_equal_sklearn(rng, jit, weighted):
     assert run(metrics.macro_f1, jit, *arguments) == pytest.approx(expected)
     expected = sklearn_metrics.accuracy_score(labels, answers, sample_weight=weights)
     assert run(metrics.exact_match, jit, *arguments) == pytest.approx(expected)
-    grid = [x.reshape(8, 5, *x.shape[1:]) for x in arguments]
+    grid = [np.reshape(x, (8, 5, *np.shape(x)[1:])) for x in arguments]
     assert run(metrics.exact_match, jit, *grid) == pytest.approx(expected)
 
 
