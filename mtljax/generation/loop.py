@@ -90,23 +90,22 @@ def begin(
     """
     state, logits = model.prefill(params, prompts, room)
     rows = logits.shape[0]
-    if context is None:
-        context = jnp.zeros((rows, 0), jnp.int32)
-    limits, first = (jnp.broadcast_to(jnp.asarray(x, jnp.int32), rows) for x in (limits, first))
-    every = (state, jnp.asarray(logits, jnp.float32), jnp.asarray(context, jnp.int32))
+    seen = jnp.zeros((rows, 0), jnp.int32) if context is None else jnp.asarray(context, jnp.int32)
+    most = jnp.minimum(jnp.broadcast_to(jnp.asarray(limits, jnp.int32), rows), room)
+    start = jnp.broadcast_to(jnp.asarray(first, jnp.int32), rows)
+    every = (state, jnp.asarray(logits, jnp.float32), seen, start, most)
     if samples > 1:
-        several = jnp.repeat(jnp.arange(rows), samples)
-        every, limits, first = take_rows((every, limits, first), several)
+        every = take_rows(every, jnp.repeat(jnp.arange(rows), samples))
         rows *= samples
-    state, logits, context = every
+    state, logits, seen, start, most = every
     return Rows(
         state,
         logits,
-        context,
+        seen,
         jnp.full((rows, room), NOTHING, jnp.int32),
         keys,
-        first,
-        jnp.minimum(limits, room),
+        start,
+        most,
         jnp.zeros(rows, jnp.int32),
         jnp.zeros(rows, bool),
         jnp.zeros((), jnp.int32),
