@@ -3,6 +3,7 @@
 import dataclasses
 import functools
 import warnings
+from collections import Counter
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -11,25 +12,27 @@ import jax
 
 from mtljax.data import Layout, Tokenizer, load_data
 from mtljax.errors import UserError
-from mtljax.generation import Decoded
 from mtljax.modules.network import Params
 from mtljax.presets import Config
 from mtljax.tasks import Task, suggestion
 from mtljax.training import run_directory
 from mtljax.training.answers import Answer, Function, group_answers, make_answers, reading_length
-from mtljax.training.continuation import (
-    affix_table,
-    check_sampling,
-    continuations,
-    make_decoder,
-)
+from mtljax.training.continuation import Say, Writer, continuations
+from mtljax.training.decoding import Decoding, check_decoding, make_decoder
 from mtljax.training.evaluation import Evaluator, Values
 from mtljax.training.model import Model, attention_of, build_model
+from mtljax.training.prompts import Prompt, affix_table, has_text, prompt_keys, read_prompt
 from mtljax.training.readings import Question, Reading, checked_questions, reading
 from mtljax.training.restore import initial_params, restore_params
 
 PREVIEW_TOKENS = 20
 """Tokens of the continuation that `Run.predict` shows."""
+
+TARGET_TOKENS = 128
+"""Tokens of the text that `Run.predict` gives for text_to_text, at most."""
+
+GENERATING = ("language_model", "text_to_text")
+"""The kinds of tasks that generate text."""
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -65,11 +68,12 @@ class Run:
         sigmoid of a single logit, else the softmax over the classes. Regression: ``{"value"}``.
         Tagging: ``{"words", "tags"}``, and ``"restored"`` with case and punctuation for
         movie_casepunct. Language models: ``{"continuation"}``, the most probable words, up to
-        `PREVIEW_TOKENS`.
+        `PREVIEW_TOKENS`. Text to text: ``{"text"}``, greedily.
 
         Any text gets an answer: empty, with NUL or lone surrogates, of any length. Tagging covers
         all words; classification and regression read the first ``batch.row_length`` pieces (or the
-        task's ``max_length``); a language model goes on from as many of the last.
+        task's ``max_length``); a language model goes on from as many of the last, and text to text
+        reads what leaves room for a target, the last too. It gives an empty text for an empty one.
 
         Args:
           texts: each a text, which taggers split into words, a list of words, or, for tasks of
@@ -91,7 +95,7 @@ class Run:
         readings = self._readings(texts, wanted, named=tasks is not None)
         for group in self.layout.groups:
             asked = [task for task in group.tasks if task.name in wanted]
-            direct = [task for task in asked if task.kind != "language_model"]
+            direct = [task for task in asked if task.kind not in GENERATING]
             if direct:
                 function = self._answers(group.name, tuple(task.name for task in direct))
                 places, inputs = readings[direct[0].name]
@@ -101,13 +105,10 @@ class Run:
                 for place, more in zip(places, answers, strict=True):
                     found[place].update(more)
             for task in asked:
-                if task.kind == "language_model":
-                    places, prompts = readings[task.name]
-                    added = self.generate(
-                        prompts, max_tokens=PREVIEW_TOKENS, temperature=0.0, task=task.name
-                    )
-                    for place, text in zip(places, added, strict=True):
-                        found[place][task.name] = {"continuation": text.strip()}
+                if task.kind in GENERATING:
+                    places, inputs = readings[task.name]
+                    for place, answer in zip(places, self._written(task, inputs), strict=True):
+                        found[place][task.name] = answer
         return [{name: one[name] for name in wanted if name in one} for one in found]
 
     def check_text(self, text: Question, tasks: Sequence[str] | None = None) -> None:
@@ -143,6 +144,15 @@ class Run:
             for name, read in found.items()
         }
 
+    def _written(self, task: Task, inputs: Sequence[Reading]) -> list[Answer]:
+        target = task.kind == "text_to_text"
+        most = TARGET_TOKENS if target else PREVIEW_TOKENS
+        how = Decoding(max_tokens=most, temperature=0.0, truncate_left=True)
+        full = [i for i, text in enumerate(inputs) if not target or has_text(text)]
+        texts = dict(zip(full, self._continued(task, [inputs[i] for i in full], how), strict=True))
+        name = "text" if target else "continuation"
+        return [{name: texts.get(i, "").strip()} for i in range(len(inputs))]
+
     def generate(
         self,
         prompts: Sequence[Question],
@@ -152,11 +162,24 @@ class Run:
         top_p: float = 1.0,
         seed: int = 0,
         task: str | None = None,
+        *,
+        min_p: float = 0.0,
+        repetition_penalty: float = 1.0,
+        no_repeat_ngram: int = 0,
+        beam: int = 0,
+        length_penalty: float = 1.0,
+        samples: int = 1,
+        stop: Sequence[str] = (),
+        truncate_left: bool = False,
+        seen: Counter[str] | None = None,
+        say: Say | None = None,
     ) -> list[str]:
-        """Go on with some prompts.
+        """Go on with some prompts, or write what a text-to-text task makes of them.
 
         A seed gives the same text for a prompt whatever stands beside it; equal prompts differ from
-        each other. Unknown words are never written.
+        each other. Unknown words are never written. A text that fills what the model reads at once
+        goes on from its last half, read anew; that of a text-to-text task and of a beam search ends
+        there.
 
         Args:
           prompts: texts, lists of words or mappings, as for `predict`; an empty one begins a text.
@@ -165,34 +188,90 @@ class Run:
           top_k: draw from that many most probable words; 0 for all.
           top_p: draw from the most probable words that together have this probability, in (0, 1].
           seed: of the draws, from 0.
-          task: name of a language model; None for the first one.
+          task: name of a task that generates text; None for the first one.
+          min_p: draw from words at least this share as probable as the most probable, in [0, 1].
+          repetition_penalty: of words that stand in the text already, above 0; 1 for none.
+          no_repeat_ngram: n of the n-grams that a text may not have twice; 0 for any.
+          beam: beginnings that a beam search keeps; 0 for none. Nothing is drawn then.
+          length_penalty: power of the length that a beam search divides log probabilities by.
+          samples: texts for each prompt; of a beam search the best ones, at most `beam`.
+          stop: texts before which a text ends.
+          truncate_left: read the end of a prompt that is longer than the model reads at once.
+          seen: how many texts there were before for equal prompts, in earlier calls; counted up.
+          say: told the first text so far, whenever it has grown.
 
         Returns:
-          For each prompt what follows it, without the prompt, with the space before it that
-          belongs there.
+          For each prompt what follows it, `samples` texts one after another, without the prompt,
+          with the space before it that belongs there.
 
         Raises:
-          UserError: for a number out of range, or if there is no such language model.
+          UserError: for a number out of range, a prompt that is too long, or if there is no such
+            task.
         """
-        check_sampling(max_tokens, temperature, top_k, top_p, seed)
+        how = Decoding(
+            max_tokens,
+            temperature,
+            top_k,
+            top_p,
+            min_p,
+            repetition_penalty,
+            no_repeat_ngram,
+            beam,
+            length_penalty,
+            samples,
+            (stop,) if isinstance(stop, str) else tuple(stop),
+            seed,
+            truncate_left,
+        )
         prompts = checked_questions(prompts)
-        name = self.language_model(task)
-        texts: list[Any] = [reading(self._task(name), prompt, named=True) for prompt in prompts]
+        found = self._task(self.generating_task(task))
+        check_decoding(how, self.layout.outputs[found.name].num_classes)
+        readings = [reading(found, prompt, named=True) for prompt in prompts]
+        return self._continued(found, readings, how, seen, say)
+
+    def check_prompt(
+        self,
+        prompt: Question,
+        task: str | None = None,
+        max_tokens: int = 50,
+        *,
+        truncate_left: bool = False,
+    ) -> None:
+        """Check that `generate` can go on with a prompt.
+
+        Raises:
+          UserError: if it is too long, or lacks what the task reads.
+        """
+        found = self._task(self.generating_task(task))
+        text = reading(found, prompt, named=True)
+        self._prompt(found, text, Decoding(max_tokens, truncate_left=truncate_left))
+
+    def _continued(
+        self,
+        task: Task,
+        readings: Sequence[Any],
+        how: Decoding,
+        seen: Counter[str] | None = None,
+        say: Say | None = None,
+    ) -> list[str]:
+        prompts = []
+        for number, text in enumerate(readings, start=1):
+            try:
+                prompts.append(self._prompt(task, text, how))
+            except UserError as error:
+                raise UserError(f"prompt {number}: {error}") from None
         if not prompts:
             return []
-        group = self.layout.group_of(name).name
-        return continuations(
-            self._decoder(name),
-            self.params,
-            self.tokenizer,
-            reading_length(self.model, group),
-            texts,
-            max_tokens=max_tokens,
-            temperature=temperature,
-            top_k=min(top_k, self.layout.outputs[name].num_classes),
-            top_p=top_p,
-            seed=seed,
-        )
+        seen = Counter() if seen is None else seen
+        classes = self.layout.outputs[task.name].num_classes
+        how = dataclasses.replace(how, top_k=min(how.top_k, classes))
+        keys = prompt_keys(how.seed, readings, how.samples, seen)
+        return continuations(self._writer(task.name), prompts, keys, how, say)
+
+    def _prompt(self, task: Task, text: Any, how: Decoding) -> Prompt:
+        width = reading_length(self.model, self.layout.group_of(task.name).name)
+        cut_off = how.truncate_left
+        return read_prompt(task, self.tokenizer, text, width, how.max_tokens, truncate_left=cut_off)
 
     def evaluate(
         self,
@@ -233,20 +312,21 @@ class Run:
             raise UserError(f"split {split!r}: no task of {self.directory} has one")
         return values
 
-    def language_model(self, task: str | None = None) -> str:
-        """The name of a language model of this run: the one named, else the first.
+    def generating_task(self, task: str | None = None) -> str:
+        """The name of a task of this run that generates text: the one named, else the first.
 
         Raises:
           UserError: if there is none.
         """
         if task is not None:
-            if self._task(task).kind != "language_model":
-                raise UserError(f"task {task!r}: is no language model")
+            if self._task(task).kind not in GENERATING:
+                kind = self._task(task).kind
+                raise UserError(f"task {task!r}: a task of kind {kind} does not generate text")
             return task
         for candidate in self.tasks:
-            if candidate.kind == "language_model":
+            if candidate.kind in GENERATING:
                 return candidate.name
-        raise UserError(f"{self.directory}: has no task of kind language_model")
+        raise UserError(f"{self.directory}: has no task of kind {' or '.join(GENERATING)}")
 
     def _task(self, name: str) -> Task:
         for task in self.tasks:
@@ -265,9 +345,18 @@ class Run:
         return make
 
     @functools.cached_property
-    def _decoder(self) -> Callable[[str], Callable[..., Decoded]]:
+    def _writer(self) -> Callable[[str], Writer]:
         table = affix_table(self.tokenizer)
-        return functools.cache(lambda name: make_decoder(self.model, name, table))
+
+        @functools.cache
+        def make(name: str) -> Writer:
+            decoder = make_decoder(self.model, name, table)
+            width = reading_length(self.model, self.layout.group_of(name).name)
+            goes_on = self._task(name).kind == "language_model"
+            weights = decoder.prepare(self.params)
+            return Writer(decoder, weights, self.tokenizer, table, width, goes_on)
+
+        return make
 
 
 def load_run(path: str | Path, warn: Callable[[str], None] | None = None) -> Run:
