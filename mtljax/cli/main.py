@@ -13,7 +13,7 @@ COMMANDS = {
     "train": "train tasks together, or go on with a run that was cut off",
     "evaluate": "measure a run on a split of its data",
     "predict": "what every task of a run says of some texts",
-    "generate": "let a language model of a run go on with a prompt",
+    "generate": "what a task of a run writes after some prompts",
 }
 """Every subcommand, the name of its module here, and what it does."""
 
@@ -55,7 +55,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         _complain(f"{where}: {error}")
         return 2
     except KeyboardInterrupt:
-        more = "; the same command goes on where the run was left" if name == "train" else ""
+        writes = any(word.startswith("--output") for word in arguments)
+        left = {"train": "the run", "generate": "the output" if writes else ""}.get(name)
+        more = f"; the same command goes on where {left} was left" if left else ""
         _complain(f"{where}: interrupted{more}")
         return 130
     except BrokenPipeError:

@@ -229,6 +229,16 @@ class Run:
         readings = [reading(found, prompt, named=True) for prompt in prompts]
         return self._continued(found, readings, how, seen, say)
 
+    def count_prompts(
+        self, prompts: Sequence[Question], task: str | None = None, samples: int = 1
+    ) -> Counter[str]:
+        """What `generate` takes for `seen` to go on after these prompts."""
+        found = self._task(self.generating_task(task))
+        readings = [reading(found, prompt, named=True) for prompt in checked_questions(prompts)]
+        seen: Counter[str] = Counter()
+        prompt_keys(0, readings, samples, seen)
+        return seen
+
     def check_prompt(
         self,
         prompt: Question,

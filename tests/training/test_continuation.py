@@ -19,7 +19,7 @@ def tokenizer():
 
 
 def following(last, position):
-    """Logits of a word that tells where the last one stood in what was read; of the end after w0."""
+    """Logits of a word that tells where the last one stood in what was read; the end after w0."""
     best = jnp.where(last == 4, 1, 2 + position)
     return 9.0 * jax.nn.one_hot(best, 11) + jax.nn.one_hot(best + 1, 11)
 
