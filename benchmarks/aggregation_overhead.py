@@ -3,12 +3,13 @@
 Whole training steps (forward, backward, method, Adam; compiled, state donated) of a small
 transformer with T classification tasks: 8,192 x 256 embedding, 4 pre-norm layers of width 256,
 4 heads, feed-forward 1,024, 64 tokens, 16 rows a task, float32. On a GPU 24 layers of width 1,024,
-512 tokens, bfloat16. Three settings:
+512 tokens, 4 rows a task, bfloat16, the layers in a loop. Three settings:
 
 - `own`: every task has a batch of its own. Plain: the gradient of the mean loss of all batches as
   one; `plain, looped` takes the batches one after the other and needs less memory.
 - `shared`: all tasks read one batch. `backward passes`: one forward pass and the T backward passes
-  that exact per-task gradients need, without a method.
+  that exact per-task gradients need, without a method, each added to the sum as it comes;
+  `backward passes, kept`: the same with all T gradients there at once, as a method finds them.
 - `packed`: own batches of unlike lengths, two texts a row, the attention within a text.
 
     python -m venv /tmp/torchjd && /tmp/torchjd/bin/pip install 'torchjd[full]==0.18.0' numpy
@@ -17,14 +18,19 @@ transformer with T classification tasks: 8,192 x 256 embedding, 4 pre-norm layer
 
 Steps of all variants are taken in turn; a time is the median ratio to the plain step of the same
 round. FLOPs are those of the matrix products, counted in the program before XLA, with the trips of
-its loops (XLA's own count takes the body of a loop once) and without the second Gramian of
-gradients whose squares float32 does not have, a branch that these never take. Memory is XLA's:
-arguments, outputs and temporaries of the compiled step. TorchJD runs in an environment of its own,
-in turn with the plain PyTorch step, on as many threads; its memory is the growth of the resident
-set during its first step.
+its loops (XLA's own count takes the body of a loop once), without fused attention and without the
+second Gramian of gradients whose squares float32 does not have, a branch that these never take.
+Memory is XLA's: arguments, outputs and temporaries of the compiled step. TorchJD runs in an
+environment of its own, in turn with the plain PyTorch step, on as many threads; its memory is the
+growth of the resident set during its first step. On a GPU it runs before JAX takes the memory.
+Every method is measured at T = 8, with batches of their own at T = 32 too, a few at the other T.
+`--keep` measures some cells anew (`--settings`, `--tasks`) and leaves the others of the JSON as
+they are.
 """
 
 import argparse
+import functools
+import itertools
 import json
 import statistics
 import subprocess
@@ -59,14 +65,19 @@ class Shape(NamedTuple):
     length: int
     rows: int
     dtype: str
+    loop: bool = False
 
 
-SMALL = Shape(8192, 256, 4, 4, 1024, 64, 16, "float32")
-LARGE = Shape(8192, 1024, 24, 16, 4096, 512, 8, "bfloat16")
+SHAPES = {
+    "tiny": Shape(64, 32, 2, 2, 64, 16, 4, "float32", loop=True),  # to try the script itself
+    "small": Shape(8192, 256, 4, 4, 1024, 64, 16, "float32"),
+    "large": Shape(8192, 1024, 24, 16, 4096, 512, 4, "bfloat16", loop=True),
+}
+FEW = ("mgda", "upgrad", "famo", "lagged", "sketched", "representation")
 
 
 def initial(shape: Shape, num_tasks: int) -> tuple[Any, dict[str, jax.Array]]:
-    """Parameters of the encoder and of the heads; the layers are in a list."""
+    """Parameters of the encoder and of the heads; the layers are in a list, for a loop stacked."""
     keys = iter(jax.random.split(jax.random.key(0), 8 + 4 * shape.layers + num_tasks))
 
     def normal(rows: int, columns: int) -> jax.Array:
@@ -84,6 +95,8 @@ def initial(shape: Shape, num_tasks: int) -> tuple[Any, dict[str, jax.Array]]:
         }
         for _ in range(shape.layers)
     ]
+    if shape.loop:
+        layers = jax.tree.map(lambda *leaves: jnp.stack(leaves), *layers)
     shared = {
         "words": normal(shape.vocabulary, d) * shape.vocabulary**0.5,
         "places": normal(2 * shape.length, d),
@@ -96,6 +109,7 @@ def initial(shape: Shape, num_tasks: int) -> tuple[Any, dict[str, jax.Array]]:
 def make_encode(shape: Shape) -> Callable[[Any, Any], jax.Array]:
     """The encoder: mean-pooled features ``[B, D]`` of tokens, or of tokens and their segments."""
     dtype = jnp.dtype(shape.dtype)
+    fused = "cudnn" if jax.default_backend() == "gpu" and dtype == jnp.bfloat16 else None
 
     def norm(x, scale):
         wide = x.astype(jnp.float32)
@@ -108,13 +122,22 @@ def make_encode(shape: Shape) -> Callable[[Any, Any], jax.Array]:
         mask = None if segments is None else (segments[:, :, None] == segments[:, None])[:, None]
         x = shared["words"][tokens] + shared["places"][: tokens.shape[1]]
         x = x.astype(dtype)
-        for layer in shared["layers"]:
+
+        def through(x, layer):
             y = norm(x, layer["attention_norm"]) @ layer["qkv"].astype(dtype)
             y = y.reshape(*y.shape[:2], 3, shape.heads, -1)
-            y = jax.nn.dot_product_attention(y[:, :, 0], y[:, :, 1], y[:, :, 2], mask=mask)
+            y = jax.nn.dot_product_attention(
+                y[:, :, 0], y[:, :, 1], y[:, :, 2], mask=mask, implementation=fused
+            )
             x = x + y.reshape(x.shape) @ layer["out"].astype(dtype)
             y = norm(x, layer["feed_forward_norm"]) @ layer["up"].astype(dtype)
-            x = x + jax.nn.gelu(y) @ layer["down"].astype(dtype)
+            return x + jax.nn.gelu(y) @ layer["down"].astype(dtype), None
+
+        if shape.loop:
+            x, _ = jax.lax.scan(through, x, shared["layers"])
+        else:
+            for layer in shared["layers"]:
+                x, _ = through(x, layer)
         return norm(x, shared["norm"]).astype(jnp.float32).mean(1)
 
     return encode
@@ -161,7 +184,7 @@ def make_steps(shape: Shape, num_tasks: int, setting: str, names: Iterable[str])
     """The variants of this setting, by name; 'plain' first."""
     encode, adam = make_encode(shape), optax.adam(1e-4)
     params = initial(shape, num_tasks)
-    heads = dict.fromkeys(params[1], head)
+    heads, first_moments = dict.fromkeys(params[1], head), adam.init(params)
     equal = jnp.full(num_tasks, 1 / num_tasks)
 
     def moved(params: Any, moments: Any, found: Any) -> tuple[Any, Any]:
@@ -200,10 +223,11 @@ def make_steps(shape: Shape, num_tasks: int, setting: str, names: Iterable[str])
         total, slopes = jax.lax.scan(add, jax.tree.map(jnp.zeros_like, shared), rows)
         return moved(params, moments, (total, {n: slopes[i] for i, n in enumerate(own)}))
 
-    def passes(carry, batch):
+    def passes(carry, batch, kept=False):
         params, moments = carry
         found = gradients.task_gradients(encode, heads, params[0], params[1], batch)
-        return moved(params, moments, (gradients.combine(equal, found.shared), found.heads))
+        shared = jax.lax.optimization_barrier(found.shared) if kept else found.shared
+        return moved(params, moments, (gradients.combine(equal, shared), found.heads))
 
     def exact(method):
         aggregator = aggregation.from_weighting(method, num_tasks)
@@ -214,7 +238,7 @@ def make_steps(shape: Shape, num_tasks: int, setting: str, names: Iterable[str])
             direction, rule = aggregator.update(found.shared, rule, losses=found.losses)
             return *moved(params, moments, (direction, found.heads)), rule
 
-        return Step(run, (params, adam.init(params), method.init(num_tasks)))
+        return Step(run, (params, first_moments, method.init(num_tasks)))
 
     def lagged(method, size):
         def run(carry, batch):
@@ -225,7 +249,7 @@ def make_steps(shape: Shape, num_tasks: int, setting: str, names: Iterable[str])
             new, rule = method.update(found.losses, rule, gramian=found.gramian)
             return *moved(params, moments, (found.direction, found.heads)), rule, new
 
-        return Step(run, (params, adam.init(params), method.init(num_tasks), equal))
+        return Step(run, (params, first_moments, method.init(num_tasks), equal))
 
     def representation(method):
         def run(carry, batch):
@@ -236,7 +260,7 @@ def make_steps(shape: Shape, num_tasks: int, setting: str, names: Iterable[str])
             direction = found.pull_back(gradients.combine(weights, found.features))
             return *moved(params, moments, (direction, found.heads)), rule
 
-        return Step(run, (params, adam.init(params), method.init(num_tasks)))
+        return Step(run, (params, first_moments, method.init(num_tasks)))
 
     def famo(method):
         def run(carry, batch):
@@ -252,14 +276,15 @@ def make_steps(shape: Shape, num_tasks: int, setting: str, names: Iterable[str])
             after = gradients.task_losses(encode, heads, new[0], new[1], batch)
             return new, moments, rule, after
 
-        return Step(run, (params, adam.init(params), method.init(num_tasks), jnp.ones(num_tasks)))
+        return Step(run, (params, first_moments, method.init(num_tasks), jnp.ones(num_tasks)))
 
-    simple = (params, adam.init(params))
+    simple = (params, first_moments)
     steps = {"plain": Step(plain, simple)}
     if setting == "own":
         steps["plain, looped"] = Step(looped, simple)
     if setting == "shared":
         steps["backward passes"] = Step(passes, simple)
+        steps["backward passes, kept"] = Step(functools.partial(passes, kept=True), simple)
     for name in names:
         method = weighting.METHODS.get(name)
         if name == "famo":
@@ -288,31 +313,48 @@ def gramian_methods() -> list[str]:
 
 def measure(
     steps: dict[str, Step], batch: Any, rounds: int, say: Callable[[str], None]
-) -> dict[str, dict[str, float]]:
-    """Compiles all variants, then takes their steps in turn."""
-    found, compiled, carries = {}, {}, {}
+) -> dict[str, dict[str, Any]]:
+    """Compiles all variants, then takes their steps in turn; one that fails says so."""
+    found, compiled = {}, {}
+    seconds: dict[str, list[float]] = {name: [] for name in steps}
+
+    def failed(name: str, error: Exception) -> None:
+        compiled.pop(name, None)
+        found[name] = {"error": f"{type(error).__name__}: {error}"[:200]}
+        say(f"  {name}: {found[name]['error']}")
+
     for name, step in steps.items():
-        began = time.perf_counter()
-        traced = jax.jit(step.run, donate_argnums=0).trace(step.first, batch)
-        compiled[name] = traced.lower().compile()
-        took = time.perf_counter() - began
+        try:
+            began = time.perf_counter()
+            traced = jax.jit(step.run, donate_argnums=0).trace(step.first, batch)
+            compiled[name] = traced.lower().compile()
+            took = time.perf_counter() - began
+        except Exception as error:  # noqa: BLE001
+            failed(name, error)
+            continue
         memory = compiled[name].memory_analysis()
         total = memory.argument_size_in_bytes + memory.output_size_in_bytes
         total += memory.temp_size_in_bytes - memory.alias_size_in_bytes
         flops = matmul_flops(traced.jaxpr.jaxpr, min)
         found[name] = {"gigaflops": flops / 1e9, "megabytes": total / 1e6, "compile_seconds": took}
         say(f"  compiled {name} in {took:.1f} s")
-    seconds: dict[str, list[float]] = {name: [] for name in steps}
     for turn in range(rounds + 1):
-        for name, step in steps.items():
-            # A carry of each variant would not fit beside the others for long.
-            carry = carries.pop(name, None) or jax.tree.map(jnp.copy, step.first)
-            began = time.perf_counter()
-            carry = jax.block_until_ready(compiled[name](carry, batch))
+        for name, step in list(steps.items()):
+            if name not in compiled:
+                continue
+            try:
+                # A carry of each variant would not fit beside the others.
+                carry = jax.block_until_ready(jax.tree.map(jnp.copy, step.first))
+                began = time.perf_counter()
+                jax.block_until_ready(compiled[name](carry, batch))
+            except Exception as error:  # noqa: BLE001
+                failed(name, error)
+                continue
             if turn:
                 seconds[name].append(time.perf_counter() - began)
-            carries[name] = carry
-    for name in steps:
+    if "error" in found["plain"]:
+        raise SystemExit(f"the plain step fails: {found['plain']['error']}")
+    for name in compiled:
         ratios = [a / b for a, b in zip(seconds[name], seconds["plain"], strict=True)]
         found[name] |= {
             "seconds": statistics.median(seconds[name]),
@@ -334,9 +376,10 @@ class Peer:
             text=True,
         )
         self._shape = shape
+        self.versions: dict[str, str] = {}
 
     def ask(self, num_tasks: int, setting: str, rounds: int) -> dict[str, Any]:
-        """Seconds, ratios and memory by variant."""
+        """Seconds, ratios and memory by variant; its versions are kept in `versions`."""
         assert self._process.stdin is not None and self._process.stdout is not None
         request = {**self._shape._asdict(), "classes": CLASSES, "tasks": num_tasks}
         request |= {"setting": setting, "rounds": rounds}
@@ -345,7 +388,15 @@ class Peer:
         line = self._process.stdout.readline()
         if not line:
             raise SystemExit("the process of TorchJD ended")
-        return json.loads(line)
+        answer = json.loads(line)
+        self.versions = answer["versions"]
+        return answer["variants"]
+
+    def close(self) -> None:
+        """Ends it."""
+        assert self._process.stdin is not None
+        self._process.stdin.close()
+        self._process.wait()
 
 
 def rows_of(
@@ -388,6 +439,35 @@ def show(rows: list[dict[str, Any]], console: Console) -> None:
             f"{row['compile_seconds']:.1f}" if "compile_seconds" in row else "",
         )
     console.print(table)
+
+
+def headline(rows: list[dict[str, Any]]) -> str:
+    """The table of the README, own batches: times of a step, and as multiples of the plain one."""
+    columns = {
+        "plain": "plain sum",
+        "upgrad": "UPGrad, exact",
+        "mgda, sketched": "MGDA, sketched",
+        "PyTorch, plain": "PyTorch, plain sum",
+        "TorchJD UPGrad, autojac": "TorchJD UPGrad, autojac",
+        "TorchJD UPGrad, autojac, task by task": "the same, task by task",
+        "TorchJD UPGrad, autogram": "TorchJD UPGrad, autogram",
+    }
+    own = {(row["tasks"], row["method"]): row for row in rows if row["setting"] == "own"}
+    lines = ["| T | " + " | ".join(columns.values()) + " |", "|---" * (len(columns) + 1) + "|"]
+    for count in sorted({tasks for tasks, _ in own}):
+        cells = [str(count)]
+        for name in columns:
+            row = own.get((count, name))
+            if row is None:
+                cells.append("not measured")
+            elif "error" in row:
+                cells.append("out of memory" if "memory" in row["error"] else "fails")
+            elif row["method"] == row["baseline"]:
+                cells.append(f"{row['seconds']:.2f} s")
+            else:
+                cells.append(f"{row['ratio']:.2f}x, {row['seconds']:.2f} s")
+        lines.append("| " + " | ".join(cells) + " |")
+    return "\n".join(lines)
 
 
 def draw(rows: list[dict[str, Any]], place: Path) -> None:
@@ -435,6 +515,12 @@ def draw(rows: list[dict[str, Any]], place: Path) -> None:
     figure.savefig(place, dpi=120)
 
 
+def names_of(setting: str, count: int, few: bool) -> list[str]:
+    """The methods of a cell: every one where the table wants it, else those of the figure."""
+    wide = count == 8 or (count == 32 and setting == "own")
+    return [*gramian_methods(), *FEW[2:]] if wide and not few else list(FEW)
+
+
 def main() -> None:
     """Measure, print, draw, write the JSON."""
     parser = argparse.ArgumentParser(description=__doc__)
@@ -443,46 +529,51 @@ def main() -> None:
     parser.add_argument("--tasks", type=int, nargs="+", default=[2, 4, 8, 16, 32])
     parser.add_argument("--settings", nargs="+", default=["own", "shared", "packed"])
     parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--few", action="store_true", help="not every method, anywhere")
+    parser.add_argument("--keep", action="store_true", help="other cells of the JSON stay")
+    parser.add_argument("--shape", choices=SHAPES, help="large on a GPU, else small")
     arguments = parser.parse_args()
     console = Console()
-    on_gpu = jax.default_backend() == "gpu"
-    shape = LARGE if on_gpu else SMALL
+    on_gpu = Path("/dev/nvidia0").exists()  # JAX, if asked, would take the GPU's memory
+    shape = SHAPES[arguments.shape or ("large" if on_gpu else "small")]
     peer = Peer(arguments.torchjd, shape) if arguments.torchjd else None
-    few = ["mgda", "upgrad", "famo", "lagged", "sketched", "representation"]
-    rows = []
-    for setting in arguments.settings:
-        for count in arguments.tasks:
-            if setting == "packed" and count not in (2, 8):
-                continue  # every task is compiled by itself there
-            if setting == "shared" and count not in (2, 8, 32):
-                continue
-            # Every method at T = 8, and at 32 a few: the methods differ by milliseconds.
-            every = [*gramian_methods(), *few[2:]]
-            names = every if setting == "own" and count == 8 else few
-            if setting == "packed":
-                names = ["mgda", "upgrad", "lagged", "sketched"]
-            console.print(f"{setting}, T = {count}", highlight=False)
-            steps = make_steps(shape, count, setting, names)
-            stacked = count * 4e-6 * sum(x.size for x in jax.tree.leaves(initial(shape, 1)[0]))
-            rounds = max(3, arguments.rounds * 8 // max(count, 8))
-            found = measure(
-                steps, make_batch(shape, count, setting), rounds, lambda text: console.print(text)
-            )
-            new = rows_of(found, setting, count, stacked)
-            if peer is not None and setting != "packed":
-                # Of many tasks a single step, which takes minutes.
-                turns = min(rounds, 3) if count <= 8 else 0
-                new += rows_of(peer.ask(count, setting, turns), setting, count, None)
-            rows += new
-            show(new, console)
-            result = {
-                "device": f"{jax.devices()[0].device_kind}, {jax.local_device_count()} device(s)",
-                "versions": versions(),
-                "shape": {**shape._asdict(), "classes": CLASSES, "optimizer": "adam"},
-                "rows": rows,
-            }
-            arguments.json.write_text(json.dumps(result, indent=1) + "\n")
+
+    @functools.cache
+    def theirs(setting: str, count: int) -> list[dict[str, Any]]:
+        if peer is None:
+            return []
+        # Of many tasks a single step, which takes minutes.
+        found = peer.ask(count, setting, 3 if count <= 8 else 0)
+        return rows_of(found, setting, count, None)
+
+    cells = list(itertools.product(arguments.settings, arguments.tasks))
+    rows: list[dict[str, Any]] = []
+    if arguments.keep and arguments.json.exists():
+        old = json.loads(arguments.json.read_text())["rows"]
+        rows = [row for row in old if (row["setting"], row["tasks"]) not in cells]
+    if on_gpu and peer is not None:
+        for cell in cells:
+            theirs(*cell)
+        peer.close()
+    for setting, count in cells:
+        console.print(f"{setting}, T = {count}", highlight=False)
+        steps = make_steps(shape, count, setting, names_of(setting, count, arguments.few))
+        stacked = count * 4e-6 * sum(x.size for x in jax.tree.leaves(initial(shape, 1)[0]))
+        # Steps are short where one batch is shared, and there is more to disturb them.
+        rounds = arguments.rounds * (2 if setting == "shared" else 1)
+        found = measure(steps, make_batch(shape, count, setting), rounds, console.print)
+        new = rows_of(found, setting, count, stacked) + theirs(setting, count)
+        rows += new
+        show(new, console)
+        result = {
+            "device": f"{jax.devices()[0].device_kind}, {jax.local_device_count()} device(s)",
+            "versions": versions() | (peer.versions if peer else {}),
+            "shape": {**shape._asdict(), "classes": CLASSES, "optimizer": "adam"},
+            "rows": rows,
+        }
+        arguments.json.write_text(json.dumps(result, indent=1) + "\n")
     draw(rows, arguments.json.with_suffix(".png"))
+    print(headline(rows))
 
 
 if __name__ == "__main__":

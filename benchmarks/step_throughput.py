@@ -14,12 +14,14 @@ already there, real tokens only:
 
 MFU is model FLOPs over time over the peak. FLOPs are those of the matrix products of the forward
 and backward pass, counted in the program, loops by their trips; recomputed ones are not wanted, so
-that nothing is rematerialized here. The peak is the dense bfloat16 one of the GPU's data sheet,
-on a CPU what a product of two 2,048 x 2,048 float32 matrices reaches, measured before and after.
+that nothing is rematerialized here, and fused attention counts as the plain one does. The peak is
+the dense bfloat16 one of the GPU's data sheet, on a CPU what a product of two 2,048 x 2,048 float32
+matrices reaches, measured before and after.
 """
 
 import argparse
 import dataclasses
+import functools
 import json
 import statistics
 import subprocess
@@ -137,19 +139,40 @@ def presets_and_weightings(
     return rows
 
 
-def large(rounds: int, peak: float, torch_python: str | None, size: float) -> list[dict[str, Any]]:
+def torch_seconds(python: str, size: float, rounds: int) -> list[float]:
+    """Times of PyTorch's steps; before JAX takes the memory of a GPU."""
+    request = {
+        "layers": max(1, round(LAYERS * size)),
+        "rows": max(1, round(ROWS * size)),
+        "width": WIDTH,
+        "heads": HEADS,
+        "feed_forward": FEED_FORWARD,
+        "length": LENGTH,
+        "tasks": TASKS,
+        "rounds": rounds,
+    }
+    place = Path(__file__).parent / "peers" / "torch_step.py"
+    answer = subprocess.run(
+        [python, "-W", "ignore", str(place), json.dumps(request)],
+        stdout=subprocess.PIPE,
+        text=True,
+        check=True,
+    )
+    return json.loads(answer.stdout.splitlines()[-1])["seconds"]
+
+
+def large(rounds: int, peak: float, theirs: list[float], size: float) -> list[dict[str, Any]]:
     """Rows for the large encoder, plain and balanced, and for PyTorch's."""
     layers, rows = max(1, round(LAYERS * size)), max(1, round(ROWS * size))
     on_gpu = jax.default_backend() == "gpu"
     dtype = jnp.bfloat16 if on_gpu else jnp.float32
-    body = TransformerEncoder(
-        WIDTH, layers, HEADS, FEED_FORWARD, dtype=dtype, implementation="cudnn" if on_gpu else None
-    )
+    counted = TransformerEncoder(WIDTH, layers, HEADS, FEED_FORWARD, dtype=dtype)
+    body = counted.clone(implementation="cudnn") if on_gpu else counted
     names = [f"task{i}" for i in range(TASKS)]
     positions = jnp.broadcast_to(jnp.arange(LENGTH), (rows, LENGTH))
     segments = jnp.ones((rows, LENGTH), jnp.int32)
 
-    def encode(shared, tokens):
+    def encode(shared, tokens, body=body):
         x = shared["words"][tokens].astype(dtype)
         hidden = body.apply({"params": shared["body"]}, x, segments, positions, **mode)
         return hidden.astype(jnp.float32).mean(1)  # pyright: ignore
@@ -174,7 +197,7 @@ def large(rounds: int, peak: float, torch_python: str | None, size: float) -> li
     }
     balance = aggregation.from_weighting(weighting.upgrad(), TASKS)
 
-    def plain(carry, batch):
+    def plain(carry, batch, encode=encode):
         params, moments, rule = carry
         found = jax.grad(lambda p: gradients.task_losses(encode, heads, p[0], p[1], batch).mean())(
             params
@@ -191,38 +214,20 @@ def large(rounds: int, peak: float, torch_python: str | None, size: float) -> li
 
     params = (shared, own)
     tokens, result = TASKS * rows * LENGTH, []
-    flops = None
+    model = functools.partial(plain, encode=functools.partial(encode, body=counted))
+    first = (params, adamw.init(params), balance.init(shared))
+    flops = matmul_flops(jax.make_jaxpr(model)(first, batch).jaxpr)
     for name, step in (("large, plain", plain), ("large, upgrad", balanced)):
-        carry = jax.tree.map(jnp.copy, (params, adamw.init(params), balance.init(shared)))
-        traced = jax.jit(step, donate_argnums=0).trace(carry, batch)
-        flops = flops or matmul_flops(traced.jaxpr.jaxpr)  # the model's: those of the plain step
-        compiled, seconds = traced.lower().compile(), []
+        carry = jax.tree.map(jnp.copy, first)
+        compiled, seconds = jax.jit(step, donate_argnums=0).lower(carry, batch).compile(), []
         for _ in range(rounds + 1):
             began = time.perf_counter()
             carry = jax.block_until_ready(compiled(carry, batch))
             seconds.append(time.perf_counter() - began)
         del carry
         result.append(_large_row(name, seconds[1:], tokens, flops, peak, result))
-    if torch_python and flops:
-        request = {
-            "layers": layers,
-            "rows": rows,
-            "width": WIDTH,
-            "heads": HEADS,
-            "feed_forward": FEED_FORWARD,
-            "length": LENGTH,
-            "tasks": TASKS,
-            "rounds": rounds,
-        }
-        place = Path(__file__).parent / "peers" / "torch_step.py"
-        answer = subprocess.run(
-            [torch_python, "-W", "ignore", str(place), json.dumps(request)],
-            stdout=subprocess.PIPE,
-            text=True,
-            check=True,
-        )
-        seconds = json.loads(answer.stdout.splitlines()[-1])["seconds"]
-        row = _large_row("large, PyTorch compiled", seconds, tokens, flops, peak, result)
+    if theirs:
+        row = _large_row("large, PyTorch compiled", theirs, tokens, flops, peak, result)
         result.append(row)
     return result
 
@@ -274,16 +279,21 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--json", type=Path, required=True)
     parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--variants", nargs="+", help="only these of the presets")
+    parser.add_argument("--variants", nargs="*", help="only these of the presets; or none")
     parser.add_argument("--large", type=float, help="the large encoder too, at this share of it")
     parser.add_argument("--torch", help="Python of an environment with PyTorch")
     arguments = parser.parse_args()
     console = Console()
+    theirs = []
+    if arguments.torch:
+        theirs = torch_seconds(arguments.torch, arguments.large or 1.0, arguments.rounds)
     size = arguments.large or (1.0 if jax.default_backend() == "gpu" else 0.0)
     peak = peak_of_device()
-    rows = presets_and_weightings(arguments.rounds, peak, console.print, arguments.variants)
+    rows = []
+    if arguments.variants != []:
+        rows = presets_and_weightings(arguments.rounds, peak, console.print, arguments.variants)
     if size:
-        rows += large(arguments.rounds, peak, arguments.torch, size)
+        rows += large(arguments.rounds, peak, theirs, size)
     if jax.default_backend() == "cpu":
         again = measured_peak()
         if again > peak:

@@ -221,7 +221,7 @@ def main() -> None:
                     if theirs
                     else None,
                     "baseline_error": None
-                    if name in RANDOM or not theirs
+                    if name in RANDOM or not theirs or reply["direction"] is None
                     else error(np.array(reply["direction"]), exact, matrix, fit=True),
                     "baseline_failure": reply.get("error"),
                 }

@@ -1,10 +1,12 @@
 """Times TorchJD's steps for `aggregation_overhead.py`, in TorchJD's own environment.
 
-Reads one JSON request a line, answers one line: by variant ``{"seconds", "ratio", "megabytes"}``,
-or ``{"error": text}``. The ratio is to the plain PyTorch step of the same round.
+Reads one JSON request a line, answers one line: ``{"versions": ..., "variants": ...}``, by variant
+``{"seconds", "ratio", "megabytes"}``, or ``{"error": text}``. The ratio is to the plain PyTorch
+step of the same round. On a GPU where there is one, in bfloat16 if the request says so.
 """
 
 import ctypes
+import importlib.metadata
 import json
 import os
 import resource
@@ -34,11 +36,11 @@ class Layer(nn.Module):
         self.gelu = nn.GELU(approximate="tanh")
         self.down = nn.Linear(feed_forward, width, bias=False)
 
-    def forward(self, x):
+    def forward(self, x, mask):
         rows, length, width = x.shape
         y = self.qkv(self.attention_norm(x)).view(rows, length, 3, self.heads, -1)
         q, k, v = y.permute(2, 0, 3, 1, 4)
-        y = nn.functional.scaled_dot_product_attention(q, k, v)
+        y = nn.functional.scaled_dot_product_attention(q, k, v, attn_mask=mask)
         x = x + self.out(y.transpose(1, 2).reshape(rows, length, width))
         return x + self.down(self.gelu(self.up(self.feed_forward_norm(x))))
 
@@ -55,18 +57,25 @@ class Encoder(nn.Module):
         )
         self.norm = nn.LayerNorm(r["width"], bias=False)
 
-    def forward(self, tokens):
+    def forward(self, tokens, segments=None):
+        mask = None if segments is None else (segments[:, :, None] == segments[:, None])[:, None]
         places = torch.arange(tokens.shape[1], device=tokens.device).expand_as(tokens)
         x = self.words(tokens) + self.places(places)
         for layer in self.layers:
-            x = layer(x)
-        return self.norm(x).mean(1)
+            x = layer(x, mask)
+        return self.norm(x).float().mean(1)
+
+
+DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
 
 
 class Peak:
-    """Growth of the resident set within a block, in megabytes."""
+    """Growth of the resident set, or of the GPU's memory, within a block, in megabytes."""
 
     def __enter__(self):
+        if DEVICE == "cuda":
+            torch.cuda.synchronize()
+            torch.cuda.reset_peak_memory_stats()
         self.first = self.highest = self._now()
         self.running = True
         self.thread = threading.Thread(target=self._watch)
@@ -76,6 +85,8 @@ class Peak:
     def __exit__(self, *_):
         self.running = False
         self.thread.join()
+        if DEVICE == "cuda":
+            self.highest = torch.cuda.max_memory_allocated() / 1e6
 
     def _watch(self):
         while self.running:
@@ -84,6 +95,8 @@ class Peak:
 
     @staticmethod
     def _now():
+        if DEVICE == "cuda":
+            return torch.cuda.memory_allocated() / 1e6
         with open("/proc/self/status") as file:
             return next(int(line.split()[1]) for line in file if line.startswith("VmRSS")) / 1e3
 
@@ -94,15 +107,29 @@ class Model(nn.Module):
     def __init__(self, r):
         super().__init__()
         torch.manual_seed(0)
-        self.count, self.rows, self.own = r["tasks"], r["rows"], r["setting"] == "own"
+        self.count, self.rows, self.setting = r["tasks"], r["rows"], r["setting"]
+        self.narrow = r["dtype"] == "bfloat16"
         self.encoder = Encoder(r)
         self.heads = nn.ModuleList(
             nn.Linear(r["width"], r["classes"], bias=False) for _ in range(self.count)
         )
+        self.to(DEVICE)
         self.optimizer = torch.optim.Adam(self.parameters(), lr=1e-4)
-        rows = self.count * self.rows if self.own else self.rows
-        self.tokens = torch.randint(0, r["vocabulary"], (rows, r["length"]))
-        self.targets = torch.randint(0, r["classes"], (self.count, self.rows))
+        lengths = [r["length"]] * (1 if self.setting == "shared" else self.count)
+        if self.setting == "packed":  # as on the other side
+            last = max(self.count - 1, 1)
+            lengths = [int(r["length"] * (0.5 + i / last) // 8 * 8) for i in range(self.count)]
+        self.tokens, self.segments = [], []
+        for length in lengths:
+            whole = torch.randint(0, r["vocabulary"], (self.rows, length), device=DEVICE)
+            cut = torch.randint(length // 4, 3 * length // 4, (self.rows, 1), device=DEVICE)
+            self.tokens.append(whole)
+            self.segments.append((torch.arange(length, device=DEVICE) >= cut).int())
+        self.targets = torch.randint(0, r["classes"], (self.count, self.rows), device=DEVICE)
+
+    def encoded(self, *inputs):
+        with torch.autocast(DEVICE, torch.bfloat16, enabled=self.narrow):
+            return self.encoder(*inputs)
 
     def losses_of(self, parts):
         return [
@@ -110,11 +137,23 @@ class Model(nn.Module):
             for head, part, wanted in zip(self.heads, parts, self.targets, strict=True)
         ]
 
+    def one_by_one(self):
+        """The features of each task, from a pass of its own."""
+        if self.setting == "packed":
+            parts = [self.encoded(*row) for row in zip(self.tokens, self.segments, strict=True)]
+        else:
+            parts = [self.encoded(tokens) for tokens in self.tokens]
+        return parts, self.losses_of(parts)
+
     def together(self):
-        features = self.encoder(self.tokens)
-        if self.own:
-            return features, self.losses_of(features.view(self.count, self.rows, -1))
-        return features, self.losses_of([features] * self.count)
+        """From one pass where the shapes allow it."""
+        if self.setting == "packed":
+            return self.one_by_one()
+        if self.setting == "shared":
+            features = self.encoded(self.tokens[0])
+            return features, self.losses_of([features] * self.count)
+        features = self.encoded(torch.cat(self.tokens))
+        return features, self.losses_of(features.view(self.count, self.rows, -1))
 
 
 def measure(r):
@@ -140,8 +179,8 @@ def measure(r):
         aggregate(losses, features)
 
     def autojac_task_by_task():
-        parts = [model.encoder(part) for part in model.tokens.view(model.count, model.rows, -1)]
-        aggregate(model.losses_of(parts), parts, parallel_chunk_size=1)
+        parts, losses = model.one_by_one()
+        aggregate(losses, parts, parallel_chunk_size=1)
 
     def autogram():
         losses = torch.stack(hooked.together()[1])
@@ -152,7 +191,7 @@ def measure(r):
         "TorchJD UPGrad, autojac": autojac,
         "TorchJD UPGrad, autogram": autogram,
     }
-    if model.own and model.count <= 8:  # the slowest one
+    if model.setting != "shared":
         variants["TorchJD UPGrad, autojac, task by task"] = autojac_task_by_task
     seconds = {name: [] for name in variants}
     megabytes, failures = dict.fromkeys(variants, 0.0), {}
@@ -169,6 +208,8 @@ def measure(r):
                 try:
                     backward()
                     used.optimizer.step()
+                    if DEVICE == "cuda":
+                        torch.cuda.synchronize()
                 except Exception as error:  # noqa: BLE001
                     failures[name] = f"{type(error).__name__}: {error}"[:200]
                     continue
@@ -178,6 +219,8 @@ def measure(r):
             if turn or not r["rounds"]:
                 seconds[name].append(took)
     found = {}
+    if base := failures.get("PyTorch, plain"):  # nothing to compare with
+        return {name: {"error": failures.get(name, base)} for name in variants}
     for name, values in seconds.items():
         if name in failures:
             found[name] = {"error": failures[name]}
@@ -192,15 +235,19 @@ def measure(r):
 
 
 def main():
-    # Out of memory is an answer, not the end of the machine.
-    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-    resource.setrlimit(resource.RLIMIT_AS, (int(0.7 * memory),) * 2)
+    if DEVICE == "cpu":
+        # Out of memory is an answer, not the end of the machine.
+        memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+        resource.setrlimit(resource.RLIMIT_AS, (int(0.7 * memory),) * 2)
+    versions = {name: importlib.metadata.version(name) for name in ("torch", "torchjd")}
     answer = sys.stdout
     sys.stdout = sys.stderr
     for line in sys.stdin:
         found = measure(json.loads(line))
-        answer.write(json.dumps(found) + "\n")
+        answer.write(json.dumps({"versions": versions, "variants": found}) + "\n")
         answer.flush()
+        if DEVICE == "cuda":
+            torch.cuda.empty_cache()
 
 
 if __name__ == "__main__":

@@ -48,6 +48,8 @@ def db_mtl(
     | absent task, or one whose gradient or loss is not finite | the method on the others |
     | no task left | 0, and the state stays |
 
+    Signals: the gradients and ``losses``.
+
     Prefer it where losses differ in scale and all of them are positive.
 
     Args:

@@ -54,6 +54,8 @@ def excess_mtl(
     | gradient or loss not finite | as absent |
     | no task left | 0, and the state stays |
 
+    Signals: the gradients.
+
     Prefer it where labels are noisy: a loss that is high but cannot fall gets little weight.
 
     Args:

@@ -80,6 +80,8 @@ def forum(
     | absent task, or one with a number that is not finite | the method on the others |
     | no task left | 0, and the state stays |
 
+    Signals: the gradients, ``losses``, ``validation_grads`` and ``inner_losses``.
+
     Prefer it to `auto_lambda` and `moml` where one inner step tells too little.
 
     Args:

@@ -61,6 +61,8 @@ def moco(
     | absent task, or one whose gradient or loss is not finite | the method on the others |
     | no task left | 0, and the state stays |
 
+    Signals: the gradients.
+
     Prefer it to `mgda` where the gradients are noisy; it keeps T more copies of the parameters.
 
     Args:

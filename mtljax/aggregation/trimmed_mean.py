@@ -31,6 +31,8 @@ def trimmed_mean(num_tasks: int, *, trim: int = 1) -> aggregating.Aggregator:
     | absent task, or one whose gradient or loss is not finite | the method on the others |
     | no task left | 0 |
 
+    Signals: the gradients.
+
     For T above 32 its cost grows with `trim`.
 
     Prefer it where a few tasks now and then send gradients that are far off.

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import tyro
 
-from mtljax.cli.inputs import parse_argument, read_texts
+from mtljax.cli.inputs import read_texts
 from mtljax.cli.options import Output, parse, print_json, printable, warn
 from mtljax.cli.resumed import Lines, draft_of, resumed
 from mtljax.errors import UserError
@@ -26,7 +26,7 @@ BATCH = 64
 
 @dataclasses.dataclass(frozen=True)
 class Options:
-    """Let a language model of a run go on with a prompt, or a text_to_text task write its text.
+    """Let a language model of a run go on with a prompt, or text to text answer it.
 
     Prompts are given as arguments, in a file, or on stdin with --input -. A line of a file is a
     JSON string, {"prompt": "..."}, {"text": "..."}, {"tokens": ["...", ...]}, texts by the names of
@@ -34,11 +34,11 @@ class Options:
 
     Attributes:
       run: run directory.
-      prompt: how the text begins, or what it is made from; may be given several times.
+      prompt: how the text begins, or the text to be answered; may be given several times.
       input: file with a prompt a line; - for stdin.
       output: write JSON lines to this file, which appears when it is complete; the same command
         goes on with it where it was interrupted.
-      task: name of a task that generates text; by default the first one.
+      task: name of the language model or task of text to text; by default the first one.
       max_tokens: tokens that are added at most; by default 50 for a language model, else 128.
       temperature: 0 takes the most probable word each time, 1 draws from the model's distribution;
         by default 0.8 for a language model, else 0.
@@ -94,7 +94,7 @@ def run(arguments: Sequence[str]) -> int:
     from mtljax.training import load_run
 
     loaded = load_run(options.run, warn=warn)
-    task = next(t for t in loaded.tasks if t.name == loaded.generating_task(options.task))
+    task = next(t for t in loaded.tasks if t.name == loaded.language_model(options.task))
     how = _settings(options, task)
     loaded.generate([], **how)  # names a setting out of range before any prompt is read
     prompts = _prompts(options, loaded, task, how)
@@ -125,26 +125,22 @@ def _check(options: Options) -> None:
 
 
 def _settings(options: Options, task: "Task") -> dict[str, Any]:
-    from mtljax.training.run import TARGET_TOKENS
-
     names = [field.name for field in dataclasses.fields(options)]
     how = {name: getattr(options, name) for name in names if name not in _ELSEWHERE}
-    target = task.kind == "text_to_text"
+    answers = task.kind == "text_to_text"
     if how["max_tokens"] is None:
-        how["max_tokens"] = TARGET_TOKENS if target else 50
+        how["max_tokens"] = 128 if answers else 50
     if how["temperature"] is None:
-        how["temperature"] = 0.0 if target else 0.8
+        how["temperature"] = 0.0 if answers else 0.8
     return {**how, "task": task.name}
 
 
 def _prompts(options: Options, run: "Run", task: "Task", how: Mapping[str, Any]) -> Iterator[Any]:
     check = {name: how[name] for name in ("task", "max_tokens", "truncate_left")}
     if options.input is None:
-        several = len(task.parts) > 1
         for number, prompt in enumerate(options.prompt or ("",), start=1):
-            text = parse_argument(prompt) if several else prompt
-            _checked(run, text, f"prompt {number}", check)
-            yield text
+            _checked(run, prompt, f"prompt {number}", check)
+            yield prompt
         return
     place = "stdin" if options.input == "-" else options.input
     for number, line in enumerate(read_texts(options.input), start=1):

@@ -13,7 +13,8 @@ COMMANDS = {
     "train": "train tasks together, or go on with a run that was cut off",
     "evaluate": "measure a run on a split of its data",
     "predict": "what every task of a run says of some texts",
-    "generate": "what a task of a run writes after some prompts",
+    "generate": "let a language model of a run go on with a prompt, or text to text answer it",
+    "prepare": "download data sets of the TFDS catalogue",
 }
 """Every subcommand, the name of its module here, and what it does."""
 

@@ -93,6 +93,10 @@ def _in_words(answer: Mapping[str, Any]) -> str:
         best = sorted(answer["probabilities"].items(), key=lambda item: -item[1])[:3]
         shares = "  ".join(f"{printable(name)} {100 * p:.1f} %" for name, p in best)
         return f"{printable(answer['label'])}  ({shares})"
+    if "labels" in answer:
+        shares = answer["probabilities"]
+        labels = (f"{printable(name)} {100 * shares[name]:.1f} %" for name in answer["labels"])
+        return "  ".join(labels) or "(no label)"
     if "value" in answer:
         return f"{answer['value']:.4g}"
     if "restored" in answer:
@@ -100,6 +104,8 @@ def _in_words(answer: Mapping[str, Any]) -> str:
     if "tags" in answer:
         pairs = zip(answer["words"], answer["tags"], strict=True)
         return _short(" ".join(f"{word}/{tag}" for word, tag in pairs))
+    if "text" in answer:
+        return _short(answer["text"]) or "(nothing)"
     return f"… {_short(answer['continuation'])}" if answer["continuation"] else "(ends here)"
 
 
@@ -142,8 +148,8 @@ def _writing(path: str | None) -> Iterator[TextIO]:
         return
     # A file appears when it is complete, or not at all; a pipe or device is written to as it is.
     target = Path(path)
-    draft = target if _is_special(target) else target.with_name(f".{target.name}.part")
     try:
+        draft = target if _is_special(target) else target.with_name(f".{target.name}.part")
         file = draft.open("w", encoding="utf-8")
     except OSError as error:
         raise UserError(f"--output {path}: {error.strerror or error}") from None

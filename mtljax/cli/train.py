@@ -10,7 +10,7 @@ import yaml
 
 from mtljax.cli.options import Output, cache_directory, data_directory, parse, print_json, printable
 from mtljax.errors import UserError
-from mtljax.presets import Config, preset
+from mtljax.presets import Config, default_tasks, preset
 from mtljax.tasks import Task, load_tasks
 
 
@@ -81,14 +81,17 @@ def read_options(arguments: Sequence[str]) -> tuple[Options, tuple[Task, ...]]:
       UserError: naming what cannot be used.
     """
     arguments, weighting_options = cut_weighting_options(arguments)
-    start = preset(_given(arguments, "--preset") or "small")
-    config = start.config
+    name = _given(arguments, "--preset")
+    name = "small" if name is None else name
+    config = preset(name).config
     if _given(arguments, "--steps") is not None:
         config = dataclasses.replace(config, epochs=0.0)
     if weighting_options:
         config = dataclasses.replace(config, weighting_options=weighting_options)
     options = parse(Options, "train", arguments, default=Options(config))
-    return options, load_tasks(options.tasks) if options.tasks is not None else start.tasks
+    if options.tasks is not None:
+        return options, load_tasks(options.tasks)
+    return options, default_tasks(name, data_directory(options.data_dir))
 
 
 def cut_weighting_options(arguments: Sequence[str]) -> tuple[list[str], dict[str, Any]]:
@@ -119,7 +122,7 @@ def cut_weighting_options(arguments: Sequence[str]) -> tuple[list[str], dict[str
         option = name.removeprefix("--weighting.").replace("-", "_")
         try:
             found[option] = yaml.safe_load(value)
-        except yaml.YAMLError:
+        except (yaml.YAMLError, ValueError, RecursionError):
             raise UserError(f"{name}: {value!r} is not YAML") from None
         if isinstance(found[option], str):
             # YAML 1.1 reads 1e-3 as a text, for want of a point.
@@ -161,6 +164,8 @@ def _draw(directory: Path) -> str:
         return drawn if gradients is None else f"{drawn}; gradients: {gradients}"
     except UserError as error:
         return f"curves: not drawn; {error}"
+    except OSError as error:
+        return f"curves: not drawn; {directory}: {error.strerror or error}"
     except ImportError as error:
         if (error.name or "").split(".")[0] != "matplotlib":
             raise

@@ -5,6 +5,7 @@ from mtljax.data.batches import Shape as Shape
 from mtljax.data.batches import StepBatch as StepBatch
 from mtljax.data.batches import evaluation_batches as evaluation_batches
 from mtljax.data.batches import unpack as unpack
+from mtljax.data.catalogue import is_prepared as is_prepared
 from mtljax.data.catalogue import load_source as load_source
 from mtljax.data.dataset import MultitaskData as MultitaskData
 from mtljax.data.dataset import input_batches as input_batches

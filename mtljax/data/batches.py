@@ -18,7 +18,8 @@ GroupBatch = dict[str, Any]
 - `affixes` int32 `[R, S, A]`, only if `A > 0`
 - `segments` int32 `[R, S]`, 1..N within the row, 0 where there is padding
 - `positions` int32 `[R, S]`, position within the segment
-- `targets`, `weights` by task: `[R, S]` (tagging, language models) or `[R, N]`
+- `targets`, `weights` by task: `[R, S]` (tagging, language models) or `[R, N]`; targets of
+  multi-label tasks uint8 `[R, N, classes]`
 - `example` int32 `[R, N]`, only in evaluation: the row of the split that a segment comes from,
   or -1
 """
@@ -104,7 +105,7 @@ def fill(
         return array.reshape(shape.rows, shape.row_length, *values.shape[1:])
 
     def segmentwise(values: np.ndarray) -> np.ndarray:
-        array = np.zeros((shape.rows, shape.max_segments), values.dtype)
+        array = np.zeros((shape.rows, shape.max_segments, *values.shape[1:]), values.dtype)
         array[row, segment] = values
         return array
 

@@ -1,9 +1,10 @@
 """Finding a data set by name: embedded, prepared in a directory, or only in a catalogue."""
 
-import importlib.util
+import json
 import os
 import re
 import shlex
+import warnings
 from collections.abc import Collection
 from pathlib import Path
 
@@ -23,6 +24,7 @@ def load_source(
     *,
     bad_rows: BadRows = "stop",
     wanted: Collection[str] | None = None,
+    required: Collection[str] = (),
 ) -> Source:
     """Loads a data set by its name or description.
 
@@ -34,6 +36,7 @@ def load_source(
         bad_rows: what a malformed row of a file does: `stop` with an error that names file and
             line, or `skip`, left out and counted.
         wanted: the features of a file that are checked and read; None for all.
+        required: those without which a row is malformed.
 
     Returns:
         The data set. Its splits are read when they are first used.
@@ -41,8 +44,8 @@ def load_source(
     Raises:
         UserError: if there is no such data set, or it cannot be read.
     """
-    if data_dir is not None and not Path(data_dir).is_dir():
-        raise UserError(f"data directory {str(data_dir)!r}: no such directory")
+    if data_dir is not None:
+        _check_directory(data_dir)
     described = dataset if isinstance(dataset, Dataset) else None
     name = dataset if isinstance(dataset, str) else dataset.dataset
     if described is not None and described.name in EMBEDDED:
@@ -50,12 +53,13 @@ def load_source(
             f"source {described.name!r}: a set inside the package has this name; choose another"
         )
     if described is not None and name is None:
-        return load_files(described, data_dir, bad_rows, wanted)
+        return load_files(described, data_dir, bad_rows, wanted, required)
     assert name is not None
     if name in EMBEDDED:
         return load_embedded(name, described)
-    places = [Path(data_dir) / name] if data_dir is not None else []
-    for place in [*places, Path(name).expanduser()]:
+    # The catalogue's name:version lies in name/version.
+    places = [Path(data_dir) / name.replace(":", "/")] if data_dir is not None else []
+    for place in [*places, Path(os.path.expanduser(name))]:
         found = _prepared(place)
         if found is not None:
             from mtljax.data.prepared import load_prepared
@@ -63,6 +67,20 @@ def load_source(
             return load_prepared(found, described.name if described else name, described)
     where = f"source {described.name!r}: " if described else ""
     raise UserError(where + _unknown(name, data_dir))
+
+
+def is_prepared(dataset: str, data_dir: str | os.PathLike[str] | None) -> bool:
+    """Whether a data set lies in a directory of prepared ones, in TFDS format."""
+    return data_dir is not None and _prepared(Path(data_dir) / dataset) is not None
+
+
+def _check_directory(data_dir: str | os.PathLike[str]) -> None:
+    try:
+        reason = "" if Path(data_dir).is_dir() else "no such directory"
+    except OSError as error:
+        reason = error.strerror or str(error)
+    if reason:
+        raise UserError(f"data directory {str(data_dir)!r}: {reason}")
 
 
 def _prepared(place: Path) -> Path | None:
@@ -76,8 +94,18 @@ def _prepared(place: Path) -> Path | None:
     except (OSError, ValueError):
         return None
     if not versions:
-        return None
+        config = _default_config(place)
+        return None if config is None else _prepared(place / config)
     return max(versions, key=lambda path: tuple(map(int, path.name.split("."))))
+
+
+def _default_config(place: Path) -> str | None:
+    # TFDS notes which configuration of a set a name without one means.
+    try:
+        content = json.loads((place / ".config" / "metadata.json").read_text(encoding="utf-8"))
+        return str(content["default_config_name"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
 
 
 def _unknown(dataset: str, data_dir: str | os.PathLike[str] | None) -> str:
@@ -90,7 +118,7 @@ def _unknown(dataset: str, data_dir: str | os.PathLike[str] | None) -> str:
         except OSError as error:
             return f"data directory {str(data_dir)!r}: {error.strerror or error}"
         known += [child.name for child in children if _prepared(child) is not None]
-    if dataset.split("/")[0] in catalogue_names():
+    if dataset.split("/")[0].split(":")[0] in _catalogue_names():
         place = "DIR" if data_dir is None else shlex.quote(str(data_dir))
         return (
             f"data set {dataset!r} is in the TFDS catalogue but not prepared ({where}): "
@@ -101,16 +129,9 @@ def _unknown(dataset: str, data_dir: str | os.PathLike[str] | None) -> str:
     return f"unknown data set {dataset!r}: {where}{close}{listing}"
 
 
-def catalogue_names() -> frozenset[str]:
-    """Names of the TFDS catalogue, read off the installed package without importing it."""
-    spec = importlib.util.find_spec("tensorflow_datasets")
-    if spec is None or not spec.submodule_search_locations:
-        return frozenset()
-    root = Path(next(iter(spec.submodule_search_locations)))
-    names = set()
-    for folder in ("datasets", "text", "translate", "summarization", "question_answering"):
-        for child in (root / folder).iterdir() if (root / folder).is_dir() else ():
-            if not child.name.startswith("_") and not child.stem.endswith(("_test", "_utils")):
-                names.add(child.stem)
-    # The one builder whose module has another name.
-    return frozenset(names | {"imdb_reviews"})
+def _catalogue_names() -> frozenset[str]:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        from mtljax.data.builders import catalogue_names
+
+        return catalogue_names()

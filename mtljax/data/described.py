@@ -27,6 +27,7 @@ def load_files(
     data_dir: str | os.PathLike[str] | None = None,
     bad_rows: BadRows = "stop",
     wanted: Collection[str] | None = None,
+    required: Collection[str] = (),
 ) -> Source:
     """Opens a data set whose splits are files.
 
@@ -40,6 +41,7 @@ def load_files(
             `skip`, left out and counted.
         wanted: the features that are read; those of other names are not checked, and rows do not
             have them. None for all.
+        required: those without which a row is malformed.
 
     Returns:
         The data set. Its files are read when a split is first used.
@@ -57,7 +59,7 @@ def load_files(
     def open_rows(path: Path) -> tuple[Opened, Callable[[Any], Row]]:
         opened = OPENERS[dataset.format](dataset, path)
         bound = [(field.name, opened.get(field.column), field.convert) for field in read]
-        return opened, functools.partial(_to_row, bound)
+        return opened, functools.partial(_to_row, bound, frozenset(required))
 
     files = {path: FileRows(dataset.name, path, open_rows, bad_rows) for path in paths}
     splits: dict[str, Sequence[Row]] = {}
@@ -77,7 +79,7 @@ def load_files(
     }
     everything = [p for pieces in parts.values() for _, paths in pieces for p in paths]
     # Which rows are skipped depends on what is checked.
-    checked = [bad_rows, sorted(field.name for field in read)]
+    checked = [bad_rows, sorted(field.name for field in read), sorted(required)]
     identity = [description, checked if bad_rows == "skip" else [], *map(str, everything)]
     return Source(
         name=dataset.name,
@@ -228,11 +230,17 @@ def _names(column: Column) -> tuple[str, ...]:
     return column.classes
 
 
-def _to_row(bound: Sequence[tuple[str, Callable[[Any], Any], Convert]], values: Any) -> Row:
+def _to_row(
+    bound: Sequence[tuple[str, Callable[[Any], Any], Convert]],
+    required: frozenset[str],
+    values: Any,
+) -> Row:
     row = {}
     for name, get, convert in bound:
         try:
             row[name] = convert(get(values))
         except ValueError as error:
             raise ValueError(f"feature {name!r}: {error}") from None
+        if row[name] is None and name in required:
+            raise ValueError(f"feature {name!r}: missing")
     return row

@@ -12,10 +12,10 @@ from mtljax.data.file_rows import BadRows
 from mtljax.data.groups import Group
 from mtljax.data.outputs import Output
 from mtljax.data.packing import spans
-from mtljax.data.parts import encode_parts
+from mtljax.data.parts import encode_parts, first_yields
 from mtljax.data.source import Source
 from mtljax.data.targets import TOKEN_KINDS, Rows, read_targets
-from mtljax.data.tokenizers import Encodings, Text, Tokenizer
+from mtljax.data.tokenizers import Encodings, Tokenizer
 from mtljax.errors import UserError
 
 _BLOCK = 8192  # rows that are read at a time
@@ -32,8 +32,9 @@ class Examples:
         rows: int32 `[examples]`, the row of the split that each example comes from; several
             examples in turn have the same one if it was read in chunks.
         targets: by task, int32 or float32, `[n]` for kinds with a target a token, `[examples]` for
-            the others; 0 where there is none.
-        weights: by task, float32 of the same shape: `alpha_ij`, 0 where nothing is to be counted.
+            the others; 0 where there is none. Of `multilabel` uint8 `[examples, classes]`.
+        weights: by task, float32 `[n]` or `[examples]`: `alpha_ij`, 0 where nothing is to be
+            counted.
         skipped: by task, how many rows could not be used and are not counted; no entry for none.
         malformed: by data set, how many rows were left out because they could not be read.
         reopen: a function and its argument that give them again, where they are mapped from files;
@@ -157,6 +158,10 @@ def _read_block(
 
 def _encoded(group: Group, rows: Rows, tokenizer: Tokenizer, limit: int) -> Encodings:
     parts = [[row[name] for row in rows] for name in group.parts]
+    if group.text_to_text:
+        # A target that is missing counts for nothing.
+        parts[1] = ["" if text is None else text for text in parts[1]]
+        return encode_parts(parts, tokenizer, limit, first_yields)
     if len(parts) > 1:
         return encode_parts(parts, tokenizer, limit)
     # One id more than is kept, which the last position of a text that is cut off predicts.
@@ -164,12 +169,12 @@ def _encoded(group: Group, rows: Rows, tokenizer: Tokenizer, limit: int) -> Enco
 
 
 def encode_inputs(
-    texts: Sequence[Text] | Sequence[tuple[Text, ...]],
+    texts: Sequence[Any],
     tokenizer: Tokenizer,
     limit: int,
     parts: int = 1,
 ) -> Examples:
-    """Examples without targets, of `limit` ids at most; with several `parts`, of tuples of them."""
+    """Examples without targets, of `limit` ids at most; of tuples of texts if `parts` is not 1."""
     if parts == 1:
         encodings = tokenizer.encode(texts, limit)
     else:

@@ -6,6 +6,7 @@ from typing import Literal
 
 from mtljax.data.source import Source
 from mtljax.errors import UserError
+from mtljax.tasks.kinds import KINDS
 from mtljax.tasks.suggest import suggestion
 from mtljax.tasks.task import Task
 
@@ -38,10 +39,15 @@ class Group:
         """The features that are read, one after another; most groups have one."""
         return (self.inputs,) if isinstance(self.inputs, str) else self.inputs
 
+    @property
+    def text_to_text(self) -> bool:
+        """Whether the parts are a text and the text that is to follow it."""
+        return self.tasks[0].kind == "text_to_text"
+
 
 def attention_by_kind(task: Task) -> Attention:
-    """Causal for language models, bidirectional for all others."""
-    return "causal" if task.kind == "language_model" else "bidirectional"
+    """Causal for tasks that write text, bidirectional for all others."""
+    return "causal" if KINDS[task.kind].writes else "bidirectional"
 
 
 def all_causal(task: Task) -> Attention:
@@ -74,13 +80,18 @@ def input_groups(
     for task in tasks:
         check_features(task, sources[task.source_name])
         mode = attention(task)
-        if task.kind == "language_model" and mode != "causal":
-            raise ValueError(f"task {task.name!r}: a language model needs causal attention")
+        if KINDS[task.kind].writes and mode != "causal":
+            kind = task.kind.replace("_", " ")
+            raise ValueError(f"task {task.name!r}: a {kind} needs causal attention")
         identity = sources[task.source_name].identity
-        key = (identity, task.inputs, mode, task.max_length)
+        inputs = task.inputs
+        if task.kind == "text_to_text":
+            inputs = (*task.parts, task.targets or "")
+        # A pair of texts to be judged is shortened in another way than one of question and answer.
+        key = (identity, inputs, mode, task.max_length, task.kind == "text_to_text")
         members.setdefault(key, []).append(task)
     groups: list[Group] = []
-    for (_, inputs, mode, max_length), together in members.items():
+    for (_, inputs, mode, max_length, _), together in members.items():
         name = _unused(together[0], mode, [group.name for group in groups])
         chunked = all(task.kind == "language_model" for task in together)
         groups.append(Group(name, tuple(together), inputs, mode, max_length, chunked))
@@ -96,7 +107,9 @@ def _unused(task: Task, mode: Attention, taken: Sequence[str]) -> str:
 
 _TARGETS = {
     "classification": ("label", "number", "text"),
+    "multilabel": ("tags", "tokens"),
     "tagging": ("tags", "tokens"),
+    "text_to_text": ("text", "tokens"),
     "regression": ("number", "label"),
 }
 _DESCRIPTIONS = {
@@ -136,6 +149,8 @@ def check_features(task: Task, source: Source) -> None:
         check("inputs", part, ("tokens",) if task.kind == "tagging" else ("text", "tokens"))
     if task.targets is not None:
         check("targets", task.targets, _TARGETS[task.kind])
+    if task.references is not None:
+        check("references", task.references, ("text", "tokens"))
     if task.weights is not None:
         check("weights", task.weights, ("number",))
 

@@ -2,7 +2,8 @@
 
 import functools
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from importlib import metadata
 from pathlib import Path
 from typing import Any
 
@@ -22,11 +23,12 @@ from mtljax.data.mixture import (
     progress,
     rows_per_group,
 )
-from mtljax.data.outputs import Output, task_output
+from mtljax.data.outputs import Output, check_spans, task_output
 from mtljax.data.row_order import RowPlan, plan_rows
 from mtljax.data.source import Source
 from mtljax.data.sources import load_sources
 from mtljax.data.tokenizers import (
+    Text,
     Tokenizer,
     TokenizerSettings,
     load_tokenizer,
@@ -160,6 +162,11 @@ def _corpora(groups: Sequence[Group], sources: Mapping[str, Source]) -> dict[tup
     return found
 
 
+def _texts(source: Source, feature: str) -> Iterator[Text]:
+    # What a text is to be answered with may be missing.
+    return (text for row in source.splits["train"] if (text := row[feature]) is not None)
+
+
 def _tokenizer(
     groups: Sequence[Group],
     sources: Mapping[str, Source],
@@ -170,12 +177,15 @@ def _tokenizer(
     corpora = list(_corpora(groups, sources).values())
 
     def train() -> Tokenizer:
-        texts = ((row[inputs] for row in sources[name].splits["train"]) for name, inputs in corpora)
-        return train_tokenizer(texts, settings)
+        return train_tokenizer(
+            (_texts(sources[name], feature) for name, feature in corpora), settings
+        )
 
     if cache.directory is None or any(digests[name] is None for name, _ in corpora):
         return train()
-    key = cache_key(settings, [(digests[name], inputs) for name, inputs in corpora])
+    # Another version of the library may learn other pieces from the same texts.
+    version = metadata.version("tokenizers")
+    key = cache_key(settings, version, [(digests[name], inputs) for name, inputs in corpora])
     path = cache.directory / "tokenizers" / f"{key}.json"
     if path.exists():
         try:
@@ -202,7 +212,9 @@ def _output(
     digest = digests[task.source_name]
     key = None if digest is None else cache_key(digest, known, _fields(task))
     make = lambda: task_output(task, source, tokenizer).to_json()  # noqa: E731
-    return Output.from_json(cached_json(cache, "outputs", key, make))
+    output = Output.from_json(cached_json(cache, "outputs", key, make))
+    check_spans(task, output.classes)
+    return output
 
 
 def _fields(task: Task) -> dict[str, Any]:
@@ -236,6 +248,9 @@ def _plan(examples: Examples, row_length: int, cache: Cache, key: str | None) ->
     return RowPlan(np.asarray(found["rows"], np.int64), found["max_segments"])
 
 
+_MAX_POSITIONS = 2**31 - 1  # they are numbered in int32
+
+
 def _stages(
     groups: Sequence[Group],
     examples: Mapping[str, Mapping[str, Examples]],
@@ -245,7 +260,7 @@ def _stages(
 ) -> tuple[dict[str, int], ...]:
     train = {name: splits["train"] for name, splits in examples.items()}
     count = num_stages(groups, mixture)
-    return tuple(
+    stages = tuple(
         rows_per_group(
             groups,
             {name: int(split.starts[-1]) for name, split in train.items()},
@@ -257,3 +272,11 @@ def _stages(
         )
         for stage in range(count)
     )
+    for stage in stages:
+        for name, rows in stage.items():
+            if rows * row_length > _MAX_POSITIONS:
+                raise UserError(
+                    f"input group {name!r}: a step of {rows * row_length:.3g} positions is larger "
+                    f"than 2^31 - 1; make batch_size or batch_tokens smaller"
+                )
+    return stages

@@ -43,7 +43,9 @@ class MixtureSettings:
             )
         for name in ("temperature", "final_temperature"):
             value = getattr(self, name)
-            if not math.isfinite(value) or value < 0 or (value == 0 and name == "temperature"):
+            if not math.isfinite(value):
+                raise UserError(f"mixture.{name}: must be finite, got {value}")
+            if value < 0 or (value == 0 and name == "temperature"):
                 raise UserError(f"mixture.{name}: must be positive, got {value}")
         for name, least in (("cap", 0), ("stages", 2), ("subset", 0)):
             if getattr(self, name) < least:

@@ -1,6 +1,5 @@
 """What a task's head predicts: its classes, or the words of its language model."""
 
-import math
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -8,10 +7,13 @@ from typing import Any
 
 import numpy as np
 
+from mtljax.data.class_weights import class_weights
+from mtljax.data.labels import is_missing
 from mtljax.data.source import Source
 from mtljax.data.tokenizers import END, OOV, SPECIALS, Tokenizer
 from mtljax.data.tokenizers.words import count_words
 from mtljax.errors import UserError
+from mtljax.tasks.kinds import KINDS, metric_names, misfit, span_scheme
 from mtljax.tasks.task import Task
 
 
@@ -24,11 +26,13 @@ class Output:
         classes: their names; empty for regression and for language models.
         ids: for a language model int32 `[num_classes]`, the input id of each class: class 0 is
             `<oov>`, class 1 `</s>`, then the words; else None.
+        class_weights: weights of the classes in training; empty where all weigh 1.
     """
 
     num_classes: int
     classes: tuple[str, ...] = ()
     ids: np.ndarray | None = None
+    class_weights: tuple[float, ...] = ()
 
     def class_of_id(self, vocab_size: int) -> np.ndarray:
         """int32 `[vocab_size]`, the class of each input id; 0 (`<oov>`) for ids that have none."""
@@ -40,7 +44,12 @@ class Output:
     def to_json(self) -> dict[str, Any]:
         """The output as plain JSON."""
         ids = None if self.ids is None else self.ids.tolist()
-        return {"num_classes": self.num_classes, "classes": list(self.classes), "ids": ids}
+        return {
+            "num_classes": self.num_classes,
+            "classes": list(self.classes),
+            "ids": ids,
+            "class_weights": list(self.class_weights),
+        }
 
     @classmethod
     def from_json(cls, content: Mapping[str, Any]) -> "Output":
@@ -50,15 +59,16 @@ class Output:
             num_classes=content["num_classes"],
             classes=tuple(content["classes"]),
             ids=None if ids is None else np.asarray(ids, np.int32),
+            class_weights=tuple(content["class_weights"]),
         )
 
 
 def task_output(task: Task, source: Source, tokenizer: Tokenizer) -> Output:
     """Finds out what a task predicts.
 
-    The classes of a language model over words are those which its own training split has
-    `min_count` times, the most frequent first; over pieces of other kinds, all of them. Classes
-    that a data set does not name are those of its training split.
+    The classes of a task that writes text are, over words, those which the texts that it is to
+    write have `min_count` times in its own training split, the most frequent first; over pieces of
+    other kinds, all of them. Classes that a data set does not name are those of its training split.
 
     Args:
         task: the task.
@@ -70,13 +80,33 @@ def task_output(task: Task, source: Source, tokenizer: Tokenizer) -> Output:
     """
     if task.kind == "regression":
         return Output(num_classes=1)
-    if task.kind == "language_model":
+    if KINDS[task.kind].writes:
         ids = np.asarray([OOV, END, *_model_ids(task, source, tokenizer)], np.int32)
         return Output(num_classes=len(ids), ids=ids)
     classes = class_names(task, source)
     if not classes:
         raise UserError(f"task {task.name!r}: the train split of {source.name!r} has no targets")
-    return Output(num_classes=len(classes), classes=classes)
+    weights = class_weights(task, classes, source.splits["train"])
+    return Output(num_classes=len(classes), classes=classes, class_weights=weights)
+
+
+def check_spans(task: Task, classes: Sequence[str]) -> None:
+    """Checks that the tags of a task fit the scheme by which its spans are to be counted.
+
+    Raises:
+        UserError: with the task, the field and a tag that does not.
+    """
+    if task.kind != "tagging" or "span_f1" not in metric_names(task, classes):
+        return
+    scheme = span_scheme(task, classes)
+    if scheme == "none":
+        raise UserError(
+            f"task {task.name!r}, field 'metrics': span_f1 needs tags that mark spans, such as "
+            f"B-x and I-x, or a 'scheme'; got {', '.join(classes[:5])}"
+        )
+    wrong = misfit(scheme, classes)
+    if wrong is not None:
+        raise UserError(f"task {task.name!r}, field 'scheme': tag {wrong!r} is not one of {scheme}")
 
 
 def _model_ids(task: Task, source: Source, tokenizer: Tokenizer) -> Iterable[int]:
@@ -84,8 +114,9 @@ def _model_ids(task: Task, source: Source, tokenizer: Tokenizer) -> Iterable[int
     settings = tokenizer.settings
     if settings.kind != "words":
         return range(first, tokenizer.vocab_size)
-    texts = (row[task.inputs] for row in source.splits["train"])
-    counts = count_words(texts, settings.lowercase)
+    feature = task.targets or task.parts[0]
+    texts = (row[feature] for row in source.splits["train"])
+    counts = count_words((text for text in texts if text is not None), settings.lowercase)
     known = {word: i for i, word in enumerate(tokenizer.pieces) if i >= first}
     words = [w for w, n in counts.items() if n >= settings.min_count and w in known]
     return [known[word] for word in sorted(words, key=lambda word: (-counts[word], word))]
@@ -105,35 +136,3 @@ def class_names(task: Task, source: Source) -> tuple[str, ...]:
         return tuple(sorted(counts))
     whole = [int(value) for value in counts if float(value).is_integer()]
     return tuple(str(i) for i in range(max(whole, default=-1) + 1))
-
-
-def is_missing(value: Any) -> bool:
-    """Whether a target is absent: None, NaN, infinite or the label -1."""
-    if value is None:
-        return True
-    if isinstance(value, str):
-        return False
-    return not math.isfinite(value) or value == -1
-
-
-def as_class(value: Any, classes: Sequence[str], index: Mapping[str, int]) -> int:
-    """The class of a target, -1 where it is absent.
-
-    Args:
-        value: a class number, or its name.
-        classes: names of all classes.
-        index: the class of each name.
-
-    Raises:
-        ValueError: saying what is wrong with a value that is no class.
-    """
-    if is_missing(value):
-        return -1
-    if isinstance(value, str):
-        if value not in index:
-            raise ValueError(f"label {value!r} does not occur in train")
-        return index[value]
-    number = int(value)
-    if number != value or not 0 <= number < len(classes):
-        raise ValueError(f"label {value!r} is not in 0..{len(classes) - 1}")
-    return number

@@ -42,6 +42,24 @@ def longest_first(lengths: np.ndarray, limit: int) -> np.ndarray:
     return kept + (over & (np.cumsum(over, axis=1) <= left[:, None]))
 
 
+def first_yields(lengths: np.ndarray, limit: int) -> np.ndarray:
+    """How much of two parts is kept if the first makes room for the second.
+
+    Args:
+        lengths: int `[texts, 2]`, pieces of each part, its mark among them.
+        limit: pieces of both parts together, from 2. Where the second part alone is too long, one
+            piece more is kept, for the last position to predict.
+
+    Returns:
+        int64 `[texts, 2]`, from 1.
+
+    >>> first_yields(np.array([[6, 3], [6, 8], [2, 20]]), 9).tolist()
+    [[6, 3], [1, 8], [1, 9]]
+    """
+    first = np.clip(limit - lengths[:, 1], 1, lengths[:, 0])
+    return np.stack([first, np.minimum(lengths[:, 1], limit)], axis=1)
+
+
 def encode_parts(
     parts: Sequence[Sequence[Text]],
     tokenizer: Tokenizer,

@@ -32,12 +32,15 @@ def load_sources(
     """
     described: dict[str, Dataset | None] = {}
     wanted: dict[str, set[str]] = {}
+    required: dict[str, set[str]] = {}
     for task in tasks:
         own = {source.name: source for source in task.sources}
         for name in task.datasets:
             if described.setdefault(name, own.get(name)) != own.get(name):
                 raise UserError(f"task {task.name!r}: source {name!r} is described in two ways")
             wanted.setdefault(name, set()).update(task.features)
+            inputs = (task.inputs,) if isinstance(task.inputs, str) else task.inputs
+            required.setdefault(name, set()).update(inputs)
     loaded: dict[str, Source] = {}
     sources: dict[str, Source] = {}
     for task in tasks:
@@ -45,7 +48,11 @@ def load_sources(
             for name in task.datasets:
                 if name not in loaded:
                     loaded[name] = load_source(
-                        described[name] or name, data_dir, bad_rows=bad_rows, wanted=wanted[name]
+                        described[name] or name,
+                        data_dir,
+                        bad_rows=bad_rows,
+                        wanted=wanted[name],
+                        required=required[name],
                     )
         except UserError as error:
             raise UserError(f"task {task.name!r}: {error}") from error

@@ -6,11 +6,12 @@ from typing import Any
 
 import numpy as np
 
-from mtljax.data.outputs import Output, as_class
-from mtljax.data.tokenizers import Encodings, Tokenizer
+from mtljax.data.labels import as_class
+from mtljax.data.outputs import Output
+from mtljax.data.tokenizers import END, Encodings, Tokenizer
 from mtljax.tasks.task import Task
 
-TOKEN_KINDS = ("tagging", "language_model")
+TOKEN_KINDS = ("tagging", "language_model", "text_to_text")
 """The kinds of task that have one target a token; the others have one an example."""
 
 Rows = Sequence[Mapping[str, Any]]
@@ -38,9 +39,18 @@ def read_targets(
 
     Returns:
         Targets, int32 or float32, and weights `alpha_ij`, float32; both `[n]` for kinds with a
-        target a token, `[rows]` for the others; 0 where there is none.
+        target a token, `[rows]` for the others; 0 where there is none. Targets of `multilabel` are
+        uint8 `[rows, classes]`, 1 for the labels that a row has.
     """
-    return _READERS[task.kind](task, rows, encodings, output, tokenizer, fault)
+    faulty: set[int] = set()
+
+    def once(row: int, reason: str) -> None:
+        # A row is one, however much is wrong with it.
+        if row not in faulty:
+            faulty.add(row)
+            fault(row, reason)
+
+    return _READERS[task.kind](task, rows, encodings, output, tokenizer, once)
 
 
 def _sample_weights(task: Task, rows: Rows, fault: Fault) -> np.ndarray:
@@ -73,6 +83,33 @@ def _classification(
             fault(i, str(error))
     weights = np.where(targets >= 0, _sample_weights(task, rows, fault), 0)
     return np.maximum(targets, 0), weights.astype(np.float32)
+
+
+def _multilabel(
+    task: Task,
+    rows: Rows,
+    encodings: Encodings,
+    output: Output,
+    tokenizer: Tokenizer,
+    fault: Fault,
+) -> tuple[np.ndarray, np.ndarray]:
+    index = {name: i for i, name in enumerate(output.classes)}
+    targets = np.zeros((len(rows), output.num_classes), np.uint8)
+    present = np.zeros(len(rows), bool)
+    for i, row in enumerate(rows):
+        labels = row[task.targets or ""]
+        if labels is None:
+            continue
+        try:
+            numbers = [as_class(label, output.classes, index) for label in labels]
+        except ValueError as error:
+            fault(i, str(error))
+            continue
+        # No label at all is an answer; one that is missing leaves the answer open.
+        present[i] = -1 not in numbers
+        targets[i, numbers if present[i] else []] = 1
+    weights = np.where(present, _sample_weights(task, rows, fault), 0)
+    return targets, weights.astype(np.float32)
 
 
 def _regression(
@@ -136,17 +173,43 @@ def _language_model(
     tokenizer: Tokenizer,
     fault: Fault,
 ) -> tuple[np.ndarray, np.ndarray]:
+    lengths = np.diff(encodings.starts)
+    weights = np.repeat(_sample_weights(task, rows, fault), lengths)
+    return _next_words(encodings, output, tokenizer), weights
+
+
+def _text_to_text(
+    task: Task,
+    rows: Rows,
+    encodings: Encodings,
+    output: Output,
+    tokenizer: Tokenizer,
+    fault: Fault,
+) -> tuple[np.ndarray, np.ndarray]:
+    present = np.asarray([row[task.targets or ""] is not None for row in rows], bool)
+    weights = np.where(present, _sample_weights(task, rows, fault), 0)
+    lengths = np.diff(encodings.starts)
+    # From the mark before the target on, a position predicts what is to be learned.
+    marks = np.cumsum(encodings.tokens == END)
+    inside = marks > np.repeat(marks[encodings.starts[:-1]], lengths)
+    targets = np.where(inside, _next_words(encodings, output, tokenizer), 0)
+    weights = np.where(inside, np.repeat(weights, lengths), 0)
+    return targets.astype(np.int32), weights.astype(np.float32)
+
+
+def _next_words(encodings: Encodings, output: Output, tokenizer: Tokenizer) -> np.ndarray:
     classes = output.class_of_id(tokenizer.vocab_size)[encodings.tokens]
     targets = np.empty_like(classes)
     targets[:-1] = classes[1:]
     targets[encodings.starts[1:] - 1] = 1  # </s>
-    lengths = np.diff(encodings.starts)
-    return targets, np.repeat(_sample_weights(task, rows, fault), lengths)
+    return targets
 
 
 _READERS: dict[str, Callable[..., tuple[np.ndarray, np.ndarray]]] = {
     "classification": _classification,
+    "multilabel": _multilabel,
     "regression": _regression,
     "tagging": _tagging,
     "language_model": _language_model,
+    "text_to_text": _text_to_text,
 }

@@ -9,11 +9,12 @@ from jax.typing import ArrayLike
 
 from mtljax.gradients.combine import combine
 from mtljax.gradients.gramian import gramian
+from mtljax.gradients.group_heads import in_order
 from mtljax.gradients.problem import Encode, Examples, Head, Problem, make_problem
 from mtljax.gradients.scanned import scan_tasks
 from mtljax.gradients.sketch import sketch as project
 from mtljax.gradients.task_gradients import chosen_way, compute
-from mtljax.gradients.unrolled import each_task
+from mtljax.gradients.unrolled import group_pass
 
 
 class LaggedGradients(NamedTuple):
@@ -98,16 +99,31 @@ def _scanned(problem: Problem, weights: jax.Array, size: int, seed: int) -> Any:
 
 def _unrolled(problem: Problem, weights: jax.Array, size: int, seed: int) -> Any:
     order = list(problem.heads)
-    total = _zeros(problem.shared)
-    losses, rows, heads = {}, {}, {}
-    for task, loss, slope, own in each_task(problem):
-        row = project(jax.tree.map(lambda leaf: leaf[None], slope), size, seed)[0]
-        total = _added(total, weights[order.index(task)], slope)
-        losses[task], rows[task], heads[task] = loss, row, own
+    total, blocks, heads = _zeros(problem.shared), [], {}
+    for place, name in enumerate(problem.batch):
+        pull_back, losses, slopes, own = group_pass(problem, place, name)
+        heads |= own
+
+        def add(total: Any, row: Any, pull_back: Any = pull_back) -> tuple[Any, jax.Array]:
+            weight, slope = row
+            (shared,) = pull_back(slope)
+            found = project(jax.tree.map(lambda leaf: leaf[None], shared), size, seed)[0]
+            return _added(total, weight, shared), found
+
+        rows = (weights[jnp.array([order.index(task) for task in own])], slopes)
+        if len(own) == 1:
+            total, sketch = add(total, jax.tree.map(lambda leaf: leaf[0], rows))
+            sketches = sketch[None]
+        else:
+            # A loop, so that there is one backward pass to compile, and one gradient at a time.
+            total, sketches = jax.lax.scan(add, total, rows)
+        blocks.append((losses, sketches))
+    found = jax.tree.map(lambda *rows: jnp.concatenate(rows), *blocks)
+    losses, sketches = in_order(order, list(heads), found)
     return (
-        jnp.stack([losses[task] for task in order]),
+        losses,
         _narrowed(total, problem.shared),
-        jnp.stack([rows[task] for task in order]),
+        sketches,
         {task: heads[task] for task in order},
     )
 

@@ -1,6 +1,6 @@
 """Per-task gradients, one input group after the other."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import jax
@@ -19,7 +19,7 @@ def unrolled(problem: Problem) -> tuple[jax.Array, Any, dict[str, Any]]:
     order = list(problem.heads)
     blocks, heads = [], {}
     for place, name in enumerate(problem.batch):
-        pull_back, losses, slopes, own = _group(problem, place, name)
+        pull_back, losses, slopes, own = group_pass(problem, place, name)
         heads |= own
         if len(own) == 1:
             (rows,) = pull_back(jax.tree.map(lambda leaf: leaf[0], slopes))
@@ -34,16 +34,7 @@ def unrolled(problem: Problem) -> tuple[jax.Array, Any, dict[str, Any]]:
     return losses, shared, {task: heads[task] for task in order}
 
 
-def each_task(problem: Problem) -> Iterator[tuple[str, jax.Array, Any, Any]]:
-    """Task after task: its name, loss, gradient of the shared parameters, gradient of its head."""
-    for place, name in enumerate(problem.batch):
-        pull_back, losses, slopes, own = _group(problem, place, name)
-        for i, task in enumerate(own):
-            (row,) = pull_back(jax.tree.map(lambda leaf, i=i: leaf[i], slopes))
-            yield task, losses[i], row, own[task]
-
-
-def _group(
+def group_pass(
     problem: Problem, place: int, name: str
 ) -> tuple[Callable[..., Any], jax.Array, Any, dict[str, Any]]:
     """The way back through the encoder for a group, and what its heads say."""

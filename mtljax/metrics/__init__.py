@@ -9,13 +9,17 @@ figure. All of it is pure and jittable except `span_f1`, which works on strings 
 
 from mtljax.metrics.accuracy import accuracy as accuracy
 from mtljax.metrics.f1 import micro_f1 as micro_f1
+from mtljax.metrics.labels import exact_match as exact_match
+from mtljax.metrics.labels import macro_f1 as macro_f1
 from mtljax.metrics.means import loss as loss
 from mtljax.metrics.means import mean_absolute_error as mean_absolute_error
 from mtljax.metrics.means import mean_squared_error as mean_squared_error
 from mtljax.metrics.perplexity import perplexity as perplexity
+from mtljax.metrics.spans import SCHEMES as SCHEMES
 from mtljax.metrics.spans import span_f1 as span_f1
 from mtljax.metrics.spans import spans as spans
 from mtljax.metrics.states import F1 as F1
+from mtljax.metrics.states import MacroF1 as MacroF1
 from mtljax.metrics.states import Mean as Mean
 from mtljax.metrics.states import Perplexity as Perplexity
 from mtljax.metrics.states import State as State
@@ -24,7 +28,9 @@ from mtljax.metrics.states import merge as merge
 
 METRICS = {
     "accuracy": accuracy,
+    "exact_match": exact_match,
     "loss": loss,
+    "macro_f1": macro_f1,
     "mean_absolute_error": mean_absolute_error,
     "mean_squared_error": mean_squared_error,
     "micro_f1": micro_f1,

@@ -29,8 +29,16 @@ class F1(NamedTuple):
     actual: ArrayLike
 
 
-State = Mean | Perplexity | F1
-S = TypeVar("S", Mean, Perplexity, F1)
+class MacroF1(NamedTuple):
+    """Mean over the last axis, the classes, of their `F1`; a class without anything counts 0."""
+
+    true_positives: ArrayLike
+    predicted: ArrayLike
+    actual: ArrayLike
+
+
+State = Mean | Perplexity | F1 | MacroF1
+S = TypeVar("S", Mean, Perplexity, F1, MacroF1)
 
 
 def merge(a: S, b: S) -> S:
@@ -66,7 +74,10 @@ def compute(state: State) -> jax.Array:
             return jnp.exp(_ratio(total, count))
         case F1(true_positives, predicted, actual):
             return _ratio(2 * jnp.asarray(true_positives), jnp.add(predicted, actual))
-    raise TypeError(f"state must be Mean, Perplexity or F1, got {type(state).__name__}")
+        case MacroF1(true_positives, predicted, actual):
+            each = _ratio(2 * jnp.asarray(true_positives), jnp.add(predicted, actual))
+            return jnp.mean(each, axis=-1)
+    raise TypeError(f"state must be Mean, Perplexity, F1 or MacroF1, got {type(state).__name__}")
 
 
 def _ratio(total: ArrayLike, count: ArrayLike) -> jax.Array:

@@ -29,7 +29,7 @@ class Features(NamedTuple):
 
 
 class SegmentHead(nn.Module):
-    """One prediction a text: classification and regression.
+    """One prediction a text, or one a class of it: classification, multilabel and regression.
 
     Attributes:
       outputs: number of predictions a text.

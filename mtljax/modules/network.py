@@ -25,11 +25,12 @@ class HeadSpec:
     """What a task wants of its head.
 
     Attributes:
-      kind: 'classification', 'regression', 'tagging' or 'language_model'.
+      kind: 'classification', 'multilabel', 'regression', 'tagging', 'language_model' or
+        'text_to_text'.
       outputs: number of predictions: classes, 1 for a single logit or a number.
       group: the input group whose features it reads.
-      output_ids: for a language model, the word id of each class.
-      class_counts: for a language model, how often each class occurs in training.
+      output_ids: for a language model or text to text, the word id of each class.
+      class_counts: for these, how often each class occurs in training.
     """
 
     kind: str
@@ -86,7 +87,7 @@ def build(
     modules: dict[str, nn.Module] = {}
     for name, spec in specs.items():
         match spec.kind:
-            case "classification" | "regression":
+            case "classification" | "multilabel" | "regression":
                 modules[name] = SegmentHead(
                     spec.outputs, heads.pooling, heads.hidden, heads.dropout
                 )
@@ -96,9 +97,10 @@ def build(
                 modules[name] = TokenHead(
                     spec.outputs, lookahead, heads.tag_hidden, heads.tag_dropout
                 )
-            case "language_model":
+            case "language_model" | "text_to_text":
                 if not causal[spec.group]:
-                    raise ValueError(f"language model {name!r} is in a group that is not causal")
+                    kind = spec.kind.replace("_", " ")
+                    raise ValueError(f"{kind} {name!r} is in a group that is not causal")
                 modules[name] = LanguageModelHead(spec.outputs)
             case _:
                 raise ValueError(f"head {name!r} is of unknown kind {spec.kind!r}")
@@ -189,12 +191,12 @@ def predict(
       head: ``params["heads"][task]``.
       task: its name.
       features: from `encode`, of the task's input group.
-      segment_count: texts a row holds at most (``N``); only classification and regression ask.
+      segment_count: texts a row holds at most (``N``); tagging and language models do not ask.
       key: of the dropout; None for none.
 
     Returns:
-      ``[R, N, outputs]`` for classification and regression, ``[R, S, outputs]`` for tagging, a
-      `Readout` for a language model.
+      ``[R, N, outputs]`` for classification, multilabel and regression, ``[R, S, outputs]`` for
+      tagging, a `Readout` for a language model or text to text.
     """
     spec = network.specs[task]
     return network.heads[task].apply(
@@ -207,6 +209,6 @@ def predict(
 
 
 def _arguments(spec: HeadSpec, segment_count: int) -> tuple[Any, ...]:
-    if spec.kind == "language_model":
+    if spec.kind in ("language_model", "text_to_text"):
         return (jnp.asarray(spec.output_ids, jnp.int32),)
-    return (segment_count,) if spec.kind in ("classification", "regression") else ()
+    return () if spec.kind == "tagging" else (segment_count,)

@@ -10,6 +10,7 @@ from mtljax.presets.config import check as check
 from mtljax.presets.config import flatten as flatten
 from mtljax.presets.presets import PRESETS as PRESETS
 from mtljax.presets.presets import Preset as Preset
+from mtljax.presets.presets import default_tasks as default_tasks
 from mtljax.presets.presets import preset as preset
 from mtljax.presets.yaml_config import differences as differences
 from mtljax.presets.yaml_config import dump_config as dump_config

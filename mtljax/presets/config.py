@@ -96,7 +96,7 @@ class GradientsConfig:
         the encoder's output only; 'lagged' or 'sketched', with the weights of the step before, one
         gradient let go after the other.
       sketch: numbers that 'sketched' keeps of a gradient.
-      telemetry: write norms and cosines of the tasks' gradients with the metrics.
+      telemetry: write Gramian, norms and cosines of the tasks' gradients with the metrics.
     """
 
     way: Literal[

@@ -1,13 +1,18 @@
 """The presets: functions that return a configuration, and the tasks they train by default."""
 
+import dataclasses
+import os
 from collections.abc import Callable
 from typing import NamedTuple
 
+from mtljax.data import is_prepared
 from mtljax.data.tokenizers import TokenizerSettings
 from mtljax.errors import UserError
 from mtljax.modules.config import EncoderConfig, HeadsConfig
 from mtljax.presets.config import BatchConfig, Config, OptimizerConfig
 from mtljax.tasks import DEFAULT_TASKS, SENTIMENT_TASKS, Task, suggestion
+
+_IMDB = "imdb_reviews"
 
 
 class Preset(NamedTuple):
@@ -59,7 +64,8 @@ def textbook() -> Preset:
     """The textbook model: embedding, shared LSTM, shared dense layer, one sigmoid a task.
 
     Vocabulary 10,000 with ``<oov>``, texts up to 500 words, widths 128, dropout 0.5, Adam, binary
-    cross-entropy, batches of 32 texts, 10 epochs.
+    cross-entropy, batches of 32 texts, 10 epochs. `default_tasks` has the tasks where imdb_reviews
+    is prepared.
     """
     config = Config(
         preset="textbook",
@@ -98,3 +104,28 @@ def preset(name: str) -> Preset:
     if name not in PRESETS:
         raise UserError(f"preset {name!r}: unknown{suggestion(name, PRESETS)}")
     return PRESETS[name]()
+
+
+def default_tasks(name: str, data_dir: str | os.PathLike[str] | None = None) -> tuple[Task, ...]:
+    """The tasks that a preset trains when no tasks file is given.
+
+    Args:
+      name: of the preset.
+      data_dir: where data sets in TFDS format lie. `textbook` reads imdb_reviews in place of
+        movie_sentiment where it is there.
+
+    Returns:
+      The tasks.
+
+    Raises:
+      UserError: if there is no such preset.
+    """
+    tasks = preset(name).tasks
+    if name != "textbook" or not is_prepared(_IMDB, data_dir):
+        return tasks
+    return tuple(
+        dataclasses.replace(task, name=_IMDB, dataset=_IMDB)
+        if task.dataset == "movie_sentiment"
+        else task
+        for task in tasks
+    )

@@ -25,7 +25,7 @@ def parse_config(text: str) -> Config:
     """
     try:
         content = yaml.safe_load(text)
-    except yaml.YAMLError as error:
+    except (yaml.YAMLError, ValueError, RecursionError) as error:
         raise UserError(f"not YAML: {' '.join(str(error).split())}") from error
     if not isinstance(content, dict):
         raise UserError("expected one entry a field")

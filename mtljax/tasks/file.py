@@ -63,6 +63,9 @@ def parse_tasks(text: str, directory: Path | None = None) -> tuple[Task, ...]:
         raise UserError(_one_line(error)) from error
     except RecursionError as error:
         raise UserError("nested too deeply") from error
+    except ValueError as error:
+        # Of dates and numbers that only look like some, such as 2020-13-45.
+        raise UserError(f"a value cannot be read: {' '.join(str(error).split())}") from error
     if content is None:
         raise UserError("empty")
     if not isinstance(content, dict) or "tasks" not in content:
@@ -180,7 +183,7 @@ def dump_tasks(tasks: Iterable[Task]) -> str:
                 raise ValueError(f"source {source.name!r}: described in two ways")
         fields = {field: getattr(task, field) for field in FIELDS}
         content[task.name] = {
-            field: list(value) if isinstance(value, tuple) else value
+            field: _plain(field, value)
             for field, value in fields.items()
             if value != defaults[field]
         }
@@ -188,3 +191,9 @@ def dump_tasks(tasks: Iterable[Task]) -> str:
     described = {name: dump_dataset(source) for name, source in sources.items()}
     top = {"sources": described} if described else {}
     return yaml.safe_dump({**top, "tasks": content}, sort_keys=False)
+
+
+def _plain(field: str, value: Any) -> Any:
+    if field == "class_weights" and isinstance(value, tuple):
+        return dict(value)
+    return list(value) if isinstance(value, tuple) else value

@@ -3,12 +3,13 @@
 import dataclasses
 import math
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import NoReturn
+from typing import Any, NoReturn
 
 from mtljax.errors import UserError
 from mtljax.tasks.dataset import Dataset
-from mtljax.tasks.kinds import KINDS
+from mtljax.tasks.kinds import KINDS, SCHEMES, loss_name
 from mtljax.tasks.suggest import suggestion
 
 _NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.\-]*")
@@ -24,7 +25,8 @@ class Task:
         name: how the task is called in files, figures and messages.
         dataset: an embedded set, a directory in TFDS format, or one of `sources`; several, whose
             rows are read one after the other as those of one set, as a tuple.
-        kind: `classification`, `tagging`, `language_model` or `regression`.
+        kind: `classification`, `multilabel`, `tagging`, `language_model`, `text_to_text` or
+            `regression`.
         inputs: the feature that is read: a text or a list of words; or several of them, which are
             read one after another.
         targets: the feature to be predicted; a language model has none, its targets are the text.
@@ -39,6 +41,9 @@ class Task:
             read in consecutive chunks of this length.
         metrics: names of metrics, the main one first; without any, by kind.
         loss: name of the loss; without one, by kind.
+        class_weights: `balanced`, or the weight of each class by its name (1 for those not named):
+            the training loss of a target is multiplied by the weight of its class.
+        scheme: how tags mark spans, `bio`, `iob1`, `bioes` or `none`; without one, by their names.
         label_smoothing: probability mass that is spread evenly over the classes, in [0, 1).
         sources: the descriptions of those of its data sets that a tasks file describes; no field of
             a task's entry there.
@@ -64,6 +69,8 @@ class Task:
     metrics: tuple[str, ...] = ()
     loss: str | None = None
     label_smoothing: float = 0.0
+    scheme: str | None = None
+    class_weights: str | tuple[tuple[str, float], ...] | None = None
     sources: tuple[Dataset, ...] = ()
 
     @property
@@ -95,13 +102,13 @@ class Task:
         kind = KINDS.get(self.kind)
         if kind is None:
             self._refuse("kind", f"unknown kind {self.kind!r}{suggestion(self.kind, KINDS)}")
-        elif not kind.supported:
-            self._refuse("kind", f"{self.kind} is not yet supported")
         else:
             if kind.needs_targets and self.targets is None:
                 self._refuse("targets", f"a task of kind {self.kind} needs one")
             if not kind.needs_targets and self.targets is not None:
                 self._refuse("targets", f"a task of kind {self.kind} takes none")
+            if self.references is not None and self.kind != "text_to_text":
+                self._refuse("references", f"a task of kind {self.kind} takes none")
             if len(self.parts) > 1 and not kind.several_inputs:
                 self._refuse("inputs", f"a task of kind {self.kind} reads one feature")
             if self.loss is not None and self.loss not in kind.losses:
@@ -111,6 +118,8 @@ class Task:
                 if metric not in kind.metrics:
                     known = suggestion(metric, kind.metrics)
                     self._refuse("metrics", f"unknown metric {metric!r} for {self.kind}{known}")
+            _check_scheme(self)
+            _check_class_weights(self)
         _check_numbers(self)
 
     @property
@@ -177,12 +186,58 @@ def _check_inputs(task: Task) -> None:
     object.__setattr__(task, "inputs", inputs[0] if len(inputs) == 1 else tuple(inputs))
 
 
+def _check_scheme(task: Task) -> None:
+    if task.scheme is None:
+        return
+    if task.kind != "tagging":
+        task._refuse("scheme", f"a task of kind {task.kind} takes none")
+    if task.scheme not in SCHEMES:
+        known = suggestion(task.scheme, SCHEMES)
+        task._refuse("scheme", f"unknown scheme {task.scheme!r}{known}")
+    if task.scheme == "none" and "span_f1" in task.metrics:
+        task._refuse("metrics", "span_f1 needs a scheme, got 'none'")
+
+
+def _check_class_weights(task: Task) -> None:
+    given: Any = task.class_weights
+    if given is None:
+        return
+    if not KINDS[task.kind].has_classes:
+        task._refuse("class_weights", f"a task of kind {task.kind} takes none")
+    if isinstance(given, str):
+        if given != "balanced":
+            task._refuse("class_weights", f"expected 'balanced' or weights, got {given!r}")
+        return
+    pairs = list(given.items()) if isinstance(given, Mapping) else given
+    if not pairs or not isinstance(pairs, tuple | list):
+        task._refuse("class_weights", f"expected 'balanced' or weights by class, got {given!r}")
+    checked = []
+    for pair in pairs:
+        if not isinstance(pair, tuple | list) or len(pair) != 2:
+            task._refuse("class_weights", f"expected a class and its weight, got {pair!r}")
+        label, weight = pair
+        if isinstance(label, bool) or not isinstance(label, str | int):
+            task._refuse("class_weights", f"expected the name of a class, got {label!r} (quote it)")
+        if isinstance(weight, bool) or not isinstance(weight, int | float):
+            task._refuse("class_weights", f"class {label!r}: expected a number, got {weight!r}")
+        if not 0 <= weight < math.inf:
+            task._refuse("class_weights", f"class {label!r}: {weight!r} is not in [0, inf)")
+        checked.append((str(label), float(weight)))
+    if len(dict(checked)) < len(checked):
+        task._refuse("class_weights", "a class appears twice")
+    object.__setattr__(task, "class_weights", tuple(checked))
+
+
 def _check_numbers(task: Task) -> None:
     def number(
         field: str, value: object, low: float, high: float, *, open_low: bool, open_high: bool
     ) -> None:
         if isinstance(value, bool) or not isinstance(value, int | float):
             task._refuse(field, f"expected a number, got {value!r}")
+        try:
+            float(value)
+        except OverflowError:
+            task._refuse(field, "too large a number")
         inside = (value > low if open_low else value >= low) and (
             value < high if open_high else value <= high
         )
@@ -199,6 +254,10 @@ def _check_numbers(task: Task) -> None:
     if task.rate is not None:
         for rate in task.rate if isinstance(task.rate, tuple) else (task.rate,):
             number("rate", rate, 0, 1, open_low=True, open_high=False)
+    # The softmax over words is sampled, which spreads nothing.
+    smooth = loss_name(task) in ("softmax", "sigmoid") and not KINDS[task.kind].writes
+    if task.label_smoothing and not smooth:
+        task._refuse("label_smoothing", f"not for {task.kind} with loss {loss_name(task)!r}")
     # Each part of the inputs has its mark.
     for field, least in (("batch_size", 1), ("max_length", max(2, len(task.parts)))):
         value = getattr(task, field)

@@ -32,7 +32,8 @@ def make_answers(model: Model, group_name: str, tasks: Sequence[Task]) -> Functi
     """Return a jitted ``(params, batch) -> {task: values}`` for tasks of one input group.
 
     Values are tag ids ``[R, S]`` for tagging, numbers ``[R, N]`` for regression, and probabilities
-    ``[R, N, classes]`` for classification: the sigmoid of a single logit, else the softmax.
+    ``[R, N, classes]``: for classification the sigmoid of a single logit, else the softmax, and for
+    multilabel the sigmoid of each class.
     """
     count = model.layout.shapes[group_name].max_segments
 
@@ -43,7 +44,9 @@ def make_answers(model: Model, group_name: str, tasks: Sequence[Task]) -> Functi
             head = params["heads"][task.name]
             predictions = predict(model.network, head, task.name, features, count)
             assert isinstance(predictions, jax.Array)
-            if task.kind != "classification":
+            if task.kind == "multilabel":
+                found[task.name] = jax.nn.sigmoid(predictions)
+            elif task.kind != "classification":
                 found[task.name] = answers(task, predictions)
             elif predictions.shape[-1] < model.layout.outputs[task.name].num_classes:
                 # Both sides from the logit itself: 1 - p has no digits left where p is near 1.
@@ -66,8 +69,8 @@ def group_answers(
 ) -> list[dict[str, Answer]]:
     """The answers of some tasks of one input group.
 
-    Tagging covers all words of a text, in overlapping chunks where it is long. Classification and
-    regression read as much of it as fits a row.
+    Tagging covers all words of a text, in overlapping chunks where it is long. The other kinds read
+    as much of it as fits a row.
 
     Args:
       function: from `make_answers`, for these tasks.
@@ -75,7 +78,7 @@ def group_answers(
       model: the model.
       tokenizer: its tokenizer.
       group_name: the input group.
-      tasks: classification, regression and tagging tasks of the group.
+      tasks: tasks of the group that are no language models.
       texts: texts or lists of words; for a group that reads several features, tuples of them.
 
     Returns:
@@ -104,6 +107,8 @@ def group_answers(
             value = values[task.name][first]
             if task.kind == "regression":
                 found[i][task.name] = {"value": float(value)}
+            elif task.kind == "multilabel":
+                found[i][task.name] = _labelled(output, value)
             elif task.kind == "classification":
                 found[i][task.name] = _classified(output, value)
             else:
@@ -168,6 +173,12 @@ def _tagged(task: Task, words: list[str], tags: list[str]) -> Answer:
     if task.dataset == CASEPUNCT:
         answer["restored"] = restored_text(words, tags)
     return answer
+
+
+def _labelled(output: Output, probabilities: np.ndarray) -> Answer:
+    shares = dict(zip(output.classes, map(float, probabilities), strict=True))
+    labels = [name for name, share in shares.items() if share > 0.5]
+    return {"labels": labels, "probabilities": shares}
 
 
 def _classified(output: Output, probabilities: np.ndarray) -> Answer:

@@ -70,7 +70,7 @@ def continuations(
 
     Args:
       writer: what writes.
-      prompts: of `writer.width` ids at most; those of texts that end there of fewer.
+      prompts: of `writer.width` ids at most.
       keys: key data of each text: as many as there are prompts and samples.
       how: the settings, checked.
       say: told the first text so far, whenever it has grown; what it ends with may still change.
@@ -86,14 +86,13 @@ def continuations(
     open_ = [text for text in texts if how.max_tokens]
     while open_:
         for text in open_:
-            if len(text.prompt.tokens) == writer.width:
+            if len(text.prompt.tokens) > writer.width:
                 left = how.max_tokens - len(text.added)
-                most = max(writer.width // 2, writer.width - left)
-                text.prompt = shortened(text.prompt, min(most, writer.width - 1))
+                text.prompt = shortened(text.prompt, _with_room(writer, left))
         for size, batch in _batches(open_, lambda text: text.prompt, writer.width):
             _write(writer, batch, size, how, say)
         open_ = [text for text in open_ if not text.ended and len(text.added) < how.max_tokens]
-    return [cut(added_text(writer.tokenizer, t.begin, t.added), how.stop)[0] for t in texts]
+    return [_shown(writer, text.begin, text.added, how)[0] for text in texts]
 
 
 def cut(text: str, stop: Iterable[str]) -> tuple[str, bool]:
@@ -136,6 +135,12 @@ def added_text(tokenizer: Tokenizer, prompt: Prompt, added: Sequence[int]) -> st
     return f" {alone}" if before else alone
 
 
+def _shown(writer: Writer, prompt: Prompt, added: Sequence[int], how: Decoding) -> tuple[str, bool]:
+    # An answer stands for itself: no space before it.
+    prompt = prompt if writer.goes_on else Prompt(prompt.tokens[:0], prompt.affixes[:0])
+    return cut(added_text(writer.tokenizer, prompt, added), how.stop)
+
+
 def _batches(
     items: Sequence[Any], prompt_of: Callable[[Any], Prompt], width: int
 ) -> Iterator[tuple[int, list[Any]]]:
@@ -147,6 +152,11 @@ def _batches(
     for size, some in sorted(by_size.items()):
         for first in range(0, len(some), ROWS):
             yield size, some[first : first + ROWS]
+
+
+def _with_room(writer: Writer, tokens: int) -> int:
+    # Half of the context, or all but what is to follow. The last token that follows is not read.
+    return max(writer.width // 2, writer.width - tokens + 1)
 
 
 def _room(writer: Writer, size: int, max_tokens: int) -> int:
@@ -169,7 +179,7 @@ def _arrays(
         affixes[row, size - count :] = prompt.affixes
         segments[row, size - count :] = 1
         positions[row, size - count :] = np.arange(count)
-        limits[row] = min(most, writer.width - count)
+        limits[row] = min(most, writer.width - count + 1)
     batch: dict[str, Any] = {"tokens": tokens, "segments": segments, "positions": positions}
     if affixes.shape[-1]:
         batch["affixes"] = affixes
@@ -212,9 +222,9 @@ def _write(writer: Writer, texts: list[_Text], size: int, how: Decoding, say: Sa
             text.added = [*start[row], *ids[tokens[row, : lengths[row]]].tolist()]
             text.ended = bool(ended[row])
             if how.stop and not text.ended:
-                text.ended = cut(added_text(writer.tokenizer, text.begin, text.added), how.stop)[1]
+                text.ended = _shown(writer, text.begin, text.added, how)[1]
         if say:
-            say(cut(added_text(writer.tokenizer, texts[0].begin, texts[0].added), how.stop)[0])
+            say(_shown(writer, texts[0].begin, texts[0].added, how)[0])
         closed = np.array([text.ended for text in texts] + [True] * (ROWS - len(texts)))
         if not (going & ~closed).any():
             break
@@ -233,7 +243,7 @@ def _searched(writer: Writer, prompts: Sequence[Prompt], how: Decoding) -> list[
     found: list[list[str]] = [[""] * how.samples for _ in prompts]
     if writer.goes_on:
         # Beams end where the context is full: the text is to have room.
-        most = max(writer.width // 2, writer.width - how.max_tokens)
+        most = _with_room(writer, how.max_tokens)
         prompts = [shortened(prompt, most) for prompt in prompts]
     numbered = list(enumerate(prompts)) if how.max_tokens else []
     for size, some in _batches(numbered, lambda item: item[1], writer.width):
@@ -256,5 +266,5 @@ def _searched(writer: Writer, prompts: Sequence[Prompt], how: Decoding) -> list[
         for row, (number, prompt) in enumerate(some):
             for i in range(how.samples):
                 ids = writer.decoder.output_ids[tokens[row, i, : lengths[row, i]]].tolist()
-                found[number][i] = cut(added_text(writer.tokenizer, prompt, ids), how.stop)[0]
+                found[number][i] = _shown(writer, prompt, ids, how)[0]
     return [text for texts in found for text in texts]

@@ -4,7 +4,7 @@ import dataclasses
 import functools
 import math
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -41,7 +41,8 @@ class Decoding:
       samples: texts for each prompt; of a beam search the best, at most `beam`.
       stop: texts before which a text ends.
       seed: of the draws, from 0.
-      truncate_left: read the end of a prompt that is longer than the model's context.
+      too_long: what becomes of a prompt that is longer than the model reads at once: 'refuse', or
+        truncation from the 'left' or the 'right'.
     """
 
     max_tokens: int = 50
@@ -56,7 +57,7 @@ class Decoding:
     samples: int = 1
     stop: tuple[str, ...] = ()
     seed: int = 0
-    truncate_left: bool = False
+    too_long: Literal["refuse", "left", "right"] = "refuse"
 
 
 def check_decoding(how: Decoding, classes: int) -> None:

@@ -1,5 +1,6 @@
 """Evaluation: one pass over a split, metrics as mergeable states."""
 
+import functools
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
@@ -10,7 +11,7 @@ import numpy as np
 from mtljax import losses, metrics
 from mtljax.data import MultitaskData, unpack
 from mtljax.modules import Readout, encode, predict
-from mtljax.tasks import LOWER_IS_BETTER, Task, main_metric, metric_names
+from mtljax.tasks import LOWER_IS_BETTER, Task, main_metric, metric_names, span_scheme
 from mtljax.training.model import Model
 from mtljax.training.objective import element_losses
 
@@ -26,13 +27,17 @@ _UNKNOWN = 1
 def answers(task: Task, predictions: jax.Array) -> jax.Array:
     """What a task's predictions say: class ids, or numbers for regression.
 
+    For multilabel, 1 for each class that is more probable than not, else 0.
+
     Args:
       task: the task.
       predictions: ``[..., outputs]``.
 
     Returns:
-      ``[...]``, int32 (float32 for regression).
+      ``[...]``, int32 (float32 for regression); ``[..., outputs]`` for multilabel.
     """
+    if task.kind == "multilabel":
+        return (predictions > 0).astype(jnp.int32)
     if task.kind == "regression":
         return predictions[..., 0]
     if predictions.shape[-1] == 1:
@@ -65,6 +70,15 @@ def make_group_evaluation(model: Model, group_name: str) -> Callable[..., Any]:
             for name in metric_names(task, model.layout.outputs[task.name].classes):
                 if name == "span_f1":
                     tags[task.name] = said
+                elif task.kind == "multilabel" and name == "micro_f1":
+                    each = jnp.broadcast_to(weights[..., None], said.shape)
+                    found[name] = metrics.micro_f1(said, targets, each)
+                elif task.kind == "classification" and name == "macro_f1":
+                    classes = model.layout.outputs[task.name].num_classes
+                    one_hot = functools.partial(
+                        jax.nn.one_hot, num_classes=classes, dtype=jnp.int32
+                    )
+                    found[name] = metrics.macro_f1(one_hot(said), one_hot(targets), weights)
                 elif name == "micro_f1":
                     outside = _outside(model, task)
                     found[name] = metrics.micro_f1(said, targets, weights, outside=outside)
@@ -152,7 +166,10 @@ class Evaluator:
         }
 
     def _spans(self, task: str, batch: dict[str, Any], said: np.ndarray) -> metrics.F1:
-        classes = np.asarray(self._model.layout.outputs[task].classes)
+        names = self._model.layout.outputs[task].classes
+        tagging = next(one for one in self._model.tasks if one.name == task)
+        scheme = span_scheme(tagging, names)
+        classes = np.asarray(names)
         counted = batch["weights"][task] > 0
         lines = [
             (classes[tags[use]].tolist(), classes[truth[use]].tolist())
@@ -163,7 +180,8 @@ class Evaluator:
                 strict=True,
             )
         ]
-        return metrics.span_f1([said for said, _ in lines], [truth for _, truth in lines])
+        answers, labels = ([line[i] for line in lines] for i in (0, 1))
+        return metrics.span_f1(answers, labels, scheme)
 
 
 def _merged(before: dict[str, Any], found: dict[str, Any]) -> dict[str, Any]:

@@ -31,8 +31,8 @@ class Fed(NamedTuple):
 class Feed:
     """Moves the batches of some streams to the device, some of them ahead.
 
-    A transfer runs beside the steps that are under way. The position is that of the batches handed
-    out, whatever lies ready.
+    `refill`, called when a step has been dispatched, does so while that step is under way. The
+    position is that of the batches handed out, whatever lies ready.
     """
 
     def __init__(self, streams: Streams, ahead: int = 2) -> None:
@@ -47,14 +47,22 @@ class Feed:
 
     def __next__(self) -> Fed:
         """The batch of the next step."""
-        while len(self._ready) <= self._ahead:
-            batch, extra = next(self._streams)
-            tokens, positions, rows = _sizes(batch)
-            batch, extra = jax.device_put((batch, extra))
-            fed = Fed(batch, extra, tokens, positions, rows)
-            self._ready.append((fed, self._streams.get_state()))
+        if not self._ready:
+            self._fetch()
         fed, self._state = self._ready.popleft()
         return fed
+
+    def refill(self) -> None:
+        """Have as many batches ready as are to be."""
+        while len(self._ready) < self._ahead:
+            self._fetch()
+
+    def _fetch(self) -> None:
+        batch, extra = next(self._streams)
+        tokens, positions, rows = _sizes(batch)
+        batch, extra = jax.device_put((batch, extra))
+        fed = Fed(batch, extra, tokens, positions, rows)
+        self._ready.append((fed, self._streams.get_state()))
 
     def get_state(self) -> dict[str, Any]:
         """The position, as JSON."""

@@ -95,12 +95,12 @@ def train(
     model = build_model(config, data.layout, class_counts(data))
     check_penalty(config, model)
     check_way(config, model, method)
+    steps = total_steps(config, data)
     run_directory.begin(directory)
     if resumed:
         run_directory.check_same_data(directory, data)
     else:
         run_directory.write_run(directory, config, tasks, data)
-    steps = total_steps(config, data)
     console.print(describe(config, data, steps, time.monotonic() - started), highlight=False)
     for name, counts in data.skipped_rows.items():
         numbers = ", ".join(f"{count} of {split}" for split, count in counts.items())
@@ -224,6 +224,7 @@ def _steps(
             fed = next(batches)
         window.dispatch(fed)
         state, metrics = step(state, fed.batch, fed.extra)
+        batches.refill()
         if pending is not None:
             read(number - 1, pending)
         window.count(fed)

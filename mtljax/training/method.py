@@ -18,6 +18,7 @@ WRAPPERS: dict[str, Callable[[Weighting, Any], Weighting]] = {
     "normalize": lambda method, by: wrappers.normalize(method, by),
     "scale": lambda method, to: wrappers.scale(method, to),
     "rescale": lambda method, to: wrappers.rescale(method, to),
+    "cr_mogm": lambda method, alpha: wrappers.cr_mogm(method, alpha),
     "moving_average": lambda method, alpha: wrappers.moving_average(method, alpha),
     "every": lambda method, k: wrappers.every(method, k),
 }
@@ -39,15 +40,16 @@ def make_method(config: Config, num_tasks: int) -> Method:
 
     Besides the method's own options, `weighting_options` may have
 
-    - ``normalize``, ``scale``, ``rescale``, ``moving_average``, ``every``: put around the method in
-      this order, see `mtljax.weighting.wrappers`;
+    - ``normalize``, ``scale``, ``rescale``, ``moving_average`` (or ``cr_mogm``), ``every``: put
+      around the method in this order, see `mtljax.weighting.wrappers`;
     - ``groups``: ``'leaf'``, ``'module'`` or ``'top'``, weights of their own for each group of the
       shared parameters, see `mtljax.aggregation.per_group`;
     - ``heads``: ``'own'`` or ``'weighted'``, see `mtljax.training.make_step`;
     - ``inner_lr`` and ``inner_steps`` of bilevel methods, see `mtljax.training.Method`.
 
-    An option that the method has itself goes to the method. A name that is both a weighting and an
-    aggregator is the aggregator as soon as an option is given that only the aggregator has.
+    An option that the method has itself goes to the method, but for ``every``, which stays
+    outermost. A name that is both a weighting and an aggregator is the aggregator as soon as an
+    option is given that only the aggregator has.
 
     Raises:
       UserError: if there is none of that name, or it does not take the options or so many tasks.
@@ -64,11 +66,15 @@ def make_method(config: Config, num_tasks: int) -> Method:
 
 def _make(name: str, options: dict[str, Any], num_tasks: int) -> Method:
     own = _options_of(weighting.METHODS[name]) if name in weighting.METHODS else set()
+    # Outside of all others, where the step asks which steps need gradients.
+    own -= {"every"}
     around = {
         option: options.pop(option)
         for option in (*WRAPPERS, "groups", *SERVICE)
         if option in options and option not in own
     }
+    if {"cr_mogm", "moving_average"} <= around.keys():
+        raise ValueError("cr_mogm and moving_average are two names of one option")
     service = {option: around.pop(option) for option in SERVICE if option in around}
     if "inner_lr" in service:
         check_positive("inner_lr", service["inner_lr"])

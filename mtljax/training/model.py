@@ -12,7 +12,7 @@ from mtljax.errors import UserError
 from mtljax.losses import Proposal, unigram_proposal
 from mtljax.modules import HeadSpec, Network, build
 from mtljax.presets import Config
-from mtljax.tasks import Task, loss_name
+from mtljax.tasks import KINDS, Task, loss_name
 
 
 @dataclasses.dataclass(frozen=True)
@@ -41,14 +41,14 @@ def attention_of(config: Config, tasks: tuple[Task, ...]):
     tasks as soon as one of them needs it, so that they can share a pass.
 
     Raises:
-      UserError: if a recurrent encoder is to read both ways and one of the tasks is a language
-        model.
+      UserError: if a recurrent encoder is to read both ways and one of the tasks writes text.
     """
     kind, wanted = config.encoder.kind, config.encoder.bidirectional
-    models = [task.name for task in tasks if task.kind == "language_model"]
+    models = [task for task in tasks if KINDS[task.kind].writes]
     if kind == "lstm" and wanted == "yes" and models:
         raise UserError(
-            f"encoder.bidirectional: must be 'auto' or 'no' for the language model {models[0]!r}"
+            f"encoder.bidirectional: must be 'auto' or 'no' for the "
+            f"{models[0].kind.replace('_', ' ')} {models[0].name!r}"
         )
     needs_causality = bool(models)
     if kind == "lstm" and (wanted == "no" or (wanted == "auto" and needs_causality)):

@@ -1,6 +1,6 @@
 """The terms of the objective: each target's loss, and the penalty on the parameters."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import jax
@@ -23,17 +23,34 @@ def present_tasks(model: Model, batch: StepBatch) -> jax.Array:
     return jnp.stack([jnp.any(weights[task.name] > 0) for task in model.tasks])
 
 
-def element_losses(task: Task, predictions: jax.Array, targets: jax.Array) -> jax.Array:
+def element_losses(
+    task: Task,
+    predictions: jax.Array,
+    targets: jax.Array,
+    class_weights: Sequence[float] = (),
+) -> jax.Array:
     """A task's loss for each of its targets, unreduced.
 
     Args:
       task: names the loss.
       predictions: ``[..., outputs]``.
-      targets: ``[...]``.
+      targets: ``[...]``; ``[..., outputs]`` of 0 and 1 for multilabel, whose loss is the mean over
+        the classes.
+      class_weights: what the loss of a target is multiplied by, for each class, as in training; for
+        multilabel, the term of each class. Empty for 1.
 
     Returns:
       ``[...]`` float32.
     """
+    weights = jnp.asarray(class_weights, jnp.float32)
+    if task.kind == "multilabel":
+        terms = losses.sigmoid(predictions, targets, task.label_smoothing)
+        return (terms * weights if class_weights else terms).mean(-1)
+    values = _element_losses(task, predictions, targets)
+    return values * weights[targets] if class_weights else values
+
+
+def _element_losses(task: Task, predictions: jax.Array, targets: jax.Array) -> jax.Array:
     name = loss_name(task)
     single = predictions.shape[-1] == 1
     if task.kind == "regression":

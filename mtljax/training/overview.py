@@ -9,17 +9,18 @@ from mtljax.data import Examples, MultitaskData
 from mtljax.data.mixture import inclusion
 from mtljax.errors import UserError
 from mtljax.presets import Config
+from mtljax.tasks import KINDS
 
 _PIECE = 1 << 22
 
 
 def class_counts(data: MultitaskData) -> dict[str, np.ndarray]:
-    """How often each class of each language model occurs in training: ``[classes]`` by task."""
+    """How often each class of a task that writes text occurs in training: ``[classes]`` by task."""
     counts = {}
     for group in data.groups:
         examples = data.examples[group.name]["train"]
         for task in group.tasks:
-            if task.kind == "language_model":
+            if KINDS[task.kind].writes:
                 counts[task.name] = sum(
                     np.bincount(targets[weights > 0], minlength=data.outputs[task.name].num_classes)
                     for targets, weights in _pieces(examples, task.name)
@@ -38,10 +39,11 @@ def total_steps(config: Config, data: MultitaskData) -> int:
     """Steps of a run: as given, or as many as the largest input group needs for its epochs.
 
     Raises:
-      UserError: for epochs of a mixture whose rates change over the steps.
+      UserError: for epochs of a mixture whose rates change over the steps, or if they are more than
+        an int32 can count.
     """
     if not config.epochs:
-        return config.steps
+        return _countable("steps", config.steps)
     if len(data.stages) > 1:
         raise UserError(
             "epochs: give --steps instead, for the rates of the mixture change over them"
@@ -54,7 +56,13 @@ def total_steps(config: Config, data: MultitaskData) -> int:
         / (rows * shares[name] * data.layout.shapes[name].row_length)
         for name, rows in data.stages[0].items()
     )
-    return max(1, round(config.epochs * per_epoch))
+    return max(1, _countable("epochs", round(config.epochs * per_epoch)))
+
+
+def _countable(name: str, steps: int) -> int:
+    if steps >= 2**31:
+        raise UserError(f"{name}: must make less than 2^31 steps, got {steps:.3g}")
+    return steps
 
 
 def describe(config: Config, data: MultitaskData, steps: int, seconds: float) -> str:
@@ -64,9 +72,10 @@ def describe(config: Config, data: MultitaskData, steps: int, seconds: float) ->
         shape = data.layout.shapes[group.name]
         names = " + ".join(task.name for task in group.tasks)
         groups.append(f"{names} [{shape.rows} x {shape.row_length}]")
+    pieces = "words" if config.tokenizer.kind == "words" else "pieces"
     return (
         f"{config.preset}: {steps} steps on {jax.default_backend()}, "
-        f"{config.encoder.kind} encoder, {data.layout.vocab_size:,} words, "
+        f"{config.encoder.kind} encoder, {data.layout.vocab_size:,} {pieces}, "
         f"weighting {config.weighting}; data ready in {seconds:.1f} s\n"
         f"input groups: {', '.join(groups)}"
     )

@@ -75,5 +75,6 @@ def _loss(
     if isinstance(predictions, Readout):
         values = readout_loss(model, task, predictions, targets, loss_key)
     else:
-        values = element_losses(task, predictions, targets)
+        weighed = model.layout.outputs[task.name].class_weights
+        values = element_losses(task, predictions, targets, weighed)
     return losses.weighted_mean(values, weights)

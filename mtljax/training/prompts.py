@@ -3,7 +3,7 @@
 import zlib
 from collections import Counter
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -30,37 +30,18 @@ class Prompt(NamedTuple):
     affixes: np.ndarray
 
 
-def has_text(reading: Text | tuple[Text, ...]) -> bool:
-    """Whether there is anything but spaces in what is read."""
-    parts = reading if isinstance(reading, tuple) else (reading,)
-    words = (word for part in parts for word in ([part] if isinstance(part, str) else part))
-    return any(word.strip() for word in words)
-
-
-def source_room(width: int, max_tokens: int) -> int:
-    """Ids that a source of a text-to-text task may have, its marks among them.
-
-    Half of what the model reads at least, and what `max_tokens` leaves of it.
-
-    >>> source_room(64, 20), source_room(64, 1000)
-    (44, 32)
-    """
-    return max(width // 2, width - max_tokens)
-
-
 def read_prompt(
     task: Task,
     tokenizer: Tokenizer,
-    reading: Text | tuple[Text, ...],
+    reading: Text,
     width: int,
     max_tokens: int,
-    *,
-    truncate_left: bool,
+    too_long: Literal["refuse", "left", "right"],
 ) -> Prompt:
     """What a model reads of a prompt.
 
-    A language model reads `<s>` and the text; a text-to-text model the source, and `</s>` after it,
-    where the target begins.
+    A language model reads `<s>` and the text; text to text the source, and `</s>` after it, where
+    the target begins.
 
     Args:
       task: the task.
@@ -68,40 +49,37 @@ def read_prompt(
       reading: from `mtljax.training.readings.reading`.
       width: ids that the model reads at once.
       max_tokens: that are to be written.
-      truncate_left: read the end of what is too long.
+      too_long: what is longer is refused, or cut off 'left' or 'right'; of text to text so much
+        that the target has room, or half of the width.
 
     Returns:
-      A `Prompt`; of a language model of up to `width` ids, of a text-to-text model of fewer, so
-      that a target has room.
+      A `Prompt` of up to `width` ids.
 
     Raises:
-      UserError: if it is too long, or empty where a text is needed.
+      UserError: if it is too long.
     """
-    parts = reading if isinstance(reading, tuple) else (reading,)
-    target = task.kind == "text_to_text"
-    if target and not has_text(reading):
-        raise UserError(f"the text is empty, and task {task.name!r} writes from a text")
-    if truncate_left:
-        parts = [_tail(part, width) for part in parts]
-    encoded = [tokenizer.encode([part]) for part in parts]
-    tokens = np.concatenate([one.tokens for one in encoded])
-    affixes = np.concatenate([one.affixes for one in encoded])
-    # Parts stand one after another, each after a mark; only the first mark is <s>.
-    tokens = np.where((tokens == START) & (np.arange(len(tokens)) > 0), END, tokens)
-    if target:
-        tokens = np.append(tokens, END)
-        affixes = np.concatenate([affixes, np.zeros((1, affixes.shape[1]), np.int32)])
-    most = width - 1 if target else width
-    if len(tokens) > most:
-        if not truncate_left:
+    answers = task.kind == "text_to_text"
+    limit = None
+    if too_long == "left":
+        reading = _tail(reading, width)
+    elif too_long == "right":
+        limit = width
+    encoded = tokenizer.encode([reading], limit)
+    found = Prompt(encoded.tokens, encoded.affixes)
+    most = width - answers
+    if len(found.tokens) > most:
+        if too_long == "refuse":
             raise UserError(
-                f"the text has {len(tokens)} tokens, and the model reads {most} at once; with "
-                "truncate_left it reads the last of them"
+                f"the text has {len(found.tokens)} tokens, and the model reads {most} at once; "
+                "with truncate_left it reads the last of them"
             )
-        return shortened(
-            Prompt(tokens, affixes), source_room(width, max_tokens) if target else most
-        )
-    return Prompt(tokens.astype(np.int32), affixes)
+        most = width - min(max_tokens, width // 2) if answers else most
+        right = Prompt(*(x[:most] for x in found))
+        found = shortened(found, most) if too_long == "left" else right
+    if answers:
+        nothing = np.zeros_like(found.affixes[:1])
+        found = Prompt(np.append(found.tokens, END), np.concatenate([found.affixes, nothing]))
+    return Prompt(found.tokens.astype(np.int32), found.affixes)
 
 
 def shortened(prompt: Prompt, most: int) -> Prompt:
@@ -131,7 +109,7 @@ def prompt_keys(
 
     Args:
       seed: of the draws.
-      prompts: texts, lists of words or tuples of them.
+      prompts: texts or lists of words.
       samples: texts for each prompt.
       seen: how many texts there were for equal prompts before; is counted up.
 
@@ -142,7 +120,7 @@ def prompt_keys(
     base = jax.random.key(seed)
     numbers: list[tuple[int, int]] = []
     for prompt in prompts:
-        text = _one_text(prompt)
+        text = prompt if isinstance(prompt, str) else " ".join(prompt)
         name = zlib.crc32(text.encode("utf-8", "surrogatepass"))
         numbers += [(name, seen[text] + i) for i in range(samples)]
         seen[text] += samples
@@ -150,12 +128,6 @@ def prompt_keys(
     fold = jax.random.fold_in
     folded = jax.vmap(lambda pair: fold(fold(base, pair[0]), pair[1]))(pairs)
     return list(np.asarray(jax.random.key_data(folded)))
-
-
-def _one_text(prompt: Any) -> str:
-    if isinstance(prompt, tuple):
-        return "\n".join(map(_one_text, prompt))
-    return prompt if isinstance(prompt, str) else " ".join(prompt)
 
 
 def _tail(prompt: Text, width: int) -> Text:

@@ -14,25 +14,19 @@ from mtljax.data import Layout, Tokenizer, load_data
 from mtljax.errors import UserError
 from mtljax.modules.network import Params
 from mtljax.presets import Config
-from mtljax.tasks import Task, suggestion
+from mtljax.tasks import KINDS, Task, suggestion
 from mtljax.training import run_directory
 from mtljax.training.answers import Answer, Function, group_answers, make_answers, reading_length
 from mtljax.training.continuation import Say, Writer, continuations
 from mtljax.training.decoding import Decoding, check_decoding, make_decoder
 from mtljax.training.evaluation import Evaluator, Values
 from mtljax.training.model import Model, attention_of, build_model
-from mtljax.training.prompts import Prompt, affix_table, has_text, prompt_keys, read_prompt
+from mtljax.training.prompts import Prompt, affix_table, prompt_keys, read_prompt
 from mtljax.training.readings import Question, Reading, checked_questions, reading
 from mtljax.training.restore import initial_params, restore_params
 
 PREVIEW_TOKENS = 20
 """Tokens of the continuation that `Run.predict` shows."""
-
-TARGET_TOKENS = 128
-"""Tokens of the text that `Run.predict` gives for text_to_text, at most."""
-
-GENERATING = ("language_model", "text_to_text")
-"""The kinds of tasks that generate text."""
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -65,15 +59,17 @@ class Run:
         """What every task says of some texts.
 
         Answers are plain JSON. Classification: ``{"label", "probabilities": {name: p}}``, the
-        sigmoid of a single logit, else the softmax over the classes. Regression: ``{"value"}``.
+        sigmoid of a single logit, else the softmax over the classes. Multilabel: ``{"labels",
+        "probabilities"}``, the classes above 0.5 and the probability of each. Regression:
+        ``{"value"}``.
         Tagging: ``{"words", "tags"}``, and ``"restored"`` with case and punctuation for
         movie_casepunct. Language models: ``{"continuation"}``, the most probable words, up to
-        `PREVIEW_TOKENS`. Text to text: ``{"text"}``, greedily.
+        `PREVIEW_TOKENS`. Text to text: ``{"text"}``, the most probable words, up to half a row.
 
         Any text gets an answer: empty, with NUL or lone surrogates, of any length. Tagging covers
-        all words; classification and regression read the first ``batch.row_length`` pieces (or the
-        task's ``max_length``); a language model goes on from as many of the last, and text to text
-        reads what leaves room for a target, the last too. It gives an empty text for an empty one.
+        all words; the kinds with one answer a text read the first ``batch.row_length`` pieces (or
+        the task's ``max_length``), text to text half as many; a language model goes on from as many
+        of the last.
 
         Args:
           texts: each a text, which taggers split into words, a list of words, or, for tasks of
@@ -95,7 +91,7 @@ class Run:
         readings = self._readings(texts, wanted, named=tasks is not None)
         for group in self.layout.groups:
             asked = [task for task in group.tasks if task.name in wanted]
-            direct = [task for task in asked if task.kind not in GENERATING]
+            direct = [task for task in asked if not KINDS[task.kind].writes]
             if direct:
                 function = self._answers(group.name, tuple(task.name for task in direct))
                 places, inputs = readings[direct[0].name]
@@ -105,7 +101,7 @@ class Run:
                 for place, more in zip(places, answers, strict=True):
                     found[place].update(more)
             for task in asked:
-                if task.kind in GENERATING:
+                if KINDS[task.kind].writes:
                     places, inputs = readings[task.name]
                     for place, answer in zip(places, self._written(task, inputs), strict=True):
                         found[place][task.name] = answer
@@ -145,13 +141,14 @@ class Run:
         }
 
     def _written(self, task: Task, inputs: Sequence[Reading]) -> list[Answer]:
-        target = task.kind == "text_to_text"
-        most = TARGET_TOKENS if target else PREVIEW_TOKENS
-        how = Decoding(max_tokens=most, temperature=0.0, truncate_left=True)
-        full = [i for i, text in enumerate(inputs) if not target or has_text(text)]
-        texts = dict(zip(full, self._continued(task, [inputs[i] for i in full], how), strict=True))
-        name = "text" if target else "continuation"
-        return [{name: texts.get(i, "").strip()} for i in range(len(inputs))]
+        answers = task.kind == "text_to_text"
+        most = self._width(task) // 2 if answers else PREVIEW_TOKENS
+        how = Decoding(max_tokens=most, temperature=0.0, too_long="right" if answers else "left")
+        name = "text" if answers else "continuation"
+        return [{name: text.strip()} for text in self._continued(task, inputs, how)]
+
+    def _width(self, task: Task) -> int:
+        return reading_length(self.model, self.layout.group_of(task.name).name)
 
     def generate(
         self,
@@ -174,12 +171,11 @@ class Run:
         seen: Counter[str] | None = None,
         say: Say | None = None,
     ) -> list[str]:
-        """Go on with some prompts, or write what a text-to-text task makes of them.
+        """Go on with some prompts, or answer them.
 
         A seed gives the same text for a prompt whatever stands beside it; equal prompts differ from
         each other. Unknown words are never written. A text that fills what the model reads at once
-        goes on from its last half, read anew; that of a text-to-text task and of a beam search ends
-        there.
+        goes on from its last half, read anew; that of text to text and of a beam search ends there.
 
         Args:
           prompts: texts, lists of words or mappings, as for `predict`; an empty one begins a text.
@@ -188,7 +184,7 @@ class Run:
           top_k: draw from that many most probable words; 0 for all.
           top_p: draw from the most probable words that together have this probability, in (0, 1].
           seed: of the draws, from 0.
-          task: name of a task that generates text; None for the first one.
+          task: name of a language model or of a task of text to text; None for the first one.
           min_p: draw from words at least this share as probable as the most probable, in [0, 1].
           repetition_penalty: of words that stand in the text already, above 0; 1 for none.
           no_repeat_ngram: n of the n-grams that a text may not have twice; 0 for any.
@@ -202,7 +198,7 @@ class Run:
 
         Returns:
           For each prompt what follows it, `samples` texts one after another, without the prompt,
-          with the space before it that belongs there.
+          with the space before it that belongs there; of text to text, the texts that answer it.
 
         Raises:
           UserError: for a number out of range, a prompt that is too long, or if there is no such
@@ -221,10 +217,10 @@ class Run:
             samples,
             (stop,) if isinstance(stop, str) else tuple(stop),
             seed,
-            truncate_left,
+            "left" if truncate_left else "refuse",
         )
         prompts = checked_questions(prompts)
-        found = self._task(self.generating_task(task))
+        found = self._task(self.language_model(task))
         check_decoding(how, self.layout.outputs[found.name].num_classes)
         readings = [reading(found, prompt, named=True) for prompt in prompts]
         return self._continued(found, readings, how, seen, say)
@@ -233,7 +229,7 @@ class Run:
         self, prompts: Sequence[Question], task: str | None = None, samples: int = 1
     ) -> Counter[str]:
         """What `generate` takes for `seen` to go on after these prompts."""
-        found = self._task(self.generating_task(task))
+        found = self._task(self.language_model(task))
         readings = [reading(found, prompt, named=True) for prompt in checked_questions(prompts)]
         seen: Counter[str] = Counter()
         prompt_keys(0, readings, samples, seen)
@@ -252,9 +248,10 @@ class Run:
         Raises:
           UserError: if it is too long, or lacks what the task reads.
         """
-        found = self._task(self.generating_task(task))
+        found = self._task(self.language_model(task))
         text = reading(found, prompt, named=True)
-        self._prompt(found, text, Decoding(max_tokens, truncate_left=truncate_left))
+        too_long = "left" if truncate_left else "refuse"
+        self._prompt(found, text, Decoding(max_tokens, too_long=too_long))
 
     def _continued(
         self,
@@ -279,9 +276,9 @@ class Run:
         return continuations(self._writer(task.name), prompts, keys, how, say)
 
     def _prompt(self, task: Task, text: Any, how: Decoding) -> Prompt:
-        width = reading_length(self.model, self.layout.group_of(task.name).name)
-        cut_off = how.truncate_left
-        return read_prompt(task, self.tokenizer, text, width, how.max_tokens, truncate_left=cut_off)
+        return read_prompt(
+            task, self.tokenizer, text, self._width(task), how.max_tokens, how.too_long
+        )
 
     def evaluate(
         self,
@@ -322,21 +319,23 @@ class Run:
             raise UserError(f"split {split!r}: no task of {self.directory} has one")
         return values
 
-    def generating_task(self, task: str | None = None) -> str:
-        """The name of a task of this run that generates text: the one named, else the first.
+    def language_model(self, task: str | None = None) -> str:
+        """The name of a task of this run that writes text: the one named, else the first.
+
+        A language model comes before a task of text to text.
 
         Raises:
           UserError: if there is none.
         """
         if task is not None:
-            if self._task(task).kind not in GENERATING:
-                kind = self._task(task).kind
-                raise UserError(f"task {task!r}: a task of kind {kind} does not generate text")
+            if not KINDS[self._task(task).kind].writes:
+                raise UserError(f"task {task!r}: is no language model nor text to text")
             return task
-        for candidate in self.tasks:
-            if candidate.kind in GENERATING:
-                return candidate.name
-        raise UserError(f"{self.directory}: has no task of kind {' or '.join(GENERATING)}")
+        for kind in ("language_model", "text_to_text"):
+            for candidate in self.tasks:
+                if candidate.kind == kind:
+                    return candidate.name
+        raise UserError(f"{self.directory}: has no task of kind language_model or text_to_text")
 
     def _task(self, name: str) -> Task:
         for task in self.tasks:
@@ -361,10 +360,9 @@ class Run:
         @functools.cache
         def make(name: str) -> Writer:
             decoder = make_decoder(self.model, name, table)
-            width = reading_length(self.model, self.layout.group_of(name).name)
-            goes_on = self._task(name).kind == "language_model"
-            weights = decoder.prepare(self.params)
-            return Writer(decoder, weights, self.tokenizer, table, width, goes_on)
+            task, weights = self._task(name), decoder.prepare(self.params)
+            goes_on = task.kind == "language_model"
+            return Writer(decoder, weights, self.tokenizer, table, self._width(task), goes_on)
 
         return make
 
@@ -386,7 +384,7 @@ def load_run(path: str | Path, warn: Callable[[str], None] | None = None) -> Run
       UserError: naming the file, if one is missing or damaged or no checkpoint can be read.
     """
     directory = Path(path)
-    if not directory.is_dir():
+    if not run_directory.holds_run(directory) and not directory.is_dir():
         raise UserError(f"run directory {directory}: no such directory")
     files = run_directory.read_run(directory)
     model = build_model(files.config, files.layout)

@@ -27,8 +27,15 @@ class RunFiles(NamedTuple):
 
 
 def holds_run(directory: Path) -> bool:
-    """Whether a run was begun there: `config.yaml` is written last."""
-    return (directory / CONFIG).exists()
+    """Whether a run was begun there: `config.yaml` is written last.
+
+    Raises:
+      UserError: if the place cannot be looked at.
+    """
+    try:
+        return (directory / CONFIG).exists()
+    except OSError as error:
+        raise UserError(f"run directory {directory}: {error.strerror or error}") from None
 
 
 def begin(directory: Path) -> None:

@@ -51,9 +51,11 @@ def summarize(
         "weighting": config.weighting,
         "wall_seconds": round(seconds, 2),
         "compile_seconds": round(window.compile_seconds, 2),
-        "tokens_per_second": round(window.tokens / seconds, 1) if seconds else None,
+        "tokens_per_second": round(window.tokens / seconds, 1) if window.tokens else None,
         "data_wait_share": round(window.waited / seconds, 5) if seconds else None,
-        "real_token_share": round(window.tokens / window.positions, 4) if seconds else None,
+        "real_token_share": round(window.tokens / window.positions, 4)
+        if window.positions
+        else None,
         "device": f"{jax.device_count()} x {jax.devices()[0].device_kind}",
         "tasks": {
             task.name: {

@@ -18,7 +18,7 @@ class AutoLambdaState(NamedTuple):
     adam: AdamState
 
 
-def auto_lambda(init: float = 0.1, lr: float | jax.Array = 1e-3) -> Weighting:
+def auto_lambda(init: float = 0.1, outer_lr: float | jax.Array = 1e-3) -> Weighting:
     r"""Learns the weights by differentiating through one step of gradient descent.
 
     Liu, James, Davison and Johns, "Auto-Lambda: Disentangling Dynamic Task Relationships", TMLR
@@ -38,7 +38,7 @@ def auto_lambda(init: float = 0.1, lr: float | jax.Array = 1e-3) -> Weighting:
 
     | input | weights |
     |---|---|
-    | first step | `init` + lr for a task that helps validation, `init` - lr for one that hurts |
+    | first step | `init` + `outer_lr` for a task that helps validation, `init` - `outer_lr` else |
     | a training gradient of 0, products of 0 | stay but for Adam's momentum |
     | one task | grows while training helps validation |
     | a task that hurts for long | negative, as in the paper |
@@ -48,7 +48,7 @@ def auto_lambda(init: float = 0.1, lr: float | jax.Array = 1e-3) -> Weighting:
 
     Args:
       init: first weight of each task, positive.
-      lr: Adam's learning rate for the weights, positive.
+      outer_lr: Adam's learning rate for the weights, positive.
 
     Returns:
       A `Weighting` with an `AutoLambdaState`.
@@ -62,7 +62,7 @@ def auto_lambda(init: float = 0.1, lr: float | jax.Array = 1e-3) -> Weighting:
     Array([0.101, 0.099], dtype=float32)
     """
     check_positive("init", init)
-    check_positive("lr", lr)
+    check_positive("outer_lr", outer_lr)
 
     def start(num_tasks):
         return AutoLambdaState(jnp.full(num_tasks, init, float), adam_init(num_tasks))
@@ -71,7 +71,7 @@ def auto_lambda(init: float = 0.1, lr: float | jax.Array = 1e-3) -> Weighting:
         del losses, present
         limit = jnp.finfo(validation_gradients.dtype).max ** 0.75
         gradient = -jnp.sum(jnp.clip(validation_gradients, -limit, limit), axis=0)
-        step, adam = adam_step(gradient, state.adam, lr)
+        step, adam = adam_step(gradient, state.adam, outer_lr)
         weights = state.weights + step
         return weights, AutoLambdaState(weights, adam)
 

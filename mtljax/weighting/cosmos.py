@@ -14,7 +14,7 @@ from mtljax.weighting.unit_vector import unit_vector
 
 
 def cosmos(
-    pref: Sequence[float] | np.ndarray | None = None, lam: float | jax.Array = 1.0
+    weights: Sequence[float] | np.ndarray | None = None, lam: float | jax.Array = 1.0
 ) -> Weighting:
     r"""Descends along the weighted sum, less the cosine of losses and preference.
 
@@ -40,26 +40,26 @@ def cosmos(
     Signals: ``losses``. To prefer over `pbi` when the sum of the losses should still lead.
 
     Args:
-      pref: ``[T]``, 0 or more; None for 1/m each.
+      weights: ``[T]``, 0 or more; None for 1/m each.
       lam: weight of the cosine, 0 or more.
 
     Returns:
-      A loss-only `Weighting` without state. Its `init` raises ValueError if `pref` has another
+      A loss-only `Weighting` without state. Its `init` raises ValueError if `weights` has another
       number of tasks.
 
     Raises:
-      TypeError: pref not numbers.
+      TypeError: weights not numbers.
       ValueError: a preference below 0, all 0 or not finite, or lam negative or not finite.
 
     >>> method = cosmos([0.5, 0.5], lam=1.0)
     >>> method.update(jnp.array([3.0, 4.0]), method.init(2))[0].tolist()
     [0.477, 0.517]
     """
-    pref = check_preference(pref)
+    pref = check_preference(weights, name="weights")
     check_range("lam", lam, 0, float("inf"))
 
     def init(num_tasks):
-        check_length(pref, num_tasks)
+        check_length(pref, num_tasks, "weights")
         return ()
 
     def update(losses, state, *, present):

@@ -1,12 +1,18 @@
 """Equal weights."""
 
+from collections.abc import Sequence
+
+import jax.numpy as jnp
+import numpy as np
+
 from mtljax.weighting.arguments import check_choice
 from mtljax.weighting.contract import Weighting
 from mtljax.weighting.guard import guard
+from mtljax.weighting.preference import check_length, check_preference, preference
 from mtljax.weighting.trivial import SCALES, trivial_weights
 
 
-def equal(scale: str = "mean") -> Weighting:
+def equal(scale: str = "mean", pref: Sequence[float] | np.ndarray | None = None) -> Weighting:
     """The same weight for every task: the mean or the sum of the losses.
 
     No state. Linear in the scale of each task, homogeneous, permutation-equivariant.
@@ -16,29 +22,40 @@ def equal(scale: str = "mean") -> Weighting:
     | m tasks present | 1/m each (``'mean'``), 1 each (``'sum'``) |
     | one task | 1 |
     | any finite losses | the same |
+    | a preference | itself; its sum stays where tasks are absent |
+    | NaN or infinite loss | equal weights of the others |
+
+    Signals: ``losses``. To prefer as the first thing to compare with, and where tasks agree.
 
     Args:
       scale: ``'mean'`` or ``'sum'``.
+      pref: ``[T]``, 0 or more, weights in the place of those of `scale`; need not sum to 1.
 
     Returns:
-      A loss-only `Weighting`.
+      A loss-only `Weighting`. Its `init` raises ValueError if `pref` has another length.
 
     Raises:
-      ValueError: another scale.
+      TypeError: pref is not made of numbers.
+      ValueError: another scale; pref with a negative number, not finite or all 0.
 
-    >>> import jax.numpy as jnp
     >>> method = equal()
     >>> method.update(jnp.array([1.0, 5.0]), method.init(2))[0]
     Array([0.5, 0.5], dtype=float32)
     """
     check_choice("scale", scale, SCALES)
+    given = check_preference(pref)
 
-    def update(losses, state, *, present):
-        del losses
-        return trivial_weights(present, scale), state
+    def init(num_tasks):
+        check_length(given, num_tasks)
+        return ()
+
+    def weigh(present, dtype):
+        if given is None:
+            return trivial_weights(present, scale)
+        return preference(given, present, scale, dtype)
 
     return guard(
-        lambda num_tasks: (),
-        update,
-        fallback=lambda state, counted: trivial_weights(counted, scale),
+        init,
+        lambda losses, state, *, present: (weigh(present, losses.dtype), state),
+        fallback=lambda state, counted: weigh(counted, jnp.zeros(()).dtype),
     )

@@ -1,16 +1,22 @@
 """Alpha-fair weights."""
 
+from collections.abc import Sequence
+
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from mtljax.solvers.power_balance import power_balance
 from mtljax.weighting.arguments import check_positive
 from mtljax.weighting.contract import Weighting
 from mtljax.weighting.guard import guard
+from mtljax.weighting.preference import check_length, check_preference, log_preference
 from mtljax.weighting.trivial import trivial_weights
 
 
-def fairgrad(alpha: float | jax.Array = 1.0) -> Weighting:
+def fairgrad(
+    alpha: float | jax.Array = 1.0, pref: Sequence[float] | np.ndarray | None = None
+) -> Weighting:
     r"""The direction that maximises the alpha-fair utility of the tasks' gains.
 
     Ban and Ji, "Fair Resource Allocation in Multi-Task Learning", ICML 2024, arXiv 2402.15638. The
@@ -39,28 +45,39 @@ def fairgrad(alpha: float | jax.Array = 1.0) -> Weighting:
 
     Args:
       alpha: positive.
+      pref: how much the utility of each task counts, positive, normalised to mean 1 over those
+        present: :math:`(G w)_i = (w_i / \pi_i)^{-1/\alpha}`. None is 1 each.
 
     Returns:
-      A stateless `Weighting`.
+      A stateless `Weighting`. Its `init` raises ValueError if `pref` has another length.
 
     Raises:
-      ValueError: alpha is not positive and finite.
+      TypeError: pref is not made of numbers.
+      ValueError: alpha or pref is not positive and finite.
 
     >>> method = fairgrad(alpha=2.0)
     >>> method.update(jnp.ones(1), method.init(1), gramian=jnp.full((1, 1), 64.0))[0]
     Array([0.0625], dtype=float32)
     """
     check_positive("alpha", alpha)
+    power = check_preference(pref, zero_allowed=False)
+
+    def init(num_tasks):
+        check_length(power, num_tasks)
+        return ()
 
     def update(losses, state, *, present, gramian):
         del losses
         cosines, norms = gramian
         active = norms > 0
-        # With n = nu e^l, nu their geometric mean, and w = nu^a y / n: c = e^((p-1) l).
+        # With n = nu e^l, nu their geometric mean, and w = nu^a y / n: c = pi^p e^((p-1) l).
         p = 1 / jnp.asarray(alpha, cosines.dtype)
         logs = jnp.log(jnp.where(active, norms, 1))
         mean = jnp.sum(logs) / jnp.maximum(jnp.sum(active), 1)
-        y = power_balance(cosines, p, jnp.where(active, (p - 1) * (logs - mean), 0))
+        factors = (p - 1) * (logs - mean)
+        shares = log_preference(power, present, cosines.dtype)
+        factors = factors if shares is None else factors + p * shares
+        y = power_balance(cosines, p, jnp.where(active, factors, 0))
         exponent = jnp.log(jnp.where(y > 0, y, 1)) - logs + (p - 1) / (p + 1) * mean
         limits = jnp.finfo(cosines.dtype)
         exponent = jnp.clip(exponent, jnp.log(limits.tiny) + 1, jnp.log(limits.max) - 1)
@@ -68,7 +85,7 @@ def fairgrad(alpha: float | jax.Array = 1.0) -> Weighting:
         return jnp.where(jnp.any(active), weights, trivial_weights(present, "mean")), state
 
     return guard(
-        lambda num_tasks: (),
+        init,
         update,
         fallback=lambda state, counted: trivial_weights(counted, "mean"),
         requires=("gramian",),

@@ -18,6 +18,9 @@ def fixed(weights: Sequence[float] | np.ndarray) -> Weighting:
     |---|---|
     | any finite losses | as given |
     | one task | as given |
+    | NaN or infinite loss | 0 for it, the others as given |
+
+    Signals: ``losses``. To prefer when the weights are known, as from a search.
 
     Args:
       weights: ``[T]`` finite numbers. One below 0 makes its loss grow.

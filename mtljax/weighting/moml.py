@@ -25,7 +25,7 @@ class MOMLState(NamedTuple):
         return jax.nn.softmax(self.logits)
 
 
-def moml(lr: float | jax.Array = 1e-3) -> Weighting:
+def moml(outer_lr: float | jax.Array = 1e-3) -> Weighting:
     r"""Learns the weights by a multi-objective step on the validation losses.
 
     Ye, Lin, Yue, Guo, Xiao and Zhang, "Multi-Objective Meta Learning", NeurIPS 2021. The weights
@@ -47,27 +47,27 @@ def moml(lr: float | jax.Array = 1e-3) -> Weighting:
     |---|---|
     | one task | 1 |
     | products of 0; training gradients that are all the same | stay but for Adam's momentum |
-    | a validation gradient of 0, or validation losses in full conflict | likewise |
+    | a validation gradient of 0, or validation losses in full conflict, to rounding | likewise |
     | a product that is not finite | the present weights of the other tasks, not scaled up |
 
     Prefer it to `auto_lambda` where no validation loss may be sacrificed for the others.
 
     Args:
-      lr: Adam's learning rate for the logits, positive.
+      outer_lr: Adam's learning rate for the logits, positive.
 
     Returns:
       A `Weighting` with a `MOMLState`.
 
     Raises:
-      ValueError: lr not positive and finite.
+      ValueError: outer_lr not positive and finite.
 
-    >>> method = moml(lr=0.1)
+    >>> method = moml(outer_lr=0.1)
     >>> products = jnp.array([[2.0, -1.0], [1.0, 0.0]])
     >>> _, state = method.update(jnp.ones(2), method.init(2), validation_gradients=products)
     >>> state.logits.round(4)
     Array([ 0.1, -0.1], dtype=float32)
     """
-    check_positive("lr", lr)
+    check_positive("outer_lr", outer_lr)
 
     def init(num_tasks):
         return MOMLState(jnp.zeros(num_tasks), adam_init(num_tasks))
@@ -85,7 +85,11 @@ def moml(lr: float | jax.Array = 1e-3) -> Weighting:
         unit = unit_rows(slopes @ slopes.T)
         shares = min_norm(unit.cosines, (unit.norms > 0).astype(unit.norms.dtype), present)
         inverse = jnp.where(unit.norms > 0, 1 / jnp.where(unit.norms > 0, unit.norms, 1), 0)
-        step, adam = adam_step((shares * inverse) @ slopes, state.adam, lr)
+        direction = (shares * inverse) @ slopes
+        # Adam would blow up the rounding of a combination of unit vectors that is 0.
+        noise = 4 * slopes.shape[0] * jnp.finfo(slopes.dtype).eps
+        direction = jnp.where(jnp.sum(direction**2) > noise, direction, 0)
+        step, adam = adam_step(direction, state.adam, outer_lr)
         logits = state.logits + step
         return weigh(logits, present), MOMLState(logits, adam)
 

@@ -10,13 +10,16 @@ from mtljax.solvers.power_balance import power_balance
 from mtljax.weighting.arguments import check_positive
 from mtljax.weighting.contract import Weighting
 from mtljax.weighting.guard import guard
-from mtljax.weighting.preference import check_length, check_preference
+from mtljax.weighting.preference import check_length, check_preference, log_preference
 from mtljax.weighting.trivial import trivial_weights
 from mtljax.weighting.unit_weights import from_unit_weights
+from mtljax.weighting.wrappers.every import every as keep
 
 
 def nash_mtl(
-    max_norm: float | jax.Array | None = 1.0, pref: Sequence[float] | np.ndarray | None = None
+    max_norm: float | jax.Array | None = 1.0,
+    pref: Sequence[float] | np.ndarray | None = None,
+    every: int = 1,
 ) -> Weighting:
     r"""The direction that maximises the product of the tasks' gains.
 
@@ -33,7 +36,7 @@ def nash_mtl(
     The weights have the unit of 1/\|g\|: give heads their own loss, or the weights times
     m / sum(w).
 
-    Signals: ``gramian``. Stateless; `every` makes it recompute the weights less often.
+    Signals: ``gramian``. Stateless, unless `every` makes it recompute the weights less often.
 
     | input | weights |
     |---|---|
@@ -51,12 +54,15 @@ def nash_mtl(
       pref: bargaining power of each task, positive, normalised to mean 1 over those present:
         :math:`(G w)_i = \pi_i / w_i`. None is 1 each.
 
+      every: steps for which weights are kept, as by `wrappers.every`.
+
     Returns:
-      A stateless `Weighting`. Its `init` raises ValueError if `pref` has another length.
+      A `Weighting`, stateless if `every` is 1. Its `init` raises ValueError if `pref` has another
+      length.
 
     Raises:
-      TypeError: pref is not made of numbers.
-      ValueError: max_norm or pref is not positive and finite.
+      TypeError: pref is not made of numbers, or `every` no integer.
+      ValueError: max_norm or pref is not positive and finite, or `every` below 1.
 
     >>> method = nash_mtl(max_norm=None)
     >>> gramian = jnp.diag(jnp.array([4.0, 0.25]))
@@ -65,34 +71,26 @@ def nash_mtl(
     """
     if max_norm is not None:
         check_positive("max_norm", max_norm)
-    given = check_preference(pref, zero_allowed=False)
-    # A uniform preference becomes ones exactly, and so the same as None.
-    power = None if given is None else given / given.max()
+    power = check_preference(pref, zero_allowed=False)
 
     def init(num_tasks):
         check_length(power, num_tasks)
         return ()
 
-    def log_shares(present: jax.Array, dtype) -> jax.Array | None:
-        if power is None:
-            return None
-        check_length(power, present.size)
-        shares = jnp.where(present, jnp.asarray(power, dtype), 0)
-        return jnp.log(jnp.where(present, shares * (jnp.sum(present) / jnp.sum(shares)), 1))
-
     def update(losses, state, *, present, gramian):
         del losses
         cosines, norms = gramian
-        y = power_balance(cosines, 1.0, log_shares(present, cosines.dtype))
+        y = power_balance(cosines, 1.0, log_preference(power, present, cosines.dtype))
         if max_norm is not None:
             length = jnp.sqrt(jnp.maximum(y @ cosines @ y, 0))
             y = y * (max_norm / jnp.maximum(length, max_norm))
         weights = from_unit_weights(y, norms)
         return jnp.where(jnp.any(norms > 0), weights, trivial_weights(present, "mean")), state
 
-    return guard(
+    method = guard(
         init,
         update,
         fallback=lambda state, counted: trivial_weights(counted, "mean"),
         requires=("gramian",),
     )
+    return keep(method, every)

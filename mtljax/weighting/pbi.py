@@ -15,7 +15,7 @@ from mtljax.weighting.unit_vector import unit_vector
 
 
 def pbi(
-    pref: Sequence[float] | np.ndarray | None = None,
+    weights: Sequence[float] | np.ndarray | None = None,
     theta: float | jax.Array = 5.0,
     ideal: float | Sequence[float] | np.ndarray = 0.0,
 ) -> Weighting:
@@ -45,13 +45,13 @@ def pbi(
     ratio of the losses, such as equal losses.
 
     Args:
-      pref: ``[T]``, 0 or more, the direction of the ray; None for equal losses.
+      weights: ``[T]``, 0 or more, the direction of the ray; None for equal losses.
       theta: pull towards the ray, 0 or more.
       ideal: z, a number or ``[T]``, where the ray starts.
 
     Returns:
-      A loss-only `Weighting` without state. Its `init` raises ValueError if `pref` or `ideal` has
-      another number of tasks.
+      A loss-only `Weighting` without state. Its `init` raises ValueError if `weights` or `ideal`
+      has another number of tasks.
 
     Raises:
       TypeError: not numbers.
@@ -61,12 +61,12 @@ def pbi(
     >>> method.update(jnp.array([6.0, 8.0]), method.init(2))[0].round(2)
     Array([0.6, 0.8], dtype=float32)
     """
-    pref = check_preference(pref)
+    pref = check_preference(weights, name="weights")
     check_range("theta", theta, 0, float("inf"))
     point = check_each("ideal", ideal)
 
     def init(num_tasks):
-        check_length(pref, num_tasks)
+        check_length(pref, num_tasks, "weights")
         each("ideal", point, num_tasks)
         return ()
 

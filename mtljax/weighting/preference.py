@@ -10,9 +10,9 @@ from mtljax.weighting.trivial import trivial_weights
 
 
 def check_preference(
-    pref: Sequence[float] | np.ndarray | None, *, zero_allowed: bool = True
+    pref: Sequence[float] | np.ndarray | None, *, zero_allowed: bool = True, name: str = "pref"
 ) -> np.ndarray | None:
-    """Returns a preference vector as float64 ``[T]``; None stays None.
+    """Returns a preference vector as float64 ``[T]``; None stays None. `name` is for errors.
 
     Raises:
       TypeError: not numbers.
@@ -23,22 +23,22 @@ def check_preference(
     try:
         given = np.array(pref, dtype=np.float64)
     except (TypeError, ValueError) as error:
-        raise TypeError(f"pref must be a sequence of numbers, got {pref!r}") from error
+        raise TypeError(f"{name} must be a sequence of numbers, got {pref!r}") from error
     if given.ndim != 1 or not given.size:
-        raise ValueError(f"pref must be a vector of one number or more, got {pref!r}")
+        raise ValueError(f"{name} must be a vector of one number or more, got {pref!r}")
     if not np.isfinite(given).all():
-        raise ValueError(f"pref must be finite, got {pref!r}")
+        raise ValueError(f"{name} must be finite, got {pref!r}")
     if (given < 0).any() or not given.any():
-        raise ValueError(f"pref must be positive, got {pref!r}")
+        raise ValueError(f"{name} must be positive, got {pref!r}")
     if not zero_allowed and not given.all():
-        raise ValueError(f"pref must have no zero for this method, got {pref!r}")
+        raise ValueError(f"{name} must have no zero for this method, got {pref!r}")
     return given
 
 
-def check_length(pref: np.ndarray | None, num_tasks: int) -> None:
+def check_length(pref: np.ndarray | None, num_tasks: int, name: str = "pref") -> None:
     """Raises ValueError unless `pref` has a number for each task. For `init`."""
     if pref is not None and pref.size != num_tasks:
-        raise ValueError(f"pref: {pref.size} given for {num_tasks} tasks")
+        raise ValueError(f"{name}: {pref.size} given for {num_tasks} tasks")
 
 
 def preference(pref: np.ndarray | None, present: jax.Array, scale: str, dtype) -> jax.Array:
@@ -59,3 +59,18 @@ def preference(pref: np.ndarray | None, present: jax.Array, scale: str, dtype) -
     total = jnp.asarray(pref.sum(), dtype)
     grown = here * (total / jnp.where(sum_here > 0, sum_here, 1))
     return jnp.where(jnp.all(present), given, grown)
+
+
+def log_preference(pref: np.ndarray | None, present: jax.Array, dtype) -> jax.Array | None:
+    """Logarithms ``[T]`` of a preference brought to mean 1 over the tasks present, 0 elsewhere.
+
+    None stays None, and a uniform preference is 0 exactly.
+
+    Raises:
+      ValueError: another number of tasks.
+    """
+    if pref is None:
+        return None
+    check_length(pref, present.size)
+    shares = jnp.where(present, jnp.asarray(pref / pref.max(), dtype), 0)
+    return jnp.log(jnp.where(present, shares * (jnp.sum(present) / jnp.sum(shares)), 1))

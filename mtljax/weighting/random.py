@@ -29,6 +29,10 @@ def random(seed: int | jax.Array = 0, scale: str = "mean") -> Weighting:
     | m tasks present | positive, they sum to 1 (``'mean'``) or m (``'sum'``) |
     | one task | 1 |
     | any finite losses | do not matter |
+    | NaN or infinite loss | equal weights of the others; the key stays |
+
+    Signals: ``losses``. To prefer over `equal` when the noise of the weights shall keep the model
+    from settling early, and as the baseline that a learned weighting has to beat.
 
     Args:
       seed: an integer, or a JAX PRNG key.

@@ -51,7 +51,8 @@ def sdmgrad(
 
     Args:
       lam: weight of the preferred direction, 0 or more.
-      lr: step size of the inner problem, positive.
+      lr: step size of the inner problem, positive. The paper's 10 does not settle where products
+        differ in size, and then blows up the rounding of the products: lower it there.
       momentum: of the inner problem, in [0, 1); it starts at rest in each step.
       iters: inner steps.
       pref: the preferred weights w_0 ``[T]``; None is 1/m each.

@@ -47,6 +47,8 @@ def uncertainty(
     | loss of any size | finite, down to e^-20 |
     | NaN or infinite loss | the present weights of the other tasks |
 
+    Signals: ``losses``. To prefer when losses are likelihoods of unlike scale, at no cost.
+
     Args:
       kind: ``'classification'`` or ``'regression'``, for all tasks or one for each.
       lr: Adam's learning rate for s, positive. No weight decay.

@@ -42,7 +42,7 @@ def test_without_a_prompt_a_text_begins(mtljax, tiny_run):
         ("--max-tokens", "-1", "max_tokens: must be in [0, 100000], got -1"),
         ("--samples", "0", "samples: must be in [1, 10000], got 0"),
         ("--seed", "-1", "seed: must be in [0, 2^32), got -1"),
-        ("--task", "stars", "task 'stars': a task of kind regression does not generate text"),
+        ("--task", "stars", "task 'stars': is no language model nor text to text"),
         ("--min-p", "-0.1", "min_p: must be in [0, 1], got -0.1"),
         ("--repetition-penalty", "0", "repetition_penalty: must be finite and above 0, got 0.0"),
         ("--no-repeat-ngram", "-1", "no_repeat_ngram: must be at least 0, got -1"),

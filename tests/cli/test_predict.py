@@ -76,6 +76,8 @@ def test_bad_input(refused, tiny_run, tmp_path, monkeypatch):
     assert "no run there" in refused("predict", tmp_path, "a")
     assert "Not a directory" in refused("predict", tiny_run, "a", "--output", path / "x")
     assert "Is a directory" in refused("predict", tiny_run, "a", "--output", tmp_path)
+    assert "name too long" in refused("predict", tiny_run, "a", "--output", "x" * 300)
+    assert "name too long" in refused("predict", "x" * 300, "a")
     monkeypatch.setattr("sys.stdin", SimpleNamespace(isatty=lambda: True))
     assert refused("predict", tiny_run).startswith("no text: ")
 

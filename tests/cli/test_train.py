@@ -2,6 +2,7 @@ import json
 import signal
 
 import pytest
+import tokenizers
 import yaml
 
 from mtljax.cli.train import default_run_directory, read_options
@@ -124,6 +125,34 @@ def test_curves_need_the_extra(monkeypatch, tmp_path):
     assert _draw(tmp_path) == "curves: not drawn; the extra 'plot' (matplotlib) draws them"
 
 
+def test_curves_of_a_directory_that_cannot_be_written(tmp_path):
+    from mtljax.cli.train import _draw
+
+    (tmp_path / "metrics.jsonl").write_text('{"step": 1, "split": "train", "loss/a": 1.0}\n')
+    (tmp_path / ".curves.png.tmp").mkdir()
+    assert _draw(tmp_path) == f"curves: not drawn; {tmp_path}: Is a directory"
+
+
+def test_textbook_reads_imdb_reviews_where_it_is_prepared(tmp_path, monkeypatch):
+    monkeypatch.delenv("MTLJAX_DATA_DIR", raising=False)
+    arguments = ["--preset", "textbook", "--data-dir", str(tmp_path)]
+    assert [task.dataset for task in read_options(arguments)[1]] == [
+        "movie_sentiment",
+        "amazon_sentiment",
+    ]
+    place = tmp_path / "imdb_reviews" / "1.0.0"
+    place.mkdir(parents=True)
+    (place / "features.json").write_text("{}")
+    imdb, amazon = read_options(arguments)[1]
+    assert (imdb.name, imdb.dataset, amazon.dataset) == (
+        "imdb_reviews",
+        "imdb_reviews",
+        "amazon_sentiment",
+    )
+    assert (imdb.inputs, imdb.targets, imdb.loss) == ("text", "label", "sigmoid")
+    assert read_options(["--data-dir", str(tmp_path)])[1] == DEFAULT_TASKS
+
+
 def test_a_loss_that_is_not_finite(mtljax, tasks_file, linear_options, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     options = ["--tasks", tasks_file, *linear_options, "--steps", 9, "--evaluate-every", 2]
@@ -139,6 +168,34 @@ def test_a_loss_that_is_not_finite(mtljax, tasks_file, linear_options, tmp_path,
     directory = tmp_path / "runs" / "small-one-seed0"
     assert not (directory / "summary.json").exists()
     assert load_run(directory).step == 2
+
+
+@pytest.mark.parametrize("kind", ["character", "file"])
+def test_a_run_over_other_pieces_than_words(mtljax, linear_options, tmp_path, kind):
+    tasks, run, file = tmp_path / "tasks.yaml", tmp_path / "run", tmp_path / "tokenizer.json"
+    tasks.write_text(
+        "tasks:\n"
+        "  s: {dataset: amazon_sentiment, kind: classification, inputs: text, targets: label}\n"
+        "  l: {dataset: amazon_sentiment, kind: language_model, inputs: text}\n"
+    )
+    options = ["--tasks", tasks, "--run-dir", run, *linear_options, "--steps", 2]
+    options += ["--heads.negatives", 0, "--tokenizer.kind", kind]
+    if kind == "file":
+        letters = {c: i for i, c in enumerate("abcdefghijklmnopqrstuvwxyz .,'!")}
+        model = tokenizers.Tokenizer(tokenizers.models.BPE(letters, []))
+        model.decoder = tokenizers.decoders.Fuse()
+        model.save(str(file))
+        options += ["--tokenizer.file", file]
+    code, out, err = mtljax("train", *options)
+    assert (code, err) == (0, "") and " pieces, " in out
+    file.unlink(missing_ok=True)  # the run has all it needs
+    outputs = load_run(run).layout.outputs
+    assert outputs["l"].num_classes == load_run(run).tokenizer.vocab_size - 2
+    code, out, _ = mtljax("predict", run, "--json", "a good phone")
+    assert code == 0 and set(json.loads(out)) >= {"s", "l"}
+    code, out, _ = mtljax("generate", run, "--prompt", "a goo", "--max-tokens", 5, "--json")
+    # Letters go on where the prompt ends.
+    assert code == 0 and len(json.loads(out)["continuation"]) <= 5
 
 
 def test_an_interruption(process, tasks_file, linear_options, tmp_path):

@@ -1,7 +1,8 @@
+import shutil
+
 import pytest
 
 from mtljax.data import load_source
-from mtljax.data.catalogue import catalogue_names
 from mtljax.errors import UserError
 
 
@@ -15,7 +16,8 @@ def test_embedded_names_come_first(tmp_path):
         ("moive_lm", "did you mean 'movie_lm'"),
         ("zzzz", "known: movie_sentiment"),
         ("imdb_reviews", "in the TFDS catalogue but not prepared"),
-        ("glue/sst2", "in the TFDS catalogue but not prepared"),
+        ("glue/sst2", "mtljax prepare glue/sst2 --data-dir"),
+        ("conll2003:1.0.0", "mtljax prepare conll2003:1.0.0 --data-dir"),
         ("a\x00b", "unknown data set"),
         ("/", "unknown data set"),
     ],
@@ -35,5 +37,16 @@ def test_missing_data_directory(tmp_path, name):
         load_source(name, tmp_path / "none")
 
 
-def test_catalogue_has_sets_of_every_age():
-    assert {"imdb_reviews", "glue", "ag_news_subset"} <= catalogue_names()
+def test_a_name_without_a_config_is_the_default_one(tfds_dir, tmp_path):
+    shutil.copytree(tfds_dir / "nyt_sentiment/1.0.0", tmp_path / "set/plain/1.0.0")
+    with pytest.raises(UserError, match="unknown data set 'set'"):
+        load_source("set", tmp_path)
+    (tmp_path / "set/.config").mkdir()
+    (tmp_path / "set/.config/metadata.json").write_text('{"default_config_name": "plain"}')
+    source = load_source("set", tmp_path)
+    assert source.identity.endswith("set/plain/1.0.0")
+    for name in ("set/plain", "set/plain:1.0.0", "set/plain/1.0.0"):
+        assert load_source(name, tmp_path).identity == source.identity
+    (tmp_path / "set/.config/metadata.json").write_text("{")
+    with pytest.raises(UserError, match="unknown data set 'set'"):
+        load_source("set", tmp_path)

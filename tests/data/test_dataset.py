@@ -126,6 +126,23 @@ def test_without_affixes(data):
     assert plain.layout.shapes["amazon_sentiment"].affixes == 0
 
 
+def test_every_character_is_read_and_is_a_class():
+    settings = TokenizerSettings("character", lowercase=False)
+    data = load_data([Task("lm", "amazon_sentiment", "language_model", "text")], tokenizer=settings)
+    tokenizer, output = data.tokenizer, data.outputs["lm"]
+    assert output.ids is not None
+    assert output.ids.tolist() == [1, 3, *range(4, tokenizer.vocab_size)]
+    texts = [row["text"] for row in data.sources["amazon_sentiment"].splits["test"]]
+    counted, seen = 0, ""
+    for batch in data.evaluation_batches("amazon_sentiment", "test"):
+        counted += batch["weights"]["lm"].sum()
+        seen += tokenizer.decode(batch["tokens"].reshape(-1).tolist())
+    assert counted == sum(len(text) + 1 for text in texts)
+    rare = set("".join(texts)) - set(tokenizer.pieces)
+    expected = sorted("\ufffd" if c in rare else c for text in texts for c in text)
+    assert sorted(seen) == expected
+
+
 def test_moby_dick_is_read_whole():
     task = Task("moby", "moby_dick", "language_model", "text")
     data = load_data([task])

@@ -1,3 +1,5 @@
+import dataclasses
+
 import numpy as np
 import pytest
 
@@ -105,6 +107,73 @@ def test_long_texts_are_read_in_chunks_by_language_models(row_length, max_length
     assert following == "a b c d e f g </s> h </s> i j k l </s>".split()
     assert examples.lengths.tolist() == [3, 3, 2, 2, 3, 2]
     assert examples.rows.tolist() == [0, 0, 0, 1, 2, 2]
+
+
+@pytest.fixture
+def answered():
+    rows = [
+        {"q": "a b c", "a": "x y", "w": 1.0},
+        {"q": "", "a": "", "w": 0.5},
+        {"q": "b", "a": None, "w": 1.0},
+        {"q": "c b", "a": "x y z x", "w": 2.0},
+    ]
+    features = {"q": Feature("text"), "a": Feature("text"), "w": Feature("number")}
+    return Source("s", "s", features, {"train": rows})
+
+
+def spelled(examples, tokenizer, output):
+    words = [tokenizer.pieces[i] for i in examples.tokens]
+    wanted = [tokenizer.pieces[output.ids[i]] for i in examples.targets["t"]]
+    weights = examples.weights["t"].tolist()
+    return " ".join(
+        f"{word}>{target}*{weight:g}" if weight else word
+        for word, target, weight in zip(words, wanted, weights, strict=True)
+    )
+
+
+@pytest.mark.parametrize("row_length", [16, 8, 4])
+def test_text_to_text(answered, row_length):
+    task = Task("t", "s", "text_to_text", "q", "a", weights="w")
+    texts = [row["q"] for row in answered.splits["train"]] + ["x y z"]
+    tokenizer = train_tokenizer([texts], PLAIN)
+    (group,) = input_groups([task], {"s": answered})
+    assert (group.parts, group.attention, group.chunked) == (("q", "a"), "causal", False)
+    outputs = {"t": task_output(task, answered, tokenizer)}
+    # Only words of the texts to be written are classes.
+    ids = outputs["t"].ids
+    assert ids is not None and {tokenizer.pieces[i] for i in ids[2:]} == {"x", "y", "z"}
+    sources = {"s": answered}
+    examples = joined(read_examples(group, "train", sources, tokenizer, outputs, row_length))
+    found = spelled(examples, tokenizer, outputs["t"])
+    if row_length >= 8:
+        assert found == (
+            "<s> a b c </s>>x*1 x>y*1 y></s>*1 <s> </s>></s>*0.5 <s> b </s> "
+            "<s> c b </s>>x*2 x>y*2 y>z*2 z>x*2 x></s>*2"
+        )
+    else:
+        # The text that is read makes room first; then the end of the other one does not fit.
+        assert found == (
+            "<s> </s>>x*1 x>y*1 y></s>*1 <s> </s>></s>*0.5 <s> b </s> <s> </s>>x*2 x>y*2 y>z*2"
+        )
+
+
+def test_text_to_text_has_input_groups_of_its_own(answered):
+    source = dataclasses.replace(
+        answered, features={**answered.features, "l": Feature("label", ("m", "n"))}
+    )
+    tasks = [
+        Task("t", "s", "text_to_text", "q", "a", references="a"),
+        Task("u", "s", "text_to_text", "q", "a", weights="w"),
+        Task("pair", "s", "classification", ("q", "a"), "l"),
+        Task("lm", "s", "language_model", "q"),
+    ]
+    groups = input_groups(tasks, {"s": source}, all_causal)
+    assert [[task.name for task in group.tasks] for group in groups] == [
+        ["t", "u"],
+        ["pair"],
+        ["lm"],
+    ]
+    assert len({group.name for group in groups}) == 3
 
 
 def weighted_source(weights):

@@ -76,7 +76,14 @@ def test_weights_are_numbers(small_source):
         input_groups([task], {"small": small_source()})
 
 
-def test_a_language_model_must_not_see_ahead(small_source):
-    task = Task("t", "small", "language_model", "text")
-    with pytest.raises(ValueError, match="causal"):
+@pytest.mark.parametrize(("kind", "targets"), [("language_model", None), ("text_to_text", "text")])
+def test_what_writes_must_not_see_ahead(small_source, kind, targets):
+    task = Task("t", "small", kind, "text", targets)
+    with pytest.raises(ValueError, match=f"a {kind.replace('_', ' ')} needs causal"):
         input_groups([task], {"small": small_source()}, lambda task: "bidirectional")
+
+
+def test_references_are_texts(small_source):
+    task = Task("t", "small", "text_to_text", "text", "words", references="tags")
+    with pytest.raises(UserError, match="field 'references': feature 'tags' .* list of class lab"):
+        input_groups([task], {"small": small_source()})

@@ -3,8 +3,8 @@ import json
 import numpy as np
 import pytest
 
-from mtljax.data import Feature, Output, Source, TokenizerSettings
-from mtljax.data.outputs import as_class, task_output
+from mtljax.data import Feature, Output, Source, TokenizerSettings, load_data
+from mtljax.data.outputs import check_spans, task_output
 from mtljax.data.tokenizers import Tokenizer, WordTokenizer, train_tokenizer
 from mtljax.errors import UserError
 from mtljax.tasks import Task
@@ -45,6 +45,35 @@ def test_no_targets_at_all():
         output(task, source_of(Feature("number"), [None, -1]))
 
 
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"scheme": "bioes"}, None),
+        ({"scheme": "none"}, None),
+        ({"scheme": "bio"}, "task 't', field 'scheme': tag 'S-x' is not one of bio"),
+        ({"scheme": "bio", "metrics": ("accuracy",)}, None),
+    ],
+)
+def test_tags_fit_the_scheme(options, message):
+    task = Task("t", "s", "tagging", "words", "y", **options)
+    classes = ("B-x", "O", "S-x")
+    if message is None:
+        check_spans(task, classes)
+    else:
+        with pytest.raises(UserError, match=message):
+            check_spans(task, classes)
+
+
+def test_span_f1_needs_spans(monkeypatch):
+    rows = [{"words": ["a"], "y": ["NOUN"]}]
+    features = {"words": Feature("tokens"), "y": Feature("tokens")}
+    source = Source("s", "s", features, {"train": rows})
+    monkeypatch.setattr("mtljax.data.sources.load_source", lambda name, data_dir, **_: source)
+    task = Task("t", "s", "tagging", "words", "y", metrics=("span_f1",))
+    with pytest.raises(UserError, match="task 't', field 'metrics': span_f1 needs .* got NOUN"):
+        load_data((task,))
+
+
 def test_regression(small_source):
     assert output(Task("t", "small", "regression", "text", "y"), small_source()) == Output(1)
 
@@ -68,20 +97,10 @@ def test_language_model_over_byte_pairs(small_source):
 
 
 def test_json():
-    for one in (Output(1), Output(2, ("a", "b")), Output(3, ids=np.array([1, 3, 9], np.int32))):
+    weighted = Output(3, ("a", "b", "c"), class_weights=(1 / 3, 1.0, 7.1))
+    model = Output(3, ids=np.array([1, 3, 9], np.int32))
+    for one in (Output(1), Output(2, ("a", "b")), model, weighted):
         two = Output.from_json(json.loads(json.dumps(one.to_json())))
         assert (two.num_classes, two.classes) == (one.num_classes, one.classes)
+        assert two.class_weights == one.class_weights
         np.testing.assert_array_equal(two.ids, one.ids)
-
-
-@pytest.mark.parametrize(
-    ("value", "expected"), [(0, 0), (1.0, 1), ("b", 1), (-1, -1), (None, -1), (float("nan"), -1)]
-)
-def test_classes_of_values(value, expected):
-    assert as_class(value, ("a", "b"), {"a": 0, "b": 1}) == expected
-
-
-@pytest.mark.parametrize("value", [2, -2, 0.5, "c", 10**12])
-def test_values_that_are_no_class(value):
-    with pytest.raises(ValueError, match="label"):
-        as_class(value, ("a", "b"), {"a": 0, "b": 1})

@@ -4,7 +4,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mtljax.data import Feature, Source, TokenizerSettings, load_data
-from mtljax.data.parts import encode_parts, longest_first
+from mtljax.data.parts import encode_parts, first_yields, longest_first
 from mtljax.data.tokenizers import train_tokenizer
 from mtljax.errors import UserError
 from mtljax.tasks import Task
@@ -35,6 +35,18 @@ def test_the_longest_part_loses_a_piece_first(data):
     limit = data.draw(st.integers(parts, 40))
     found = longest_first(np.array(lengths, np.int64).reshape(-1, parts), limit)
     assert found.tolist() == [cut_one_by_one(row, limit) for row in lengths]
+
+
+@given(st.integers(1, 12), st.integers(1, 12), st.integers(2, 20))
+@settings(max_examples=200, deadline=None)
+def test_the_first_part_makes_room_for_the_second(first, second, limit):
+    ((one, two),) = first_yields(np.array([[first, second]]), limit).tolist()
+    if first + second <= limit:
+        assert (one, two) == (first, second)
+    elif 1 + second <= limit:
+        assert (one + two, two) == (limit, second)
+    else:  # and one more, which the last position predicts
+        assert (one, two) == (1, min(second, limit))
 
 
 @pytest.mark.parametrize("limit", [2, 5, 30])

@@ -136,3 +136,28 @@ def test_any_feature_names_and_odd_text(tmp_path):
     assert [row["Body of text"] for row in rows[:4]] == ["ok", "\ufffd\x00", "é", ""]
     assert [row["stars"] for row in rows[:3]] == [0.0, 0.5, 1.0]
     assert source.features["kinds"].classes == ("O", "B-é")
+
+
+def test_large_splits_are_read_block_by_block(tfds_dir, monkeypatch):
+    held = load_source("wnut17", tfds_dir)
+    monkeypatch.setattr("mtljax.data.prepared.IN_MEMORY", 100)
+    streamed = load_source("wnut17", tfds_dir)
+    for split, rows in held.splits.items():
+        assert list(streamed.splits[split]) == list(rows)
+        assert streamed.splits[split][7:9] == rows[7:9]
+        assert streamed.splits[split][-1] == rows[-1]
+
+
+def test_the_fingerprint_follows_the_files(damaged):
+    def digest():
+        found = load_source("wnut17", damaged.parent.parent).fingerprint
+        assert found is not None
+        return found()
+
+    before = digest()
+    assert digest() == before
+    path = damaged / "wnut17-test.array_record-00000-of-00001"
+    data = bytearray(path.read_bytes())
+    data[-1] ^= 1
+    path.write_bytes(data)
+    assert digest() != before

@@ -6,6 +6,12 @@ from mtljax.data import Feature
 from mtljax.data.schema import feature_of, inferred_kind
 
 
+def feature(values, **declared):
+    found = feature_of(values, **declared)
+    assert found is not None
+    return found
+
+
 @pytest.mark.parametrize(
     ("values", "kind"),
     [
@@ -47,7 +53,7 @@ CLASSES = ("no", "yes")
 
 
 @pytest.mark.parametrize(
-    ("values", "declared", "feature", "converted"),
+    ("values", "declared", "wanted", "converted"),
     [
         (["a"], {}, Feature("text"), {"b": "b", None: None, "": ""}),
         (
@@ -94,24 +100,24 @@ CLASSES = ("no", "yes")
         ([5], {"classes": ("1", "5")}, Feature("label", ("1", "5")), {5: 1, 1: 0, 0: 0}),
     ],
 )
-def test_values_become_features(values, declared, feature, converted):
-    found, convert = feature_of(values, **declared)
-    assert found == feature
-    for value, wanted in converted.items():
-        assert convert(value) == wanted
-        assert type(convert(value)) is type(wanted)
+def test_values_become_features(values, declared, wanted, converted):
+    found, convert = feature(values, **declared)
+    assert found == wanted
+    for value, result in converted.items():
+        assert convert(value) == result
+        assert type(convert(value)) is type(result)
 
 
 def test_lists_become_features():
-    assert feature_of([["a"]])[1](["b", "c"]) == ["b", "c"]
-    assert feature_of([[1]])[1]([2, 3.5]) == [2, 3.5]
-    assert feature_of([["no"]], classes=CLASSES)[1](["yes", "", None, 0]) == [1, None, None, 0]
-    assert feature_of([[1]], kind="tags")[1]([2, 0]) == [2, 0]
+    assert feature([["a"]])[1](["b", "c"]) == ["b", "c"]
+    assert feature([[1]])[1]([2, 3.5]) == [2, 3.5]
+    assert feature([["no"]], classes=CLASSES)[1](["yes", "", None, 0]) == [1, None, None, 0]
+    assert feature([[1]], kind="tags")[1]([2, 0]) == [2, 0]
 
 
 def test_a_kind_that_nothing_tells():
     assert feature_of([None]) is None
-    assert feature_of([], kind="text")[0] == Feature("text")
+    assert feature([], kind="text")[0] == Feature("text")
 
 
 @pytest.mark.parametrize(
@@ -136,4 +142,4 @@ def test_a_kind_that_nothing_tells():
 )
 def test_values_that_do_not_fit(values, declared, bad, message):
     with pytest.raises(ValueError, match=message):
-        feature_of(values, **declared)[1](bad)
+        feature(values, **declared)[1](bad)

@@ -102,6 +102,25 @@ def test_the_encoder_is_traced_once(way):
     assert few.count("tanh") == 4
 
 
+def test_a_sketched_group_has_one_backward_pass_to_compile():
+    """Heads are the same function, so that nothing but their stacking grows with T."""
+
+    def count(tasks):
+        shared, params, batch = problem(tasks)
+        heads = dict.fromkeys(params, head)
+        group = {"all": Examples(batch["g0"].inputs, dict.fromkeys(params, jnp.ones(32)))}
+
+        def run(shared, params, group):
+            return gradients.lagged_gradients(
+                encode, heads, shared, params, group, jnp.ones(tasks), sketch=64
+            )
+
+        names = names_of(jax.make_jaxpr(run)(shared, params, group).jaxpr)
+        return names.count("dot_general"), names.count("tanh")
+
+    assert count(2) == count(16)
+
+
 def names_of(jaxpr):
     """The primitives of a jaxpr and of those within."""
     names = []

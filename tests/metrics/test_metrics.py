@@ -49,6 +49,37 @@ def test_micro_f1_without_an_outside_tag_is_accuracy(rng):
 
 
 @every_jit
+@pytest.mark.parametrize("weighted", [False, True])
+def test_metrics_of_label_sets_equal_sklearn(rng, jit, weighted):
+    answers, labels = rng.integers(0, 2, (2, 40, 5))
+    answers[:, 3] = labels[:, 3] = 0  # a class that nobody has
+    labels[:9] = answers[:9]
+    weights = rng.integers(0, 3, 40).astype(np.float32) if weighted else None
+    expected = sklearn_metrics.f1_score(
+        labels, answers, average="macro", sample_weight=weights, zero_division=0
+    )
+    arguments = (answers, labels, weights) if weighted else (answers, labels)
+    assert run(metrics.macro_f1, jit, *arguments) == pytest.approx(expected)
+    expected = sklearn_metrics.accuracy_score(labels, answers, sample_weight=weights)
+    assert run(metrics.exact_match, jit, *arguments) == pytest.approx(expected)
+    grid = [np.reshape(x, (8, 5, *np.shape(x)[1:])) for x in arguments]
+    assert run(metrics.exact_match, jit, *grid) == pytest.approx(expected)
+
+
+def test_label_sets_of_wrong_shapes():
+    sets = np.zeros((3, 2), int)
+    for metric in (metrics.macro_f1, metrics.exact_match):
+        with pytest.raises(TypeError, match="predictions must be class ids"):
+            metric(sets.astype(float), sets)
+        with pytest.raises(ValueError, match="targets must have the shape"):
+            metric(sets, sets[:2])
+        with pytest.raises(ValueError, match="targets without classes"):
+            metric(sets, sets, sets)
+        with pytest.raises(ValueError, match="class axis"):
+            metric(1, 1)
+
+
+@every_jit
 @pytest.mark.parametrize("name", ["mean_squared_error", "mean_absolute_error"])
 def test_errors_equal_sklearn(rng, jit, name):
     predictions, targets = rng.normal(size=(2, 60))
@@ -70,6 +101,8 @@ def test_loss_and_perplexity(rng, jit):
 def test_merged_parts_equal_the_whole(rng, name):
     if name in ("loss", "perplexity"):
         columns = (rng.uniform(size=60), rng.integers(0, 2, size=60))
+    elif name in ("macro_f1", "exact_match"):
+        columns = (*rng.integers(0, 2, size=(2, 60, 3)), rng.uniform(size=60))
     else:
         columns = data(rng)
     f = metrics.METRICS[name]
@@ -78,7 +111,8 @@ def test_merged_parts_equal_the_whole(rng, name):
     left = metrics.merge(metrics.merge(parts[0], parts[1]), parts[2])
     right = jax.jit(metrics.merge)(parts[0], metrics.merge(parts[1], parts[2]))
     host = metrics.merge(
-        metrics.merge(*(jax.tree.map(float, p) for p in parts[:2])), jax.tree.map(float, parts[2])
+        metrics.merge(*(jax.tree.map(np.float64, p) for p in parts[:2])),
+        jax.tree.map(np.float64, parts[2]),
     )
     for merged in (left, right, host):
         np.testing.assert_allclose(metrics.compute(merged), whole, rtol=1e-5)

@@ -4,21 +4,29 @@ from hypothesis import strategies as st
 
 from mtljax import metrics
 
-TAGS = st.lists(st.sampled_from(["O", "B-a", "I-a", "B-b", "I-b"]), max_size=12)
+SCHEMES = {
+    "bio": ["O", "B-a", "I-a", "B-b", "I-b"],
+    "iob1": ["O", "B-a", "I-a", "B-b", "I-b"],
+    "bioes": ["O", *(f"{prefix}-{kind}" for prefix in "BIES" for kind in "ab")],
+}
 
 
 def starts(previous, tag):
-    """conlleval's startOfChunk, for the prefixes of BIO; a tag is (prefix, type)."""
+    """conlleval's startOfChunk; a tag is (prefix, type)."""
     return (
-        tag[0] == "B"
-        or (previous[0] == "O" and tag[0] == "I")
+        tag[0] in "BS"
+        or (previous[0] in "ESO" and tag[0] in "EI")
         or (tag[0] != "O" and previous[1] != tag[1])
     )
 
 
 def ends(previous, tag):
-    """conlleval's endOfChunk, for the prefixes of BIO."""
-    return previous[0] != "O" and (tag[0] == "B" or tag[0] == "O" or (previous[1] != tag[1]))
+    """conlleval's endOfChunk."""
+    return (
+        previous[0] in "ES"
+        or (previous[0] in "BI" and tag[0] in "BSO")
+        or (previous[0] != "O" and previous[1] != tag[1])
+    )
 
 
 def conlleval_counts(answer, label):
@@ -60,9 +68,42 @@ def test_hand_cases(tags, expected):
     assert metrics.spans(tags) == expected
 
 
-@given(st.lists(st.tuples(TAGS, TAGS), max_size=4))
-@settings(max_examples=300, deadline=None)
-def test_counts_equal_conlleval(pairs):
+def written(kinds, scheme):
+    """Spans of types, None for a token outside, as tags of a scheme; and the spans."""
+    tags, found, before = [], [], None
+    for kind, length in kinds:
+        if kind is None:
+            tags += ["O"] * length
+        else:
+            found.append((kind, len(tags), len(tags) + length))
+            inner = ["I"] * length
+            if scheme == "iob1":
+                inner[0] = "B" if before == kind else "I"
+            elif scheme == "bioes" and length == 1:
+                inner = ["S"]
+            else:
+                inner[0] = "B"
+                if scheme == "bioes":
+                    inner[-1] = "E"
+            tags += [f"{prefix}-{kind}" for prefix in inner]
+        before = kind
+    return tags, found
+
+
+@pytest.mark.parametrize("scheme", SCHEMES)
+@given(kinds=st.lists(st.tuples(st.sampled_from([None, "a", "b"]), st.integers(1, 3)), max_size=6))
+@settings(max_examples=100, deadline=None)
+def test_spans_that_are_written_are_read_again(scheme, kinds):
+    tags, expected = written(kinds, scheme)
+    assert metrics.spans(tags, scheme) == expected
+
+
+@pytest.mark.parametrize("scheme", SCHEMES)
+@given(data=st.data())
+@settings(max_examples=200, deadline=None)
+def test_counts_equal_conlleval(scheme, data):
+    tags = st.lists(st.sampled_from(SCHEMES[scheme]), max_size=12)
+    pairs = data.draw(st.lists(st.tuples(tags, tags), max_size=4))
     answers, labels = [], []
     for answer, label in pairs:
         shorter = min(len(answer), len(label))
@@ -70,14 +111,27 @@ def test_counts_equal_conlleval(pairs):
         labels.append(label[:shorter])
     expected = [conlleval_counts(a, b) for a, b in zip(answers, labels, strict=True)]
     sums = tuple(map(sum, zip(*expected, strict=True))) or (0, 0, 0)
-    assert metrics.span_f1(answers, labels) == sums
+    assert metrics.span_f1(answers, labels, scheme) == sums
 
 
-@given(TAGS)
+@given(st.lists(st.sampled_from(SCHEMES["bioes"]), max_size=12))
 @settings(max_examples=100, deadline=None)
 def test_spans_are_disjoint_and_cover_all_but_outside(tags):
-    covered = [i for _, start, end in metrics.spans(tags) for i in range(start, end)]
+    covered = [i for _, start, end in metrics.spans(tags, "bioes") for i in range(start, end)]
     assert covered == [i for i, tag in enumerate(tags) if tag != "O"]
+
+
+@pytest.mark.parametrize(
+    ("tags", "expected"),
+    [
+        (["B-a", "E-a", "S-a"], [("a", 0, 2), ("a", 2, 3)]),
+        (["E-a", "E-a"], [("a", 0, 1), ("a", 1, 2)]),
+        (["I-a", "I-a", "E-b"], [("a", 0, 2), ("b", 2, 3)]),
+        (["S-a", "I-a", "B-a", "O"], [("a", 0, 1), ("a", 1, 2), ("a", 2, 3)]),
+    ],
+)
+def test_hand_cases_of_bioes(tags, expected):
+    assert metrics.spans(tags, "bioes") == expected
 
 
 def test_figure_and_merge():
@@ -100,3 +154,10 @@ def test_figure_and_merge():
 def test_wrong_arguments_are_named(answers, labels, message):
     with pytest.raises(ValueError, match=message):
         metrics.span_f1(answers, labels)
+
+
+def test_schemes_have_tags_of_their_own():
+    with pytest.raises(ValueError, match="'B-...', 'I-...' \\(bio\\), got 'S-a'"):
+        metrics.spans(["S-a"])
+    with pytest.raises(ValueError, match="one of bio, iob1, bioes, got 'bilou'"):
+        metrics.span_f1([["O"]], [["O"]], "bilou")

@@ -1,10 +1,12 @@
+import re
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from mtljax.errors import UserError
 from mtljax.tasks import Column, Dataset, Task, dump_tasks, load_tasks, parse_tasks
-from mtljax.tasks.dataset import FORMATS, format_of
+from mtljax.tasks.dataset import ENDINGS, FIELDS, FORMATS, format_of
 
 FILE = """
 sources:
@@ -203,3 +205,25 @@ def test_a_list_of_data_sets_becomes_a_tuple():
     given: Any = ["a", "b"]
     task = Task("t", given, "language_model", "text")
     assert (task.dataset, task.datasets, task.source_name) == (("a", "b"), ("a", "b"), "a+b")
+
+
+GUIDE = Path(__file__).resolve().parents[2] / "docs/tasks.md"
+
+
+def test_the_examples_of_the_guide_can_be_read():
+    blocks = re.findall(r"```yaml\n(sources:.*?)```", GUIDE.read_text(encoding="utf-8"), re.DOTALL)
+    assert len(blocks) >= 7
+    for block in blocks:
+        names = re.findall(r"^  (\w+):", block.partition("tasks:")[0], re.MULTILINE)
+        if "tasks:" not in block:
+            block += "tasks:\n"
+        block += f"  t: {{dataset: [{', '.join(names)}], kind: language_model, inputs: text}}\n"
+        assert [source.name for source in parse_tasks(block)[-1].sources] == names
+
+
+def test_the_guide_has_every_option():
+    text = GUIDE.read_text(encoding="utf-8")
+    for field in FIELDS:
+        assert f"| `{field}` |" in text, field
+    for ending in ENDINGS:
+        assert f"`{ending}`" in text, ending

@@ -53,6 +53,16 @@ def test_what_is_written_reads_back_equal(tasks):
     assert parse_tasks(dump_tasks(tasks)) == tuple(tasks)
 
 
+@given(
+    st.sampled_from(["balanced", None])
+    | st.dictionaries(names, st.floats(0, 1e9), min_size=1, max_size=4)
+)
+def test_class_weights_read_back_equal(weights):
+    fields = {"scheme": "iob1", "class_weights": weights}
+    tasks = (Task("t", "d", "tagging", "tokens", "tags", **fields),)
+    assert parse_tasks(dump_tasks(tasks)) == tasks
+
+
 def test_default_tasks_read_back_equal():
     assert parse_tasks(dump_tasks(DEFAULT_TASKS)) == DEFAULT_TASKS
 

@@ -23,6 +23,13 @@ def test_one_input_or_several():
     assert task.inputs == task.parts == ("premise", "hypothesis")
 
 
+def test_class_weights_become_pairs():
+    given: Any = {"yes": 2, 0: 0.5}
+    task = Task("t", **GOOD, class_weights=given)
+    assert task.class_weights == (("yes", 2.0), ("0", 0.5))
+    assert hash(task) == hash(Task("t", **GOOD, class_weights=task.class_weights))
+
+
 def test_metrics_become_a_tuple():
     given: list[Any] = [["accuracy"], "accuracy"]
     for metrics in given:
@@ -33,7 +40,9 @@ def test_metrics_become_a_tuple():
     ("fields", "field", "message"),
     [
         ({"kind": "clasification"}, "kind", "did you mean 'classification'"),
-        ({"kind": "text_to_text"}, "kind", "not yet supported"),
+        ({"kind": "text_to_text", "targets": None}, "targets", "needs one"),
+        ({"kind": "text_to_text", "inputs": ("a", "b")}, "inputs", "reads one feature"),
+        ({"references": "others"}, "references", "kind classification takes none"),
         ({"kind": None}, "kind", "expected a name"),
         ({"dataset": ""}, "dataset", "expected a name"),
         ({"inputs": 3}, "inputs", "expected a name"),
@@ -54,6 +63,24 @@ def test_metrics_become_a_tuple():
         ({"metrics": ("acuracy",)}, "metrics", "did you mean 'accuracy'"),
         ({"metrics": ("accuracy", "accuracy")}, "metrics", "twice"),
         ({"metrics": (1,)}, "metrics", "list of names"),
+        ({"scheme": "bio"}, "scheme", "kind classification takes none"),
+        ({"kind": "tagging", "scheme": "bioe"}, "scheme", "did you mean"),
+        ({"kind": "tagging", "scheme": 3}, "scheme", "unknown scheme 3"),
+        ({"kind": "tagging", "scheme": "none", "metrics": ("span_f1",)}, "metrics", "a scheme"),
+        ({"class_weights": "balance"}, "class_weights", "expected 'balanced'"),
+        ({"class_weights": {}}, "class_weights", "by class"),
+        ({"class_weights": 2.0}, "class_weights", "by class"),
+        ({"class_weights": ["a"]}, "class_weights", "a class and its weight"),
+        ({"class_weights": {"a": "b"}}, "class_weights", "class 'a': expected a number"),
+        ({"class_weights": {"a": -1}}, "class_weights", "class 'a': -1 is not in [0, inf)"),
+        ({"class_weights": {"a": math.nan}}, "class_weights", "nan is not in [0, inf)"),
+        ({"class_weights": {True: 1}}, "class_weights", "got True (quote it)"),
+        ({"class_weights": {1: 1, "1": 2}}, "class_weights", "a class appears twice"),
+        (
+            {"class_weights": "balanced", "kind": "regression"},
+            "class_weights",
+            "kind regression takes none",
+        ),
         ({"rate": 0}, "rate", "(0, 1]"),
         ({"rate": 1.5}, "rate", "(0, 1]"),
         ({"rate": math.nan}, "rate", "nan"),
@@ -63,6 +90,12 @@ def test_metrics_become_a_tuple():
         ({"weight": True}, "weight", "expected a number"),
         ({"weight": None}, "weight", "expected a number"),
         ({"label_smoothing": 1}, "label_smoothing", "[0, 1)"),
+        ({"label_smoothing": 0.1, "loss": "hinge"}, "label_smoothing", "with loss 'hinge'"),
+        (
+            {"label_smoothing": 0.1, "kind": "language_model", "targets": None},
+            "label_smoothing",
+            "not for language_model",
+        ),
         ({"batch_size": 0}, "batch_size", "less than 1"),
         ({"batch_size": 1.5}, "batch_size", "whole number"),
         ({"max_length": 1}, "max_length", "less than 2"),

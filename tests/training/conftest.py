@@ -9,13 +9,14 @@ from jax.experimental.compilation_cache import compilation_cache
 from mtljax.data import Feature, Source, TokenizerSettings, load_data
 from mtljax.modules import EncoderConfig, HeadsConfig
 from mtljax.presets import BatchConfig, Config, OptimizerConfig
-from mtljax.tasks import Task
+from mtljax.tasks import KINDS, Task
 from mtljax.training.model import attention_of, build_model
 from mtljax.training.step import make_init, make_step
 from mtljax.training.streams import Streams
 
 WORDS = [f"w{i}" for i in range(24)]
 CLASSES = ("O", "B-x", "I-x", "B-y", "I-y")
+GENRES = ("drama", "comedy", "crime", "war")
 SIZES = {"train": 60, "validation": 17, "test": 11}
 
 
@@ -51,6 +52,8 @@ def _row(rng):
         "label": int(rng.integers(-1, 2)),  # -1: no label
         "grade": int(rng.integers(0, 3)),
         "tags": rng.integers(0, len(CLASSES), len(words)).tolist(),
+        "genres": None if len(words) == 7 else [g for g in range(4) if WORDS[g] in words],
+        "answer": None if len(words) == 2 else " ".join(words[2::-1]),
         "y": float(rng.normal()),
         "alpha": float(rng.uniform(0, 2)),
     }
@@ -68,6 +71,8 @@ def source():
             "label": Feature("label", ("bad", "good")),
             "grade": Feature("label", ("a", "b", "c")),
             "tags": Feature("tags", CLASSES),
+            "genres": Feature("tags", GENRES),
+            "answer": Feature("text"),
             "y": Feature("number"),
             "alpha": Feature("number"),
         },
@@ -86,6 +91,9 @@ GRADE = Task("grade", "tiny", "classification", "text", "grade", weights="alpha"
 NUMBER = Task("number", "tiny", "regression", "text", "y")
 NEXT = Task("next", "tiny", "language_model", "text")
 TAGS = Task("tags", "tiny", "tagging", "words", "tags")
+SETS = Task("sets", "tiny", "multilabel", "text", "genres", weights="alpha")
+PAIR = Task("pair", "tiny", "classification", ("words", "text"), "grade")
+REPLY = Task("reply", "tiny", "text_to_text", "text", "answer", weights="alpha")
 TASKS = (LABEL, TAGS, NEXT, NUMBER)
 
 CONFIG = Config(
@@ -109,7 +117,7 @@ PLAIN = dataclasses.replace(
 @pytest.fixture
 def tasks():
     """The tasks by name."""
-    return {task.name: task for task in (*TASKS, GRADE)}
+    return {task.name: task for task in (*TASKS, GRADE, SETS, PAIR, REPLY)}
 
 
 @pytest.fixture
@@ -137,7 +145,7 @@ def make(tiny):
             attention=attention_of(config, tuple(tasks)),
         )
         counts = {t.name: np.ones(data.outputs[t.name].num_classes, int)
-                  for t in tasks if t.kind == "language_model"}  # fmt: skip
+                  for t in tasks if KINDS[t.kind].writes}  # fmt: skip
         return build_model(config, data.layout, counts), data
 
     return build

@@ -1,4 +1,6 @@
-"""Answers of a model over byte pairs whose tagger and classifiers share one pass."""
+"""Answers of a model over pieces of words whose tagger and classifiers share one pass."""
+
+import dataclasses
 
 import jax
 import numpy as np
@@ -6,14 +8,17 @@ import pytest
 
 from mtljax.data import Group, Layout, Output, Shape, TokenizerSettings
 from mtljax.data.tokenizers import train_tokenizer
+from mtljax.errors import UserError
 from mtljax.modules import EncoderConfig, HeadsConfig, encode, predict
 from mtljax.presets import BatchConfig, Config
 from mtljax.tasks import Task
 from mtljax.training import Run, build_model
-from mtljax.training.continuation import affix_table
+from mtljax.training.evaluation import Evaluator
+from mtljax.training.overlap import chunks
+from mtljax.training.prompts import affix_table
 from mtljax.training.restore import initial_params
 
-LENGTH = 12
+LENGTH = 16
 INPUTS = dict(dataset="made_up", inputs="tokens")
 TASKS = (
     Task("tags", kind="tagging", targets="tags", **INPUTS),
@@ -23,9 +28,9 @@ TASKS = (
 )
 
 
-@pytest.fixture(scope="module")
-def run(tmp_path_factory):
-    settings = TokenizerSettings(kind="bpe", vocab_size=270)
+@pytest.fixture(scope="module", params=["bpe", "character"])
+def run(request, tmp_path_factory):
+    settings = TokenizerSettings(request.param, vocab_size=270)
     tokenizer = train_tokenizer([["the cat and the hat", "the mat"]], settings)
     layout = Layout(
         groups=(Group("made_up", TASKS, "tokens", "bidirectional", None, False),),
@@ -117,5 +122,125 @@ def test_a_word_longer_than_a_row_has_a_tag(run):
     assert len(answer["tags"]["tags"]) == 4
 
 
-def test_byte_pairs_have_no_affixes(run):
-    assert affix_table(run.tokenizer).shape == (270, 0)
+def test_each_chunk_is_tagged_at_the_first_pieces_of_its_words(run):
+    words = WORDS * 4
+    whole = run.tokenizer.encode([words])
+    gap = int(run.tokenizer.settings.kind == "character")
+    firsts = np.flatnonzero(whole.words >= 0)
+    sizes = np.diff([*firsts, len(whole.tokens) + gap]).tolist()
+    parts = chunks(sizes, LENGTH - 1 + gap)
+    assert len(parts) > 2
+    expected = []
+    for begin, end, first, last in parts:
+        tokens = run.tokenizer.encode([words[begin:end]])
+        assert len(tokens.tokens) <= LENGTH
+        at = np.flatnonzero(tokens.words >= 0)[first - begin : last - begin]
+        expected += passes(run, words[begin:end])["tags"][at].argmax(-1).tolist()
+    names = np.array(["O", "B-x", "I-x"])
+    assert run.predict([words])[0]["tags"]["tags"] == names[expected].tolist()
+
+
+def test_pieces_of_words_have_no_affixes(run):
+    assert affix_table(run.tokenizer).shape == (run.tokenizer.vocab_size, 0)
+
+
+@pytest.fixture
+def whole(make, plain, tasks, tmp_path):
+    """A model of a task of one input and two others, and its data."""
+    exact = dataclasses.replace(tasks["sets"], metrics=("exact_match",))
+    chosen = (tasks["number"], exact, tasks["pair"])
+    model, data = make(plain, chosen)
+    params = jax.tree.map(lambda p: 3 * p, jax.jit(lambda: initial_params(model))())
+    return Run(tmp_path, plain, chosen, data.tokenizer, data.layout, model, params, 0), data
+
+
+def test_answers_have_the_metrics_of_the_evaluation(whole, source):
+    run, data = whole
+    expected = Evaluator(run.model, data)(run.params, "test")
+    rows = source.splits["test"]
+    answers = run.predict([{"words": row["words"], "text": row["text"]} for row in rows])
+    grades, genres = (source.features[name].classes for name in ("grade", "genres"))
+    hits = [a["pair"]["label"] == grades[r["grade"]] for a, r in zip(answers, rows, strict=True)]
+    assert np.mean(hits) == pytest.approx(expected["pair"]["accuracy"])
+    right, weights = [], []
+    for answer, row in zip(answers, rows, strict=True):
+        shares = answer["sets"]["probabilities"]
+        assert list(shares) == list(genres)
+        assert answer["sets"]["labels"] == [name for name in genres if shares[name] > 0.5]
+        if row["genres"] is not None:
+            right.append(answer["sets"]["labels"] == [genres[i] for i in row["genres"]])
+            weights.append(row["alpha"])
+    assert np.average(right, weights=weights) == pytest.approx(expected["sets"]["exact_match"])
+
+
+@pytest.fixture(params=["lstm", "transformer"])
+def replies(request, make, plain, tasks, tmp_path):
+    encoder = dataclasses.replace(plain.encoder, kind=request.param, heads=2, feed_forward=8)
+    config = dataclasses.replace(plain, encoder=encoder)
+    model, data = make(config, (tasks["reply"],))
+    params = jax.tree.map(lambda p: 4 * p, jax.jit(lambda: initial_params(model))())
+    return Run(tmp_path, config, model.tasks, data.tokenizer, data.layout, model, params, 0)
+
+
+ROW = 12  # of the tiny models
+
+
+def most_probable(run, source, most):
+    """The words that answer a text, each of the row as it is read whole."""
+    tokens, table = [*run.tokenizer.encode([source]).tokens, 3], affix_table(run.tokenizer)
+    output, answer = run.layout.outputs["reply"], []
+    while len(answer) < most:
+        row = np.pad(np.array(tokens, np.int32), (0, ROW - len(tokens)))[None]
+        batch = {
+            "tokens": row,
+            "affixes": table[row],
+            "segments": (np.arange(ROW) < len(tokens)).astype(np.int32)[None],
+            "positions": np.arange(ROW, dtype=np.int32)[None],
+        }
+        features = encode(run.model.network, run.params["shared"], "tiny", batch)
+        head = run.params["heads"]["reply"]
+        readout = predict(run.model.network, head, "reply", features, 1)
+        logits = np.array(readout.logits()[0, len(tokens) - 1])
+        logits[0] = -np.inf
+        if logits.argmax() == 1:
+            break
+        tokens.append(int(output.ids[logits.argmax()]))
+        answer.append(run.tokenizer.pieces[tokens[-1]])
+    return " ".join(answer)
+
+
+def test_text_to_text_answers(replies):
+    texts = ["w1 w2 w3", "", "w9"]
+    expected = [most_probable(replies, text, ROW // 2) for text in texts]
+    assert any(expected)
+    assert [answer["reply"]["text"] for answer in replies.predict(texts)] == expected
+    assert replies.generate(texts, max_tokens=3, temperature=0.0) == [
+        most_probable(replies, text, 3) for text in texts
+    ]
+    # Of a long text the beginning is read that leaves room for the answer.
+    long = " ".join(f"w{i % 20}" for i in range(50))
+    start, end = long.split()[: ROW // 2 - 1], long.split()[-(ROW - 1 - 3) :]
+    expected = most_probable(replies, " ".join(start), ROW // 2)
+    assert replies.predict([long]) == [{"reply": {"text": expected}}]
+    with pytest.raises(UserError, match="prompt 1: the text has 51 tokens, and the model reads 11"):
+        replies.generate([long], max_tokens=3)
+    assert replies.generate([long], max_tokens=3, temperature=0.0, truncate_left=True) == [
+        most_probable(replies, " ".join(end), 3)
+    ]
+    assert replies.generate([{"text": "w9", "label": "w1"}], 0, 0.0) == [""]
+
+
+def test_texts_go_to_the_tasks_that_can_read_them(whole):
+    run, _ = whole
+    pair = {"words": ["w1"], "text": "w2 w3"}
+    found = run.predict(["w2 w3", pair, {"words": ["w1"], "text": "w9"}])
+    assert [list(answer) for answer in found] == [["number", "sets"], *[[*found[1]]] * 2]
+    assert list(found[1]) == ["number", "sets", "pair"]
+    assert found[0]["number"] == pytest.approx(found[1]["number"], abs=1e-5)
+    assert found[1]["pair"] != found[2]["pair"]
+    with pytest.raises(UserError, match="task 'pair': text 'w2 w3' has no 'words' and 'text'"):
+        run.predict(["w2 w3"], tasks=["pair"])
+    with pytest.raises(UserError, match="has no 'text'"):
+        run.predict([{"words": ["w1"]}])
+    with pytest.raises(UserError, match="task 'number': text {'title': 'x'} has no 'text'"):
+        run.predict([pair, {"title": "x"}])

@@ -53,8 +53,7 @@ NEXT = type("Next", (), {"name": "next", "kind": "language_model"})
 def write(writer, texts, **how):
     how = Decoding(temperature=0.0, **how)
     prompts = [
-        read_prompt(NEXT, writer.tokenizer, text, WIDTH, how.max_tokens, truncate_left=False)
-        for text in texts
+        read_prompt(NEXT, writer.tokenizer, text, WIDTH, how.max_tokens, "refuse") for text in texts
     ]
     keys = [np.zeros(2, np.uint32)] * len(texts) * how.samples
     return continuations(writer, prompts, keys, how)
@@ -70,14 +69,14 @@ def test_words_tell_where_they_stand(writer):
 def test_where_the_context_is_full_the_last_half_is_read_anew(writer, count):
     expected, size, left = [], 2, count  # <s> and a word
     while left:
-        if size == WIDTH:
-            size = min(max(WIDTH // 2, WIDTH - left), WIDTH - 1)
+        if size > WIDTH:
+            size = max(WIDTH // 2, WIDTH - left + 1)
         expected.append(f"w{size - 1}")
         size, left = size + 1, left - 1
     found = write(writer(), ["w5"], max_tokens=count)
     assert found == [" " + " ".join(expected)]
     assert write(writer(goes_on=False), ["w5"], max_tokens=count) == [
-        " " + " ".join(expected[: WIDTH - 2])
+        " ".join(expected[: WIDTH - 1])
     ]
 
 
@@ -91,7 +90,7 @@ def test_many_prompts_of_unlike_lengths_keep_their_order(writer):
 
 def test_beams_have_room_after_a_long_prompt(writer):
     text = " ".join(["w5"] * (WIDTH - 1))
-    assert write(writer(), [text], max_tokens=4, beam=1) == [" w3 w4 w5 w6"]
+    assert write(writer(), [text], max_tokens=4, beam=1) == [" w4 w5 w6 w7"]
 
 
 @pytest.mark.parametrize("beam", [0, 1])
@@ -104,14 +103,14 @@ def test_stops(writer, beam):
 def test_penalties_see_the_prompt_only_where_a_text_goes_on(writer):
     how = {"max_tokens": 2, "repetition_penalty": 100.0}
     assert write(writer(), ["w1"], **how) == [" w2 w3"]
-    assert write(writer(goes_on=False), ["w1"], **how) == [" w1 w2"]
+    assert write(writer(goes_on=False), ["w1"], **how) == ["w1 w2"]
 
 
 def test_added_text(tokenizer):
-    prompt = read_prompt(NEXT, tokenizer, "w1 w2", WIDTH, 1, truncate_left=False)
+    prompt = read_prompt(NEXT, tokenizer, "w1 w2", WIDTH, 1, "refuse")
     assert added_text(tokenizer, prompt, []) == ""
     assert added_text(tokenizer, prompt, [4, 5]) == " w0 w1"
-    empty = read_prompt(NEXT, tokenizer, "", WIDTH, 1, truncate_left=False)
+    empty = read_prompt(NEXT, tokenizer, "", WIDTH, 1, "refuse")
     assert added_text(tokenizer, empty, [4, 5]) == "w0 w1"
 
 

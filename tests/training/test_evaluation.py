@@ -3,9 +3,11 @@ import dataclasses
 import jax
 import numpy as np
 import pytest
+from sklearn.metrics import f1_score
 
-from mtljax.data import unpack
-from mtljax.modules import encode, predict
+from mtljax.data import Feature, unpack
+from mtljax.metrics import compute, span_f1
+from mtljax.modules import Readout, encode, predict
 from mtljax.tasks import Task
 from mtljax.training.evaluation import PLAIN_WORDS, Evaluator, answers, score
 from mtljax.training.restore import initial_params
@@ -43,7 +45,7 @@ def one_by_one(model, data, params, group, split, hide_affixes=False):
         heads = {}
         for task in model.layout.group(group).tasks:
             out = predict(model.network, params["heads"][task.name], task.name, features, 1)
-            heads[task.name] = out.logits() if task.kind == "language_model" else out
+            heads[task.name] = out.logits() if isinstance(out, Readout) else out
         return heads
 
     found = {}
@@ -136,6 +138,24 @@ def test_metrics_are_those_of_the_examples_one_by_one(trained, split):
             )
 
 
+def test_spans_are_counted_by_the_scheme(make, plain, tasks, source, monkeypatch):
+    names = ("O", "B-x", "I-x", "E-x", "S-x")
+    renamed = {**source.features, "tags": Feature("tags", names)}
+    changed = dataclasses.replace(source, features=renamed)
+    monkeypatch.setattr("mtljax.data.sources.load_source", lambda name, data_dir, **_: changed)
+    model, data = make(plain, (tasks["tags"],))
+    params = jax.tree.map(lambda p: 3 * p, jax.jit(lambda: initial_params(model))())
+    found = Evaluator(model, data)(params, "validation")["tags"]
+    (triples,) = one_by_one(model, data, params, "tiny", "validation").values()
+    answers, labels = (
+        [[names[t] for t in tags[w > 0]] for tags, w in pairs]
+        for pairs in zip(*[((o.argmax(-1), w), (t, w)) for o, t, w in triples], strict=True)
+    )
+    expected = compute(span_f1(answers, labels, "bioes"))
+    assert 0 < expected < 1
+    assert found["span_f1"] == pytest.approx(float(expected))
+
+
 @pytest.mark.parametrize(
     "metrics", [("micro_f1",), ("accuracy", "loss"), ("loss",)], ids=lambda m: "+".join(m)
 )
@@ -154,6 +174,42 @@ def test_metrics_that_a_task_names(make, plain, tasks, metrics):
         np.testing.assert_allclose(found["micro_f1"], expected, rtol=1e-6)
 
 
+@pytest.mark.parametrize("kind", ["linear", "lstm", "transformer"])
+def test_metrics_of_label_sets(make, plain, tasks, kind):
+    every = ("micro_f1", "macro_f1", "exact_match", "loss")
+    chosen = (tasks["label"], dataclasses.replace(tasks["sets"], metrics=every))
+    encoder = dataclasses.replace(plain.encoder, kind=kind, heads=2, feed_forward=8)
+    model, data = make(dataclasses.replace(plain, encoder=encoder), chosen)
+    params = jax.tree.map(lambda p: 3 * p, jax.jit(lambda: initial_params(model))())
+    found = Evaluator(model, data)(params, "validation")["sets"]
+    assert set(found) == set(every)
+    triples = one_by_one(model, data, params, "tiny", "validation")["sets"]
+    out, truth, weights = (np.concatenate(part) for part in zip(*triples, strict=True))
+    assert 0 < (weights == 0).sum() < len(weights) and truth.any()
+    said, options = out > 0, {"sample_weight": weights}
+    losses = np.logaddexp(0, np.where(truth == 1, -out, out).astype(np.float64)).mean(-1)
+    expected = {
+        "micro_f1": f1_score(truth, said, average="micro", zero_division=0, **options),
+        "macro_f1": f1_score(truth, said, average="macro", zero_division=0, **options),
+        "exact_match": np.average((truth == said).all(-1), weights=weights),
+        "loss": np.average(losses, weights=weights),
+    }
+    assert found == pytest.approx(expected, rel=1e-5)
+
+
+def test_macro_f1_of_classes(make, plain, tasks):
+    chosen = (dataclasses.replace(tasks["grade"], metrics=("macro_f1",)),)
+    model, data = make(plain, chosen)
+    params = jax.tree.map(lambda p: 3 * p, jax.jit(lambda: initial_params(model))())
+    found = Evaluator(model, data)(params, "validation")["grade"]["macro_f1"]
+    triples = one_by_one(model, data, params, "tiny", "validation")["grade"]
+    out, truth, weights = (np.concatenate(part) for part in zip(*triples, strict=True))
+    expected = f1_score(
+        truth, out.argmax(-1), average="macro", labels=[0, 1, 2], sample_weight=weights
+    )
+    assert found == pytest.approx(expected, rel=1e-5)
+
+
 def test_accuracy_of_a_language_model(make, plain, tasks):
     task = dataclasses.replace(tasks["next"], metrics=("accuracy", "perplexity"))
     model, data = make(plain, (task,))
@@ -162,6 +218,23 @@ def test_accuracy_of_a_language_model(make, plain, tasks):
     (triples,) = one_by_one(model, data, params, "tiny", "validation").values()
     hits = [(out.argmax(-1) == t).astype(float) for out, t, _ in triples]
     np.testing.assert_allclose(found["accuracy"], mean(hits, [w for *_, w in triples]), rtol=1e-6)
+
+
+@pytest.mark.parametrize("kind", ["linear", "lstm", "transformer"])
+def test_text_to_text_is_measured_on_what_it_writes(make, plain, tasks, kind):
+    every = ("perplexity", "accuracy", "loss")
+    chosen = (tasks["label"], dataclasses.replace(tasks["reply"], metrics=every))
+    encoder = dataclasses.replace(plain.encoder, kind=kind, heads=2, feed_forward=8)
+    model, data = make(dataclasses.replace(plain, encoder=encoder), chosen)
+    params = jax.tree.map(lambda p: 3 * p, jax.jit(lambda: initial_params(model))())
+    found = Evaluator(model, data)(params, "validation")["reply"]
+    group = model.layout.group_of("reply").name
+    triples = one_by_one(model, data, params, group, "validation")["reply"]
+    weights = [w for *_, w in triples]
+    loss = mean(negative_log_likelihoods(triples), weights)
+    hits = [(out.argmax(-1) == t).astype(float) for out, t, _ in triples]
+    expected = {"loss": loss, "perplexity": np.exp(loss), "accuracy": mean(hits, weights)}
+    assert found == pytest.approx(expected, rel=1e-4)
 
 
 def test_tasks_without_split_or_targets_are_left_out(make, plain, tasks, source, monkeypatch):
@@ -199,6 +272,7 @@ def test_score_is_the_mean_of_main_metrics(make, plain):
         ("regression", [[1.5], [-2.0]], [1.5, -2.0]),
         ("classification", [[1.5], [-2.0]], [1, 0]),
         ("classification", [[1.0, 2.0, 0.0], [3.0, 2.0, 0.0]], [1, 0]),
+        ("multilabel", [[1.5, -2.0, 0.1], [0.0, 2.0, -1.0]], [[1, 0, 1], [0, 1, 0]]),
         ("tagging", [[1.0, 2.0], [3.0, 2.0]], [1, 0]),
     ],
 )

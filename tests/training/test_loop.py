@@ -1,9 +1,14 @@
 import dataclasses
+import io
+import json
 
 import pytest
+from rich.console import Console
 
 from mtljax.errors import UserError
-from mtljax.presets import RegularizerConfig
+from mtljax.presets import DataConfig, RegularizerConfig
+from mtljax.tasks import Column, Dataset, Task
+from mtljax.training import load_run
 from mtljax.training.loop import train
 from mtljax.training.metrics_file import read_metrics
 from mtljax.training.overview import class_counts, total_steps
@@ -132,3 +137,27 @@ def test_total_steps(make, plain, tasks, epochs):
     tokens = len(data.examples["tiny"]["train"].tokens)
     expected = max(1, round(epochs * tokens / (shape.rows * shape.row_length)))
     assert total_steps(config, data) == (expected if epochs else plain.steps)
+
+
+def test_malformed_rows_are_counted_in_the_summary(config, tmp_path):
+    rows = [json.dumps({"text": f"a film {i}", "y": i}) for i in range(30)]
+    (tmp_path / "a.jsonl").write_text("\n".join([*rows[:10], "{", *rows[10:], "oops"]))
+    source = Dataset("mine", path=str(tmp_path / "a.jsonl"))
+    tasks = [Task("y", "mine", "regression", "text", "y", sources=(source,))]
+    config = dataclasses.replace(config, steps=0)
+    with pytest.raises(UserError, match="source 'mine', .*a.jsonl, line 11: not JSON"):
+        train(config, tasks, tmp_path / "stopped")
+    assert not (tmp_path / "stopped").exists()
+    config = dataclasses.replace(config, data=DataConfig(bad_rows="skip"))
+    shown = io.StringIO()
+    console = Console(file=shown, width=200)
+    summary = train(config, tasks, tmp_path / "run", console=console)
+    assert summary["skipped_rows"] == {"mine": {"train": 2}}
+    assert "warning: mine: malformed rows left out: 2 of train\n" in shown.getvalue()
+    # What was described is read again from the run directory.
+    values = load_run(tmp_path / "run").evaluate("validation")
+    assert values["y"] == summary["tasks"]["y"]["validation"]
+    other = dataclasses.replace(source, features=(Column("text", "text"),))
+    again = [dataclasses.replace(tasks[0], sources=(other,))]
+    with pytest.raises(UserError, match="task 'y' field sources .*'features': {'text': 'text'}"):
+        train(config, again, tmp_path / "run")

@@ -9,6 +9,7 @@ from mtljax import aggregation, weighting
 from mtljax.errors import UserError
 from mtljax.training.method import make_method
 from mtljax.weighting import Weighting
+from mtljax.weighting.wrappers import needs_gradients
 
 T = 5
 
@@ -45,6 +46,25 @@ def test_wrappers_go_around_in_their_order(plain):
     np.testing.assert_allclose(got[0], first, rtol=1e-4, atol=1e-5)
     np.testing.assert_array_equal(got[1], got[0])  # every second step
     np.testing.assert_allclose(got[2], (first + third) / 2, rtol=1e-4, atol=1e-5)
+
+
+def test_both_names_of_the_moving_average(plain):
+    rows = jnp.array([[1.0, 2.0, 3.0, 4.0, 5.0], [5.0, 4.0, 1.0, 2.0, 3.0]])
+    found = []
+    for option in ("cr_mogm", "moving_average"):
+        rule = chosen(plain, "geometric", **{option: 0.25}).rule
+        _, state = rule.update(rows[0], rule.init(T))
+        found.append(rule.update(rows[1], state)[0])
+    np.testing.assert_array_equal(*found)
+    plain_rule = weighting.geometric()
+    first, second = (plain_rule.update(row, ())[0] for row in rows)
+    np.testing.assert_allclose(found[0], 0.25 * first + 0.75 * second, rtol=1e-6)
+
+
+def test_every_of_the_method_itself_stays_outermost(plain):
+    rule = chosen(plain, "nash_mtl", every=3, rescale="mean").rule
+    _, state = rule.update(jnp.ones(T), rule.init(T), gramian=jnp.eye(T))
+    assert not needs_gradients(state)
 
 
 def test_an_option_of_the_method_itself_goes_there(plain):
@@ -88,6 +108,8 @@ def test_what_the_step_is_told(plain):
         ("mgda", {"every": 0}, "0"),
         ("mgda", {"every": 1.5}, "1.5"),
         ("mgda", {"moving_average": 2}, "2"),
+        ("mgda", {"cr_mogm": 0.5, "moving_average": 0.5}, "two names"),
+        ("nash_mtl", {"every": 0}, "0"),
         ("mgda", {"rescale": "most"}, "most"),
         ("mgda", {"groups": "layers"}, "layers"),
         ("modo", {"groups": "leaf"}, "several batches"),

@@ -9,9 +9,11 @@ from mtljax.errors import UserError
 from mtljax.modules import encode, predict
 from mtljax.presets import Config, RegularizerConfig
 from mtljax.tasks import Task
+from mtljax.training.evaluation import Evaluator
 from mtljax.training.gradients import task_losses
 from mtljax.training.model import attention_of, build_model, compute_dtype, single_logit
 from mtljax.training.objective import element_losses, penalty, present_tasks
+from mtljax.training.restore import initial_params
 
 S = np.array([[0.5, -1.0, 2.0], [0.1, 0.2, -0.3], [-2.0, 1.5, 1.0]], np.float32)
 Z = S[:, :1]
@@ -27,10 +29,12 @@ def log_softmax(x):
 
 
 def cross_entropy(z, t):
+    t = np.asarray(t, np.float64)
     return -t * np.log(1 / (1 + np.exp(-z))) - (1 - t) * np.log(1 / (1 + np.exp(z)))
 
 
 ERROR = Z[:, 0] - REAL
+SETS = np.array([[1, 0, 1], [0, 0, 0], [1, 1, 1]], np.uint8)
 RIVAL = np.where(ONE_HOT, -np.inf, S).max(-1)
 CASES = {
     "softmax": ("classification", "softmax", 0.0, S, Y, -log_softmax(S)[range(3), Y]),
@@ -48,6 +52,10 @@ CASES = {
                       np.maximum(0, 1 + RIVAL - S[range(3), Y])),
     "squared of many": ("classification", "squared", 0.0, S, Y,
                         ((S - (2 * ONE_HOT - 1)) ** 2).mean(-1)),
+    "label sets": ("multilabel", None, 0.0, S, SETS, cross_entropy(S, SETS).mean(-1)),
+    "smoothed label sets": ("multilabel", "sigmoid", 0.2, S, SETS,
+                            cross_entropy(S, 0.8 * SETS + 0.1).mean(-1)),
+    "one label": ("multilabel", None, 0.0, Z, SETS[:, :1], cross_entropy(Z, SETS[:, :1])[:, 0]),
     "regression": ("regression", None, 0.0, Z, REAL, ERROR**2),
     "absolute": ("regression", "absolute", 0.0, Z, REAL, np.abs(ERROR)),
     "huber": ("regression", "huber", 0.0, Z, REAL,
@@ -67,6 +75,41 @@ def test_element_losses(name, wrap):
     assert found.dtype == jnp.float32
 
 
+@pytest.mark.parametrize("name", [n for n in CASES if CASES[n][0] not in ("regression",)])
+def test_class_weights_multiply_the_loss(name):
+    kind, loss, smoothing, predictions, targets, expected = CASES[name]
+    task = Task("t", "d", kind, "x", "y", loss=loss, label_smoothing=smoothing)
+    weights = np.array([0.5, 3.0, 0.0])
+    count = max(targets.max() + 1, predictions.shape[-1])
+    found = element_losses(task, predictions, targets, tuple(weights[:count].tolist()))
+    if kind == "multilabel":
+        smoothed = (1 - smoothing) * targets + smoothing / 2
+        expected = (cross_entropy(predictions, smoothed) * weights[:count]).mean(-1)
+    else:
+        expected = expected * weights[targets]
+    np.testing.assert_allclose(found, expected, rtol=2e-5, atol=1e-6)
+
+
+def test_class_weights_are_of_training_alone(make, tasks, plain):
+    weights = {"a": 2.0, "c": 0.25}
+    chosen = (dataclasses.replace(tasks["grade"], class_weights=weights),)
+    model, data = make(plain, chosen)
+    params = jax.jit(lambda: initial_params(model))()
+    batch = next(data.training_batches(0))
+    (found,) = task_losses(model, params, batch, None)
+    rows = batch["tiny"]
+    features = encode(model.network, params["shared"], "tiny", rows)
+    count = model.layout.shapes["tiny"].max_segments
+    out = np.asarray(predict(model.network, params["heads"]["grade"], "grade", features, count))
+    targets, alpha = rows["targets"]["grade"], rows["weights"]["grade"]
+    losses = -np.take_along_axis(log_softmax(out), targets[..., None], -1)[..., 0]
+    weighed = losses * np.array([2.0, 1.0, 0.25])[targets]
+    np.testing.assert_allclose(found, (alpha * weighed).sum() / alpha.sum(), rtol=1e-5)
+    plainly, _ = make(plain, (tasks["grade"],))
+    evaluated = [Evaluator(one, data)(params, "validation") for one in (model, plainly)]
+    assert evaluated[0] == evaluated[1]
+
+
 @pytest.mark.parametrize(
     "loss, classes, expected",
     [("softmax", 2, False), ("sigmoid", 2, True), ("hinge", 2, True), ("hinge", 3, False)],
@@ -76,7 +119,8 @@ def test_two_classes_need_one_logit(loss, classes, expected):
 
 
 def test_losses_are_weighted_means_over_targets(make, tasks, plain):
-    chosen = (tasks["label"], tasks["tags"], tasks["grade"], tasks["next"], tasks["number"])
+    names = ("label", "tags", "grade", "next", "number", "sets", "pair", "reply")
+    chosen = tuple(tasks[name] for name in names)
     model, data = make(plain, chosen)
     batch = next(data.training_batches(0))
     from mtljax.modules import init
@@ -91,10 +135,12 @@ def test_losses_are_weighted_means_over_targets(make, tasks, plain):
         features = encode(model.network, params["shared"], group, rows)
         count = model.layout.shapes[group].max_segments
         out = predict(model.network, params["heads"][task.name], task.name, features, count)
-        out = np.asarray(out.logits() if task.kind == "language_model" else out)
+        out = np.asarray(out.logits() if task.kind in ("language_model", "text_to_text") else out)
         targets, weights = rows["targets"][task.name], rows["weights"][task.name]
         if task.kind == "regression":
             losses = (out[..., 0] - targets) ** 2
+        elif task.kind == "multilabel":
+            losses = cross_entropy(out, targets).mean(-1)
         else:
             losses = -np.take_along_axis(log_softmax(out), targets[..., None], -1)[..., 0]
         np.testing.assert_allclose(value, (losses * weights).sum() / weights.sum(), rtol=1e-4)

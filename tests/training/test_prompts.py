@@ -9,7 +9,6 @@ from mtljax.errors import UserError
 from mtljax.training.prompts import (
     Prompt,
     affix_table,
-    has_text,
     prompt_keys,
     read_prompt,
     shortened,
@@ -31,9 +30,8 @@ def words(tokenizer, prompt):
     return " ".join(tokenizer.pieces[i] for i in prompt.tokens)
 
 
-def read(task, tokenizer, text, width=8, max_tokens=3, truncate_left=False):
-    prompt = read_prompt(task, tokenizer, text, width, max_tokens, truncate_left=truncate_left)
-    return words(tokenizer, prompt)
+def read(task, tokenizer, text, too_long="refuse"):
+    return words(tokenizer, read_prompt(task, tokenizer, text, 8, 3, too_long))
 
 
 @pytest.mark.parametrize(
@@ -43,38 +41,37 @@ def read(task, tokenizer, text, width=8, max_tokens=3, truncate_left=False):
         (NEXT, ["w1", "w2"], "<s> w1 w2"),
         (NEXT, "w1 w2 w3 w4 w5 w6 w7", "<s> w1 w2 w3 w4 w5 w6 w7"),
         (REPLY, "w1 w2", "<s> w1 w2 </s>"),
-        (REPLY, ("w1", "w2 w3"), "<s> w1 </s> w2 w3 </s>"),
+        (REPLY, "", "<s> </s>"),
+        (REPLY, "w1 w2 w3 w4 w5 w6", "<s> w1 w2 w3 w4 w5 w6 </s>"),
     ],
 )
 def test_what_is_read(task, text, expected, tokenizer):
-    assert read(task, tokenizer, text) == expected
-    assert read(task, tokenizer, text, truncate_left=True) == expected
+    for too_long in ("refuse", "left", "right"):
+        assert read(task, tokenizer, text, too_long) == expected
+
+
+LONG = "w1 w2 w3 w4 w5 w6 w7 w8"
 
 
 @pytest.mark.parametrize(
-    ("task", "text", "count", "most", "expected"),
+    ("task", "text", "count", "most", "left", "right"),
     [
-        (NEXT, "w1 w2 w3 w4 w5 w6 w7 w8", 9, 8, "<s> w2 w3 w4 w5 w6 w7 w8"),
-        (REPLY, "w1 w2 w3 w4 w5 w6", 8, 7, "<s> w4 w5 w6 </s>"),
-        (NEXT, "w1 " * 10_000, 10_001, 8, "<s>" + " w1" * 7),
+        (NEXT, LONG, 9, 8, "<s> w2 w3 w4 w5 w6 w7 w8", "<s> w1 w2 w3 w4 w5 w6 w7"),
+        (REPLY, LONG, 9, 7, "<s> w5 w6 w7 w8 </s>", "<s> w1 w2 w3 w4 </s>"),
+        (REPLY, LONG[:-3], 8, 7, "<s> w4 w5 w6 w7 </s>", "<s> w1 w2 w3 w4 </s>"),
+        (NEXT, "w1 " * 10_000, 10_001, 8, "<s>" + " w1" * 7, "<s>" + " w1" * 7),
     ],
 )
-def test_what_is_too_long(task, text, count, most, expected, tokenizer):
+def test_what_is_too_long(task, text, count, most, left, right, tokenizer):
     message = f"the text has {count} tokens, and the model reads {most} at once"
     with pytest.raises(UserError, match=message):
         read(task, tokenizer, text)
-    assert read(task, tokenizer, text, truncate_left=True) == expected
-
-
-@pytest.mark.parametrize("text", ["", " \n", [], ["", " "], ("", " ")])
-def test_a_source_is_not_empty(text, tokenizer):
-    assert not has_text(text)
-    with pytest.raises(UserError, match="the text is empty, and task 'reply' writes from a text"):
-        read(REPLY, tokenizer, text)
+    assert read(task, tokenizer, text, "left") == left
+    assert read(task, tokenizer, text, "right") == right
 
 
 def test_affixes_are_those_of_the_words(tokenizer):
-    prompt = read_prompt(NEXT, tokenizer, "w3 Unknown", 8, 1, truncate_left=False)
+    prompt = read_prompt(NEXT, tokenizer, "w3 Unknown", 8, 1, "refuse")
     table = affix_table(tokenizer)
     assert (prompt.affixes[0] == 0).all() and (table[:4] == 0).all()
     np.testing.assert_array_equal(prompt.affixes[1], table[prompt.tokens[1]])
@@ -100,5 +97,5 @@ def test_keys_depend_on_the_prompt_and_its_number():
     assert keys(["a"], seen={"a": 1}) == [again]
     assert keys(["a"], seed=1) != [a]
     seen = Counter()
-    prompt_keys(0, ["a", ("a", "b")], 3, seen)
-    assert seen == {"a": 3, "a\nb": 3}
+    prompt_keys(0, ["a", ["a", "b"]], 3, seen)
+    assert seen == {"a": 3, "a b": 3}

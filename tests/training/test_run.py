@@ -275,7 +275,7 @@ def test_a_text_is_told_as_it_grows(run):
         ({"length_penalty": float("inf")}, "length_penalty: must be finite"),
         ({"samples": 0}, r"samples: must be in \[1, 10000\], got 0"),
         ({"stop": ["a", ""]}, "stop: a text must not be empty"),
-        ({"task": "stars"}, "task 'stars': a task of kind regression does not generate text"),
+        ({"task": "stars"}, "task 'stars': is no language model nor text to text"),
         ({"task": "riter"}, "did you mean 'writer'"),
     ],
 )

@@ -1,5 +1,6 @@
 import dataclasses
 import json
+import os
 
 import pytest
 
@@ -102,6 +103,32 @@ def test_what_an_interrupted_start_left_is_taken_over(tmp_path):
     (tmp_path / ".config.yaml.tmp").write_text("pre")
     run_directory.begin(tmp_path)
     assert not run_directory.holds_run(tmp_path)
+
+
+@pytest.mark.parametrize("written", range(4))
+def test_killed_while_it_begins(make, plain, tasks, tmp_path, monkeypatch, written):
+    chosen = (tasks["label"],)
+    _, data = make(plain, chosen)
+    replace, left = os.replace, iter(range(written))
+
+    def interrupt(source, target):
+        if next(left, None) is None:
+            raise KeyboardInterrupt
+        replace(source, target)
+
+    with monkeypatch.context() as patch:
+        patch.setattr("os.replace", interrupt)
+        with pytest.raises(KeyboardInterrupt):
+            run_directory.write_run(tmp_path, plain, chosen, data)
+    assert not run_directory.holds_run(tmp_path)
+    run_directory.begin(tmp_path)
+    run_directory.write_run(tmp_path, plain, chosen, data)
+    assert run_directory.read_run(tmp_path).tasks == chosen
+
+
+def test_a_directory_that_cannot_be_looked_at(tmp_path):
+    with pytest.raises(UserError, match="run directory .*: File name too long"):
+        run_directory.holds_run(tmp_path / ("x" * 300))
 
 
 def test_a_directory_that_cannot_be_made(tmp_path):

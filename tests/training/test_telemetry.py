@@ -20,6 +20,9 @@ def test_means_over_steps():
     telemetry.add(gradients([[1, 0], [0, 2], [-3, 0]]), np.ones(3))
     telemetry.add(gradients([[3, 0], [4, 4], [0, 1]]), np.ones(3))
     values = telemetry.means()
+    wanted = np.array([[5.0, 6.0, -1.5], [6.0, 18.0, 2.0], [-1.5, 2.0, 5.0]])
+    for i, k in zip(*np.triu_indices(3), strict=True):
+        assert values[f"gramian/{TASKS[i]}/{TASKS[k]}"] == pytest.approx(wanted[i, k])
     assert values["gradient_norm/a"] == 2.0 and values["gradient_norm/c"] == 2.0
     assert values["cosine/a/b"] == pytest.approx((0 + 0.5**0.5) / 2)
     assert values["cosine/a/c"] == pytest.approx(-0.5)
@@ -34,5 +37,6 @@ def test_what_is_absent_does_not_count():
     values = telemetry.means()
     assert values["gradient_norm/a"] == 1.5 and values["gradient_norm/b"] == 0.0
     assert "cosine/a/b" not in values
+    assert values["gramian/a/b"] == 0.0 and values["gramian/a/a"] == 2.5
     assert values["cosine/a/c"] == -0.5 and values["conflicts"] == 0.5
     assert Telemetry(TASKS).means() == {}

@@ -212,3 +212,23 @@ def test_ways_that_do_not_suit(make, plain, three):
     config = dataclasses.replace(with_gradients(plain, way="sketched"), non_finite="leave_out")
     with pytest.raises(ValueError, match="leave_out"):
         build(weighting.mgda(), config)
+
+
+def test_label_sets_pairs_and_text_to_text(begin, unaveraged, tasks):
+    chosen = tuple(tasks[name] for name in ("label", "sets", "pair", "reply"))
+    rule = weighting.mgda()
+    model, step, state, streams = begin(rule, chosen)
+    assert len(model.layout.groups) == 3
+    batch, _ = next(streams)
+    losses = task_losses(model, state.params, batch, None)
+
+    def objectives(shared):
+        return task_losses(model, {**state.params, "shared": shared}, batch, None)
+
+    rows = jax.tree.leaves(jax.jit(jax.jacrev(objectives))(state.params["shared"]))
+    rows = np.concatenate([np.asarray(row).reshape(4, -1) for row in rows], axis=1)
+    weights, _ = rule.update(losses, rule.init(4), gramian=jnp.asarray(rows @ rows.T))
+    new, metrics = step(state, batch)
+    close(metrics.losses, losses)
+    close(metrics.weights, weights)
+    close(flat(state.params) - flat(new.params), np.asarray(weights) @ rows)

@@ -35,7 +35,7 @@ def test_descends_on_the_validation_losses_after_an_inner_step(rng):
     problem, theta = Quadratics(rng), rng.normal(size=P)
     weights, mean, square = np.full(T, 0.1), np.zeros(T), np.zeros(T)
     with jax.enable_x64(True):
-        method = auto_lambda(lr=0.05)
+        method = auto_lambda(outer_lr=0.05)
         state, update = method.init(T), jax.jit(method.update)
         for t in range(1, 6):
 
@@ -88,7 +88,7 @@ def test_absent_and_broken_tasks(rng):
 
 
 def test_wrong_options_are_named():
-    for options in ({"init": 0.0}, {"lr": -1.0}):
+    for options in ({"init": 0.0}, {"outer_lr": -1.0}):
         with pytest.raises(ValueError, match=next(iter(options))):
             auto_lambda(**options)
     with pytest.raises(ValueError, match="validation_gradients"):

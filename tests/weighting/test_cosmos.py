@@ -42,9 +42,9 @@ def test_losses_of_any_size(scale):
 @pytest.mark.parametrize(
     ("call", "names"),
     [
-        (lambda: cosmos([0.0, 0.0]), "pref"),
+        (lambda: cosmos([0.0, 0.0]), "weights"),
         (lambda: cosmos(lam=-1.0), "lam"),
-        (lambda: cosmos([1.0, 2.0]).init(3), "pref"),
+        (lambda: cosmos([1.0, 2.0]).init(3), "weights"),
     ],
 )
 def test_wrong_arguments_are_named(call, names):

@@ -59,6 +59,26 @@ def test_alpha_one_is_nash_without_its_length(rng):
     )
 
 
+@pytest.mark.parametrize("alpha", [0.5, 1.0, 2.0])
+def test_preference(rng, alpha):
+    rows = rng.normal(size=(3, 6)) * np.array([[0.1], [1.0], [4.0]])
+    gramian = rows @ rows.T
+    power = np.array([0.5, 1.5, 1.0])
+    units, norms = unit(rows)
+    # Only ratios of the preference matter.
+    found = rows.T @ update(fairgrad(alpha, pref=2 * power), gramian)
+    expected = fair_direction(units, power * norms ** (1 - alpha), alpha)
+    assert np.linalg.norm(found - expected) < 1e-3 * np.linalg.norm(expected)
+    np.testing.assert_array_equal(
+        update(fairgrad(alpha, pref=[0.1] * 3), gramian), update(fairgrad(alpha), gramian)
+    )
+    mask = jnp.array([True, True, False])
+    masked = update(fairgrad(alpha, pref=power), gramian, mask=mask)
+    alone = update(fairgrad(alpha, pref=power[:2]), gramian[:2, :2])
+    np.testing.assert_allclose(masked[:2], alone, rtol=1e-4)
+    assert masked[2] == 0
+
+
 @pytest.mark.parametrize("alpha", [0.2, 0.5, 2.0])
 def test_closed_forms_and_degenerate_answers(alpha):
     norms = np.array([1e-3, 1.0, 50.0])
@@ -90,3 +110,8 @@ def test_wrong_arguments_are_named():
     for alpha in (0.0, -1.0, np.inf, np.nan):
         with pytest.raises(ValueError, match="alpha"):
             fairgrad(alpha)
+    for pref in ([1.0, 0.0], [1.0, -1.0], [1.0, np.inf]):
+        with pytest.raises(ValueError, match="pref"):
+            fairgrad(pref=pref)
+    with pytest.raises(ValueError, match="pref"):
+        fairgrad(pref=[1.0, 2.0]).init(3)

@@ -23,21 +23,26 @@ def balance(weights, norms, losses, first, alpha, lr, floor):
     return moved * len(weights) / moved.sum()
 
 
-@pytest.mark.parametrize(("alpha", "scale"), [(0.0, 1e-9), (0.5, 1.0), (1.5, 1e9)])
-def test_equals_the_derivative_of_the_objective(rng, alpha, scale):
-    method = gradnorm(alpha, lr=0.05, floor=0.1)
-    state, weights, first = method.init(4), jnp.ones(4), None
-    update = jax.jit(method.update)
-    for _ in range(30):
-        losses = jnp.asarray(rng.uniform(0.1, 3, 4))
-        norms = jnp.asarray(rng.uniform(0.1, 2, 4))
-        first = losses if first is None else first
-        found, state = update(losses, state, gramian_diagonal=(scale * norms) ** 2)
-        np.testing.assert_allclose(found, weights, rtol=1e-4)
-        weights = balance(weights, norms, losses, first, alpha, 0.05, 0.1)
-    np.testing.assert_allclose(state.first_losses, first)
-    assert state.weights.sum() == pytest.approx(4, rel=1e-5)
-    assert np.ptp(state.weights) > 0.1
+@pytest.mark.parametrize(
+    ("alpha", "scale", "num_tasks"), [(0.0, 1e-9, 2), (0.5, 1.0, 4), (1.5, 1e9, 50)]
+)
+@pytest.mark.parametrize(("dtype", "tolerance"), [("float32", 1e-4), ("float64", 1e-9)])
+def test_equals_the_derivative_of_the_objective(rng, alpha, scale, num_tasks, dtype, tolerance):
+    with jax.enable_x64(dtype == "float64"):
+        method = gradnorm(alpha, lr=0.05, floor=0.1)
+        state, weights, first = method.init(num_tasks), jnp.ones(num_tasks), None
+        update = jax.jit(method.update)
+        for _ in range(30):
+            losses = jnp.asarray(rng.uniform(0.1, 3, num_tasks), dtype)
+            norms = jnp.asarray(rng.uniform(0.1, 2, num_tasks), dtype)
+            first = losses if first is None else first
+            found, state = update(losses, state, gramian_diagonal=(scale * norms) ** 2)
+            assert found.dtype == dtype
+            np.testing.assert_allclose(found, weights, rtol=tolerance)
+            weights = balance(weights, norms, losses, first, alpha, 0.05, 0.1)
+        np.testing.assert_allclose(state.first_losses, first)
+        assert state.weights.sum() == pytest.approx(num_tasks, rel=1e-5)
+        assert np.ptp(state.weights) > 0.1
 
 
 def test_ends_where_the_norms_are_balanced():

@@ -42,6 +42,8 @@ def vaccine(rows, targets, visits, beta):
     # A cosine near 1 has its sine to eps^1/2 only, where it is formed from a Gramian.
     ("num_tasks", "dtype", "tolerance", "clear"),
     [
+        (1, "float64", 1e-6, 1e-3),
+        (2, "float64", 1e-6, 1e-3),
         (5, "float64", 1e-6, 1e-3),
         (20, "float64", 1e-6, 1e-3),
         (5, "float32", 1e-3, 0.1),

@@ -20,6 +20,22 @@ def test_equal():
         np.testing.assert_allclose(weights, expected, rtol=1e-7)
 
 
+def test_equal_with_a_preference():
+    method = weighting.equal(pref=[1.0, 3.0, 0.0])
+    np.testing.assert_array_equal(method.update(LOSSES, method.init(3))[0], [1, 3, 0])
+    mask = jnp.array([True, False, True])
+    found, _ = method.update(LOSSES, method.init(3), mask=mask)
+    np.testing.assert_allclose(found, [4, 0, 0])  # the sum stays
+    uniform = weighting.equal(pref=[1 / 3] * 3)
+    none = weighting.equal()
+    for present in (jnp.ones(3, bool), mask):
+        np.testing.assert_array_equal(
+            *(m.update(LOSSES, m.init(3), mask=present)[0] for m in (uniform, none))
+        )
+    poisoned, _ = method.update(LOSSES.at[0].set(jnp.nan), method.init(3))
+    np.testing.assert_allclose(poisoned, [0, 4, 0])
+
+
 def test_fixed():
     method = weighting.fixed([3.0, 0.0, 0.25])
     np.testing.assert_array_equal(method.update(LOSSES, method.init(3))[0], [3, 0, 0.25])
@@ -112,6 +128,10 @@ def test_adam_equals_optax_on_numbers_of_all_sizes():
     ("call", "error", "names"),
     [
         (lambda: weighting.equal("max"), ValueError, "scale"),
+        (lambda: weighting.equal(pref=[0.0, 0.0]), ValueError, "pref"),
+        (lambda: weighting.equal(pref=[1.0, -1.0]), ValueError, "pref"),
+        (lambda: weighting.equal(pref=[1.0, np.nan]), ValueError, "pref"),
+        (lambda: weighting.equal(pref=[1.0]).init(2), ValueError, "pref"),
         (lambda: weighting.random(0, "max"), ValueError, "scale"),
         (lambda: weighting.random(0.5), TypeError, "integer"),
         (lambda: weighting.random(jax.random.split(jax.random.key(0))), ValueError, "seed"),

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from mtljax.weighting.nash_mtl import nash_mtl
+from mtljax.weighting.wrappers import every, needs_gradients
 from tests.weighting.fair_direction import fair_direction
 from tests.weighting.padded import NUMBERS_OF_TASKS, answers, conflict, problems, unit, weights
 
@@ -58,6 +59,22 @@ def test_preference(rng):
     np.testing.assert_allclose(found[:2], alone, rtol=1e-5)
 
 
+def test_every(rng):
+    """The same as the wrapper around it."""
+    rows = rng.normal(size=(3, 2, 6))
+    inside, around = nash_mtl(every=2), every(nash_mtl(), 2)
+    states = inside.init(2), around.init(2)
+    for each in rows:
+        gramian = jnp.asarray(each @ each.T)
+        (found, one), (expected, two) = (
+            method.update(jnp.ones(2), state, gramian=gramian)
+            for method, state in zip((inside, around), states, strict=True)
+        )
+        np.testing.assert_array_equal(found, expected)
+        states = one, two
+    assert bool(needs_gradients(states[0])) == bool(needs_gradients(states[1])) is False
+
+
 def test_degenerate_answers():
     gramians = [
         [[16.0]],
@@ -91,6 +108,7 @@ def test_norms_may_lie_outside_of_what_can_be_squared():
     [
         (lambda: nash_mtl(max_norm=0.0), ValueError, "max_norm"),
         (lambda: nash_mtl(pref=[1.0, 0.0]), ValueError, "pref"),
+        (lambda: nash_mtl(every=0), ValueError, "k must"),
         (lambda: nash_mtl(pref=["much"]), TypeError, "pref"),
         (lambda: nash_mtl(pref=[1.0, 2.0]).init(3), ValueError, "pref"),
         (lambda: update(nash_mtl(pref=[1.0, 2.0]), np.eye(1)), ValueError, "pref"),

@@ -54,10 +54,10 @@ def test_absent_tasks():
 @pytest.mark.parametrize(
     ("call", "names"),
     [
-        (lambda: pbi([0.0, 0.0]), "pref"),
+        (lambda: pbi([0.0, 0.0]), "weights"),
         (lambda: pbi(theta=-1.0), "theta"),
         (lambda: pbi(ideal=[np.nan]), "ideal"),
-        (lambda: pbi([1.0, 2.0]).init(3), "pref"),
+        (lambda: pbi([1.0, 2.0]).init(3), "weights"),
         (lambda: pbi(ideal=[1.0, 2.0]).init(3), "ideal"),
     ],
 )

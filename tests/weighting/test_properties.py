@@ -23,6 +23,12 @@ METHODS = sorted(
     for name, factory in weighting.METHODS.items()
     if name != "fixed" and factory().requires & SIGNALS_OF_GRADIENTS
 )
+ALL_METHODS = sorted(weighting.METHODS.keys() - {"fixed"})
+MATRIX_METHODS = [
+    name
+    for name in ALL_METHODS
+    if any(weighting.SIGNALS[signal] == 2 for signal in weighting.METHODS[name]().requires)
+]
 NON_CONFLICTING = ("dual_proj", "fairgrad", "imtl_g", "mgda", "nash_mtl", "upgrad")
 # Some draw an order, pcd has a primary task, krum breaks ties by it, and with four tasks the two
 # nearest ones always tie. The losses that db_mtl and gradnorm read would have to move along.
@@ -157,7 +163,47 @@ def test_an_absent_task_is_as_if_it_were_not_there(name, rows):
     np.testing.assert_array_equal(weigh(name, rows, mask=mask), weigh(name, other, mask=mask))
 
 
-@pytest.mark.parametrize("name", METHODS)
+def every_signal(losses, rows):
+    """All the signals there are, of some gradients."""
+    gramian = rows @ rows.T
+    return {
+        "gramian": gramian,
+        "gramian_diagonal": jnp.diagonal(gramian),
+        "losses_after": 0.9 * losses,
+        "validation_losses": losses,
+        "validation_gradients": gramian,
+        "cross_gramian": gramian,
+    }
+
+
+@pytest.mark.parametrize("name", MATRIX_METHODS)
+def test_one_problem_eager_is_one_of_a_compiled_batch(name):
+    """`vmap` turns conditions into selections, and loops into loops until all are done."""
+    method = weighting.METHODS[name]()
+    rng = np.random.default_rng(3)
+    rows = jnp.asarray(rng.normal(size=(3, T, P)), jnp.float32)
+    rows = rows.at[1].add(-1.2 * rows[1].mean(0)).at[2, 1].set(0)
+    losses = jnp.asarray(rng.uniform(0.5, 2, size=(3, T)), jnp.float32)
+
+    def update(losses, rows):
+        known = every_signal(losses, rows)
+        signals = {signal: known[signal] for signal in method.requires - {"losses"}}
+        return method.update(losses, method.init(T), **signals)
+
+    weights, states = jax.jit(jax.vmap(update))(losses, rows)
+    for index in range(3):
+        found, state = update(losses[index], rows[index])
+        np.testing.assert_allclose(weights[index], found, rtol=1e-4, atol=1e-5)
+        jax.tree.map(
+            lambda batch, one, i=index: np.testing.assert_allclose(
+                batch[i], one, rtol=1e-4, atol=1e-5
+            ),
+            states,
+            state,
+        )
+
+
+@pytest.mark.parametrize("name", ALL_METHODS)
 def test_no_gradient_leaks(name):
     method = weighting.METHODS[name]()
     rows = jnp.asarray(np.random.default_rng(0).normal(size=(T, P)), jnp.float32)
@@ -165,7 +211,7 @@ def test_no_gradient_leaks(name):
     @jax.jit
     def slope(rows, losses):
         def total(rows, losses):
-            known = {"gramian": rows @ rows.T, "gramian_diagonal": jnp.square(rows).sum(1)}
+            known = every_signal(losses, rows)
             signals = {signal: known[signal] for signal in method.requires - {"losses"}}
             weights, state = method.update(losses, method.init(T), **signals)
             leaves = [leaf for leaf in jax.tree.leaves(state) if leaf.dtype == jnp.float32]

@@ -69,7 +69,7 @@ def save_tokenizer(tokenizer: Tokenizer, path: str | os.PathLike[str]) -> None:
     }
     content["digest"] = content_digest(content)
     path = Path(path)
-    draft = path.with_name(path.name + ".tmp")
+    draft = path.with_name(f".{path.name}.tmp")
     # ASCII, so that any word a text can hold, lone surrogates included, survives.
     draft.write_text(json.dumps(content), encoding="ascii")
     os.replace(draft, path)

@@ -8,6 +8,8 @@ from mtljax.errors import UserError
 
 _STRANGE = "a b 9 é ß 中 한 😀 \u2603 \u16a0 \U00010380 \U000f0000 \x00 \ufffd"
 
+_HOLES = 1000  # ids without a piece that any file may have
+
 
 def read_tokenizer_json(path: str) -> dict[str, Any]:
     """Reads a model and takes away what makes ids depend on chance or on other texts.
@@ -47,8 +49,12 @@ def _try(model: str) -> None:
     import tokenizers
 
     tokenizer = tokenizers.Tokenizer.from_str(model)
-    if not tokenizer.get_vocab_size():
+    ids = tokenizer.get_vocab().values()
+    if not ids:
         raise ValueError("its vocabulary is empty")
+    # Every id up to the largest costs a row of the embeddings.
+    if max(ids) >= 2 * len(ids) + _HOLES:
+        raise ValueError(f"it has {len(ids)} pieces, but ids up to {max(ids)}")
     # A model that has no piece for what it does not know says so only when it meets such a text.
     tokenizer.encode_special_tokens = True
     tokenizer.encode(_STRANGE, add_special_tokens=False)

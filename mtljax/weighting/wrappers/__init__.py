@@ -2,7 +2,7 @@
 
 Each function takes a `Weighting` and returns one, whose answers to absent tasks and to numbers that
 are not finite are those of all methods. They compose in this order, the innermost first:
-`normalize`, the method, `scale` or `rescale`, `moving_average`, `every`:
+`normalize`, the method, `scale` or `rescale`, `moving_average` (also named `cr_mogm`), `every`:
 
 >>> from mtljax import weighting
 >>> method = every(moving_average(weighting.equal(), alpha=0.5), k=4)
@@ -10,6 +10,7 @@ are not finite are those of all methods. They compose in this order, the innermo
 
 from mtljax.weighting.wrappers.every import every as every
 from mtljax.weighting.wrappers.every import needs_gradients as needs_gradients
+from mtljax.weighting.wrappers.moving_average import cr_mogm as cr_mogm
 from mtljax.weighting.wrappers.moving_average import moving_average as moving_average
 from mtljax.weighting.wrappers.normalize import normalize as normalize
 from mtljax.weighting.wrappers.rescale import rescale as rescale

@@ -98,3 +98,7 @@ def moving_average(weighting: Weighting, alpha: float | jax.Array | Schedule = 0
         return weights, MovingAverageState(inner, average)
 
     return Weighting(init, update, weighting.requires)
+
+
+cr_mogm = moving_average
+"""The same, by its name in the paper."""

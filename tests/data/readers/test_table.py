@@ -66,5 +66,5 @@ def test_a_stray_quote_costs_one_row():
 )
 def test_what_is_no_csv(text, problem):
     bad, good = read(f"{text}c,d\n", width=2)
-    assert bad.problem.startswith("not CSV: ") and problem in bad.problem
+    assert f"{bad.problem}".startswith("not CSV: ") and problem in f"{bad.problem}"
     assert good.values == ["c", "d"]

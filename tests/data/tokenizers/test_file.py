@@ -24,6 +24,16 @@ def test_save_and_load(tokenizer, tmp_path):
     assert [path.name for path in tmp_path.iterdir()] == ["tokenizer.json"]
 
 
+def test_an_interrupted_save_leaves_nothing_that_is_seen(tokenizer, tmp_path, monkeypatch):
+    def interrupt(*args):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("os.replace", interrupt)
+    with pytest.raises(KeyboardInterrupt):
+        save_tokenizer(tokenizer, tmp_path / "tokenizer.json")
+    assert [path.name[0] for path in tmp_path.iterdir()] == ["."]
+
+
 def test_cut_short_anywhere(tokenizer, tmp_path):
     path = tmp_path / "tokenizer.json"
     save_tokenizer(tokenizer, path)

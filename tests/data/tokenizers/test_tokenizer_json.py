@@ -124,6 +124,15 @@ def test_a_model_that_fails_at_unknown_text(tmp_path):
     assert refusal(tmp_path / "t.json") == "cannot be used: its vocabulary is empty"
 
 
+def test_a_model_of_few_pieces_and_large_ids(tmp_path):
+    from tokenizers import Tokenizer, models
+
+    vocab = {"a": 0, "b": 10**9}
+    Tokenizer(models.WordLevel(vocab, unk_token="a")).save(str(tmp_path / "t.json"))
+    expected = "cannot be used: it has 2 pieces, but ids up to 1000000000"
+    assert refusal(tmp_path / "t.json") == expected
+
+
 def test_the_content_is_what_the_file_has(bert_file):
     found, there = read_tokenizer_json(str(bert_file)), json.loads(bert_file.read_bytes())
     changed = {name for name in there if found[name] != there[name]}

@@ -1,0 +1,85 @@
+"""What TFDS asks of TensorFlow to fetch and unpack files, done without TensorFlow."""
+
+import contextlib
+import glob
+import importlib.util
+import os
+import shutil
+import sys
+from collections.abc import Iterator
+from types import ModuleType, SimpleNamespace
+from typing import Any
+
+import numpy as np
+
+
+class _Unimplemented(Exception):
+    """Never raised but to make TFDS fetch a file in another way."""
+
+
+def _copy(source: Any, target: Any, overwrite: bool = False) -> None:
+    if "://" in os.fspath(source):
+        raise _Unimplemented(source)
+    shutil.copyfile(source, target)
+
+
+def _open(name: Any, mode: str = "r") -> Any:
+    return open(name, mode, encoding=None if "b" in mode else "utf-8")
+
+
+def _as_text(value: str | bytes, encoding: str = "utf-8") -> str:
+    return value.decode(encoding) if isinstance(value, bytes) else value
+
+
+STAND_IN = SimpleNamespace(
+    io=SimpleNamespace(
+        gfile=SimpleNamespace(
+            GFile=_open,
+            exists=os.path.exists,
+            isdir=os.path.isdir,
+            listdir=os.listdir,
+            glob=glob.glob,
+            copy=_copy,
+        )
+    ),
+    compat=SimpleNamespace(as_text=_as_text),
+    errors=SimpleNamespace(UnimplementedError=_Unimplemented, NotFoundError=FileNotFoundError),
+    string=np.str_,
+    bool=np.bool_,
+    **{name: getattr(np, name) for name in ("int32", "int64", "uint8", "float32", "float64")},
+)
+"""The functions and types of TensorFlow that suffice to prepare most sets of text."""
+
+
+def stands_in_for(name: str) -> bool:
+    """Whether the stand-in has what a dotted name such as `io.gfile.GFile` means in TensorFlow."""
+    found: Any = STAND_IN
+    for part in name.split("."):
+        if not hasattr(found, part):
+            return found is not STAND_IN and not isinstance(found, SimpleNamespace)
+        found = getattr(found, part)
+    return True
+
+
+@contextlib.contextmanager
+def standing_in() -> Iterator[None]:
+    """Lets the modules of TFDS see the stand-in where TensorFlow is not installed."""
+    from tensorflow_datasets.core.download import downloader, extractor  # noqa: F401
+    from tensorflow_datasets.core.utils import lazy_imports_utils
+
+    if importlib.util.find_spec("tensorflow") is not None:
+        yield
+        return
+    lazy = lazy_imports_utils.tensorflow
+    modules: list[ModuleType] = [
+        module
+        for name, module in list(sys.modules.items())
+        if name.startswith("tensorflow_datasets.") and vars(module).get("tf") is lazy
+    ]
+    try:
+        for module in modules:
+            vars(module)["tf"] = STAND_IN
+        yield
+    finally:
+        for module in modules:
+            vars(module)["tf"] = lazy
