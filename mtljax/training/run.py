@@ -23,6 +23,7 @@ from mtljax.training.evaluation import Evaluator, Values
 from mtljax.training.model import Model, attention_of, build_model
 from mtljax.training.prompts import Prompt, affix_table, prompt_keys, read_prompt
 from mtljax.training.readings import Question, Reading, checked_questions, reading
+from mtljax.training.references import sources_of, text_measures, write_texts
 from mtljax.training.restore import initial_params, restore_params
 
 PREVIEW_TOKENS = 20
@@ -285,6 +286,11 @@ class Run:
         split: str = "test",
         data_dir: str | Path | None = None,
         cache_dir: str | Path | None = None,
+        *,
+        generate: bool = False,
+        beam: int = 0,
+        length_penalty: float = 1.0,
+        max_tokens: int = 128,
     ) -> Values:
         """Metric values on a split of the run's data.
 
@@ -292,6 +298,12 @@ class Run:
           split: 'train', 'validation' or 'test'.
           data_dir: where data sets in TFDS format lie.
           cache_dir: where tokenised data is kept and looked for; None for nowhere.
+          generate: write the texts of text to text as well, measure them by `text_measures` and
+            keep them beside sources and references in ``generated/TASK-SPLIT.jsonl`` of the run.
+          beam: beginnings that the search for these texts keeps; 0 takes the most probable word
+            each time.
+          length_penalty: of the search, see `generate`.
+          max_tokens: of each text.
 
         Returns:
           Values by task and metric; tasks that have no such split are left out.
@@ -314,9 +326,22 @@ class Run:
             cache_dir=cache_dir,
         )
         run_directory.check_same_data(self.directory, data)
-        values = Evaluator(self.model, data)(self.params, split, plain_words=True)
+        how = Decoding(max_tokens, 0.0, beam=beam, length_penalty=length_penalty, too_long="right")
+        answering = [task for task in self.tasks if generate and task.kind == "text_to_text"]
+        for task in answering:
+            check_decoding(how, self.layout.outputs[task.name].num_classes)
+        values = Evaluator(self.model, data)(self.params, split, full=True)
         if not values:
             raise UserError(f"split {split!r}: no task of {self.directory} has one")
+        for task in answering:
+            questions = sources_of(task, data.sources[task.source_name].splits.get(split, ()))
+            if task.name not in values or not questions:
+                continue
+            texts = self._continued(task, [question.source for question in questions], how)
+            place = self.directory / run_directory.GENERATED / f"{task.name}-{split}.jsonl"
+            write_texts(place, questions, texts)
+            lowercase = self.tokenizer.settings.lowercase
+            values[task.name] |= text_measures(questions, texts, lowercase=lowercase)
         return values
 
     def language_model(self, task: str | None = None) -> str:
