@@ -17,7 +17,7 @@ from mtljax.modules.linear import LinearEncoder
 from mtljax.modules.lstm import LSTMEncoder
 from mtljax.modules.lstm import read_one as read_with_lstm
 from mtljax.modules.network import Network, Params
-from mtljax.modules.transformer import TransformerEncoder, unstacked
+from mtljax.modules.transformer import KeysValues, TransformerEncoder, keys_values, unstacked
 from mtljax.modules.transformer import read_one as read_with_transformer
 
 
@@ -91,8 +91,7 @@ def begin(
     match encoder.config.kind:
         case "transformer":
             stacked = kept["cache"]["transformer"]["layers"]["past"]
-            wide = ((0, 0), (0, 0), (0, room), (0, 0), (0, 0))
-            layers = unstacked(jax.tree.map(lambda x: jnp.pad(x, wide), stacked), count)
+            layers = tuple(_with_room(own.keys, own.values, room) for own in unstacked(stacked, count))
         case "lstm":
             layers = tuple(kept["cache"]["lstm"][f"layer_{i}"] for i in range(count))
         case "linear":
@@ -138,7 +137,7 @@ def advance(
     match body:
         case TransformerEncoder():
             column = past.width[0] + count
-            columns = jnp.arange(past.layers[0].keys.shape[1])
+            columns = jnp.arange(past.layers[0].keys.shape[-1])
             mask = (columns >= past.starts[:, None]) & (columns <= column)
             positions = (column - past.starts)[:, None]
             hidden, layers = read_with_transformer(
@@ -160,6 +159,11 @@ def advance(
         hidden = nn.relu(wide)
     features = Features(hidden, embedded, table, jnp.ones_like(ids))
     return features, past._replace(layers=layers)
+
+
+def _with_room(keys: jax.Array, values: jax.Array, room: int) -> KeysValues:
+    wide = ((0, 0), (0, 0), (0, 0), (0, room))
+    return KeysValues(*(jnp.pad(x, wide) for x in keys_values(keys, values)))
 
 
 def _column(affixes: jax.Array | None) -> jax.Array | None:

@@ -50,18 +50,42 @@ class KeysValues(NamedTuple):
     """What a layer keeps of the positions it has read.
 
     Attributes:
-      keys: ``[R, C, heads, size]``, rotated.
-      values: ``[R, C, heads, size]``.
+      keys: ``[R, heads, size, C]``, rotated.
+      values: ``[R, heads, size, C]``.
     """
 
     keys: jax.Array
     values: jax.Array
 
 
+def keys_values(keys: jax.Array, values: jax.Array) -> KeysValues:
+    """From ``[R, C, heads, size]`` to the order in which products with one query copy nothing."""
+    return KeysValues(*(jnp.transpose(x, (0, 2, 3, 1)) for x in (keys, values)))
+
+
+def attend(query: jax.Array, past: KeysValues, mask: jax.Array) -> jax.Array:
+    """Scaled dot-product attention to what was read before.
+
+    Args:
+      query: ``[R, S, heads, size]``, rotated.
+      past: of C columns.
+      mask: bool ``[R, 1, S, C]``, the columns that each position sees.
+
+    Returns:
+      ``[R, S, heads, size]``; scores and softmax are float32 or wider.
+    """
+    wide = jnp.promote_types(query.dtype, jnp.float32)
+    scores = jnp.einsum("rshd,rhdc->rhsc", query, past.keys, preferred_element_type=wide)
+    scores = jnp.where(mask, scores * query.shape[-1] ** -0.5, jnp.finfo(wide).min)
+    shares = jax.nn.softmax(scores, axis=-1).astype(query.dtype)
+    return jnp.einsum("rhsc,rhdc->rshd", shares, past.values)
+
+
 class TransformerLayer(nn.Module):
     """One pre-norm layer: self-attention, then a feed-forward block, each with a residual.
 
-    Where the collection ``cache`` may be written, it gets the layer's `KeysValues`.
+    Where the collection ``cache`` may be written, it gets the layer's keys and values as
+    ``past``, in the order ``[R, S, heads, size]``.
     """
 
     features: int
@@ -92,17 +116,19 @@ class TransformerLayer(nn.Module):
         y = nn.LayerNorm(dtype=self.dtype, name="attention_norm")(x)
         qkv = nn.DenseGeneral((3, self.heads, size), dtype=self.dtype, name="qkv")(y)
         query, key, value = (qkv[:, :, i] for i in range(3))
-        query, own = rotate(query, positions), KeysValues(rotate(key, positions), value)
+        query, key = rotate(query, positions), rotate(key, positions)
         if past is None:
-            seen = own
+            y = jax.nn.dot_product_attention(
+                query, key, value, mask=mask, implementation=self.implementation
+            )
             if not self.is_initializing():
+                own = KeysValues(key, value)
                 self.sow("cache", "past", own, init_fn=lambda: own, reduce_fn=lambda _, new: new)
         else:
             write = jax.lax.dynamic_update_slice_in_dim
-            seen = past = jax.tree.map(lambda to, x: write(to, x, column, axis=1), past, own)
-        y = jax.nn.dot_product_attention(
-            query, seen.keys, seen.values, mask=mask, implementation=self.implementation
-        )
+            own = keys_values(key, value)
+            past = KeysValues(*(write(*x, column, axis=3) for x in zip(past, own, strict=True)))
+            y = attend(query, past, mask)
         y = nn.DenseGeneral(self.features, axis=(-2, -1), dtype=self.dtype, name="out")(y)
         x = x + LockedDropout(self.dropout)(y, texts, train=self.train)
         y = nn.LayerNorm(dtype=self.dtype, name="feed_forward_norm")(x)
