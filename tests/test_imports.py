@@ -34,7 +34,7 @@ THIRD_PARTY = {
     "losses": PURE,
     "regularizers": PURE,
     "solvers": PURE,
-    "metrics": PURE,
+    "metrics": PURE | {"sacrebleu"},
     "weighting": PURE,
     "gradients": PURE | {"optax"},
     "aggregation": PURE | {"optax"},
@@ -49,6 +49,7 @@ OWNERS = {
     "tensorflow_datasets": {"data"},
     "tokenizers": {"data"},
     "array_record": {"data"},
+    "sacrebleu": {"metrics"},
 }
 FORBIDDEN = ("flax.nnx", "flax.training", "tensorflow", "torch")
 
@@ -118,7 +119,7 @@ def loaded_by(code: str) -> set[str]:
     return {name.split(".")[0] for name in result.stdout.split()}
 
 
-HEAVY = {"flax", "grain", "tensorflow_datasets", "tokenizers", "tensorflow", "orbax"}
+HEAVY = {"flax", "sacrebleu", "grain", "tensorflow_datasets", "tokenizers", "tensorflow", "orbax"}
 
 
 def test_importing_the_package_is_cheap():

@@ -14,6 +14,9 @@ from mtljax.cli.options import Output, cache_directory, data_directory, parse, p
 class Options:
     """Measure the best checkpoint of a run on a split of its data.
 
+    The texts of text to text are written, greedily or by a beam search, compared with their
+    references, and kept beside them in RUN/generated/TASK-SPLIT.jsonl.
+
     Attributes:
       run: run directory.
       split: which part of the data.
@@ -21,6 +24,12 @@ class Options:
         default.
       cache_dir: directory of the token cache, 'off' for none; the environment's MTLJAX_CACHE_DIR or
         ~/.cache/mtljax by default.
+      generate: write the texts of text to text.
+      beam: beginnings that the search for such a text keeps; 0 takes the most probable word each
+        time.
+      length_penalty: of a beam; 0 favours short texts, 1 compares means a word, more favours long
+        ones.
+      max_tokens: of each text.
       json: print one JSON object.
     """
 
@@ -28,6 +37,10 @@ class Options:
     split: Literal["test", "validation", "train"] = "test"
     data_dir: Annotated[str | None, tyro.conf.arg(metavar="DIR")] = None
     cache_dir: Annotated[str | None, tyro.conf.arg(metavar="DIR")] = None
+    generate: tyro.conf.FlagCreatePairsOff[bool] = True
+    beam: int = 0
+    length_penalty: float = 1.0
+    max_tokens: int = 128
     json: tyro.conf.FlagCreatePairsOff[bool] = False
 
 
@@ -38,7 +51,13 @@ def run(arguments: Sequence[str]) -> int:
 
     loaded = load_run(options.run, warn=warn)
     values = loaded.evaluate(
-        options.split, data_directory(options.data_dir), cache_directory(options.cache_dir)
+        options.split,
+        data_directory(options.data_dir),
+        cache_directory(options.cache_dir),
+        generate=options.generate,
+        beam=options.beam,
+        length_penalty=options.length_penalty,
+        max_tokens=options.max_tokens,
     )
     if options.json:
         print_json({"step": loaded.step, "split": options.split, "tasks": values})

@@ -56,7 +56,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         _complain(f"{where}: {error}")
         return 2
     except KeyboardInterrupt:
-        more = "; the same command goes on where the run was left" if name == "train" else ""
+        writes = any(word.startswith("--output") for word in arguments)
+        left = {"train": "the run", "generate": "the output" if writes else ""}.get(name)
+        more = f"; the same command goes on where {left} was left" if left else ""
         _complain(f"{where}: interrupted{more}")
         return 130
     except BrokenPipeError:

@@ -1,20 +1,28 @@
 """Metrics as mergeable states: sums and counts, never averages of averages.
 
 A metric turns one batch into a state, `merge` adds states, `compute` turns a state into the
-figure. All of it is pure and jittable except `span_f1`, which works on strings on the host::
+figure. All of it is pure and jittable except what works on texts and tags, on the host: `span_f1`,
+and the measures of generated text, which are plain functions::
 
     state = metrics.accuracy(logits.argmax(-1), labels, weights)
     figure = metrics.compute(metrics.merge(state, other))
 """
 
 from mtljax.metrics.accuracy import accuracy as accuracy
+from mtljax.metrics.diversity import distinct_n as distinct_n
+from mtljax.metrics.diversity import repetition as repetition
 from mtljax.metrics.f1 import micro_f1 as micro_f1
 from mtljax.metrics.labels import exact_match as exact_match
 from mtljax.metrics.labels import macro_f1 as macro_f1
 from mtljax.metrics.means import loss as loss
 from mtljax.metrics.means import mean_absolute_error as mean_absolute_error
 from mtljax.metrics.means import mean_squared_error as mean_squared_error
+from mtljax.metrics.per_text import TextSize as TextSize
+from mtljax.metrics.per_text import bits_per_byte as bits_per_byte
+from mtljax.metrics.per_text import text_size as text_size
+from mtljax.metrics.per_text import word_perplexity as word_perplexity
 from mtljax.metrics.perplexity import perplexity as perplexity
+from mtljax.metrics.rouge import rouge_l as rouge_l
 from mtljax.metrics.spans import SCHEMES as SCHEMES
 from mtljax.metrics.spans import span_f1 as span_f1
 from mtljax.metrics.spans import spans as spans
@@ -25,6 +33,8 @@ from mtljax.metrics.states import Perplexity as Perplexity
 from mtljax.metrics.states import State as State
 from mtljax.metrics.states import compute as compute
 from mtljax.metrics.states import merge as merge
+from mtljax.metrics.translation import bleu as bleu
+from mtljax.metrics.translation import chrf as chrf
 
 METRICS = {
     "accuracy": accuracy,

@@ -48,49 +48,64 @@ class Encoder(nn.Module):
           ValueError: if ``causal`` is asked of a bidirectional LSTM.
         """
         c = self.config
-        embedding = TokenEmbedding(
-            self.vocabulary_size,
-            c.embedding,
-            affix_buckets=self.affix_buckets,
-            word_dropout=c.word_dropout,
-            token_dropout=c.token_dropout,
-            dropout=c.embedding_dropout,
-            zeros=c.kind == "linear",
-            name="embedding",
-        )
         segments = batch["segments"]
         texts = segments if c.dropout_mask == "text" else None
+        embedding = make_embedding(self)
         embedded, table = embedding(batch["tokens"], batch.get("affixes"), texts, train=train)
-        x = embedded.astype(self.dtype)
-        if c.kind == "lstm":
-            if causal and self.bidirectional:
-                raise ValueError("a bidirectional LSTM cannot serve a causal input group")
-            hidden = LSTMEncoder(
-                c.features,
-                layers=c.layers,
-                bidirectional=self.bidirectional,
-                dropout=c.dropout,
-                recurrent_dropout=c.recurrent_dropout,
-                dtype=self.dtype,
-                name="lstm",
-            )(x, segments, texts, train=train)
-        elif c.kind == "transformer":
-            hidden = TransformerEncoder(
-                c.features,
-                layers=c.layers,
-                heads=c.heads,
-                feed_forward=c.feed_forward,
-                dropout=c.dropout,
-                remat=c.remat,
-                implementation=None if c.attention == "auto" else c.attention,
-                dtype=self.dtype,
-                name="transformer",
-            )(x, segments, batch["positions"], texts, causal=causal, train=train)
-        else:
-            hidden = LinearEncoder(c.embedding, c.ngrams, c.ngram_buckets, name="linear")(
-                x, batch["tokens"], segments
-            )
+        x, body = embedded.astype(self.dtype), make_body(self)
+        match body:
+            case LSTMEncoder():
+                if causal and self.bidirectional:
+                    raise ValueError("a bidirectional LSTM cannot serve a causal input group")
+                hidden = body(x, segments, texts, train=train)
+            case TransformerEncoder():
+                hidden = body(x, segments, batch["positions"], texts, causal=causal, train=train)
+            case LinearEncoder():
+                hidden = body(x, batch["tokens"], segments)
         if c.dense:
             hidden = nn.relu(nn.Dense(c.dense, dtype=self.dtype, name="dense")(hidden))
             hidden = LockedDropout(c.dropout)(hidden, texts, train=train)
         return Features(hidden, embedded, table, segments)
+
+
+def make_embedding(encoder: Encoder) -> TokenEmbedding:
+    """The embedding of an encoder: ``embedding`` among its parameters."""
+    c = encoder.config
+    return TokenEmbedding(
+        encoder.vocabulary_size,
+        c.embedding,
+        affix_buckets=encoder.affix_buckets,
+        word_dropout=c.word_dropout,
+        token_dropout=c.token_dropout,
+        dropout=c.embedding_dropout,
+        zeros=c.kind == "linear",
+        name="embedding",
+    )
+
+
+def make_body(encoder: Encoder) -> LSTMEncoder | TransformerEncoder | LinearEncoder:
+    """The body of an encoder, which has its kind's name among the parameters."""
+    c = encoder.config
+    if c.kind == "lstm":
+        return LSTMEncoder(
+            c.features,
+            layers=c.layers,
+            bidirectional=encoder.bidirectional,
+            dropout=c.dropout,
+            recurrent_dropout=c.recurrent_dropout,
+            dtype=encoder.dtype,
+            name="lstm",
+        )
+    if c.kind == "transformer":
+        return TransformerEncoder(
+            c.features,
+            layers=c.layers,
+            heads=c.heads,
+            feed_forward=c.feed_forward,
+            dropout=c.dropout,
+            remat=c.remat,
+            implementation=None if c.attention == "auto" else c.attention,
+            dtype=encoder.dtype,
+            name="transformer",
+        )
+    return LinearEncoder(c.embedding, c.ngrams, c.ngram_buckets, name="linear")

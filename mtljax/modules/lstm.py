@@ -1,5 +1,8 @@
 """The LSTM encoder over packed rows."""
 
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
@@ -27,23 +30,37 @@ def lstm(
     Returns:
       Hidden states ``[R, S, H]``.
     """
-    rows, _, _ = inputs.shape
-    hidden_size = recurrent.shape[0]
+    return _run(inputs, recurrent, starts, reverse=reverse)[1]
 
-    def step(carry, slices):
-        cell, hidden = carry
+
+class LSTMState(NamedTuple):
+    """What a layer keeps of what it has read: ``[R, H]`` each."""
+
+    cell: jax.Array
+    hidden: jax.Array
+
+
+def lstm_step(projected: jax.Array, recurrent: jax.Array, state: LSTMState) -> LSTMState:
+    """Read one position: projected inputs ``[R, 4 H]``, to the state after it."""
+    gates = projected + state.hidden @ recurrent
+    i, f, g, o = jnp.split(gates, 4, axis=-1)
+    cell = nn.sigmoid(f + 1.0) * state.cell + nn.sigmoid(i) * jnp.tanh(g)
+    return LSTMState(cell, nn.sigmoid(o) * jnp.tanh(cell))
+
+
+def _run(
+    inputs: jax.Array, recurrent: jax.Array, starts: jax.Array, *, reverse: bool
+) -> tuple[LSTMState, jax.Array]:
+    def step(state: LSTMState, slices: tuple[jax.Array, jax.Array]):
         projected, start = slices
         keep = 1.0 - start[:, None].astype(projected.dtype)
-        gates = projected + (hidden * keep) @ recurrent
-        i, f, g, o = jnp.split(gates, 4, axis=-1)
-        cell = nn.sigmoid(f + 1.0) * (cell * keep) + nn.sigmoid(i) * jnp.tanh(g)
-        hidden = nn.sigmoid(o) * jnp.tanh(cell)
-        return (cell, hidden), hidden
+        state = lstm_step(projected, recurrent, LSTMState(*(x * keep for x in state)))
+        return state, state.hidden
 
-    zero = jnp.zeros((rows, hidden_size), inputs.dtype)
+    zero = jnp.zeros((inputs.shape[0], recurrent.shape[0]), inputs.dtype)
     time_major = jnp.swapaxes(inputs, 0, 1), jnp.swapaxes(starts, 0, 1)
-    _, states = jax.lax.scan(step, (zero, zero), time_major, reverse=reverse)
-    return jnp.swapaxes(states, 0, 1)
+    state, hidden = jax.lax.scan(step, LSTMState(zero, zero), time_major, reverse=reverse)
+    return state, jnp.swapaxes(hidden, 0, 1)
 
 
 def segment_starts(segments: jax.Array, *, reverse: bool = False) -> jax.Array:
@@ -58,6 +75,9 @@ def segment_starts(segments: jax.Array, *, reverse: bool = False) -> jax.Array:
 
 class LSTMEncoder(nn.Module):
     """A stack of LSTM layers, causal or bidirectional.
+
+    Where the collection ``cache`` may be written, it gets each layer's `LSTMState` at the end of
+    the rows.
 
     Attributes:
       features: width of the output; each direction has half of it when bidirectional.
@@ -106,10 +126,37 @@ class LSTMEncoder(nn.Module):
                     recurrent = jnp.where(mask, recurrent / keep, 0)
                 projected = nn.Dense(4 * size, name=f"{name}_inputs", dtype=self.dtype)(x)
                 starts = segment_starts(segments, reverse=reverse)
-                outputs.append(lstm(projected, recurrent, starts, reverse=reverse))
+                state, hidden = _run(projected, recurrent, starts, reverse=reverse)
+                outputs.append(hidden)
+                if not self.is_initializing():
+                    self.sow("cache", name, state, lambda _, new: new, lambda state=state: state)
             x = jnp.concatenate(outputs, axis=-1) if len(outputs) > 1 else outputs[0]
             x = LockedDropout(self.dropout)(x, texts, train=train)
         return x
+
+
+def read_one(
+    encoder: LSTMEncoder, params: Any, x: jax.Array, past: Sequence[LSTMState]
+) -> tuple[jax.Array, tuple[LSTMState, ...]]:
+    """Read one more position a row with a causal encoder.
+
+    Args:
+      encoder: the module.
+      params: its parameters.
+      x: ``[R, 1, E]``, what is read.
+      past: the `LSTMState` of every layer.
+
+    Returns:
+      ``[R, 1, D]``, and the new states.
+    """
+    kept: list[LSTMState] = []
+    for layer, before in enumerate(past):
+        inputs = {"params": params[f"layer_{layer}_inputs"]}
+        projected: Any = nn.Dense(4 * encoder.features, dtype=encoder.dtype).apply(inputs, x[:, 0])
+        recurrent = params[f"layer_{layer}_recurrent"].astype(encoder.dtype)
+        kept.append(lstm_step(projected, recurrent, before))
+        x = kept[-1].hidden[:, None]
+    return x, tuple(kept)
 
 
 def _per_gate(initializer):

@@ -1,6 +1,7 @@
 """The transformer encoder over packed rows: pre-norm, rotary positions, scanned over layers."""
 
-from typing import Literal
+from collections.abc import Sequence
+from typing import Any, Literal, NamedTuple
 
 import flax.linen as nn
 import jax
@@ -45,8 +46,47 @@ def rotate(x: jax.Array, positions: jax.Array, base: float = 10_000.0) -> jax.Ar
     return jnp.concatenate([first * cos - second * sin, second * cos + first * sin], axis=-1)
 
 
+class KeysValues(NamedTuple):
+    """What a layer keeps of the positions it has read.
+
+    Attributes:
+      keys: ``[R, heads, size, C]``, rotated.
+      values: ``[R, heads, size, C]``.
+    """
+
+    keys: jax.Array
+    values: jax.Array
+
+
+def keys_values(keys: jax.Array, values: jax.Array) -> KeysValues:
+    """From ``[R, C, heads, size]`` to the order in which products with one query copy nothing."""
+    return KeysValues(*(jnp.transpose(x, (0, 2, 3, 1)) for x in (keys, values)))
+
+
+def attend(query: jax.Array, past: KeysValues, mask: jax.Array) -> jax.Array:
+    """Scaled dot-product attention to what was read before.
+
+    Args:
+      query: ``[R, S, heads, size]``, rotated.
+      past: of C columns.
+      mask: bool ``[R, 1, S, C]``, the columns that each position sees.
+
+    Returns:
+      ``[R, S, heads, size]``; scores and softmax are float32 or wider.
+    """
+    wide = jnp.promote_types(query.dtype, jnp.float32)
+    scores = jnp.einsum("rshd,rhdc->rhsc", query, past.keys, preferred_element_type=wide)
+    scores = jnp.where(mask, scores * query.shape[-1] ** -0.5, jnp.finfo(wide).min)
+    shares = jax.nn.softmax(scores, axis=-1).astype(query.dtype)
+    return jnp.einsum("rhsc,rhdc->rshd", shares, past.values)
+
+
 class TransformerLayer(nn.Module):
-    """One pre-norm layer: self-attention, then a feed-forward block, each with a residual."""
+    """One pre-norm layer: self-attention, then a feed-forward block, each with a residual.
+
+    Where the collection ``cache`` may be written, it gets the layer's keys and values as
+    ``past``, in the order ``[R, S, heads, size]``.
+    """
 
     features: int
     heads: int
@@ -58,26 +98,43 @@ class TransformerLayer(nn.Module):
 
     @nn.compact
     def __call__(
-        self, x: jax.Array, mask: jax.Array, positions: jax.Array, texts: jax.Array | None
-    ) -> tuple[jax.Array, None]:
-        """Map ``x`` ``[R, S, D]`` to the same shape (and nothing to collect, for ``nn.scan``)."""
+        self,
+        x: jax.Array,
+        mask: jax.Array,
+        positions: jax.Array,
+        texts: jax.Array | None,
+        past: KeysValues | None = None,
+        column: jax.Array | int = 0,
+    ) -> tuple[jax.Array, KeysValues | None]:
+        """Map ``x`` ``[R, S, D]`` to the same shape.
+
+        With ``past`` of C columns the positions are written there, from ``column`` on, and see the
+        columns of ``mask`` ``[R, 1, S, C]``; it is returned. Without, nothing is, as ``nn.scan``
+        would stack it.
+        """
         size = self.features // self.heads
         y = nn.LayerNorm(dtype=self.dtype, name="attention_norm")(x)
         qkv = nn.DenseGeneral((3, self.heads, size), dtype=self.dtype, name="qkv")(y)
         query, key, value = (qkv[:, :, i] for i in range(3))
-        y = jax.nn.dot_product_attention(
-            rotate(query, positions),
-            rotate(key, positions),
-            value,
-            mask=mask,
-            implementation=self.implementation,
-        )
+        query, key = rotate(query, positions), rotate(key, positions)
+        if past is None:
+            y = jax.nn.dot_product_attention(
+                query, key, value, mask=mask, implementation=self.implementation
+            )
+            if not self.is_initializing():
+                own = KeysValues(key, value)
+                self.sow("cache", "past", own, init_fn=lambda: own, reduce_fn=lambda _, new: new)
+        else:
+            write = jax.lax.dynamic_update_slice_in_dim
+            own = keys_values(key, value)
+            past = KeysValues(*(write(*x, column, axis=3) for x in zip(past, own, strict=True)))
+            y = attend(query, past, mask)
         y = nn.DenseGeneral(self.features, axis=(-2, -1), dtype=self.dtype, name="out")(y)
         x = x + LockedDropout(self.dropout)(y, texts, train=self.train)
         y = nn.LayerNorm(dtype=self.dtype, name="feed_forward_norm")(x)
         y = nn.gelu(nn.Dense(self.feed_forward, dtype=self.dtype, name="up")(y))
         y = nn.Dense(self.features, dtype=self.dtype, name="down")(y)
-        return x + LockedDropout(self.dropout)(y, texts, train=self.train), None
+        return x + LockedDropout(self.dropout)(y, texts, train=self.train), past
 
 
 class TransformerEncoder(nn.Module):
@@ -130,21 +187,60 @@ class TransformerEncoder(nn.Module):
         layer = nn.remat(TransformerLayer, prevent_cse=False) if self.remat else TransformerLayer
         stack = nn.scan(
             layer,
-            variable_axes={"params": 0},
+            variable_axes={"params": 0, "cache": 0},
             split_rngs={"params": True, "dropout": True},
             in_axes=(nn.broadcast,) * 3,  # pyright: ignore[reportArgumentType]
             length=self.layers,
-        )(
-            features=self.features,
-            heads=self.heads,
-            feed_forward=self.feed_forward,
-            dropout=self.dropout,
-            dtype=self.dtype,
-            implementation=self.implementation,
-            train=train,
-            name="layers",
-        )
+        )(**_settings(self), implementation=self.implementation, train=train, name="layers")
         x, _ = stack(
             x.astype(self.dtype), attention_mask(segments, causal=causal), positions, texts
         )
         return nn.LayerNorm(dtype=self.dtype, name="final_norm")(x)
+
+
+def read_one(
+    encoder: TransformerEncoder,
+    params: Any,
+    x: jax.Array,
+    mask: jax.Array,
+    positions: jax.Array,
+    past: Sequence[KeysValues],
+    column: jax.Array,
+) -> tuple[jax.Array, tuple[KeysValues, ...]]:
+    """Encode one more position a row.
+
+    The layers stand one after another, each with parameters and a cache of its own: a loop over
+    stacked ones would copy both.
+
+    Args:
+      encoder: the module.
+      params: its parameters, those of the layers from `unstacked`.
+      x: ``[R, 1, E]``, what is read.
+      mask: bool ``[R, 1, 1, C]``, the columns that it sees, its own among them.
+      positions: int32 ``[R, 1]``, its position in the text.
+      past: the `KeysValues` of every layer.
+      column: int32 scalar, where its own are written.
+
+    Returns:
+      ``[R, 1, D]``, and the new `KeysValues`.
+    """
+    y: Any = x
+    if "project" in params:
+        y = nn.Dense(encoder.features, dtype=encoder.dtype).apply({"params": params["project"]}, y)
+    layer = TransformerLayer(**_settings(encoder), implementation=None, train=False)
+    y, kept = y.astype(encoder.dtype), []
+    for own, before in zip(params["layers"], past, strict=True):
+        y, after = layer.apply({"params": own}, y, mask, positions, None, before, column)
+        kept.append(after)
+    y = nn.LayerNorm(dtype=encoder.dtype).apply({"params": params["final_norm"]}, y)
+    return y, tuple(kept)
+
+
+def unstacked(params: Any, count: int) -> tuple[Any, ...]:
+    """The stacked parameters of ``count`` layers, layer by layer."""
+    return tuple(jax.tree.map(lambda leaf, i=i: leaf[i], params) for i in range(count))
+
+
+def _settings(encoder: TransformerEncoder) -> dict[str, Any]:
+    names = ("features", "heads", "feed_forward", "dropout", "dtype")
+    return {name: getattr(encoder, name) for name in names}

@@ -1,245 +1,270 @@
-"""Text that goes on: a trained language model, decoded."""
+"""Texts that go on: prompts in batches, through a decoder, and back to text."""
 
-import math
-import zlib
-from collections import Counter
-from collections.abc import Callable, Sequence
+import dataclasses
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from mtljax.data.tokenizers import END, START, Text, Tokenizer
-from mtljax.data.tokenizers.affixes import affix_ids
+from mtljax.data.tokenizers import Tokenizer
 from mtljax.data.tokenizers.protocol import SPECIALS
-from mtljax.errors import UserError
-from mtljax.generation import Decoded, decode, padded_length
-from mtljax.modules import Readout, encode, predict
-from mtljax.modules.network import Params
-from mtljax.training.answers import reading_length
-from mtljax.training.model import Model
+from mtljax.generation import Sampling, padded_length
+from mtljax.training.decoding import Decoder, Decoding
+from mtljax.training.prompts import Prompt, shortened
 
 ROWS = 8
 """Rows decoded together, always: what a row becomes must not depend on how many there are."""
 
-MOST_TOKENS = 100_000
-"""Tokens that are added to a prompt at most."""
+_LEAST = 16  # columns of prompts, at least
+_WATCH = 8  # tokens between two looks at the texts
 
-_OOV_CLASS, _END_CLASS = 0, 1
-_TAIL = 256  # characters a piece, at most, that are looked at for the end of a long prompt
+Say = Callable[[str], None]
 
 
-def make_decoder(model: Model, task_name: str, affix_table: np.ndarray) -> Callable[..., Decoded]:
-    """Return a jitted function that decodes rows with a language model.
+@dataclasses.dataclass
+class _Text:
+    """A text that is being written."""
 
-    Each token is drawn from the model's reading of the last `reading_length` ids, encoded anew:
-    there is no cache yet, and no text is read beyond the length the model was trained on.
+    begin: Prompt  # what the caller gave
+    prompt: Prompt  # what is read now
+    key: np.ndarray
+    added: list[int] = dataclasses.field(default_factory=list)  # ids
+    ended: bool = False
 
-    Args:
-      model: the model.
-      task_name: one of its language models.
-      affix_table: from `affix_table`.
 
-    Returns:
-      ``(params, tokens [R, L], affixes [R, L, A], lengths [R], keys [R], max_tokens, temperature,
-      top_k, top_p) -> Decoded``. L is at least the reading length.
+@dataclasses.dataclass(frozen=True)
+class Writer:
+    """What generates the text of one task.
+
+    Attributes:
+      decoder: its compiled functions.
+      weights: from the decoder's `prepare`.
+      tokenizer: the model's.
+      affixes: int32 ``[V, A]``, the affixes of every token.
+      width: ids that the model reads at once.
+      goes_on: whether a text that fills the context is read anew from its last half and goes on, as
+        that of a language model; else it ends there.
     """
-    group = model.layout.group_of(task_name).name
-    width = reading_length(model, group)
-    output_ids = model.layout.outputs[task_name].ids
-    assert output_ids is not None
 
-    def decoder(
-        params: Params,
-        tokens: jax.Array,
-        affixes: jax.Array,
-        lengths: jax.Array,
-        keys: jax.Array,
-        max_tokens: jax.Array,
-        temperature: jax.Array,
-        top_k: jax.Array,
-        top_p: jax.Array,
-    ) -> Decoded:
-        table = jnp.asarray(affix_table)
-
-        def next_logits(ids: jax.Array, counts: jax.Array) -> jax.Array:
-            begin = jnp.maximum(counts - width, 0)
-            columns = begin[:, None] + jnp.arange(width)
-            # Where the window has moved on, it begins with <s> as every example does.
-            start = jnp.arange(width) == 0
-            read = jnp.where(start, START, jnp.take_along_axis(ids, columns, axis=1))
-            size = counts - begin
-            batch = {
-                "tokens": read,
-                "segments": (jnp.arange(width) < size[:, None]).astype(jnp.int32),
-                "positions": jnp.broadcast_to(jnp.arange(width), read.shape),
-            }
-            if table.shape[-1]:
-                # Words of the prompt have the affixes they were written with.
-                own = jnp.take_along_axis(affixes, columns[..., None], axis=1)
-                written = (columns < lengths[:, None]) & ~start
-                batch["affixes"] = jnp.where(written[..., None], own, table[read])
-            features = encode(model.network, params["shared"], group, batch)
-            head = params["heads"][task_name]
-            readout = predict(model.network, head, task_name, features, 1)
-            assert isinstance(readout, Readout)
-            last = jnp.take_along_axis(readout.queries, (size - 1)[:, None, None], axis=1)
-            return readout._replace(queries=last).logits()[:, 0]
-
-        return decode(
-            next_logits,
-            jnp.asarray(output_ids),
-            tokens,
-            lengths,
-            keys,
-            max_tokens=max_tokens,
-            temperature=temperature,
-            top_k=top_k,
-            top_p=top_p,
-            banned=(_OOV_CLASS,),
-            end=_END_CLASS,
-        )
-
-    return jax.jit(decoder)
-
-
-def check_sampling(
-    max_tokens: int, temperature: float, top_k: int, top_p: float, seed: int
-) -> None:
-    """Check the numbers that `mtljax.training.Run.generate` takes.
-
-    Raises:
-      UserError: naming the one that is out of range.
-    """
-    if not 0 <= max_tokens <= MOST_TOKENS:
-        raise UserError(f"max_tokens: must be in [0, {MOST_TOKENS}], got {max_tokens}")
-    if not (math.isfinite(temperature) and temperature >= 0):
-        raise UserError(f"temperature: must be finite and at least 0, got {temperature}")
-    if top_k < 0:
-        raise UserError(f"top_k: must be at least 0, got {top_k}")
-    if not 0 < top_p <= 1:
-        raise UserError(f"top_p: must be in (0, 1], got {top_p}")
-    if not 0 <= seed < 2**32:
-        raise UserError(f"seed: must be in [0, 2^32), got {seed}")
-
-
-def affix_table(tokenizer: Tokenizer) -> np.ndarray:
-    """The affixes of every piece of a vocabulary: int32 ``[V, A]``, 0 for the special ones."""
-    settings = tokenizer.settings
-    table = np.zeros((tokenizer.vocab_size, settings.affixes), np.int32)
-    if settings.affixes:
-        first = len(SPECIALS)
-        for i, piece in enumerate(tokenizer.pieces[first:], start=first):
-            table[i] = affix_ids(piece, settings)
-    return table
+    decoder: Decoder
+    weights: Any = dataclasses.field(repr=False)
+    tokenizer: Tokenizer
+    affixes: np.ndarray = dataclasses.field(repr=False)
+    width: int
+    goes_on: bool
 
 
 def continuations(
-    decoder: Callable[..., Decoded],
-    params: Params,
-    tokenizer: Tokenizer,
-    width: int,
-    prompts: Sequence[Text],
-    *,
-    max_tokens: int,
-    temperature: float,
-    top_k: int,
-    top_p: float,
-    seed: int,
-    text_to_text: bool = False,
+    writer: Writer,
+    prompts: Sequence[Prompt],
+    keys: Sequence[np.ndarray],
+    how: Decoding,
+    say: Say | None = None,
 ) -> list[str]:
-    """Go on with some prompts.
+    """Write what follows some prompts.
+
+    Prompts are read in batches of `ROWS` of about one length, so that little of them is padding;
+    what follows does not depend on what stands beside a prompt.
 
     Args:
-      decoder: from `make_decoder`.
-      params: parameters.
-      tokenizer: the model's.
-      width: the model's reading length; of a longer prompt only the end is read.
-      prompts: texts or lists of words.
-      max_tokens: tokens at most.
-      temperature: see `mtljax.generation.sample`.
-      top_k: see there.
-      top_p: see there.
-      seed: together with a prompt, and the number of equal prompts before it, decides its text.
-      text_to_text: whether a prompt is a whole text, ended by a mark, that another one answers; of
-        a longer one the beginning is read that leaves room for the tokens, or half a row of them.
+      writer: what writes.
+      prompts: of `writer.width` ids at most.
+      keys: key data of each text: as many as there are prompts and samples.
+      how: the settings, checked.
+      say: told the first text so far, whenever it has grown; what it ends with may still change.
 
     Returns:
-      For each prompt what follows it, with the space before it that belongs there; of text to text,
-      the answer alone.
+      The texts, `how.samples` for each prompt, one after another, each with the space before it
+      that belongs there.
     """
-    found: list[str] = []
-    keys = _keys(seed, prompts)
-    size = padded_length(width + max_tokens)
-    for first in range(0, len(prompts), ROWS):
-        some = prompts[first : first + ROWS]
-        tokens = np.zeros((ROWS, size), np.int32)
-        affixes = np.zeros((ROWS, size, tokenizer.settings.affixes), np.int32)
-        lengths = np.ones(ROWS, np.int32)
-        tokens[:, 0] = START
-        for row, prompt in enumerate(some):
-            if text_to_text:
-                encoded = tokenizer.encode([prompt], width - min(max_tokens, width // 2))
-                kept = len(encoded.tokens)
-                lengths[row] = 1 + kept
-                tokens[row, :kept], tokens[row, kept] = encoded.tokens, END
-                affixes[row, :kept] = encoded.affixes
-                continue
-            encoded = tokenizer.encode([_tail(prompt, width)])
-            kept = min(len(encoded.tokens) - 1, width - 1)
-            lengths[row] = 1 + kept
-            if kept:
-                tokens[row, 1 : 1 + kept] = encoded.tokens[-kept:]
-                affixes[row, 1 : 1 + kept] = encoded.affixes[-kept:]
-        rows_keys = jax.random.wrap_key_data(jnp.asarray(_filled(keys[first : first + ROWS])))
-        decoded = decoder(
-            params, tokens, affixes, lengths, rows_keys, max_tokens, temperature, top_k, top_p
-        )
-        ids, ends = jax.device_get((decoded.tokens, decoded.lengths))
-        for row in range(len(some)):
-            prompt, added = ids[row, : lengths[row]], ids[row, lengths[row] : ends[row]]
-            found.append(_text(tokenizer, prompt[:0] if text_to_text else prompt, added))
-    return found
+    if how.beam:
+        return _searched(writer, prompts, how)
+    several = [prompt for prompt in prompts for _ in range(how.samples)]
+    texts = [_Text(prompt, prompt, key) for prompt, key in zip(several, keys, strict=True)]
+    open_ = [text for text in texts if how.max_tokens]
+    while open_:
+        for text in open_:
+            if len(text.prompt.tokens) > writer.width:
+                left = how.max_tokens - len(text.added)
+                text.prompt = shortened(text.prompt, _with_room(writer, left))
+        for size, batch in _batches(open_, lambda text: text.prompt, writer.width):
+            _write(writer, batch, size, how, say)
+        open_ = [text for text in open_ if not text.ended and len(text.added) < how.max_tokens]
+    return [_shown(writer, text.begin, text.added, how)[0] for text in texts]
 
 
-def _tail(prompt: Text, width: int) -> Text:
-    # The end of a long prompt, from the start of a word, without looking at the rest.
-    if not isinstance(prompt, str):
-        return list(prompt)[-width:]
-    far = width * _TAIL
-    if len(prompt) <= far:
-        return prompt
-    tail = prompt[-far:]
-    cut = tail.find(" ")
-    return tail[cut + 1 :] if 0 <= cut < far // 2 else tail
+def cut(text: str, stop: Iterable[str]) -> tuple[str, bool]:
+    """A text up to the first of some others in it, and whether there was one.
+
+    >>> cut("one. two.", [".", "two"]), cut("one", ["."])
+    (('one', True), ('one', False))
+    """
+    places = [place for one in stop if (place := text.find(one)) >= 0]
+    return (text[: min(places)], True) if places else (text, False)
 
 
-def _keys(seed: int, prompts: Sequence[Text]) -> np.ndarray:
-    seen: Counter[str] = Counter()
-    base = jax.random.key(seed)
-    keys: list[Any] = []
-    for prompt in prompts:
-        text = prompt if isinstance(prompt, str) else " ".join(prompt)
-        name = zlib.crc32(text.encode("utf-8", "surrogatepass"))
-        keys.append((name, seen[text]))
-        seen[text] += 1
-    names = jnp.asarray(np.array(keys, np.uint32).reshape(-1, 2))
-    fold = jax.random.fold_in
-    folded = jax.vmap(lambda pair: fold(fold(base, pair[0]), pair[1]))(names)
-    return np.asarray(jax.random.key_data(folded))
+def settled(text: str, stop: Iterable[str] = ()) -> str:
+    """The part of a text so far that what follows cannot change.
+
+    That is all but its last word, of which spaces and unfinished letters may still change, and but
+    what may be the beginning of one of `stop`.
+
+    >>> settled("the second wor"), settled("to be: of", ["e: off"])
+    ('the second', 'to')
+    """
+    longest = max(map(len, stop), default=0)
+    for length in range(min(longest - 1, len(text)), 0, -1):
+        if any(one.startswith(text[-length:]) for one in stop):
+            text = text[:-length]
+            break
+    words = text.rstrip().rsplit(None, 1)
+    return text[: text.rstrip().rfind(words[-1])].rstrip() if len(words) > 1 else ""
 
 
-def _filled(keys: np.ndarray) -> np.ndarray:
-    return np.concatenate([keys, np.zeros((ROWS - len(keys), *keys.shape[1:]), keys.dtype)])
-
-
-def _text(tokenizer: Tokenizer, prompt: np.ndarray, added: np.ndarray) -> str:
+def added_text(tokenizer: Tokenizer, prompt: Prompt, added: Sequence[int]) -> str:
+    """The text of some ids after a prompt, with the space before it that belongs there."""
     if not len(added):
         return ""
-    before = tokenizer.decode(prompt.tolist())
-    whole = tokenizer.decode([*prompt.tolist(), *added.tolist()])
+    before = tokenizer.decode(prompt.tokens.tolist())
+    whole = tokenizer.decode([*prompt.tokens.tolist(), *added])
     if before and whole.startswith(before):
         return whole[len(before) :]
-    alone = tokenizer.decode(added.tolist())
+    alone = tokenizer.decode(list(added))
     return f" {alone}" if before else alone
+
+
+def _shown(writer: Writer, prompt: Prompt, added: Sequence[int], how: Decoding) -> tuple[str, bool]:
+    # An answer stands for itself: no space before it.
+    prompt = prompt if writer.goes_on else Prompt(prompt.tokens[:0], prompt.affixes[:0])
+    return cut(added_text(writer.tokenizer, prompt, added), how.stop)
+
+
+def _batches(
+    items: Sequence[Any], prompt_of: Callable[[Any], Prompt], width: int
+) -> Iterator[tuple[int, list[Any]]]:
+    # By the length that each is padded to: the shape of a batch is decided by every row itself.
+    by_size: dict[int, list[Any]] = {}
+    for item in items:
+        size = min(padded_length(len(prompt_of(item).tokens), _LEAST), width)
+        by_size.setdefault(size, []).append(item)
+    for size, some in sorted(by_size.items()):
+        for first in range(0, len(some), ROWS):
+            yield size, some[first : first + ROWS]
+
+
+def _with_room(writer: Writer, tokens: int) -> int:
+    # Half of the context, or all but what is to follow. The last token that follows is not read.
+    return max(writer.width // 2, writer.width - tokens + 1)
+
+
+def _room(writer: Writer, size: int, max_tokens: int) -> int:
+    # A prompt that is padded to more than the least has more than half of that.
+    shortest = size // 2 if size > _LEAST else 0
+    return max(1, min(padded_length(max_tokens, _LEAST), writer.width - shortest))
+
+
+def _arrays(
+    writer: Writer, prompts: Sequence[Prompt], size: int, max_tokens: Sequence[int]
+) -> tuple[dict[str, Any], np.ndarray, np.ndarray]:
+    """Prompts at the right edge of `ROWS` rows, their classes, and the tokens they may gain."""
+    tokens, segments, positions = (np.zeros((ROWS, size), np.int32) for _ in range(3))
+    affixes = np.zeros((ROWS, size, writer.affixes.shape[-1]), np.int32)
+    limits = np.zeros(ROWS, np.int32)
+    segments[:, -1] = 1  # rows of no text
+    for row, (prompt, most) in enumerate(zip(prompts, max_tokens, strict=True)):
+        count = len(prompt.tokens)
+        tokens[row, size - count :] = prompt.tokens
+        affixes[row, size - count :] = prompt.affixes
+        segments[row, size - count :] = 1
+        positions[row, size - count :] = np.arange(count)
+        limits[row] = min(most, writer.width - count + 1)
+    batch: dict[str, Any] = {"tokens": tokens, "segments": segments, "positions": positions}
+    if affixes.shape[-1]:
+        batch["affixes"] = affixes
+    # Penalties look at a text that goes on, not at a source, from which a text may well copy.
+    context = _classes(writer)[tokens] if writer.goes_on else np.zeros((ROWS, 0), np.int32)
+    return batch, context, limits
+
+
+def _classes(writer: Writer) -> np.ndarray:
+    ids = writer.decoder.output_ids
+    table = np.full(writer.tokenizer.vocab_size, -1, np.int32)
+    table[ids] = np.arange(len(ids))
+    table[: len(SPECIALS)] = -1
+    return table
+
+
+def _write(writer: Writer, texts: list[_Text], size: int, how: Decoding, say: Say | None) -> None:
+    """Go on with a batch of texts until they end, have all their tokens or fill the context."""
+    before = [len(text.added) for text in texts]
+    left = [how.max_tokens - count for count in before]
+    batch, context, limits = _arrays(writer, [text.prompt for text in texts], size, left)
+    keys = np.zeros((ROWS, *texts[0].key.shape), np.uint32)
+    first = np.zeros(ROWS, np.int32)
+    keys[: len(texts)] = [text.key for text in texts]
+    first[: len(texts)] = before
+    room = _room(writer, size, how.max_tokens)
+    rows = writer.decoder.begin(writer.weights, batch, context, keys, limits, first, room=room)
+    sampling = Sampling(how.temperature, how.top_k, how.top_p, how.min_p, how.repetition_penalty)
+    start = [list(text.added) for text in texts]
+    every = 1 if say else _WATCH if how.stop else room
+    ids = writer.decoder.output_ids
+    for until in range(every, room + every, every):
+        rows = writer.decoder.advance(
+            writer.weights, rows, sampling, min(until, room), no_repeat_ngram=how.no_repeat_ngram
+        )
+        tokens, lengths, ended, going = jax.device_get(
+            (rows.tokens, rows.lengths, rows.ended, rows.going)
+        )
+        for row, text in enumerate(texts):
+            text.added = [*start[row], *ids[tokens[row, : lengths[row]]].tolist()]
+            text.ended = bool(ended[row])
+            if how.stop and not text.ended:
+                text.ended = _shown(writer, text.begin, text.added, how)[1]
+        if say:
+            say(_shown(writer, texts[0].begin, texts[0].added, how)[0])
+        closed = np.array([text.ended for text in texts] + [True] * (ROWS - len(texts)))
+        if not (going & ~closed).any():
+            break
+        if (closed & going).any():
+            rows = rows._replace(ended=jnp.asarray(closed))
+    for text, old in zip(texts, start, strict=True):
+        new = np.asarray(text.added[len(old) :], np.int32)
+        text.prompt = Prompt(
+            np.concatenate([text.prompt.tokens, new]),
+            np.concatenate([text.prompt.affixes, writer.affixes[new]]),
+        )
+        text.ended |= not writer.goes_on
+
+
+def _searched(writer: Writer, prompts: Sequence[Prompt], how: Decoding) -> list[str]:
+    found: list[list[str]] = [[""] * how.samples for _ in prompts]
+    if writer.goes_on:
+        # Beams end where the context is full: the text is to have room.
+        most = _with_room(writer, how.max_tokens)
+        prompts = [shortened(prompt, most) for prompt in prompts]
+    numbered = list(enumerate(prompts)) if how.max_tokens else []
+    for size, some in _batches(numbered, lambda item: item[1], writer.width):
+        batch, context, limits = _arrays(
+            writer, [prompt for _, prompt in some], size, [how.max_tokens] * len(some)
+        )
+        beams = writer.decoder.search(
+            writer.weights,
+            batch,
+            context,
+            limits,
+            how.length_penalty,
+            how.repetition_penalty,
+            room=_room(writer, size, how.max_tokens),
+            beams=how.beam,
+            returns=how.samples,
+            no_repeat_ngram=how.no_repeat_ngram,
+        )
+        tokens, lengths = jax.device_get((beams.tokens, beams.lengths))
+        for row, (number, prompt) in enumerate(some):
+            for i in range(how.samples):
+                ids = writer.decoder.output_ids[tokens[row, i, : lengths[row, i]]].tolist()
+                found[number][i] = _shown(writer, prompt, ids, how)[0]
+    return [text for texts in found for text in texts]

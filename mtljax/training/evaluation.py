@@ -11,9 +11,10 @@ import numpy as np
 from mtljax import losses, metrics
 from mtljax.data import MultitaskData, unpack
 from mtljax.modules import Readout, encode, predict
-from mtljax.tasks import LOWER_IS_BETTER, Task, main_metric, metric_names, span_scheme
+from mtljax.tasks import KINDS, LOWER_IS_BETTER, Task, main_metric, metric_names, span_scheme
 from mtljax.training.model import Model
 from mtljax.training.objective import element_losses
+from mtljax.training.text_sizes import per_text
 
 Values = dict[str, dict[str, float]]
 """Metric values by task and metric."""
@@ -105,8 +106,12 @@ def _readout_states(
         "loss": metrics.loss(values, weights),
         "perplexity": metrics.perplexity(values, weights),
     }
-    if "accuracy" in task.metrics:
-        best = jnp.argmax(readout.logits(), axis=-1)
+    if "accuracy" in task.metrics or task.kind == "text_to_text":
+        # Row by row: the logits of all rows at once are large.
+        best = jax.lax.map(
+            lambda queries: readout._replace(queries=queries[None]).logits()[0].argmax(-1),
+            readout.queries,
+        )
         states["accuracy"] = metrics.accuracy(best, targets, weights)
     return states
 
@@ -121,13 +126,14 @@ class Evaluator:
             group.name: make_group_evaluation(model, group.name) for group in model.layout.groups
         }
 
-    def __call__(self, params: Any, split: str, *, plain_words: bool = False) -> Values:
+    def __call__(self, params: Any, split: str, *, full: bool = False) -> Values:
         """Metric values of every task that has this split.
 
         Args:
           params: the parameters.
           split: 'train', 'validation' or 'test'.
-          plain_words: add `PLAIN_WORDS` for language models over words with affixes.
+          full: add `PLAIN_WORDS` for language models over words with affixes, and
+            `mtljax.training.text_sizes.per_text` for tasks that write text.
 
         Returns:
           Values by task and metric; tasks without the split, or without a target in it, are left
@@ -138,16 +144,24 @@ class Evaluator:
             if split not in self._data.splits(group.name):
                 continue
             batches = self._data.evaluation_batches(group.name, split)
-            found |= self._pass(params, group.name, batches)
+            states = self._pass(params, group.name, batches)
+            found |= _values(states)
+            if not full:
+                continue
+            for task in group.tasks:
+                if task.name in states and KINDS[task.kind].writes:
+                    found[task.name] |= per_text(task, self._data, split, states[task.name])
             models = [task.name for task in group.tasks if task.kind == "language_model"]
-            if plain_words and models and self._model.layout.affix_buckets:
+            if models and self._model.layout.affix_buckets:
                 batches = self._data.evaluation_batches(group.name, split)
                 plain = self._pass(params, group.name, map(_hide_affixes, batches))
                 for name in plain.keys() & set(models):
-                    found[name][PLAIN_WORDS] = plain[name]["perplexity"]
+                    found[name][PLAIN_WORDS] = _values(plain)[name]["perplexity"]
         return {task.name: found[task.name] for task in self._model.tasks if task.name in found}
 
-    def _pass(self, params: Any, group: str, batches: Iterable[dict[str, Any]]) -> Values:
+    def _pass(
+        self, params: Any, group: str, batches: Iterable[dict[str, Any]]
+    ) -> dict[str, dict[str, Any]]:
         totals: dict[str, dict[str, Any]] = {}
         for batch in batches:
             arrays = {name: value for name, value in batch.items() if name != "example"}
@@ -159,11 +173,7 @@ class Evaluator:
                 found = jax.tree.map(lambda x: np.asarray(x, np.float64), found)
                 before = totals.get(task)
                 totals[task] = found if before is None else _merged(before, found)
-        return {
-            task: {name: float(metrics.compute(state)) for name, state in states.items()}
-            for task, states in totals.items()
-            if states["loss"].count
-        }
+        return {task: states for task, states in totals.items() if states["loss"].count}
 
     def _spans(self, task: str, batch: dict[str, Any], said: np.ndarray) -> metrics.F1:
         names = self._model.layout.outputs[task].classes
@@ -182,6 +192,13 @@ class Evaluator:
         ]
         answers, labels = ([line[i] for line in lines] for i in (0, 1))
         return metrics.span_f1(answers, labels, scheme)
+
+
+def _values(totals: Mapping[str, Mapping[str, Any]]) -> Values:
+    return {
+        task: {name: float(metrics.compute(state)) for name, state in states.items()}
+        for task, states in totals.items()
+    }
 
 
 def _merged(before: dict[str, Any], found: dict[str, Any]) -> dict[str, Any]:

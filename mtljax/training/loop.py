@@ -172,7 +172,7 @@ def _run(
     found = checkpoints.best(state)
     assert found is not None
     best_step, best_state, progress = found
-    test = evaluate(evaluated_params(best_state), "test", plain_words=True)
+    test = evaluate(evaluated_params(best_state), "test", full=True)
     summary = summarize(
         config,
         model,

@@ -133,7 +133,10 @@ def results_table(summary: Mapping[str, Any]) -> Table:
 
 
 _SPLITS = ("validation", "test")
-SHARES = ("accuracy", "micro_f1", "macro_f1", "exact_match", "span_f1")
+SHARES = (
+    *("accuracy", "micro_f1", "macro_f1", "exact_match", "span_f1"),
+    *("rouge_l", "distinct_1", "distinct_2", "repetition_4"),
+)
 """Metrics that are shown in percent."""
 
 

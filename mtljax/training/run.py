@@ -3,6 +3,7 @@
 import dataclasses
 import functools
 import warnings
+from collections import Counter
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -11,21 +12,18 @@ import jax
 
 from mtljax.data import Layout, Tokenizer, load_data
 from mtljax.errors import UserError
-from mtljax.generation import Decoded
 from mtljax.modules.network import Params
 from mtljax.presets import Config
 from mtljax.tasks import KINDS, Task, suggestion
 from mtljax.training import run_directory
 from mtljax.training.answers import Answer, Function, group_answers, make_answers, reading_length
-from mtljax.training.continuation import (
-    affix_table,
-    check_sampling,
-    continuations,
-    make_decoder,
-)
+from mtljax.training.continuation import Say, Writer, continuations
+from mtljax.training.decoding import Decoding, check_decoding, make_decoder
 from mtljax.training.evaluation import Evaluator, Values
 from mtljax.training.model import Model, attention_of, build_model
+from mtljax.training.prompts import Prompt, affix_table, prompt_keys, read_prompt
 from mtljax.training.readings import Question, Reading, checked_questions, reading
+from mtljax.training.references import sources_of, text_measures, write_texts
 from mtljax.training.restore import initial_params, restore_params
 
 PREVIEW_TOKENS = 20
@@ -71,7 +69,8 @@ class Run:
 
         Any text gets an answer: empty, with NUL or lone surrogates, of any length. Tagging covers
         all words; the kinds with one answer a text read the first ``batch.row_length`` pieces (or
-        the task's ``max_length``); a language model goes on from as many of the last.
+        the task's ``max_length``), text to text half as many; a language model goes on from as many
+        of the last.
 
         Args:
           texts: each a text, which taggers split into words, a list of words, or, for tasks of
@@ -104,19 +103,9 @@ class Run:
                     found[place].update(more)
             for task in asked:
                 if KINDS[task.kind].writes:
-                    places, prompts = readings[task.name]
-                    answers = task.kind == "text_to_text"
-                    added = self.generate(
-                        prompts,
-                        max_tokens=reading_length(self.model, group.name) // 2
-                        if answers
-                        else PREVIEW_TOKENS,
-                        temperature=0.0,
-                        task=task.name,
-                    )
-                    for place, text in zip(places, added, strict=True):
-                        name = "text" if answers else "continuation"
-                        found[place][task.name] = {name: text.strip()}
+                    places, inputs = readings[task.name]
+                    for place, answer in zip(places, self._written(task, inputs), strict=True):
+                        found[place][task.name] = answer
         return [{name: one[name] for name in wanted if name in one} for one in found]
 
     def check_text(self, text: Question, tasks: Sequence[str] | None = None) -> None:
@@ -152,6 +141,16 @@ class Run:
             for name, read in found.items()
         }
 
+    def _written(self, task: Task, inputs: Sequence[Reading]) -> list[Answer]:
+        answers = task.kind == "text_to_text"
+        most = self._width(task) // 2 if answers else PREVIEW_TOKENS
+        how = Decoding(max_tokens=most, temperature=0.0, too_long="right" if answers else "left")
+        name = "text" if answers else "continuation"
+        return [{name: text.strip()} for text in self._continued(task, inputs, how)]
+
+    def _width(self, task: Task) -> int:
+        return reading_length(self.model, self.layout.group_of(task.name).name)
+
     def generate(
         self,
         prompts: Sequence[Question],
@@ -161,11 +160,23 @@ class Run:
         top_p: float = 1.0,
         seed: int = 0,
         task: str | None = None,
+        *,
+        min_p: float = 0.0,
+        repetition_penalty: float = 1.0,
+        no_repeat_ngram: int = 0,
+        beam: int = 0,
+        length_penalty: float = 1.0,
+        samples: int = 1,
+        stop: Sequence[str] = (),
+        truncate_left: bool = False,
+        seen: Counter[str] | None = None,
+        say: Say | None = None,
     ) -> list[str]:
-        """Go on with some prompts.
+        """Go on with some prompts, or answer them.
 
         A seed gives the same text for a prompt whatever stands beside it; equal prompts differ from
-        each other. Unknown words are never written.
+        each other. Unknown words are never written. A text that fills what the model reads at once
+        goes on from its last half, read anew; that of text to text and of a beam search ends there.
 
         Args:
           prompts: texts, lists of words or mappings, as for `predict`; an empty one begins a text.
@@ -175,33 +186,99 @@ class Run:
           top_p: draw from the most probable words that together have this probability, in (0, 1].
           seed: of the draws, from 0.
           task: name of a language model or of a task of text to text; None for the first one.
+          min_p: draw from words at least this share as probable as the most probable, in [0, 1].
+          repetition_penalty: of words that stand in the text already, above 0; 1 for none.
+          no_repeat_ngram: n of the n-grams that a text may not have twice; 0 for any.
+          beam: beginnings that a beam search keeps; 0 for none. Nothing is drawn then.
+          length_penalty: power of the length that a beam search divides log probabilities by.
+          samples: texts for each prompt; of a beam search the best ones, at most `beam`.
+          stop: texts before which a text ends.
+          truncate_left: read the end of a prompt that is longer than the model reads at once.
+          seen: how many texts there were before for equal prompts, in earlier calls; counted up.
+          say: told the first text so far, whenever it has grown.
 
         Returns:
-          For each prompt what follows it, without the prompt, with the space before it that
-          belongs there; of text to text, the text that answers it.
+          For each prompt what follows it, `samples` texts one after another, without the prompt,
+          with the space before it that belongs there; of text to text, the texts that answer it.
 
         Raises:
-          UserError: for a number out of range, or if there is no such task.
+          UserError: for a number out of range, a prompt that is too long, or if there is no such
+            task.
         """
-        check_sampling(max_tokens, temperature, top_k, top_p, seed)
+        how = Decoding(
+            max_tokens,
+            temperature,
+            top_k,
+            top_p,
+            min_p,
+            repetition_penalty,
+            no_repeat_ngram,
+            beam,
+            length_penalty,
+            samples,
+            (stop,) if isinstance(stop, str) else tuple(stop),
+            seed,
+            "left" if truncate_left else "refuse",
+        )
         prompts = checked_questions(prompts)
-        name = self.language_model(task)
-        texts: list[Any] = [reading(self._task(name), prompt, named=True) for prompt in prompts]
+        found = self._task(self.language_model(task))
+        check_decoding(how, self.layout.outputs[found.name].num_classes)
+        readings = [reading(found, prompt, named=True) for prompt in prompts]
+        return self._continued(found, readings, how, seen, say)
+
+    def count_prompts(
+        self, prompts: Sequence[Question], task: str | None = None, samples: int = 1
+    ) -> Counter[str]:
+        """What `generate` takes for `seen` to go on after these prompts."""
+        found = self._task(self.language_model(task))
+        readings = [reading(found, prompt, named=True) for prompt in checked_questions(prompts)]
+        seen: Counter[str] = Counter()
+        prompt_keys(0, readings, samples, seen)
+        return seen
+
+    def check_prompt(
+        self,
+        prompt: Question,
+        task: str | None = None,
+        max_tokens: int = 50,
+        *,
+        truncate_left: bool = False,
+    ) -> None:
+        """Check that `generate` can go on with a prompt.
+
+        Raises:
+          UserError: if it is too long, or lacks what the task reads.
+        """
+        found = self._task(self.language_model(task))
+        text = reading(found, prompt, named=True)
+        too_long = "left" if truncate_left else "refuse"
+        self._prompt(found, text, Decoding(max_tokens, too_long=too_long))
+
+    def _continued(
+        self,
+        task: Task,
+        readings: Sequence[Any],
+        how: Decoding,
+        seen: Counter[str] | None = None,
+        say: Say | None = None,
+    ) -> list[str]:
+        prompts = []
+        for number, text in enumerate(readings, start=1):
+            try:
+                prompts.append(self._prompt(task, text, how))
+            except UserError as error:
+                raise UserError(f"prompt {number}: {error}") from None
         if not prompts:
             return []
-        group = self.layout.group_of(name).name
-        return continuations(
-            self._decoder(name),
-            self.params,
-            self.tokenizer,
-            reading_length(self.model, group),
-            texts,
-            max_tokens=max_tokens,
-            temperature=temperature,
-            top_k=min(top_k, self.layout.outputs[name].num_classes),
-            top_p=top_p,
-            seed=seed,
-            text_to_text=self._task(name).kind == "text_to_text",
+        seen = Counter() if seen is None else seen
+        classes = self.layout.outputs[task.name].num_classes
+        how = dataclasses.replace(how, top_k=min(how.top_k, classes))
+        keys = prompt_keys(how.seed, readings, how.samples, seen)
+        return continuations(self._writer(task.name), prompts, keys, how, say)
+
+    def _prompt(self, task: Task, text: Any, how: Decoding) -> Prompt:
+        return read_prompt(
+            task, self.tokenizer, text, self._width(task), how.max_tokens, how.too_long
         )
 
     def evaluate(
@@ -209,6 +286,11 @@ class Run:
         split: str = "test",
         data_dir: str | Path | None = None,
         cache_dir: str | Path | None = None,
+        *,
+        generate: bool = False,
+        beam: int = 0,
+        length_penalty: float = 1.0,
+        max_tokens: int = 128,
     ) -> Values:
         """Metric values on a split of the run's data.
 
@@ -216,6 +298,12 @@ class Run:
           split: 'train', 'validation' or 'test'.
           data_dir: where data sets in TFDS format lie.
           cache_dir: where tokenised data is kept and looked for; None for nowhere.
+          generate: write the texts of text to text as well, measure them by `text_measures` and
+            keep them beside sources and references in ``generated/TASK-SPLIT.jsonl`` of the run.
+          beam: beginnings that the search for these texts keeps; 0 takes the most probable word
+            each time.
+          length_penalty: of the search, see `generate`.
+          max_tokens: of each text.
 
         Returns:
           Values by task and metric; tasks that have no such split are left out.
@@ -238,9 +326,22 @@ class Run:
             cache_dir=cache_dir,
         )
         run_directory.check_same_data(self.directory, data)
-        values = Evaluator(self.model, data)(self.params, split, plain_words=True)
+        how = Decoding(max_tokens, 0.0, beam=beam, length_penalty=length_penalty, too_long="right")
+        answering = [task for task in self.tasks if generate and task.kind == "text_to_text"]
+        for task in answering:
+            check_decoding(how, self.layout.outputs[task.name].num_classes)
+        values = Evaluator(self.model, data)(self.params, split, full=True)
         if not values:
             raise UserError(f"split {split!r}: no task of {self.directory} has one")
+        for task in answering:
+            questions = sources_of(task, data.sources[task.source_name].splits.get(split, ()))
+            if task.name not in values or not questions:
+                continue
+            texts = self._continued(task, [question.source for question in questions], how)
+            place = self.directory / run_directory.GENERATED / f"{task.name}-{split}.jsonl"
+            write_texts(place, questions, texts)
+            lowercase = self.tokenizer.settings.lowercase
+            values[task.name] |= text_measures(questions, texts, lowercase=lowercase)
         return values
 
     def language_model(self, task: str | None = None) -> str:
@@ -278,9 +379,17 @@ class Run:
         return make
 
     @functools.cached_property
-    def _decoder(self) -> Callable[[str], Callable[..., Decoded]]:
+    def _writer(self) -> Callable[[str], Writer]:
         table = affix_table(self.tokenizer)
-        return functools.cache(lambda name: make_decoder(self.model, name, table))
+
+        @functools.cache
+        def make(name: str) -> Writer:
+            decoder = make_decoder(self.model, name, table)
+            task, weights = self._task(name), decoder.prepare(self.params)
+            goes_on = task.kind == "language_model"
+            return Writer(decoder, weights, self.tokenizer, table, self._width(task), goes_on)
+
+        return make
 
 
 def load_run(path: str | Path, warn: Callable[[str], None] | None = None) -> Run:

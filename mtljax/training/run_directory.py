@@ -13,7 +13,7 @@ from mtljax.tasks.dataset import dump_dataset
 from mtljax.training.metrics_file import finite, replace_text
 
 CONFIG, TASKS, TOKENIZER, LAYOUT = "config.yaml", "tasks.yaml", "tokenizer.json", "layout.json"
-SUMMARY, CHECKPOINTS = "summary.json", "checkpoints"
+SUMMARY, CHECKPOINTS, GENERATED = "summary.json", "checkpoints", "generated"
 _END = "...\n"  # how a YAML document ends
 
 

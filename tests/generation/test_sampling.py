@@ -2,10 +2,12 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+import scipy.stats
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mtljax.generation import filter_logits, sample
+from mtljax.generation import Sampling, filter_logits, sample
+from mtljax.generation.sampling import choose
 
 LOGITS = np.log(np.array([0.05, 0.4, 0.1, 0.25, 0.2], np.float32))
 
@@ -39,6 +41,8 @@ def reference(logits, top_k, top_p, banned):
         ({"top_p": 0.41}, {1, 3}),
         ({"top_p": 1e-6}, {1}),
         ({"top_k": 2, "top_p": 0.6}, {1}),  # 0.4 of the 0.65 that are left
+        ({"min_p": 0.4}, {1, 3, 4}),
+        ({"min_p": 0.9, "banned": (1,)}, {3}),
         ({"banned": (1,)}, {0, 2, 3, 4}),
         ({"banned": (1,), "top_k": 1}, {3}),
         ({"banned": (1, 3), "top_p": 0.5}, {4}),  # 0.2 of the 0.35 that are left
@@ -90,6 +94,31 @@ def test_draws_have_the_probabilities_of_the_filtered_softmax():
     shares = np.bincount(draw(keys), minlength=5) / len(keys)
     expected = np.exp(2 * LOGITS) * np.isin(np.arange(5), [1, 3, 4])
     np.testing.assert_allclose(shares, expected / expected.sum(), atol=0.015)
+
+
+def test_frequencies_of_rows_pass_a_chi_square_test():
+    count, how = 20_000, Sampling(0.7, 5, top_p=0.9, min_p=0.25, repetition_penalty=1.4)
+    logits = np.random.default_rng(5).normal(size=8).astype(np.float32)
+    history = np.array([2, 4])
+    rows = (np.broadcast_to(x, (count, *x.shape)) for x in (logits, history))
+    keys = jax.vmap(lambda i: jax.random.fold_in(jax.random.key(11), i))(np.arange(count))
+    drawn = jax.jit(lambda *rows: choose(*rows, how, (7,)))(keys, *rows)
+    expected = logits.astype(np.float64)
+    expected[history] = np.where(expected > 0, expected / 1.4, expected * 1.4)[history]
+    expected[7] = -np.inf
+    expected = np.exp(expected / 0.7)
+    expected[np.argsort(-expected)[5:]] = 0
+    expected /= expected.sum()
+    order = np.argsort(-expected)
+    before = np.cumsum(expected[order]) - expected[order]
+    expected[order[before >= 0.9]] = 0
+    expected[expected < 0.25 * expected.max()] = 0
+    counts = np.bincount(drawn, minlength=8)
+    kept = expected > 0
+    assert 2 <= kept.sum() < 5
+    assert not counts[~kept].any()
+    expected = count * expected[kept] / expected.sum()
+    assert scipy.stats.chisquare(counts[kept], expected).pvalue > 0.01
 
 
 @pytest.mark.parametrize("temperature", [0.0, 1e-45, 1e-30, 1e-3])

@@ -1,21 +1,23 @@
 """Answers of a model over pieces of words whose tagger and classifiers share one pass."""
 
 import dataclasses
+import json
 
 import jax
 import numpy as np
 import pytest
 
+from mtljax import metrics
 from mtljax.data import Group, Layout, Output, Shape, TokenizerSettings
 from mtljax.data.tokenizers import train_tokenizer
 from mtljax.errors import UserError
 from mtljax.modules import EncoderConfig, HeadsConfig, encode, predict
 from mtljax.presets import BatchConfig, Config
 from mtljax.tasks import Task
-from mtljax.training import Run, build_model
-from mtljax.training.continuation import affix_table
+from mtljax.training import Run, build_model, run_directory
 from mtljax.training.evaluation import Evaluator
 from mtljax.training.overlap import chunks
+from mtljax.training.prompts import affix_table
 from mtljax.training.restore import initial_params
 
 LENGTH = 16
@@ -219,11 +221,37 @@ def test_text_to_text_answers(replies):
     ]
     # Of a long text the beginning is read that leaves room for the answer.
     long = " ".join(f"w{i % 20}" for i in range(50))
-    start = " ".join(long.split()[: ROW - 1 - 3])
-    assert replies.generate([long], max_tokens=3, temperature=0.0) == [
-        most_probable(replies, start, 3)
+    start, end = long.split()[: ROW // 2 - 1], long.split()[-(ROW - 1 - 3) :]
+    expected = most_probable(replies, " ".join(start), ROW // 2)
+    assert replies.predict([long]) == [{"reply": {"text": expected}}]
+    with pytest.raises(UserError, match="prompt 1: the text has 51 tokens, and the model reads 11"):
+        replies.generate([long], max_tokens=3)
+    assert replies.generate([long], max_tokens=3, temperature=0.0, truncate_left=True) == [
+        most_probable(replies, " ".join(end), 3)
     ]
     assert replies.generate([{"text": "w9", "label": "w1"}], 0, 0.0) == [""]
+
+
+def test_text_to_text_is_written_and_compared(replies, make, tmp_path):
+    _, data = make(replies.config, replies.tasks)
+    run_directory.write_run(tmp_path, replies.config, replies.tasks, data)
+    plain = replies.evaluate("test")["reply"]
+    found = replies.evaluate("test", generate=True, max_tokens=5)["reply"]
+    assert plain.items() <= found.items()
+    assert 0 < plain["accuracy"] < 1
+    lines = [
+        json.loads(line)
+        for line in (tmp_path / "generated" / "reply-test.jsonl").read_text().splitlines()
+    ]
+    rows = [row for row in data.sources["tiny"].splits["test"] if row["answer"] is not None]
+    assert [line["source"] for line in lines] == list(dict.fromkeys(row["text"] for row in rows))
+    texts, references = ([line[name] for line in lines] for name in ("text", "references"))
+    sources = [line["source"] for line in lines]
+    assert texts == replies.generate(sources, max_tokens=5, temperature=0.0)
+    assert found["bleu"] == metrics.bleu(texts, references, lowercase=True)
+    assert found["distinct_1"] == metrics.distinct_n(texts, 1)
+    with pytest.raises(UserError, match="beam: must be in"):
+        replies.evaluate("test", generate=True, beam=10_000)
 
 
 def test_texts_go_to_the_tasks_that_can_read_them(whole):

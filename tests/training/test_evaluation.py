@@ -94,7 +94,7 @@ def bio_spans(tags):
 @pytest.mark.parametrize("split", ["validation", "test"])
 def test_metrics_are_those_of_the_examples_one_by_one(trained, split):
     model, data, params = trained
-    found = Evaluator(model, data)(params, split, plain_words=True)
+    found = Evaluator(model, data)(params, split, full=True)
     assert list(found) == [task.name for task in model.tasks]
     triples = {}
     for group in model.layout.groups:
@@ -129,6 +129,10 @@ def test_metrics_are_those_of_the_examples_one_by_one(trained, split):
     hidden = one_by_one(model, data, params, "tiny", split, hide_affixes=True)["next"]
     plain = np.exp(mean(negative_log_likelihoods(hidden), weights["next"]))
     expected["next"][PLAIN_WORDS] = plain
+    texts = [row["text"] for row in data.sources["tiny"].splits[split]]
+    total = losses["next"] * sum(len(text.split()) + 1 for text in texts)
+    expected["next"]["perplexity_per_word"] = np.exp(total / sum(len(t.split()) for t in texts))
+    expected["next"]["bits_per_byte"] = total / np.log(2) / sum(map(len, texts))
     assert 0 < np.sum(np.concatenate(weights["label"])) < len(weights["label"])  # some have none
     for task, values in expected.items():
         assert set(found[task]) == set(values)

@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from collections import Counter
 
 import jax
 import numpy as np
@@ -12,6 +13,7 @@ from mtljax.data.embedded import case_and_punctuation
 from mtljax.errors import UserError
 from mtljax.modules import encode, predict
 from mtljax.training import load_run
+from mtljax.training.continuation import settled
 from mtljax.training.run import PREVIEW_TOKENS
 
 
@@ -201,7 +203,54 @@ def test_generated_text(run):
     assert texts[-1][:1] != " "
     assert run.generate(["the phone"], max_tokens=0) == [""]
     assert run.generate([]) == []
-    assert run.generate(["the " * 500], max_tokens=2, temperature=0.0)
+
+
+def test_a_long_prompt_is_refused_or_cut_off(run):
+    long = "the " * 500
+    message = "prompt 2: the text has 501 tokens, and the model reads 32 at once"
+    with pytest.raises(UserError, match=message):
+        run.generate(["the", long], max_tokens=2)
+    with pytest.raises(UserError, match="the text has 501 tokens"):
+        run.check_prompt(long)
+    found = run.generate([long], max_tokens=2, temperature=0.0, truncate_left=True)
+    assert found == run.generate(["the " * 31], max_tokens=2, temperature=0.0)
+
+
+def test_samples_are_those_of_equal_prompts(run):
+    apart = run.generate(["it", "it", "the"], max_tokens=6, seed=2)
+    assert run.generate(["it", "the"], max_tokens=6, seed=2, samples=2)[:3] == apart
+    seen = Counter()
+    found = [run.generate(["it"], max_tokens=6, seed=2, seen=seen)[0] for _ in range(2)]
+    assert found == apart[:2]
+
+
+def test_a_beam_of_one_is_greedy_and_a_wider_one_finds_several(run):
+    options = {"max_tokens": 5, "no_repeat_ngram": 1}
+    prompts = ["it", "the phone"]
+    greedy = run.generate(prompts, temperature=0.0, **options)
+    assert run.generate(prompts, beam=1, **options) == greedy
+    several = run.generate(prompts, beam=4, samples=3, **options)
+    assert len(several) == 6
+    assert len(set(several[:3])) == 3
+    assert run.generate(prompts[1:], beam=4, samples=3, **options) == several[3:]
+
+
+def test_a_text_ends_before_a_stop(run):
+    whole = run.generate(["the phone"], max_tokens=24, seed=1)[0]
+    word = whole.split()[2]
+    expected = whole[: whole.index(word)]
+    assert run.generate(["the phone"], max_tokens=24, seed=1, stop=word) == [expected]
+    assert run.generate(["the phone"], max_tokens=24, seed=1, stop=["\0", word]) == [expected]
+
+
+def test_a_text_is_told_as_it_grows(run):
+    said = []
+    whole = run.generate(["the phone"], max_tokens=12, seed=1, say=said.append)[0]
+    assert said[-1] == whole
+    assert run.generate(["the phone"], max_tokens=12, seed=1) == [whole]
+    assert len(said) == 12
+    for text in said:
+        assert whole.startswith(settled(text))
 
 
 @pytest.mark.parametrize(
@@ -217,7 +266,16 @@ def test_generated_text(run):
         ({"max_tokens": 10**9}, "max_tokens"),
         ({"seed": -1}, "seed"),
         ({"seed": 2**32}, "seed"),
-        ({"task": "stars"}, "task 'stars': is no language model"),
+        ({"min_p": 1.5}, r"min_p: must be in \[0, 1\], got 1.5"),
+        ({"repetition_penalty": 0.0}, "repetition_penalty: must be finite and above 0, got 0.0"),
+        ({"no_repeat_ngram": -1}, "no_repeat_ngram: must be at least 0"),
+        ({"beam": -1}, "beam: must be in"),
+        ({"beam": 501}, r"beam: must be in \[0, \d+\], the size of the vocabulary, got 501"),
+        ({"beam": 2, "samples": 3}, "samples: must be at most the beam, 2, got 3"),
+        ({"length_penalty": float("inf")}, "length_penalty: must be finite"),
+        ({"samples": 0}, r"samples: must be in \[1, 10000\], got 0"),
+        ({"stop": ["a", ""]}, "stop: a text must not be empty"),
+        ({"task": "stars"}, "task 'stars': is no language model nor text to text"),
         ({"task": "riter"}, "did you mean 'writer'"),
     ],
 )

@@ -1,0 +1,62 @@
+"""Likelihoods by words and bytes of the text itself, whatever its tokens are."""
+
+import math
+from collections.abc import Iterable
+from typing import NamedTuple
+
+from mtljax.metrics.states import Mean, Perplexity
+
+
+class TextSize(NamedTuple):
+    """How much text there is.
+
+    Attributes:
+      words: runs of characters between spaces.
+      bytes: of its UTF-8.
+    """
+
+    words: int
+    bytes: int
+
+
+def text_size(texts: Iterable[str]) -> TextSize:
+    """Counts the words and bytes of some texts.
+
+    >>> text_size(["a naïve film", ""])
+    TextSize(words=3, bytes=13)
+    """
+    words = size = 0
+    for text in texts:
+        words += len(text.split())
+        size += len(text.encode("utf-8", "surrogatepass"))
+    return TextSize(words, size)
+
+
+def word_perplexity(state: Mean | Perplexity, size: TextSize) -> Perplexity:
+    """Perplexity a word, from the likelihood of all tokens.
+
+    Words are those of the text itself, so models with unlike tokens can be compared: the end of a
+    text is part of its likelihood and no word. A token that stands for all unknown words says too
+    little of the text, and makes the figure too good.
+
+    Args:
+      state: the negative log likelihoods of all tokens of some texts, in nats.
+      size: of these texts.
+
+    Returns:
+      A `Perplexity` state.
+
+    >>> from mtljax.metrics import compute
+    >>> compute(word_perplexity(Perplexity(math.log(8.0), 1), TextSize(3, 11)))
+    Array(2., dtype=float32, weak_type=True)
+    """
+    return Perplexity(state.total, size.words)
+
+
+def bits_per_byte(state: Mean | Perplexity, size: TextSize) -> Mean:
+    """Bits a byte of the text; arguments and caveats as `word_perplexity`.
+
+    Returns:
+      A `Mean` state.
+    """
+    return Mean(state.total / math.log(2), size.bytes)  # pyright: ignore[reportOperatorIssue]

@@ -1,0 +1,97 @@
+"""Texts that were generated, beside what they were generated from and what they should be."""
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from mtljax import metrics
+from mtljax.data.tokenizers import Text
+from mtljax.errors import UserError
+from mtljax.tasks import Task
+from mtljax.training.metrics_file import replace_text
+
+
+class Question(NamedTuple):
+    """A source with the texts that would be right.
+
+    Attributes:
+      source: what is read.
+      references: one or more.
+    """
+
+    source: Text
+    references: tuple[str, ...]
+
+
+def sources_of(task: Task, rows: Iterable[Mapping[str, Any]]) -> list[Question]:
+    """The sources of some rows, each once, with the references of all rows that have it.
+
+    References are the targets, and what the task names as `references`, each once.
+
+    Args:
+      task: text to text.
+      rows: of its data set.
+
+    Returns:
+      In the order of the rows; without rows that have no text to compare with.
+    """
+    found: dict[str, tuple[Text, dict[str, None]]] = {}
+    for row in rows:
+        source = row[str(task.inputs)]
+        key = source if isinstance(source, str) else json.dumps(list(source))
+        target = row[task.targets or ""]
+        others = row[task.references] if task.references else None
+        others = [others] if isinstance(others, str) else others or []
+        texts = [_joined(text) for text in (target, *others) if text is not None]
+        if texts:
+            found.setdefault(key, (source, {}))[1].update(dict.fromkeys(texts))
+    return [Question(source, tuple(texts)) for source, texts in found.values()]
+
+
+def text_measures(
+    questions: Sequence[Question], texts: Sequence[str], *, lowercase: bool
+) -> dict[str, float]:
+    """What generated texts are worth.
+
+    Args:
+      questions: what they were generated from.
+      texts: one for each.
+      lowercase: whether capital letters count as small ones in ``bleu`` and ``chrf``, as where the
+        tokenizer knows no others.
+
+    Returns:
+      ``bleu`` and ``chrf`` from 0 to 100; ``rouge_l``, ``distinct_1``, ``distinct_2`` and
+      ``repetition_4`` from 0 to 1.
+    """
+    references = [question.references for question in questions]
+    return {
+        "bleu": metrics.bleu(texts, references, lowercase=lowercase),
+        "chrf": metrics.chrf(texts, references, lowercase=lowercase),
+        "rouge_l": float(metrics.compute(metrics.rouge_l(texts, references))),
+        "distinct_1": metrics.distinct_n(texts, 1),
+        "distinct_2": metrics.distinct_n(texts, 2),
+        "repetition_4": float(metrics.compute(metrics.repetition(texts, 4))),
+    }
+
+
+def write_texts(path: Path, questions: Sequence[Question], texts: Sequence[str]) -> None:
+    """Write a line of JSON a text: ``source``, ``text`` and ``references``.
+
+    Raises:
+      UserError: if the file cannot be written.
+    """
+    lines = (
+        {"source": question.source, "text": text, "references": list(question.references)}
+        for question, text in zip(questions, texts, strict=True)
+    )
+    content = "".join(f"{json.dumps(line, ensure_ascii=False)}\n" for line in lines)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        replace_text(path, content.encode("utf-8", "replace").decode("utf-8"))
+    except OSError as error:
+        raise UserError(f"{path}: {error.strerror or error}") from None
+
+
+def _joined(text: Text) -> str:
+    return text if isinstance(text, str) else " ".join(text)

@@ -1,0 +1,151 @@
+"""Token by token, an encoder gives what it gives for the whole text."""
+
+import dataclasses
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from mtljax.modules import EncoderConfig, HeadsConfig, HeadSpec, build, encode, incremental, init
+
+VOCABULARY, BUCKETS = 20, 9
+ENCODER = EncoderConfig(
+    embedding=6, features=8, heads=2, feed_forward=16, layers=2, ngrams=3, ngram_buckets=32
+)
+WIDTH, ROOM = 5, 6
+LENGTHS = np.array([5, 1, 3])
+"""Of the prompts."""
+
+
+@pytest.fixture
+def tokens(rng):
+    return rng.integers(1, VOCABULARY, (len(LENGTHS), WIDTH + ROOM)).astype(np.int32)
+
+
+@pytest.fixture
+def affixes(rng):
+    return rng.integers(0, BUCKETS, (VOCABULARY, 2)).astype(np.int32)
+
+
+def make(kind, affixes, dtype=jnp.float32, **changes):
+    specs = {"next": HeadSpec("language_model", 4, "words", np.array([1, 3, 4, 5]))}
+    config = dataclasses.replace(ENCODER, kind=kind, **changes)
+    network = build(config, HeadsConfig(), specs, {"words": True}, VOCABULARY, BUCKETS, dtype)
+    row = {name: np.ones((1, 4), np.int32) for name in ("tokens", "segments", "positions")}
+    first = {**row, "affixes": affixes[row["tokens"]]}
+    params = jax.jit(lambda: init(network, jax.random.key(0), {"words": first}))()
+    # Biases and n-grams begin with zeros.
+    noise = jax.random.split(jax.random.key(1), len(jax.tree.leaves(params)))
+    leaves = [
+        leaf + 0.3 * jax.random.normal(key, leaf.shape)
+        for leaf, key in zip(jax.tree.leaves(params), noise, strict=True)
+    ]
+    return network, jax.tree.unflatten(jax.tree.structure(params), leaves)["shared"]
+
+
+def whole(network, shared, tokens, affixes):
+    """The encoder's output for texts at the left edge, ``[R, S, D]``."""
+    ends = LENGTHS[:, None] + ROOM
+    columns = np.arange(tokens.shape[1])
+    batch = {
+        "tokens": tokens,
+        "affixes": affixes[tokens],
+        "segments": (columns < ends).astype(np.int32),
+        "positions": np.broadcast_to(columns, tokens.shape),
+    }
+    return np.asarray(jax.jit(lambda b: encode(network, shared, "words", b).hidden)(batch))
+
+
+def prompts(tokens, affixes):
+    """The first tokens of each text, at the right edge."""
+    columns = np.arange(WIDTH)
+    places = columns - (WIDTH - LENGTHS)[:, None]
+    there = places >= 0
+    moved = np.where(there, np.take_along_axis(tokens, np.maximum(places, 0), 1), 0)
+    return {
+        "tokens": moved.astype(np.int32),
+        "affixes": np.where(there[..., None], affixes[moved], 0),
+        "segments": there.astype(np.int32),
+        "positions": np.maximum(places, 0).astype(np.int32),
+    }
+
+
+def stepwise(network, shared, tokens, affixes):
+    """The same, token by token: that of each prompt's end, and of what follows."""
+
+    @jax.jit
+    def run(shared, tokens, batch):
+        features, past = incremental.begin(network, shared, "words", batch, ROOM)
+        ready = incremental.prepare(network, shared)
+
+        def one(past, count):
+            own = jnp.take_along_axis(tokens, (LENGTHS + count)[:, None], axis=1)[:, 0]
+            read = jnp.asarray(affixes)[own]
+            features, past = incremental.advance(network, ready, past, own, read, count)
+            return past, features.hidden[:, 0]
+
+        _, hidden = jax.lax.scan(one, past, jnp.arange(ROOM))
+        return jnp.concatenate([features.hidden[:, -1:], jnp.swapaxes(hidden, 0, 1)], axis=1)
+
+    return np.asarray(run(shared, tokens, prompts(tokens, affixes)))
+
+
+@pytest.mark.parametrize(
+    ("kind", "changes"),
+    [
+        ("transformer", {}),
+        ("transformer", {"dense": 4, "embedding": 8, "remat": True}),
+        ("lstm", {}),
+        ("lstm", {"dense": 4}),
+        ("linear", {}),
+    ],
+)
+def test_step_by_step_equals_the_whole_text(kind, changes, tokens, affixes):
+    network, shared = make(kind, affixes, **changes)
+    expected = whole(network, shared, tokens, affixes)
+    found = stepwise(network, shared, tokens, affixes)
+    for row, length in enumerate(LENGTHS):
+        own = expected[row, length - 1 : length + ROOM]
+        np.testing.assert_allclose(found[row], own, atol=1e-5, rtol=1e-5)
+
+
+@pytest.mark.parametrize("kind", ["transformer", "lstm"])
+def test_bfloat16(kind, tokens, affixes):
+    network, shared = make(kind, affixes, jnp.bfloat16)
+    ready = incremental.prepare(network, shared)
+    kernels = [
+        leaf.dtype
+        for path, leaf in jax.tree.leaves_with_path(ready[kind])
+        if "kernel" in str(path) or "recurrent" in str(path)
+    ]
+    assert kernels and set(kernels) == {jnp.dtype(jnp.bfloat16)}
+    found = stepwise(network, shared, tokens, affixes)
+    assert found.dtype == jnp.bfloat16
+    expected = whole(network, shared, tokens, affixes)
+    for row, length in enumerate(LENGTHS):
+        own = expected[row, length - 1 : length + ROOM].astype(np.float32)
+        np.testing.assert_allclose(found[row].astype(np.float32), own, atol=0.1)
+
+
+def test_training_keeps_nothing(tokens, affixes):
+    network, shared = make("transformer", affixes)
+    batch = prompts(tokens, affixes)
+    found = network.encoder.apply({"params": shared}, batch, causal=True, train=False)
+    features, past = incremental.begin(network, shared, "words", batch, 0)
+    np.testing.assert_allclose(found.hidden, features.hidden, atol=1e-6)
+    assert past.starts.tolist() == (WIDTH - LENGTHS).tolist()
+    rows = {name: batch[name] for name in batch}
+    variables = jax.eval_shape(
+        lambda: network.encoder.init(jax.random.key(0), rows, causal=True, train=False)
+    )
+    assert set(variables) == {"params"}
+
+
+def test_a_bidirectional_lstm_has_no_past(tokens, affixes):
+    network = build(
+        dataclasses.replace(ENCODER, bidirectional="yes"), HeadsConfig(), {}, {"words": False},
+        VOCABULARY,
+    )  # fmt: skip
+    with pytest.raises(ValueError, match="token by token"):
+        incremental.begin(network, {}, "words", prompts(tokens, affixes), 1)
