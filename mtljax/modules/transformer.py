@@ -10,6 +10,13 @@ from jax.typing import DTypeLike
 from mtljax.modules.dropout import LockedDropout
 
 Implementation = Literal["xla", "cudnn"]
+Remat = Literal["none", "full", "dots"]
+
+_KEPT = {
+    "full": jax.checkpoint_policies.nothing_saveable,
+    # Products with parameters have no batch axis; those of attention, which are large, have.
+    "dots": jax.checkpoint_policies.dots_with_no_batch_dims_saveable,
+}
 
 
 def attention_mask(segments: jax.Array, *, causal: bool) -> jax.Array:
@@ -92,7 +99,8 @@ class TransformerEncoder(nn.Module):
       heads: attention heads.
       feed_forward: width of the feed-forward block.
       dropout: probability that a feature of a residual branch is dropped.
-      remat: recompute each layer in the backward pass instead of keeping its activations.
+      remat: what each layer computes again in the backward pass instead of keeping it: 'none',
+        'full' (all) or 'dots' (all but the products with parameters).
       implementation: of ``jax.nn.dot_product_attention``: None (chosen by JAX), 'xla' or 'cudnn'.
       dtype: dtype of the computation; parameters stay float32.
     """
@@ -102,7 +110,7 @@ class TransformerEncoder(nn.Module):
     heads: int
     feed_forward: int
     dropout: float = 0.0
-    remat: bool = False
+    remat: Remat = "none"
     implementation: Implementation | None = None
     dtype: DTypeLike = jnp.float32
 
@@ -127,7 +135,9 @@ class TransformerEncoder(nn.Module):
             )
         if x.shape[-1] != self.features:
             x = nn.Dense(self.features, dtype=self.dtype, name="project")(x)
-        layer = nn.remat(TransformerLayer, prevent_cse=False) if self.remat else TransformerLayer
+        layer = TransformerLayer
+        if self.remat != "none":
+            layer = nn.remat(layer, prevent_cse=False, policy=_KEPT[self.remat])
         stack = nn.scan(
             layer,
             variable_axes={"params": 0},

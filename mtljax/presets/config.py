@@ -107,6 +107,35 @@ class GradientsConfig:
 
 
 @dataclasses.dataclass(frozen=True)
+class ParallelConfig:
+    """How the devices share a step; with one of each axis, one device does all.
+
+    Attributes:
+      task: devices along the axis of tasks, whose groups work on different tasks where `placement`
+        says so; 0 for what the other axes leave.
+      data: devices along the axis of rows; 0 for what the other axes leave.
+      model: devices along the axis of words, attention heads and feed-forward features; 0 for what
+        the other axes leave.
+      strategy: how the step is compiled: 'jit', by XLA from the shardings of its arguments;
+        'shard_map' or 'pmap', a program for each device.
+      sharding: of parameters and optimizer: 'replicated', or 'fsdp', spread over the devices.
+      placement: 'task', groups of devices on different tasks; 'off', all on all tasks; 'auto',
+        whichever moves fewer bytes.
+      rules: shardings of one's own, 'REGEX=AXES' for the parameters whose path holds the regular
+        expression: a mesh axis for each dimension, divided by commas, 'data+model' for two of
+        them, '-' for none. The first that fits counts.
+    """
+
+    task: int = 1
+    data: int = 1
+    model: int = 1
+    strategy: Literal["jit", "shard_map", "pmap"] = "jit"
+    sharding: Literal["replicated", "fsdp"] = "replicated"
+    placement: Literal["auto", "off", "task"] = "auto"
+    rules: tuple[str, ...] = ()
+
+
+@dataclasses.dataclass(frozen=True)
 class Config:
     """Everything that defines a run besides its tasks and their data.
 
@@ -131,6 +160,7 @@ class Config:
       optimizer: AdamW and what surrounds it.
       regularizer: penalties on the parameters.
       gradients: how those of the tasks are found.
+      parallel: how the devices share a step.
     """
 
     preset: str = "small"
@@ -152,6 +182,7 @@ class Config:
     optimizer: OptimizerConfig = OptimizerConfig()
     regularizer: RegularizerConfig = RegularizerConfig()
     gradients: GradientsConfig = GradientsConfig()
+    parallel: ParallelConfig = ParallelConfig()
 
 
 _AT_LEAST = {
@@ -185,7 +216,11 @@ _AT_LEAST = {
     "regularizer.l2": 0,
     "regularizer.group_lasso": 0,
     "gradients.sketch": 2,
+    "parallel.task": -1,
+    "parallel.data": -1,
+    "parallel.model": -1,
 }
+_AXES = ("parallel.task", "parallel.data", "parallel.model")
 _SHARES = (
     "encoder.word_dropout",
     "encoder.token_dropout",
@@ -244,5 +279,7 @@ def check(config: Config) -> None:
         raise UserError(f"encoder.ngrams: must be at most {MAX_ORDER}, got {config.encoder.ngrams}")
     if config.seed >= 2**32:
         raise UserError(f"seed: must be less than 2^32, got {config.seed}")
+    if sum(fields[name] < 1 for name in _AXES) > 1:
+        raise UserError("parallel: one axis at most can be what the others leave")
     if not config.heads.pooling:
         raise UserError("heads.pooling: name at least one")

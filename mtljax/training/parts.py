@@ -9,6 +9,7 @@ import jax
 from mtljax import losses
 from mtljax.gradients import Examples, Unbatched
 from mtljax.modules import Readout, encode, predict
+from mtljax.parallel import own_key, share_of_mean, spread
 from mtljax.tasks import Task
 from mtljax.training.model import Model
 from mtljax.training.objective import StepBatch, element_losses, readout_loss
@@ -31,7 +32,10 @@ def encoders(model: Model) -> dict[str, Callable[..., Any]]:
 
 
 def heads(model: Model) -> dict[str, Callable[..., jax.Array]]:
-    """By task ``(params, features, (targets, weights)[, key]) -> loss``, a weighted mean."""
+    """By task ``(params, features, (targets, weights)[, key]) -> loss``, a weighted mean.
+
+    Where rows are split, a device's part of it; gradients are those of the whole.
+    """
     return {task.name: functools.partial(_loss, model, task) for task in model.tasks}
 
 
@@ -53,7 +57,9 @@ def _encode(
     inputs: Mapping[str, Any],
     key: jax.Array | None = None,
 ) -> Any:
-    features = encode(model.network, shared, group, inputs, key)
+    axes, summed = model.split
+    shared = spread(shared, axes if summed else ())
+    features = encode(model.network, shared, group, inputs, own_key(key, axes))
     return features._replace(table=Unbatched(features.table))
 
 
@@ -66,9 +72,13 @@ def _loss(
     key: jax.Array | None = None,
 ) -> jax.Array:
     targets, weights = wanted
+    axes, summed = model.split
+    head = spread(head, axes if summed else ())
     head_key = loss_key = None
     if key is not None:
+        # What is drawn for all rows, the negatives of a softmax, is the same on all devices.
         head_key, loss_key = jax.random.split(key)
+        head_key = own_key(head_key, axes)
     features = features._replace(table=features.table.value)
     count = model.layout.shapes[model.layout.group_of(task.name).name].max_segments
     predictions = predict(model.network, head, task.name, features, count, head_key)
@@ -76,4 +86,4 @@ def _loss(
         values = readout_loss(model, task, predictions, targets, loss_key)
     else:
         values = element_losses(task, predictions, targets)
-    return losses.weighted_mean(values, weights)
+    return share_of_mean(losses.weighted_mean(values, weights), weights, axes)
