@@ -1,11 +1,23 @@
 """One step on many devices: meshes, sharding rules, compiled steps, tasks on groups of devices."""
 
+from mtljax.parallel.exchange import FLAT as FLAT
+from mtljax.parallel.exchange import exchange as exchange
+from mtljax.parallel.exchange import flattened as flattened
+from mtljax.parallel.exchange import gather as gather
+from mtljax.parallel.exchange import natural as natural
+from mtljax.parallel.exchange import part_specs as part_specs
+from mtljax.parallel.exchange import placed_bytes as placed_bytes
+from mtljax.parallel.exchange import split_dimensions as split_dimensions
+from mtljax.parallel.exchange import stacked_bytes as stacked_bytes
 from mtljax.parallel.mesh import AXES as AXES
 from mtljax.parallel.mesh import axes_size as axes_size
 from mtljax.parallel.mesh import make_mesh as make_mesh
 from mtljax.parallel.mesh import mesh_shape as mesh_shape
 from mtljax.parallel.mesh import present_axes as present_axes
 from mtljax.parallel.mesh import row_axes as row_axes
+from mtljax.parallel.placement import Placement as Placement
+from mtljax.parallel.placement import choose_placement as choose_placement
+from mtljax.parallel.placement import even_places as even_places
 from mtljax.parallel.rules import follow as follow
 from mtljax.parallel.rules import parameter_specs as parameter_specs
 from mtljax.parallel.rules import parse_rule as parse_rule
@@ -18,3 +30,5 @@ from mtljax.parallel.split import share_of_mean as share_of_mean
 from mtljax.parallel.split import spread as spread
 from mtljax.parallel.split import total as total
 from mtljax.parallel.strategies import compiled_step as compiled_step
+from mtljax.parallel.strategies import place_rows as place_rows
+from mtljax.parallel.strategies import split_of as split_of

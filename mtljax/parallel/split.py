@@ -51,22 +51,19 @@ def own_key(key: jax.Array | None, axes: Axes) -> jax.Array | None:
     return jax.random.fold_in(key, jax.lax.axis_index(axes))
 
 
-def share_of_mean(mean: jax.Array, weights: jax.Array, axes: Axes) -> jax.Array:
-    """The device's part of a weighted mean over all rows, from the mean over its own.
+def share_of_mean(weights: jax.Array, axes: Axes) -> jax.Array:
+    """The device's share of all weights: a mean over its rows, times this, is its part of the mean.
 
     Args:
-      mean: over its rows.
-      weights: of their elements.
+      weights: of the elements of its rows, not negative.
       axes: of the devices.
 
     Returns:
-      A scalar; the sum over the devices is the mean, 0 where no device has a weight.
+      A scalar float32, 0 where no device has a weight.
     """
-    if not axes:
-        return mean
-    own = jnp.sum(jnp.asarray(weights, mean.dtype))
+    own = jnp.sum(jnp.asarray(weights, jnp.float32))
     whole = jax.lax.psum(own, axes)
-    return mean * (own / jnp.where(whole == 0, 1, whole))
+    return own / jnp.where(whole == 0, 1, whole)
 
 
 def anywhere(true: jax.Array, axes: Axes) -> jax.Array:

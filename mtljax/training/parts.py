@@ -46,6 +46,11 @@ def examples(model: Model, batch: StepBatch) -> dict[str, Examples]:
         rows = batch[group.name]
         inputs = {name: value for name, value in rows.items() if name not in _TARGETS}
         targets = {task.name: tuple(rows[n][task.name] for n in _TARGETS) for task in group.tasks}
+        if axes := model.split.axes:
+            # Here, not in the heads: devices that run different heads could not add up in them.
+            targets = {
+                name: (*wanted, share_of_mean(wanted[1], axes)) for name, wanted in targets.items()
+            }
         found[group.name] = Examples(inputs, targets)
     return found
 
@@ -68,10 +73,10 @@ def _loss(
     task: Task,
     head: Any,
     features: Any,
-    wanted: tuple[jax.Array, jax.Array],
+    wanted: tuple[jax.Array, ...],
     key: jax.Array | None = None,
 ) -> jax.Array:
-    targets, weights = wanted
+    targets, weights, *share = wanted
     axes, summed = model.split
     head = spread(head, axes if summed else ())
     head_key = loss_key = None
@@ -86,4 +91,5 @@ def _loss(
         values = readout_loss(model, task, predictions, targets, loss_key)
     else:
         values = element_losses(task, predictions, targets)
-    return share_of_mean(losses.weighted_mean(values, weights), weights, axes)
+    mean = losses.weighted_mean(values, weights)
+    return mean * share[0] if share else mean
