@@ -31,12 +31,14 @@ class BatchConfig:
     Attributes:
       tokens: positions of a step over all input groups, padding included.
       row_length: positions of a packed row, and the longest text that is read whole.
+      multiple: of which the rows of every input group are, to be divided among devices.
       ahead: batches made ahead of the step, by a background thread or by each worker.
       workers: processes that make batches; 0 for the thread.
     """
 
     tokens: int = 4096
     row_length: int = 64
+    multiple: int = 1
     ahead: int = 4
     workers: int = 0
 
@@ -193,6 +195,7 @@ _AT_LEAST = {
     "log_every": 1,
     "batch.tokens": 1,
     "batch.row_length": 2,
+    "batch.multiple": 1,
     "batch.ahead": 0,
     "batch.workers": 0,
     "encoder.embedding": 1,

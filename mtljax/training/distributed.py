@@ -2,7 +2,7 @@
 
 import dataclasses
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import jax
@@ -46,6 +46,7 @@ class Distributed(NamedTuple):
       init: ``batch -> state``, jitted, each device drawing its part.
       step: ``(state, batch, extra) -> (state, metrics)``, compiled, the state donated.
       place: puts batches on the devices.
+      row_parts: devices that the rows of a batch are divided among.
       about: in one line, how the devices share the step; empty where one does all.
     """
 
@@ -54,6 +55,7 @@ class Distributed(NamedTuple):
     init: Callable[[StepBatch], TrainState]
     step: Callable[..., tuple[TrainState, StepMetrics]]
     place: Callable[[Any], Any]
+    row_parts: int
     about: str
 
     def evaluated(self, params: Any) -> Any:
@@ -86,7 +88,7 @@ def distribute(
     if devices is None and parallel.task == parallel.data == parallel.model == 1:
         init = jax.jit(make_init(model, method, optimizer, config))
         step = jax.jit(make_step(model, method, optimizer, config), donate_argnums=0)
-        return Distributed(None, None, init, step, jax.device_put, "")
+        return Distributed(None, None, init, step, jax.device_put, 1, "")
     try:
         mesh = make_mesh(parallel.task, parallel.data, parallel.model, devices)
         return _on_mesh(config, model, method, optimizer, batch, mesh)
@@ -110,7 +112,6 @@ def _on_mesh(
     state = follow(shapes, shapes.params, moments)._replace(params=specs)
     state = shardings(state, mesh)
     rows = P(row_axes(mesh) if placement is None else placement.data)
-    _check_rows(batch, mesh, rows)
     seen = dataclasses.replace(model, split=split_of(mesh, parallel.strategy), placement=placement)
     if placement is not None:
         optimizer = on_parts(optimizer, shardings(moments, mesh))
@@ -122,6 +123,7 @@ def _on_mesh(
         jax.jit(first, out_shardings=state),
         compiled_step(step, mesh, parallel.strategy, state, rows),
         lambda tree: _place(tree, mesh, rows),
+        _parts(mesh, rows),
         f"{shape} devices, {parallel.strategy}, {parallel.sharding}; "
         f"{'tasks on groups of devices' if placement else 'all devices on all tasks'}: {reason}",
     )
@@ -186,19 +188,26 @@ def _no_placement(config: Config, model: Model, method: Method, mesh: Mesh) -> s
 
 
 def _shapes(group: Any) -> Any:
-    shapes = {n: tuple(np.shape(v)) for n, v in group.items() if n not in ("targets", "weights")}
+    shapes = {n: tuple(v.shape) for n, v in group.items() if n not in ("targets", "weights")}
     return tuple(sorted(shapes.items()))
 
 
-def _check_rows(batch: StepBatch, mesh: Mesh, rows: P) -> None:
-    count = _parts(mesh, rows)
-    for name, group in batch.items():
-        size = group["tokens"].shape[0]
-        if size % count and size > 1:
-            raise ValueError(
-                f"the batch of input group {name!r} has {size} rows, which cannot be divided by "
-                f"{count}; batch.multiple {count} makes all batches so"
-            )
+def check_stages(devices: Distributed, stages: Sequence[Mapping[str, int]]) -> None:
+    """Check that the devices can share the rows of every stage of a run.
+
+    Raises:
+      UserError: naming the input group whose rows cannot be divided.
+    """
+    if devices.mesh is None:
+        return
+    count = devices.row_parts
+    for stage in stages:
+        for name, size in stage.items():
+            if size % count:
+                raise UserError(
+                    f"parallel: the batch of input group {name!r} has {size} rows, which cannot be "
+                    f"divided among {count} devices; --batch.multiple {count} makes all divide"
+                )
 
 
 def _parts(mesh: Mesh, rows: P) -> int:
@@ -218,7 +227,7 @@ def _place(tree: Any, mesh: Mesh, rows: P) -> Any:
     try:
         return place_rows(jax.tree.map(filled, tree), mesh, rows)
     except ValueError as error:
-        raise UserError(f"parallel: {error}; see batch.multiple") from None
+        raise UserError(f"parallel: {error}") from None
 
 
 def on_parts(

@@ -100,9 +100,14 @@ def _readout_states(
 class Evaluator:
     """Evaluates parameters on the splits of some data; compiles once a group."""
 
-    def __init__(self, model: Model, data: MultitaskData) -> None:
-        """Take the model and the data; nothing is computed yet."""
-        self._model, self._data = model, data
+    def __init__(
+        self,
+        model: Model,
+        data: MultitaskData,
+        place: Callable[[Any], Any] = lambda batch: batch,
+    ) -> None:
+        """Take the model, the data and what puts batches on devices; nothing is computed yet."""
+        self._model, self._data, self._place = model, data, place
         self._functions = {
             group.name: make_group_evaluation(model, group.name) for group in model.layout.groups
         }
@@ -137,7 +142,8 @@ class Evaluator:
         totals: dict[str, dict[str, Any]] = {}
         for batch in batches:
             arrays = {name: value for name, value in batch.items() if name != "example"}
-            states, tags = jax.device_get(self._functions[group](params, arrays))
+            found = self._functions[group](params, self._place(arrays))
+            states, tags = jax.device_get(found)
             for task, said in tags.items():
                 states[task]["span_f1"] = self._spans(task, batch, said)
             for task, found in states.items():
