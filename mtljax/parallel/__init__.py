@@ -1,5 +1,9 @@
 """One step on many devices: meshes, sharding rules, compiled steps, tasks on groups of devices."""
 
+from mtljax.parallel.collectives import Collective as Collective
+from mtljax.parallel.collectives import buffer_bytes as buffer_bytes
+from mtljax.parallel.collectives import collectives as collectives
+from mtljax.parallel.collectives import sent_bytes as sent_bytes
 from mtljax.parallel.exchange import FLAT as FLAT
 from mtljax.parallel.exchange import exchange as exchange
 from mtljax.parallel.exchange import flattened as flattened
