@@ -35,8 +35,9 @@ def parse_rule(text: str) -> tuple[str, P]:
     Raises:
       ValueError: naming the rule and what is wrong with it.
 
-    >>> parse_rule("embedding/words=data+model,-")
-    ('embedding/words', PartitionSpec(('data', 'model'), None))
+    >>> pattern, spec = parse_rule("embedding/words=data+model,-")
+    >>> pattern, tuple(spec)
+    ('embedding/words', (('data', 'model'), None))
     """
     pattern, equals, axes = text.rpartition("=")
     if not equals:
