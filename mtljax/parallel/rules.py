@@ -195,7 +195,7 @@ def follow(state: Tree, params: Tree, specs: Tree) -> Tree:
             if leaf.shape == shape:
                 return spec
             if leaf.shape[1:] == shape:
-                return P(None, *spec)
+                return P(None, *spec) if spec else spec
         return P()
 
     return jax.tree_util.tree_map_with_path(of, state)

@@ -55,7 +55,7 @@ def compiled_step(step: Step, mesh: Mesh, strategy: str, state: Any, rows: P) ->
     if strategy != "jit":
         if mesh.shape["model"] > 1:
             raise ValueError(f"strategy {strategy!r}: the axis 'model' must have one device")
-        if any(leaf.spec != P() for leaf in jax.tree.leaves(state)):
+        if not all(leaf.is_fully_replicated for leaf in jax.tree.leaves(state)):
             raise ValueError(f"strategy {strategy!r}: the state must be replicated")
     if strategy == "pmap":
         return _pmapped(step, mesh)

@@ -125,7 +125,7 @@ def _on_mesh(
         lambda tree: _place(tree, mesh, rows),
         _parts(mesh, rows),
         f"{shape} devices, {parallel.strategy}, {parallel.sharding}; "
-        f"{'tasks on groups of devices' if placement else 'all devices on all tasks'}: {reason}",
+        f"{'tasks on groups of devices' if placement else 'all tasks on all devices'}: {reason}",
     )
 
 
@@ -179,7 +179,7 @@ def _placement(
 def _no_placement(config: Config, model: Model, method: Method, mesh: Mesh) -> str:
     """Why tasks cannot be on groups of devices, whatever their number; else empty."""
     if config.parallel.strategy != "jit":
-        return f"strategy {config.parallel.strategy!r} has all devices on all tasks"
+        return f"strategy {config.parallel.strategy!r} has no axis of tasks"
     if mesh.shape["model"] > 1:
         return "the axis of features has several devices"
     if config.gradients.way in (*LAGGED, "representation"):

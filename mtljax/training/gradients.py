@@ -4,6 +4,7 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+from jax.sharding import NamedSharding, PartitionSpec
 
 from mtljax import gradients
 from mtljax.gradients import LaggedGradients, RepresentationGradients, TaskGradients
@@ -34,6 +35,10 @@ def task_losses(
       ``[T]`` float32, the weighted mean over each task's targets, 0 for one that has none.
     """
     heads = parts.heads(model)
+    if model.placement is not None:
+        # Brought together before they are used, where devices keep a part each.
+        whole = NamedSharding(model.placement.mesh, PartitionSpec())
+        params = jax.lax.with_sharding_constraint(params, whole)
     if shares is not None:
         heads = {
             name: _with_share(head, share)

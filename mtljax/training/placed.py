@@ -71,13 +71,15 @@ def task_gradients(
             losses, shared = jax.tree.map(lambda leaf: leaf[places], (losses, shared))
         return TaskGradients(losses, shared, own)
 
-    return jax.shard_map(
+    found = jax.shard_map(
         of_device,
         mesh=placement.mesh,
         in_specs=(P(), P(data), P()),
         out_specs=TaskGradients(P(), part_specs(dims, placement.axes, lead=1), P()),  # pyright: ignore[reportArgumentType]
         check_vma=False,
     )(params, batch, key)
+    # In the order of the tasks again, which a dictionary loses on its way through JAX.
+    return found._replace(heads={name: found.heads[name] for name in order})
 
 
 def scaled_gramian(model: Model, shared: Any, rows: Any, present: jax.Array) -> ScaledGramian:

@@ -133,7 +133,14 @@ def test_a_state_follows_its_parameters(params):
 
 @pytest.mark.parametrize(
     "shape, count, expected",
-    [((4, 8), 4, 1), ((8, 8), 4, 1), ((8, 6), 4, 0), ((3, 5), 4, None), ((), 4, None), ((0,), 2, None)],
-)  # fmt: skip
+    [
+        ((4, 8), 4, 1),
+        ((8, 8), 4, 1),
+        ((8, 6), 4, 0),
+        ((3, 5), 4, None),
+        ((), 4, None),
+        ((0,), 2, None),
+    ],
+)
 def test_largest_dimension(shape, count, expected):
     assert largest_dimension(shape, count) == expected
