@@ -5,9 +5,11 @@ from typing import Literal
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
+from jax.sharding import NamedSharding
 from jax.typing import DTypeLike
 
 from mtljax.modules.dropout import LockedDropout
+from mtljax.modules.rows import by_rows
 
 Implementation = Literal["xla", "cudnn"]
 Remat = Literal["none", "full", "dots"]
@@ -62,6 +64,7 @@ class TransformerLayer(nn.Module):
     dtype: DTypeLike
     implementation: Implementation | None
     train: bool
+    rows: NamedSharding | None = None
 
     @nn.compact
     def __call__(
@@ -69,6 +72,7 @@ class TransformerLayer(nn.Module):
     ) -> tuple[jax.Array, None]:
         """Map ``x`` ``[R, S, D]`` to the same shape (and nothing to collect, for ``nn.scan``)."""
         size = self.features // self.heads
+        x = by_rows(x, self.rows)
         y = nn.LayerNorm(dtype=self.dtype, name="attention_norm")(x)
         qkv = nn.DenseGeneral((3, self.heads, size), dtype=self.dtype, name="qkv")(y)
         query, key, value = (qkv[:, :, i] for i in range(3))
@@ -80,7 +84,7 @@ class TransformerLayer(nn.Module):
             implementation=self.implementation,
         )
         y = nn.DenseGeneral(self.features, axis=(-2, -1), dtype=self.dtype, name="out")(y)
-        x = x + LockedDropout(self.dropout)(y, texts, train=self.train)
+        x = by_rows(x + LockedDropout(self.dropout)(y, texts, train=self.train), self.rows)
         y = nn.LayerNorm(dtype=self.dtype, name="feed_forward_norm")(x)
         y = nn.gelu(nn.Dense(self.feed_forward, dtype=self.dtype, name="up")(y))
         y = nn.Dense(self.features, dtype=self.dtype, name="down")(y)
@@ -103,6 +107,7 @@ class TransformerEncoder(nn.Module):
         'full' (all) or 'dots' (all but the products with parameters).
       implementation: of ``jax.nn.dot_product_attention``: None (chosen by JAX), 'xla' or 'cudnn'.
       dtype: dtype of the computation; parameters stay float32.
+      rows: how the rows of activations are split among devices; None to leave that to XLA.
     """
 
     features: int
@@ -113,6 +118,7 @@ class TransformerEncoder(nn.Module):
     remat: Remat = "none"
     implementation: Implementation | None = None
     dtype: DTypeLike = jnp.float32
+    rows: NamedSharding | None = None
 
     @nn.compact
     def __call__(
@@ -152,6 +158,7 @@ class TransformerEncoder(nn.Module):
             dtype=self.dtype,
             implementation=self.implementation,
             train=train,
+            rows=self.rows,
             name="layers",
         )
         x, _ = stack(

@@ -22,6 +22,9 @@ from mtljax.parallel.mesh import row_axes as row_axes
 from mtljax.parallel.placement import Placement as Placement
 from mtljax.parallel.placement import choose_placement as choose_placement
 from mtljax.parallel.placement import even_places as even_places
+from mtljax.parallel.residence import Residence as Residence
+from mtljax.parallel.residence import residence as residence
+from mtljax.parallel.residence import together as together
 from mtljax.parallel.rules import follow as follow
 from mtljax.parallel.rules import parameter_specs as parameter_specs
 from mtljax.parallel.rules import parse_rule as parse_rule

@@ -25,6 +25,9 @@ LOGICAL: tuple[tuple[str, tuple[str | None, ...]], ...] = (
 )
 """Logical axes of the parameters that have any, by a regular expression for their path."""
 
+UNSPREAD = r"^heads/"
+"""Parameters that FSDP leaves whole: small ones, which few of the rows meet."""
+
 MESH_AXES: Mapping[str, str] = {"heads": "model", "feed_forward": "model", "vocabulary": "model"}
 """Mesh axes of the logical ones; the others are not split, but for FSDP."""
 
@@ -71,7 +74,7 @@ def parameter_specs(
     A rule of the caller comes first. Otherwise heads, feed-forward features and vocabulary are
     split over the axis ``model`` where they divide (Shoeybi et al., "Megatron-LM", 2019), and the
     largest other dimension that divides is split over the axes of `spread` together (FSDP; Zhao et
-    al., 2023), but not the dimension that layers are stacked along.
+    al., 2023), but not the dimension that layers are stacked along, and not in heads.
 
     Args:
       params: a tree of arrays or of their shapes.
@@ -117,7 +120,7 @@ def _default(name: str, shape: tuple[int, ...], mesh: Mesh, spread: tuple[str, .
         split = MESH_AXES.get(axis or "")
         if split and mesh.shape[split] > 1 and shape[dim] % mesh.shape[split] == 0:
             entries[dim] = split
-    if spread:
+    if spread and not re.search(UNSPREAD, name):
         count = axes_size(mesh, spread)
         dim = largest_dimension(shape, count, [e is None for e in entries], logical)
         if dim is not None:

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import jax
 import numpy as np
 import optax
-from jax.sharding import Mesh
+from jax.sharding import Mesh, NamedSharding
 from jax.sharding import PartitionSpec as P
 
 from mtljax.errors import UserError
@@ -25,6 +25,7 @@ from mtljax.parallel import (
     parse_rule,
     part_specs,
     place_rows,
+    residence,
     row_axes,
     shardings,
     split_dimensions,
@@ -113,6 +114,11 @@ def _on_mesh(
     state = shardings(state, mesh)
     rows = P(row_axes(mesh) if placement is None else placement.data)
     seen = dataclasses.replace(model, split=split_of(mesh, parallel.strategy), placement=placement)
+    if parallel.strategy == "jit" and placement is None:
+        encoder = model.network.encoder.clone(rows=NamedSharding(mesh, rows))
+        network = dataclasses.replace(model.network, encoder=encoder)
+        where = residence(specs["shared"], mesh)
+        seen = dataclasses.replace(seen, network=network, residence=where)
     if placement is not None:
         optimizer = on_parts(optimizer, shardings(moments, mesh))
     step = make_step(seen, method, optimizer, config)

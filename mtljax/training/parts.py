@@ -9,7 +9,7 @@ import jax
 from mtljax import losses
 from mtljax.gradients import Examples, Unbatched
 from mtljax.modules import Readout, encode, predict
-from mtljax.parallel import own_key, share_of_mean, spread
+from mtljax.parallel import own_key, share_of_mean, spread, together
 from mtljax.tasks import Task
 from mtljax.training.model import Model
 from mtljax.training.objective import StepBatch, element_losses, readout_loss
@@ -63,7 +63,7 @@ def _encode(
     key: jax.Array | None = None,
 ) -> Any:
     axes, summed = model.split
-    shared = spread(shared, axes if summed else ())
+    shared = together(spread(shared, axes if summed else ()), model.residence)
     features = encode(model.network, shared, group, inputs, own_key(key, axes))
     return features._replace(table=Unbatched(features.table))
 

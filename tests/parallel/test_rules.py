@@ -61,7 +61,7 @@ def test_fsdp_takes_the_largest_dimension_that_is_left(params):
     assert specs[f"{layers}/down/kernel"] == P(None, "model", "data")
     # Never along the layers, which are scanned.
     assert specs[f"{layers}/attention_norm/scale"] == P(None, "data")
-    assert specs["heads/tags/out/bias"] == P()  # five numbers
+    assert specs["heads/label/out/kernel"] == P()
 
 
 def test_two_axes_of_fsdp_act_as_one(params):
@@ -81,7 +81,7 @@ def test_rules_of_a_user_come_first(params):
     specs = by_path(parameter_specs(params, MESH, spread=("data",), rules=rules))
     assert specs["shared/embedding/words"] == P(None, ("data", "model"))
     assert specs["shared/transformer/layers/up/kernel"] == P()
-    assert specs["heads/tags/out/kernel"] != P()
+    assert specs["shared/embedding/affixes"] == P()
 
 
 @pytest.mark.parametrize(
