@@ -43,6 +43,7 @@ class Distributed(NamedTuple):
 
     Attributes:
       mesh: of the devices; None where one device does all.
+      model: for evaluation, with the rows of its batches where `place` puts them.
       state: shardings of the train state, a tree like it; None where one device does all.
       init: ``batch -> state``, jitted, each device drawing its part.
       step: ``(state, batch, extra) -> (state, metrics)``, compiled, the state donated.
@@ -52,6 +53,7 @@ class Distributed(NamedTuple):
     """
 
     mesh: Mesh | None
+    model: Model
     state: TrainState | None
     init: Callable[[StepBatch], TrainState]
     step: Callable[..., tuple[TrainState, StepMetrics]]
@@ -89,7 +91,7 @@ def distribute(
     if devices is None and parallel.task == parallel.data == parallel.model == 1:
         init = jax.jit(make_init(model, method, optimizer, config))
         step = jax.jit(make_step(model, method, optimizer, config), donate_argnums=0)
-        return Distributed(None, None, init, step, jax.device_put, 1, "")
+        return Distributed(None, model, None, init, step, jax.device_put, 1, "")
     try:
         mesh = make_mesh(parallel.task, parallel.data, parallel.model, devices)
         return _on_mesh(config, model, method, optimizer, batch, mesh)
@@ -113,18 +115,20 @@ def _on_mesh(
     state = follow(shapes, shapes.params, moments)._replace(params=specs)
     state = shardings(state, mesh)
     rows = P(row_axes(mesh) if placement is None else placement.data)
+    encoder = model.network.encoder.clone(rows=NamedSharding(mesh, rows))
+    by_rows = dataclasses.replace(
+        model, network=dataclasses.replace(model.network, encoder=encoder)
+    )
     seen = dataclasses.replace(model, split=split_of(mesh, parallel.strategy), placement=placement)
     if parallel.strategy == "jit" and placement is None:
-        encoder = model.network.encoder.clone(rows=NamedSharding(mesh, rows))
-        network = dataclasses.replace(model.network, encoder=encoder)
-        where = residence(specs["shared"], mesh)
-        seen = dataclasses.replace(seen, network=network, residence=where)
+        seen = dataclasses.replace(by_rows, residence=residence(specs["shared"], mesh))
     if placement is not None:
         optimizer = on_parts(optimizer, shardings(moments, mesh))
     step = make_step(seen, method, optimizer, config)
     shape = " x ".join(f"{name} {size}" for name, size in mesh.shape.items())
     return Distributed(
         mesh,
+        by_rows,
         state,
         jax.jit(first, out_shardings=state),
         compiled_step(step, mesh, parallel.strategy, state, rows),

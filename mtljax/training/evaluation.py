@@ -7,12 +7,12 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from mtljax import losses, metrics
+from mtljax import metrics
 from mtljax.data import MultitaskData, unpack
 from mtljax.modules import Readout, encode, predict
 from mtljax.tasks import LOWER_IS_BETTER, Task, main_metric, metric_names
 from mtljax.training.model import Model
-from mtljax.training.objective import element_losses
+from mtljax.training.objective import element_losses, full_softmax_loss
 
 Values = dict[str, dict[str, float]]
 """Metric values by task and metric."""
@@ -57,7 +57,7 @@ def make_group_evaluation(model: Model, group_name: str) -> Callable[..., Any]:
             predictions = predict(model.network, head, task.name, features, count)
             targets, weights = batch["targets"][task.name], batch["weights"][task.name]
             if isinstance(predictions, Readout):
-                states[task.name] = _readout_states(task, predictions, targets, weights)
+                states[task.name] = _readout_states(model, task, predictions, targets, weights)
                 continue
             values = element_losses(task, predictions, targets)
             said = answers(task, predictions)
@@ -82,11 +82,9 @@ def _outside(model: Model, task: Task) -> int:
 
 
 def _readout_states(
-    task: Task, readout: Readout, targets: jax.Array, weights: jax.Array
+    model: Model, task: Task, readout: Readout, targets: jax.Array, weights: jax.Array
 ) -> dict[str, Any]:
-    queries = readout.queries.reshape(-1, readout.queries.shape[-1])
-    values = losses.linear_cross_entropy(queries, readout.table, readout.bias, targets.reshape(-1))
-    values = values.reshape(targets.shape)
+    values = full_softmax_loss(model, readout, targets)
     states: dict[str, Any] = {
         "loss": metrics.loss(values, weights),
         "perplexity": metrics.perplexity(values, weights),

@@ -148,7 +148,7 @@ def _run(
 ) -> dict[str, Any]:
     batches = Feed(Streams(data, config, method.requires, steps), place=devices.place)
     turns = data.turns(steps, config.seed)
-    evaluator = Evaluator(model, data, devices.place)
+    evaluator = Evaluator(devices.model, data, devices.place)
 
     def evaluate(params: Any, split: str, **options: Any) -> Values:
         return evaluator(devices.evaluated(params), split, **options)

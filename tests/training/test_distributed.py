@@ -79,7 +79,8 @@ print(words.sharding.spec, words.addressable_shards[0].data.nbytes / words.nbyte
 def test_shared_inputs_and_a_recurrent_encoder(on_eight_devices: Callable[[str], str]):
     printed = on_eight_devices(f"""{START}
 tasks, together = [LABEL, TAGS, NEXT], ("label", "tags", "next")
-compare(configuration("lstm", "nash_mtl"), tasks, [JIT, MAPPED], together)
+full = HeadsConfig(negatives=0, tag_hidden=4)
+compare(configuration("lstm", "nash_mtl", heads=full), tasks, [JIT, MAPPED], together)
 way = GradientsConfig(way="representation")
 compare(configuration("lstm", "upgrad", gradients=way), tasks, [MAPPED], together)
 print("done")
@@ -151,7 +152,9 @@ print(placed["of_label"]["tokens"].shape)
 """)
     assert printed.splitlines() == ["2 {'next_index': 2}", "True", "(2, 8) (16, 8)", "(4, 6)"]
     checkpoints = Checkpoints(tmp_path / "eight", pytest.fail)
-    step, found, progress = checkpoints.latest(state)
+    restored = checkpoints.latest(state)
+    assert restored is not None
+    step, found, progress = restored
     checkpoints.close()
     assert step == 2 and progress["position"] == {"next_index": 2}
     assert_same(jax.device_get(found), jax.device_get(state), rtol=0, atol=0)
