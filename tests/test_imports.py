@@ -23,6 +23,7 @@ INTERNAL = {
     "gradients": {"solvers", "weighting"},
     "aggregation": {"solvers", "weighting", "gradients"},
     "optim": {"solvers", "weighting", "gradients", "aggregation"},
+    "parallel": set(),
     "generation": set(),
     "tasks": set(),
     "data": {"tasks"},
@@ -39,6 +40,7 @@ THIRD_PARTY = {
     "gradients": PURE | {"optax"},
     "aggregation": PURE | {"optax"},
     "optim": PURE | {"optax"},
+    "parallel": PURE,
     "generation": PURE,
     "tasks": {"yaml"},
 }

@@ -28,6 +28,7 @@ from mtljax.data.source import Source as Source
 from mtljax.data.stream import StepIterator as StepIterator
 from mtljax.data.stream import Stream as Stream
 from mtljax.data.stream import training_batches as training_batches
+from mtljax.data.targets import TOKEN_KINDS as TOKEN_KINDS
 from mtljax.data.tokenizers import Tokenizer as Tokenizer
 from mtljax.data.tokenizers import TokenizerSettings as TokenizerSettings
 from mtljax.data.tokenizers import load_tokenizer as load_tokenizer

@@ -47,6 +47,7 @@ def load_data(
     tokenizer: Tokenizer | TokenizerSettings | None = None,
     row_length: int = 64,
     batch_tokens: int = 4096,
+    row_multiple: int = 1,
     attention: Callable[[Task], Attention] = attention_by_kind,
     mixture: MixtureSettings = PROPORTIONAL,
     bad_rows: BadRows = "stop",
@@ -61,6 +62,7 @@ def load_data(
         tokenizer: a trained one, or how to train one on the training splits.
         row_length: ids in a row of a batch, the longest example.
         batch_tokens: ids in a step, padding included, over all groups.
+        row_multiple: of which the rows of every group are.
         attention: how the encoder reads the inputs of each task.
         mixture: how the groups share the steps.
         bad_rows: what a malformed row of a file, or one that a task cannot use, does: 'stop' with
@@ -114,7 +116,7 @@ def load_data(
             if split in splits
         }
         plans[group.name] = _plan(examples[group.name]["train"], row_length, cache, key)
-    stages = _stages(groups, examples, batch_tokens, row_length, mixture)
+    stages = _stages(groups, examples, batch_tokens, row_length, mixture, row_multiple)
     layout = Layout(
         groups=groups,
         outputs=outputs,
@@ -257,6 +259,7 @@ def _stages(
     batch_tokens: int,
     row_length: int,
     mixture: MixtureSettings,
+    multiple: int,
 ) -> tuple[dict[str, int], ...]:
     train = {name: splits["train"] for name, splits in examples.items()}
     count = num_stages(groups, mixture)
@@ -269,6 +272,7 @@ def _stages(
             row_length,
             mixture,
             progress(stage, count),
+            multiple,
         )
         for stage in range(count)
     )

@@ -131,6 +131,7 @@ def rows_per_group(
     row_length: int,
     settings: MixtureSettings = PROPORTIONAL,
     at: float = 0.0,
+    multiple: int = 1,
 ) -> dict[str, int]:
     """Shares the rows of a step among input groups.
 
@@ -146,13 +147,16 @@ def rows_per_group(
         row_length: ids in a row.
         settings: of the mixture.
         at: the `progress` of the stage.
+        multiple: rows are shared in blocks of so many.
 
     Returns:
-        Rows of each group, at least one.
+        Rows of each group, at least one block.
 
     Raises:
         UserError: if the rates leave nothing for groups that have none.
     """
+    # In blocks, up to the end.
+    row_length = row_length * multiple
     total = max(1, round(batch_tokens / row_length))
     rows: dict[str, int] = {}
     for group in groups:
@@ -163,12 +167,12 @@ def rows_per_group(
     others = [group for group in groups if group.name not in rows]
     if 0 < settings.subset < len(groups):
         each = max(1, round(total / settings.subset))
-        return {group.name: rows.get(group.name, each) for group in groups}
+        return {group.name: rows.get(group.name, each) * multiple for group in groups}
     if others:
         shares = group_rates(others, tokens, settings, at)
         left = max(len(others), total - sum(rows.values()))
         rows |= _rounded({name: share * left for name, share in shares.items()}, left)
-    return {group.name: rows[group.name] for group in groups}
+    return {group.name: rows[group.name] * multiple for group in groups}
 
 
 def _rounded(wanted: Mapping[str, float], total: int) -> dict[str, int]:

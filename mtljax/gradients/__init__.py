@@ -9,6 +9,8 @@ from mtljax.gradients.gramian import gramian_diagonal as gramian_diagonal
 from mtljax.gradients.group_gramians import group_gramians as group_gramians
 from mtljax.gradients.lagged import LaggedGradients as LaggedGradients
 from mtljax.gradients.lagged import lagged_gradients as lagged_gradients
+from mtljax.gradients.placed import placed_gradients as placed_gradients
+from mtljax.gradients.placed import placed_order as placed_order
 from mtljax.gradients.problem import Examples as Examples
 from mtljax.gradients.problem import Unbatched as Unbatched
 from mtljax.gradients.representation import RepresentationGradients as RepresentationGradients

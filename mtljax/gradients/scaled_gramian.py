@@ -1,6 +1,7 @@
 """The Gramian of gradients whose squares need not be representable."""
 
 import dataclasses
+import functools
 from typing import Any, NamedTuple
 
 import jax
@@ -36,7 +37,9 @@ class ScaledDiagonal(NamedTuple):
     row_scale: jax.Array
 
 
-def scaled_gramian(task_grads: Any, mask: ArrayLike | None = None) -> ScaledGramian:
+def scaled_gramian(
+    task_grads: Any, mask: ArrayLike | None = None, axis_name: Any = ()
+) -> ScaledGramian:
     """Inner products of per-task gradients of any representable size.
 
     Gradients of norm 1e-25 or 1e25 have squares that float32 does not have. The answer fits
@@ -56,6 +59,8 @@ def scaled_gramian(task_grads: Any, mask: ArrayLike | None = None) -> ScaledGram
     Args:
       task_grads: a tree of floating point leaves ``[T, *param]``, or `RowGradients`.
       mask: ``[T]``, boolean, false for an absent task, whose row needs no scale.
+      axis_name: under `jax.shard_map`, the axis of the mesh, or a tuple of them, that the leaves
+        are split over: each device has a part of all T rows.
 
     Returns:
       A `ScaledGramian`, float32 (float64 if a leaf is).
@@ -68,17 +73,22 @@ def scaled_gramian(task_grads: Any, mask: ArrayLike | None = None) -> ScaledGram
     Array([[ True, False],
            [False,  True]], dtype=bool)
     """
-    plain = gramian(task_grads)
+    plain = _over(axis_name, jax.lax.psum, gramian(task_grads))
     fits = _fits(jnp.diagonal(plain), mask)
-    return jax.lax.cond(fits, _as_it_is, _rescaled, plain, task_grads)
+    rescaled = functools.partial(_rescaled, axis_name)
+    return jax.lax.cond(fits, _as_it_is, rescaled, plain, task_grads)
 
 
-def scaled_gramian_diagonal(task_grads: Any, mask: ArrayLike | None = None) -> ScaledDiagonal:
+def scaled_gramian_diagonal(
+    task_grads: Any, mask: ArrayLike | None = None, axis_name: Any = ()
+) -> ScaledDiagonal:
     """Squared norms of per-task gradients of any representable size: see `scaled_gramian`.
 
     Args:
       task_grads: a tree of floating point leaves ``[T, *param]``, or `RowGradients`.
       mask: ``[T]``, boolean, false for an absent task, whose row needs no scale.
+      axis_name: under `jax.shard_map`, the axis of the mesh, or a tuple of them, that the leaves
+        are split over: each device has a part of all T rows.
 
     Returns:
       A `ScaledDiagonal`, float32 (float64 if a leaf is).
@@ -91,9 +101,14 @@ def scaled_gramian_diagonal(task_grads: Any, mask: ArrayLike | None = None) -> S
     >>> bool(jnp.isclose(jnp.sqrt(squares) * row_scale, 5e-25)[0])
     True
     """
-    plain = gramian_diagonal(task_grads)
+    plain = _over(axis_name, jax.lax.psum, gramian_diagonal(task_grads))
     fits = _fits(plain, mask)
-    return ScaledDiagonal(*jax.lax.cond(fits, _as_it_is, _rescaled, plain, task_grads))
+    rescaled = functools.partial(_rescaled, axis_name)
+    return ScaledDiagonal(*jax.lax.cond(fits, _as_it_is, rescaled, plain, task_grads))
+
+
+def _over(axis_name: Any, add_up: Any, value: jax.Array) -> jax.Array:
+    return value if axis_name == () else add_up(value, axis_name)
 
 
 def _fits(squares: jax.Array, mask: ArrayLike | None) -> jax.Array:
@@ -112,13 +127,14 @@ def _as_it_is(products: jax.Array, task_grads: Any) -> ScaledGramian:
     return ScaledGramian(products, jnp.ones(products.shape[:1], products.dtype))
 
 
-def _rescaled(products: jax.Array, task_grads: Any) -> ScaledGramian:
+def _rescaled(axis_name: Any, products: jax.Array, task_grads: Any) -> ScaledGramian:
     dtype = products.dtype
     largest = jnp.zeros(task_count(task_grads), dtype)
     leaves = leaves_of(task_grads)
     for leaf in map(stored, leaves):
         rows = jnp.max(jnp.abs(leaf), axis=range(1, leaf.ndim), initial=0).astype(dtype)
         largest = jnp.maximum(largest, rows)
+    largest = _over(axis_name, jax.lax.pmax, largest)
     # A power of two divides without rounding. Its inverse must be a normal number as well.
     limit = -jnp.finfo(dtype).minexp
     exponent = jnp.clip(jnp.frexp(largest)[1], -limit, limit)
@@ -135,7 +151,7 @@ def _rescaled(products: jax.Array, task_grads: Any) -> ScaledGramian:
             return leaf_products(leaf, inverse)
         return compute(_times(leaf, inverse))
 
-    total = sum(map(part, leaves), jnp.zeros_like(products))
+    total = _over(axis_name, jax.lax.psum, sum(map(part, leaves), jnp.zeros_like(products)))
     if products.ndim == 2:
         total = (total + total.T) / 2
     return ScaledGramian(total, jnp.ldexp(jnp.ones((), dtype), exponent))

@@ -19,7 +19,7 @@ def unlike_groups(problem: Problem) -> str | None:
             return f"tasks {', '.join(map(repr, tasks))} read one batch, of group {name!r}"
         if problem.encode[name] is not problem.encode[first]:
             return f"groups {first!r} and {name!r} have encoders of their own"
-        why = _differ(problem.batch[first].inputs, problem.batch[name].inputs)
+        why = unlike_inputs(problem.batch[first].inputs, problem.batch[name].inputs)
         if why:
             return f"inputs of groups {first!r} and {name!r} differ: {why}"
     return None
@@ -33,7 +33,7 @@ def unlike_heads(problem: Problem, tasks: Iterable[str] | None = None) -> str | 
     for task in tasks:
         if problem.heads[task] is not problem.heads[first]:
             return f"tasks {first!r} and {task!r} have heads of their own"
-        why = _differ(problem.head_params[first], problem.head_params[task]) or _differ(
+        why = unlike_inputs(problem.head_params[first], problem.head_params[task]) or unlike_inputs(
             problem.batch[owners[first]].targets[first], problem.batch[owners[task]].targets[task]
         )
         if why:
@@ -41,7 +41,8 @@ def unlike_heads(problem: Problem, tasks: Iterable[str] | None = None) -> str | 
     return None
 
 
-def _differ(one: Any, other: Any) -> str | None:
+def unlike_inputs(one: Any, other: Any) -> str | None:
+    """In what the structures, shapes or dtypes of two trees differ, or None."""
     if jax.tree.structure(one) != jax.tree.structure(other):
         return f"trees {jax.tree.structure(one)} and {jax.tree.structure(other)}"
     for a, b in zip(jax.tree.leaves(one), jax.tree.leaves(other), strict=True):

@@ -16,7 +16,8 @@ class EncoderConfig:
       bidirectional: read in both directions (lstm); 'auto' does where no task needs causality.
       heads: attention heads (transformer).
       feed_forward: width of the feed-forward block (transformer).
-      remat: recompute layers in the backward pass (transformer).
+      remat: what the backward pass computes again instead of keeping it (transformer): 'none';
+        'full', whole layers; 'dots', all but the products with parameters.
       attention: implementation of the attention: 'auto', 'xla' or 'cudnn' (transformer).
       dense: width of a shared relu layer after the body; 0 for none.
       ngrams: longest n-gram (linear).
@@ -37,7 +38,7 @@ class EncoderConfig:
     bidirectional: Literal["auto", "yes", "no"] = "auto"
     heads: int = 4
     feed_forward: int = 512
-    remat: bool = False
+    remat: Literal["none", "full", "dots"] = "none"
     attention: Literal["auto", "xla", "cudnn"] = "auto"
     dense: int = 0
     ngrams: int = 2

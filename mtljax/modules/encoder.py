@@ -3,6 +3,7 @@
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
+from jax.sharding import NamedSharding
 from jax.typing import DTypeLike
 
 from mtljax.modules.config import EncoderConfig
@@ -11,6 +12,7 @@ from mtljax.modules.embedding import TokenEmbedding
 from mtljax.modules.heads import Features
 from mtljax.modules.linear import LinearEncoder
 from mtljax.modules.lstm import LSTMEncoder
+from mtljax.modules.rows import by_rows
 from mtljax.modules.transformer import TransformerEncoder
 
 
@@ -23,6 +25,7 @@ class Encoder(nn.Module):
       affix_buckets: number of affix ids, 0 for none.
       bidirectional: whether an LSTM reads in both directions.
       dtype: dtype of the computation; parameters stay float32.
+      rows: how the rows of activations are split among devices; None to leave that to XLA.
     """
 
     config: EncoderConfig
@@ -30,6 +33,7 @@ class Encoder(nn.Module):
     affix_buckets: int = 0
     bidirectional: bool = False
     dtype: DTypeLike = jnp.float32
+    rows: NamedSharding | None = None
 
     @nn.compact
     def __call__(self, batch: dict[str, jax.Array], *, causal: bool, train: bool) -> Features:
@@ -52,6 +56,7 @@ class Encoder(nn.Module):
         texts = segments if c.dropout_mask == "text" else None
         embedding = make_embedding(self)
         embedded, table = embedding(batch["tokens"], batch.get("affixes"), texts, train=train)
+        embedded = by_rows(embedded, self.rows)
         x, body = embedded.astype(self.dtype), make_body(self)
         match body:
             case LSTMEncoder():
@@ -65,7 +70,7 @@ class Encoder(nn.Module):
         if c.dense:
             hidden = nn.relu(nn.Dense(c.dense, dtype=self.dtype, name="dense")(hidden))
             hidden = LockedDropout(c.dropout)(hidden, texts, train=train)
-        return Features(hidden, embedded, table, segments)
+        return Features(by_rows(hidden, self.rows), embedded, table, segments)
 
 
 def make_embedding(encoder: Encoder) -> TokenEmbedding:
@@ -106,6 +111,7 @@ def make_body(encoder: Encoder) -> LSTMEncoder | TransformerEncoder | LinearEnco
             remat=c.remat,
             implementation=None if c.attention == "auto" else c.attention,
             dtype=encoder.dtype,
+            rows=encoder.rows,
             name="transformer",
         )
     return LinearEncoder(c.embedding, c.ngrams, c.ngram_buckets, name="linear")

@@ -6,11 +6,20 @@ from typing import Any, Literal, NamedTuple
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
+from jax.sharding import NamedSharding
 from jax.typing import DTypeLike
 
 from mtljax.modules.dropout import LockedDropout
+from mtljax.modules.rows import by_rows
 
 Implementation = Literal["xla", "cudnn"]
+Remat = Literal["none", "full", "dots"]
+
+_KEPT = {
+    "full": jax.checkpoint_policies.nothing_saveable,
+    # Products with parameters have no batch axis; those of attention, which are large, have.
+    "dots": jax.checkpoint_policies.dots_with_no_batch_dims_saveable,
+}
 
 
 def attention_mask(segments: jax.Array, *, causal: bool) -> jax.Array:
@@ -95,6 +104,7 @@ class TransformerLayer(nn.Module):
     dtype: DTypeLike
     implementation: Implementation | None
     train: bool
+    rows: NamedSharding | None = None
 
     @nn.compact
     def __call__(
@@ -113,6 +123,7 @@ class TransformerLayer(nn.Module):
         would stack it.
         """
         size = self.features // self.heads
+        x = by_rows(x, self.rows)
         y = nn.LayerNorm(dtype=self.dtype, name="attention_norm")(x)
         qkv = nn.DenseGeneral((3, self.heads, size), dtype=self.dtype, name="qkv")(y)
         query, key, value = (qkv[:, :, i] for i in range(3))
@@ -130,7 +141,7 @@ class TransformerLayer(nn.Module):
             past = KeysValues(*(write(*x, column, axis=3) for x in zip(past, own, strict=True)))
             y = attend(query, past, mask)
         y = nn.DenseGeneral(self.features, axis=(-2, -1), dtype=self.dtype, name="out")(y)
-        x = x + LockedDropout(self.dropout)(y, texts, train=self.train)
+        x = by_rows(x + LockedDropout(self.dropout)(y, texts, train=self.train), self.rows)
         y = nn.LayerNorm(dtype=self.dtype, name="feed_forward_norm")(x)
         y = nn.gelu(nn.Dense(self.feed_forward, dtype=self.dtype, name="up")(y))
         y = nn.Dense(self.features, dtype=self.dtype, name="down")(y)
@@ -149,9 +160,11 @@ class TransformerEncoder(nn.Module):
       heads: attention heads.
       feed_forward: width of the feed-forward block.
       dropout: probability that a feature of a residual branch is dropped.
-      remat: recompute each layer in the backward pass instead of keeping its activations.
+      remat: what each layer computes again in the backward pass instead of keeping it: 'none',
+        'full' (all) or 'dots' (all but the products with parameters).
       implementation: of ``jax.nn.dot_product_attention``: None (chosen by JAX), 'xla' or 'cudnn'.
       dtype: dtype of the computation; parameters stay float32.
+      rows: how the rows of activations are split among devices; None to leave that to XLA.
     """
 
     features: int
@@ -159,9 +172,10 @@ class TransformerEncoder(nn.Module):
     heads: int
     feed_forward: int
     dropout: float = 0.0
-    remat: bool = False
+    remat: Remat = "none"
     implementation: Implementation | None = None
     dtype: DTypeLike = jnp.float32
+    rows: NamedSharding | None = None
 
     @nn.compact
     def __call__(
@@ -184,14 +198,22 @@ class TransformerEncoder(nn.Module):
             )
         if x.shape[-1] != self.features:
             x = nn.Dense(self.features, dtype=self.dtype, name="project")(x)
-        layer = nn.remat(TransformerLayer, prevent_cse=False) if self.remat else TransformerLayer
+        layer = TransformerLayer
+        if self.remat != "none":
+            layer = nn.remat(layer, prevent_cse=False, policy=_KEPT[self.remat])
         stack = nn.scan(
             layer,
             variable_axes={"params": 0, "cache": 0},
             split_rngs={"params": True, "dropout": True},
             in_axes=(nn.broadcast,) * 3,  # pyright: ignore[reportArgumentType]
             length=self.layers,
-        )(**_settings(self), implementation=self.implementation, train=train, name="layers")
+        )(
+            **_settings(self),
+            implementation=self.implementation,
+            train=train,
+            rows=self.rows,
+            name="layers",
+        )
         x, _ = stack(
             x.astype(self.dtype), attention_mask(segments, causal=causal), positions, texts
         )

@@ -31,12 +31,14 @@ class BatchConfig:
     Attributes:
       tokens: positions of a step over all input groups, padding included.
       row_length: positions of a packed row, and the longest text that is read whole.
+      multiple: of which the rows of every input group are, to be divided among devices.
       ahead: batches made ahead of the step, by a background thread or by each worker.
       workers: processes that make batches; 0 for the thread.
     """
 
     tokens: int = 4096
     row_length: int = 64
+    multiple: int = 1
     ahead: int = 4
     workers: int = 0
 
@@ -107,6 +109,35 @@ class GradientsConfig:
 
 
 @dataclasses.dataclass(frozen=True)
+class ParallelConfig:
+    """How the devices share a step; with one of each axis, one device does all.
+
+    Attributes:
+      task: devices along the axis of tasks, whose groups work on different tasks where `placement`
+        says so; 0 for what the other axes leave.
+      data: devices along the axis of rows; 0 for what the other axes leave.
+      model: devices along the axis of words, attention heads and feed-forward features; 0 for what
+        the other axes leave.
+      strategy: how the step is compiled: 'jit', by XLA from the shardings of its arguments;
+        'shard_map' or 'pmap', a program for each device.
+      sharding: of parameters and optimizer: 'replicated', or 'fsdp', spread over the devices.
+      placement: 'task', groups of devices on different tasks; 'off', all on all tasks; 'auto',
+        whichever moves fewer bytes.
+      rules: shardings of one's own, 'REGEX=AXES' for the parameters whose path holds the regular
+        expression: a mesh axis for each dimension, divided by commas, 'data+model' for two of
+        them, '-' for none. The first that fits counts.
+    """
+
+    task: int = 1
+    data: int = 1
+    model: int = 1
+    strategy: Literal["jit", "shard_map", "pmap"] = "jit"
+    sharding: Literal["replicated", "fsdp"] = "replicated"
+    placement: Literal["auto", "off", "task"] = "auto"
+    rules: tuple[str, ...] = ()
+
+
+@dataclasses.dataclass(frozen=True)
 class Config:
     """Everything that defines a run besides its tasks and their data.
 
@@ -131,6 +162,7 @@ class Config:
       optimizer: AdamW and what surrounds it.
       regularizer: penalties on the parameters.
       gradients: how those of the tasks are found.
+      parallel: how the devices share a step.
     """
 
     preset: str = "small"
@@ -152,6 +184,7 @@ class Config:
     optimizer: OptimizerConfig = OptimizerConfig()
     regularizer: RegularizerConfig = RegularizerConfig()
     gradients: GradientsConfig = GradientsConfig()
+    parallel: ParallelConfig = ParallelConfig()
 
 
 _AT_LEAST = {
@@ -162,6 +195,7 @@ _AT_LEAST = {
     "log_every": 1,
     "batch.tokens": 1,
     "batch.row_length": 2,
+    "batch.multiple": 1,
     "batch.ahead": 0,
     "batch.workers": 0,
     "encoder.embedding": 1,
@@ -185,7 +219,11 @@ _AT_LEAST = {
     "regularizer.l2": 0,
     "regularizer.group_lasso": 0,
     "gradients.sketch": 2,
+    "parallel.task": -1,
+    "parallel.data": -1,
+    "parallel.model": -1,
 }
+_AXES = ("parallel.task", "parallel.data", "parallel.model")
 _SHARES = (
     "encoder.word_dropout",
     "encoder.token_dropout",
@@ -244,5 +282,7 @@ def check(config: Config) -> None:
         raise UserError(f"encoder.ngrams: must be at most {MAX_ORDER}, got {config.encoder.ngrams}")
     if config.seed >= 2**32:
         raise UserError(f"seed: must be less than 2^32, got {config.seed}")
+    if sum(fields[name] < 1 for name in _AXES) > 1:
+        raise UserError("parallel: one axis at most can be what the others leave")
     if not config.heads.pooling:
         raise UserError("heads.pooling: name at least one")

@@ -71,7 +71,13 @@ def _build(cls: type, content: Mapping[str, Any], prefix: str) -> Any:
     return cls(**values)
 
 
+_RENAMED: dict[str, dict[Any, str]] = {"encoder.remat": {True: "full", False: "none"}}
+"""By field, what older versions wrote, and what it is called now."""
+
+
 def _value(hint: Any, value: Any, where: str) -> Any:
+    if isinstance(value, bool):
+        value = _RENAMED.get(where, {}).get(value, value)
     origin, arguments = typing.get_origin(hint), typing.get_args(hint)
     if origin is typing.Literal:
         fits = value in arguments

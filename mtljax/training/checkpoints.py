@@ -100,7 +100,8 @@ class Checkpoints:
         before is taken.
 
         Args:
-          like: a state, or its shapes and dtypes, of the tree that was saved.
+          like: a state, or its shapes and dtypes, of the tree that was saved. Its shardings say
+            which device gets what, wherever it was when it was saved.
 
         Returns:
           Step, state and progress (position, values, score), or None where there is none.
@@ -135,7 +136,12 @@ class Checkpoints:
         return self._manager.latest_step()
 
     def _read(self, step: int, like: TrainState) -> tuple[TrainState, dict[str, Any]]:
-        shapes = jax.eval_shape(lambda state: state, like)
+        shapes = jax.tree.map(
+            lambda leaf: jax.ShapeDtypeStruct(
+                leaf.shape, leaf.dtype, sharding=getattr(leaf, "sharding", None)
+            ),
+            like,
+        )
         with quiet():
             restored = self._manager.restore(
                 step,

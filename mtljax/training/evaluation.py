@@ -8,12 +8,12 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from mtljax import losses, metrics
+from mtljax import metrics
 from mtljax.data import MultitaskData, unpack
 from mtljax.modules import Readout, encode, predict
 from mtljax.tasks import KINDS, LOWER_IS_BETTER, Task, main_metric, metric_names, span_scheme
 from mtljax.training.model import Model
-from mtljax.training.objective import element_losses
+from mtljax.training.objective import element_losses, full_softmax_loss
 from mtljax.training.text_sizes import per_text
 
 Values = dict[str, dict[str, float]]
@@ -63,7 +63,7 @@ def make_group_evaluation(model: Model, group_name: str) -> Callable[..., Any]:
             predictions = predict(model.network, head, task.name, features, count)
             targets, weights = batch["targets"][task.name], batch["weights"][task.name]
             if isinstance(predictions, Readout):
-                states[task.name] = _readout_states(task, predictions, targets, weights)
+                states[task.name] = _readout_states(model, task, predictions, targets, weights)
                 continue
             values = element_losses(task, predictions, targets)
             said = answers(task, predictions)
@@ -97,11 +97,9 @@ def _outside(model: Model, task: Task) -> int:
 
 
 def _readout_states(
-    task: Task, readout: Readout, targets: jax.Array, weights: jax.Array
+    model: Model, task: Task, readout: Readout, targets: jax.Array, weights: jax.Array
 ) -> dict[str, Any]:
-    queries = readout.queries.reshape(-1, readout.queries.shape[-1])
-    values = losses.linear_cross_entropy(queries, readout.table, readout.bias, targets.reshape(-1))
-    values = values.reshape(targets.shape)
+    values = full_softmax_loss(model, readout, targets)
     states: dict[str, Any] = {
         "loss": metrics.loss(values, weights),
         "perplexity": metrics.perplexity(values, weights),
@@ -119,9 +117,14 @@ def _readout_states(
 class Evaluator:
     """Evaluates parameters on the splits of some data; compiles once a group."""
 
-    def __init__(self, model: Model, data: MultitaskData) -> None:
-        """Take the model and the data; nothing is computed yet."""
-        self._model, self._data = model, data
+    def __init__(
+        self,
+        model: Model,
+        data: MultitaskData,
+        place: Callable[[Any], Any] = lambda batch: batch,
+    ) -> None:
+        """Take the model, the data and what puts batches on devices; nothing is computed yet."""
+        self._model, self._data, self._place = model, data, place
         self._functions = {
             group.name: make_group_evaluation(model, group.name) for group in model.layout.groups
         }
@@ -165,7 +168,8 @@ class Evaluator:
         totals: dict[str, dict[str, Any]] = {}
         for batch in batches:
             arrays = {name: value for name, value in batch.items() if name != "example"}
-            states, tags = jax.device_get(self._functions[group](params, arrays))
+            found = self._functions[group](params, self._place(arrays))
+            states, tags = jax.device_get(found)
             for task, said in tags.items():
                 states[task]["span_f1"] = self._spans(task, batch, said)
             for task, found in states.items():

@@ -1,7 +1,7 @@
-"""Batches on the device before a step asks for them."""
+"""Batches on the device, or devices, before a step asks for them."""
 
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
 import jax
@@ -35,9 +35,11 @@ class Feed:
     position is that of the batches handed out, whatever lies ready.
     """
 
-    def __init__(self, streams: Streams, ahead: int = 2) -> None:
-        """Feed from ``streams``, with ``ahead`` batches ready on the device."""
-        self._streams, self._ahead = streams, ahead
+    def __init__(
+        self, streams: Streams, ahead: int = 2, place: Callable[[Any], Any] = jax.device_put
+    ) -> None:
+        """Feed from ``streams``, with ``ahead`` batches ready where ``place`` puts them."""
+        self._streams, self._ahead, self._place = streams, ahead, place
         self._ready: deque[tuple[Fed, dict[str, Any]]] = deque()
         self._state = streams.get_state()
 
@@ -60,7 +62,7 @@ class Feed:
     def _fetch(self) -> None:
         batch, extra = next(self._streams)
         tokens, positions, rows = _sizes(batch)
-        batch, extra = jax.device_put((batch, extra))
+        batch, extra = self._place((batch, extra))
         fed = Fed(batch, extra, tokens, positions, rows)
         self._ready.append((fed, self._streams.get_state()))
 

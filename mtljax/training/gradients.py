@@ -4,9 +4,11 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+from jax.sharding import NamedSharding, PartitionSpec
 
 from mtljax import gradients
 from mtljax.gradients import LaggedGradients, RepresentationGradients, TaskGradients
+from mtljax.parallel import total
 from mtljax.training import parts
 from mtljax.training.model import Model
 from mtljax.training.objective import Params, StepBatch
@@ -33,12 +35,16 @@ def task_losses(
       ``[T]`` float32, the weighted mean over each task's targets, 0 for one that has none.
     """
     heads = parts.heads(model)
+    if model.placement is not None:
+        # Brought together before they are used, where devices keep a part each.
+        whole = NamedSharding(model.placement.mesh, PartitionSpec())
+        params = jax.lax.with_sharding_constraint(params, whole)
     if shares is not None:
         heads = {
             name: _with_share(head, share)
             for (name, head), share in zip(heads.items(), shares, strict=True)
         }
-    return gradients.task_losses(
+    found = gradients.task_losses(
         parts.encoders(model),
         heads,
         params["shared"],
@@ -46,13 +52,15 @@ def task_losses(
         parts.examples(model, batch),
         key=key,
     )
+    return total(found, model.split.axes)
 
 
 def task_gradients(
     model: Model, params: Params, batch: StepBatch, key: jax.Array | None, way: str = "auto"
 ) -> TaskGradients:
     """The gradients of `task_losses`: see `mtljax.gradients.task_gradients`."""
-    return gradients.task_gradients(*_arguments(model, params, batch), key=key, way=way)
+    found = gradients.task_gradients(*_arguments(model, params, batch), key=key, way=way)
+    return found._replace(losses=total(found.losses, model.split.axes))
 
 
 def lagged_gradients(
@@ -65,9 +73,10 @@ def lagged_gradients(
 ) -> LaggedGradients:
     """The gradients of `task_losses`, combined: see `mtljax.gradients.lagged_gradients`."""
     encode, heads, shared, head_params, examples = _arguments(model, params, batch)
-    return gradients.lagged_gradients(
+    found = gradients.lagged_gradients(
         encode, heads, shared, head_params, examples, weights, key=key, sketch=sketch
     )
+    return found._replace(losses=total(found.losses, model.split.axes))
 
 
 def representation_gradients(
@@ -76,7 +85,24 @@ def representation_gradients(
     """Gradients with respect to the features of the only input group of a model."""
     _, heads, shared, head_params, examples = _arguments(model, params, batch)
     (encode,) = parts.encoders(model).values()
-    return gradients.representation_gradients(encode, heads, shared, head_params, examples, key=key)
+    found = gradients.representation_gradients(
+        encode, heads, shared, head_params, examples, key=key
+    )
+    axes = model.split.axes
+    if not axes:
+        return found
+    # The gradient of the word table is of all rows and has a part on each device; scaled by the
+    # root of their number it is counted once in the Gramian, and once on the way back.
+    scale = jax.lax.psum(1, axes) ** -0.5
+    *of_rows, table = found.features
+    table = jax.lax.psum(table, axes) * scale
+
+    def pull_back(slope: Any) -> Any:
+        return found.pull_back((*slope[:-1], slope[-1] * scale))
+
+    return RepresentationGradients(
+        total(found.losses, axes), (*of_rows, table), found.heads, pull_back
+    )
 
 
 def _arguments(model: Model, params: Params, batch: StepBatch) -> tuple[Any, ...]:

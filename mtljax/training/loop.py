@@ -14,8 +14,10 @@ from mtljax.errors import UserError
 from mtljax.presets import Config, check
 from mtljax.tasks import Task, main_metric
 from mtljax.training import run_directory
+from mtljax.training.abstract_batch import abstract_batch
 from mtljax.training.checkpoints import Checkpoints
 from mtljax.training.directions import Method, choose_way
+from mtljax.training.distributed import Distributed, check_stages, distribute
 from mtljax.training.evaluation import Evaluator, Values, score
 from mtljax.training.feed import Feed
 from mtljax.training.method import make_method
@@ -26,7 +28,7 @@ from mtljax.training.optimizer import learning_rate_schedule, make_optimizer
 from mtljax.training.overview import class_counts, describe, total_steps
 from mtljax.training.progress import Reporter, format_value, make_reporter
 from mtljax.training.restore import initial_params
-from mtljax.training.step import StepMetrics, TrainState, evaluated_params, make_init, make_step
+from mtljax.training.step import StepMetrics, TrainState, evaluated_params
 from mtljax.training.streams import Streams
 from mtljax.training.summary import summarize
 from mtljax.training.window import Window
@@ -86,6 +88,7 @@ def train(
         tokenizer=tokenizer,
         row_length=config.batch.row_length,
         batch_tokens=config.batch.tokens,
+        row_multiple=config.batch.multiple,
         attention=attention_of(config, tasks),
         mixture=config.mixture,
         bad_rows=config.data.bad_rows,
@@ -96,12 +99,17 @@ def train(
     check_penalty(config, model)
     check_way(config, model, method)
     steps = total_steps(config, data)
+    optimizer = make_optimizer(config.optimizer, steps)
+    devices = distribute(config, model, method, optimizer, abstract_batch(data.layout))
+    check_stages(devices, data.stages)
     run_directory.begin(directory)
     if resumed:
         run_directory.check_same_data(directory, data)
     else:
         run_directory.write_run(directory, config, tasks, data)
     console.print(describe(config, data, steps, time.monotonic() - started), highlight=False)
+    if devices.about:
+        console.print(devices.about, highlight=False)
     for name, counts in data.skipped_rows.items():
         numbers = ", ".join(f"{count} of {split}" for split, count in counts.items())
         console.print(f"warning: {name}: malformed rows left out: {numbers}", highlight=False)
@@ -111,7 +119,16 @@ def train(
     )
     try:
         return _run(
-            config, model, data, method, steps, directory, checkpoints, console, tensorboard
+            config,
+            model,
+            data,
+            method,
+            devices,
+            steps,
+            directory,
+            checkpoints,
+            console,
+            tensorboard,
         )
     finally:
         checkpoints.close()
@@ -122,19 +139,23 @@ def _run(
     model: Model,
     data: MultitaskData,
     method: Method,
+    devices: Distributed,
     steps: int,
     directory: Path,
     checkpoints: Checkpoints,
     console: Console,
     tensorboard: bool,
 ) -> dict[str, Any]:
-    optimizer = make_optimizer(config.optimizer, steps)
-    batches = Feed(Streams(data, config, method.requires, steps))
+    batches = Feed(Streams(data, config, method.requires, steps), place=devices.place)
     turns = data.turns(steps, config.seed)
-    evaluate = Evaluator(model, data)
+    evaluator = Evaluator(devices.model, data, devices.place)
+
+    def evaluate(params: Any, split: str, **options: Any) -> Values:
+        return evaluator(devices.evaluated(params), split, **options)
+
     try:
         first = next(batches)
-        state = jax.jit(make_init(model, method, optimizer, config))(first.batch)
+        state = devices.init(first.batch)
         batches.set_state({"next_index": 0})
         done, last_line = 0, -1
         if (found := checkpoints.latest(state)) is not None:
@@ -143,13 +164,12 @@ def _run(
             batches.set_state(progress["position"])
             console.print(f"going on from step {done}", highlight=False)
         metrics_file = MetricsFile(directory, last_line, tensorboard=tensorboard)
-        step = jax.jit(make_step(model, method, optimizer, config), donate_argnums=0)
         reporter = make_reporter(console, steps, done)
         window = Window(model, learning_rate_schedule(config.optimizer, steps), config, done, steps)
         try:
             state = _steps(
                 config,
-                step,
+                devices.step,
                 state,
                 batches,
                 done,
@@ -251,7 +271,7 @@ def _is_checkpoint(number: int, config: Config, steps: int) -> bool:
 def _checkpoint(
     number: int,
     state: TrainState,
-    evaluate: Evaluator,
+    evaluate: Callable[..., Values],
     model: Model,
     metrics_file: MetricsFile,
     checkpoints: Checkpoints,

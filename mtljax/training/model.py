@@ -11,6 +11,7 @@ from mtljax.data import Layout, all_causal, attention_by_kind
 from mtljax.errors import UserError
 from mtljax.losses import Proposal, unigram_proposal
 from mtljax.modules import HeadSpec, Network, build
+from mtljax.parallel import WHOLE, Placement, Residence, Split
 from mtljax.presets import Config
 from mtljax.tasks import KINDS, Task, loss_name
 
@@ -25,6 +26,9 @@ class Model:
       tasks: in the order of the losses ``[T]``.
       proposals: for each language model, the distribution its negatives are drawn from.
       negatives: classes drawn a step; 0 for the full softmax.
+      split: the rows of a batch that a program of one device sees.
+      placement: the tasks that groups of devices work on, None where all work on all.
+      residence: where the shared parameters are kept and used, None to leave that to XLA.
     """
 
     network: Network
@@ -32,6 +36,9 @@ class Model:
     tasks: tuple[Task, ...]
     proposals: Mapping[str, Proposal]
     negatives: int
+    split: Split = WHOLE
+    placement: Placement | None = None
+    residence: Residence | None = None
 
 
 def attention_of(config: Config, tasks: tuple[Task, ...]):

@@ -8,6 +8,7 @@ import jax.numpy as jnp
 
 from mtljax import losses
 from mtljax.modules import Readout
+from mtljax.parallel import anywhere
 from mtljax.presets import RegularizerConfig
 from mtljax.regularizers import group_lasso, l2, on
 from mtljax.tasks import Task, loss_name
@@ -20,7 +21,8 @@ StepBatch = Mapping[str, Mapping[str, Any]]
 def present_tasks(model: Model, batch: StepBatch) -> jax.Array:
     """Which tasks have a target in this batch: ``[T]`` bool."""
     weights = {task: w for rows in batch.values() for task, w in rows["weights"].items()}
-    return jnp.stack([jnp.any(weights[task.name] > 0) for task in model.tasks])
+    found = jnp.stack([jnp.any(weights[task.name] > 0) for task in model.tasks])
+    return anywhere(found, model.split.axes)
 
 
 def element_losses(
@@ -92,15 +94,30 @@ def readout_loss(
     Returns:
       ``[R, S]`` float32.
     """
-    queries = readout.queries.reshape(-1, readout.queries.shape[-1])
-    flat = targets.reshape(-1)
     proposal = model.proposals.get(task.name)
     if proposal is None or key is None:
-        values = losses.linear_cross_entropy(queries, readout.table, readout.bias, flat)
-    else:
-        drawn, log_q = losses.draw_negatives(key, proposal, model.negatives)
-        values = losses.sampled_softmax(queries, readout.table, readout.bias, flat, drawn, log_q)
+        return full_softmax_loss(model, readout, targets)
+    queries = readout.queries.reshape(-1, readout.queries.shape[-1])
+    flat = targets.reshape(-1)
+    drawn, log_q = losses.draw_negatives(key, proposal, model.negatives)
+    values = losses.sampled_softmax(queries, readout.table, readout.bias, flat, drawn, log_q)
     return values.reshape(targets.shape)
+
+
+def full_softmax_loss(model: Model, readout: Readout, targets: jax.Array) -> jax.Array:
+    """A language model's loss ``[R, S]`` for each of its targets, over all words."""
+
+    def of_rows(queries: jax.Array, targets: jax.Array) -> jax.Array:
+        return losses.linear_cross_entropy(queries, readout.table, readout.bias, targets)
+
+    queries, flat = readout.queries.reshape(-1, readout.queries.shape[-1]), targets.reshape(-1)
+    rows, count = model.network.encoder.rows, targets.shape[0]
+    parts = 1 if rows is None else count // rows.shard_shape((count,))[0]
+    if parts == 1:
+        return of_rows(queries, flat).reshape(targets.shape)
+    # Chunks of each device's own rows: chunks of all would have them go from device to device.
+    queries, flat = queries.reshape(parts, -1, queries.shape[-1]), flat.reshape(parts, -1)
+    return jax.vmap(of_rows)(queries, flat).reshape(targets.shape)
 
 
 def penalty(config: RegularizerConfig, params: Params) -> jax.Array:

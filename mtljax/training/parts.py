@@ -9,6 +9,7 @@ import jax
 from mtljax import losses
 from mtljax.gradients import Examples, Unbatched
 from mtljax.modules import Readout, encode, predict
+from mtljax.parallel import own_key, share_of_mean, spread, together
 from mtljax.tasks import Task
 from mtljax.training.model import Model
 from mtljax.training.objective import StepBatch, element_losses, readout_loss
@@ -31,7 +32,10 @@ def encoders(model: Model) -> dict[str, Callable[..., Any]]:
 
 
 def heads(model: Model) -> dict[str, Callable[..., jax.Array]]:
-    """By task ``(params, features, (targets, weights)[, key]) -> loss``, a weighted mean."""
+    """By task ``(params, features, (targets, weights)[, key]) -> loss``, a weighted mean.
+
+    Where rows are split, a device's part of it; gradients are those of the whole.
+    """
     return {task.name: functools.partial(_loss, model, task) for task in model.tasks}
 
 
@@ -42,6 +46,11 @@ def examples(model: Model, batch: StepBatch) -> dict[str, Examples]:
         rows = batch[group.name]
         inputs = {name: value for name, value in rows.items() if name not in _TARGETS}
         targets = {task.name: tuple(rows[n][task.name] for n in _TARGETS) for task in group.tasks}
+        if axes := model.split.axes:
+            # Here, not in the heads: devices that run different heads could not add up in them.
+            targets = {
+                name: (*wanted, share_of_mean(wanted[1], axes)) for name, wanted in targets.items()
+            }
         found[group.name] = Examples(inputs, targets)
     return found
 
@@ -53,7 +62,9 @@ def _encode(
     inputs: Mapping[str, Any],
     key: jax.Array | None = None,
 ) -> Any:
-    features = encode(model.network, shared, group, inputs, key)
+    axes, summed = model.split
+    shared = together(spread(shared, axes if summed else ()), model.residence)
+    features = encode(model.network, shared, group, inputs, own_key(key, axes))
     return features._replace(table=Unbatched(features.table))
 
 
@@ -62,13 +73,17 @@ def _loss(
     task: Task,
     head: Any,
     features: Any,
-    wanted: tuple[jax.Array, jax.Array],
+    wanted: tuple[jax.Array, ...],
     key: jax.Array | None = None,
 ) -> jax.Array:
-    targets, weights = wanted
+    targets, weights, *share = wanted
+    axes, summed = model.split
+    head = spread(head, axes if summed else ())
     head_key = loss_key = None
     if key is not None:
+        # What is drawn for all rows, the negatives of a softmax, is the same on all devices.
         head_key, loss_key = jax.random.split(key)
+        head_key = own_key(head_key, axes)
     features = features._replace(table=features.table.value)
     count = model.layout.shapes[model.layout.group_of(task.name).name].max_segments
     predictions = predict(model.network, head, task.name, features, count, head_key)
@@ -77,4 +92,5 @@ def _loss(
     else:
         weighed = model.layout.outputs[task.name].class_weights
         values = element_losses(task, predictions, targets, weighed)
-    return losses.weighted_mean(values, weights)
+    mean = losses.weighted_mean(values, weights)
+    return mean * share[0] if share else mean

@@ -320,6 +320,7 @@ class Run:
             tokenizer=self.tokenizer,
             row_length=self.config.batch.row_length,
             batch_tokens=self.config.batch.tokens,
+            row_multiple=self.config.batch.multiple,
             attention=attention_of(self.config, self.tasks),
             mixture=self.config.mixture,
             bad_rows=self.config.data.bad_rows,

@@ -15,6 +15,7 @@ from mtljax.training.metrics_file import finite, replace_text
 CONFIG, TASKS, TOKENIZER, LAYOUT = "config.yaml", "tasks.yaml", "tokenizer.json", "layout.json"
 SUMMARY, CHECKPOINTS, GENERATED = "summary.json", "checkpoints", "generated"
 _END = "...\n"  # how a YAML document ends
+_DEVICES = "parallel."  # what a run may go on with another setting of
 
 
 class RunFiles(NamedTuple):
@@ -111,7 +112,7 @@ def read_config(directory: Path) -> Config:
 
 
 def check_same_run(directory: Path, config: Config, tasks: Sequence[Task]) -> None:
-    """Check that a directory holds a run of this very configuration.
+    """Check that a directory holds a run of this very configuration, on whatever devices.
 
     Raises:
       UserError: naming the fields that differ, with both values.
@@ -119,6 +120,7 @@ def check_same_run(directory: Path, config: Config, tasks: Sequence[Task]) -> No
     found = [
         f"{name} ({old!r} there, {new!r} asked for)"
         for name, (old, new) in differences(read_config(directory), config).items()
+        if not name.startswith(_DEVICES)
     ]
     there = {task.name: task for task in load_tasks(directory / TASKS)}
     asked = {task.name: task for task in tasks}

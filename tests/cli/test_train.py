@@ -66,11 +66,19 @@ def test_defaults():
 
 def test_overrides_in_both_spellings():
     arguments = ["--optimizer.learning-rate", "1e-3", "--encoder.feed_forward=64"]
-    arguments += ["--tokenizer.prefixes", "2", "3", "--heads.pooling", "last", "--encoder.remat"]
+    arguments += [
+        "--tokenizer.prefixes",
+        "2",
+        "3",
+        "--heads.pooling",
+        "last",
+        "--encoder.remat",
+        "full",
+    ]
     config = read_options([*arguments, "--tokenizer.no-lowercase"])[0].config
     assert config.optimizer.learning_rate == 1e-3
     assert config.encoder.feed_forward == 64
-    assert config.encoder.remat
+    assert config.encoder.remat == "full"
     assert config.tokenizer.prefixes == (2, 3)
     assert not config.tokenizer.lowercase
     assert config.heads.pooling == ("last",)

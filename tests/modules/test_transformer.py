@@ -115,8 +115,8 @@ def test_layers_start_unlike(params):
     assert not np.allclose(kernel[0], kernel[1])
 
 
-@pytest.mark.parametrize("dropout", [0.0, 0.5])
-def test_remat_changes_nothing(params, x, segments, positions, dropout):
+@pytest.mark.parametrize("remat, dropout", [("full", 0.0), ("full", 0.5), ("dots", 0.5)])
+def test_remat_changes_nothing(params, x, segments, positions, remat, dropout):
     @functools.partial(jax.jit, static_argnums=1)
     @functools.partial(jax.value_and_grad, argnums=0)
     def loss(params, remat):
@@ -131,8 +131,8 @@ def test_remat_changes_nothing(params, x, segments, positions, dropout):
         )
         return jnp.sum(jnp.sin(out))
 
-    value, grads = loss(params, False)
-    value_remat, grads_remat = loss(params, True)
+    value, grads = loss(params, "none")
+    value_remat, grads_remat = loss(params, remat)
     np.testing.assert_allclose(value, value_remat, rtol=1e-6)
     jax.tree.map(
         lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-5), grads, grads_remat

@@ -96,7 +96,8 @@ def test_left_out_fields_are_defaults():
         ("steps: true", "field 'steps': True is not int"),
         ("epochs: true", "field 'epochs': True is not float"),
         ("epochs: 1e-3", "field 'epochs': '1e-3' is not float"),  # text, in YAML 1.1
-        ("encoder: {remat: 1}", "field 'encoder.remat': 1 is not bool"),
+        ("encoder: {remat: 1}", "field 'encoder.remat': 1 is not"),
+        ("encoder: {remat: some}", "field 'encoder.remat': 'some' is not"),
         ("encoder: {kind: rnn}", "field 'encoder.kind': 'rnn' is not"),
         ("encoder: {bidirectional: no}", "field 'encoder.bidirectional': False is not"),
         ("heads: {pooling: mean}", "field 'heads.pooling': 'mean' is not"),

@@ -9,6 +9,7 @@ from mtljax.training.directions.contract import Rule as Rule
 from mtljax.training.directions.contract import StepInputs as StepInputs
 from mtljax.training.directions.contract import as_method as as_method
 from mtljax.training.directions.contract import check_heads as check_heads
+from mtljax.training.directions.contract import reads_gradients as reads_gradients
 from mtljax.training.directions.ways import LAGGED as LAGGED
 from mtljax.training.directions.ways import choose_way as choose_way
 from mtljax.training.directions.ways import find as find

@@ -5,14 +5,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from mtljax.gradients import (
-    TaskGradients,
-    combine,
-    cross_gramian,
-    gramian_diagonal,
-    scaled_gramian,
-    scaled_gramian_diagonal,
-)
+from mtljax.gradients import TaskGradients, combine, gramian_diagonal
 from mtljax.optim import weigh
 from mtljax.presets import Config
 from mtljax.training.directions.contract import (
@@ -23,8 +16,16 @@ from mtljax.training.directions.contract import (
     weighted_heads,
 )
 from mtljax.training.directions.heads import scaled_heads
-from mtljax.training.gradients import task_gradients, task_losses
+from mtljax.training.gradients import task_losses
 from mtljax.training.model import Model
+from mtljax.training.placed import (
+    cross_gramian,
+    cut,
+    scaled_gramian,
+    scaled_gramian_diagonal,
+    task_gradients,
+    whole,
+)
 from mtljax.weighting import Weighting
 
 
@@ -34,6 +35,9 @@ def measure(
     """Losses and gradients of every task, times the tasks' own weights."""
     way = config.gradients.way
     found = task_gradients(model, state.params, inputs.batch, inputs.key, way)
+    if config.optimizer.accumulate > 1:
+        shared = whole(model, state.params["shared"], found.shared, 1)
+        found = found._replace(shared=shared)
     return found.losses, Measured(*_times(inputs, found)), None
 
 
@@ -56,19 +60,21 @@ def decide(
     """Asks the method, with all signals that it reads."""
     del context
     params, needed = state.params, method.requires
+    like = params["shared"]
+    measured = measured._replace(shared=cut(model, like, measured.shared))
     signals: dict[str, Any] = dict(inputs.signals)
     if "cross_gramian" in needed:
         key = jax.random.fold_in(inputs.key, 1)
         second = task_gradients(model, params, inputs.extra.second, key, config.gradients.way)
         other = _times(inputs, second)[2]
-        signals["cross_gramian"] = cross_gramian(measured.shared, other)
+        signals["cross_gramian"] = cross_gramian(model, like, measured.shared, other)
         shared = jax.tree.map(lambda a, b: (a + b) / 2, measured.shared, other)
         measured = measured._replace(shared=shared)
 
     present = measured.present > 0
     whole_gramian = "gramian" in needed or config.gradients.telemetry
     scaled = (scaled_gramian if whole_gramian else scaled_gramian_diagonal)(
-        measured.shared, present
+        model, like, measured.shared, present
     )
     squares = jnp.diagonal(scaled[0]) if whole_gramian else scaled[0]
     finite = jnp.isfinite(measured.objectives) & jnp.isfinite(squares)
@@ -83,20 +89,21 @@ def decide(
         signals |= {"gramian_diagonal": squares, "row_scale": scaled[1]}
     if "validation_gradients" in needed:
         # One step of gradient descent with the weights at hand, and validation gradients there.
-        inner = combine(state.memory.weights, shared)
+        inner = whole(model, like, combine(state.memory.weights, shared), 0)
         moved = {**params, "shared": _descended(params["shared"], inner, method.inner_lr)}
         found = task_gradients(model, moved, inputs.extra.validation, None, config.gradients.way)
-        signals["validation_gradients"] = cross_gramian(_times(inputs, found)[2], shared)
+        rows = _times(inputs, found)[2]
+        signals["validation_gradients"] = cross_gramian(model, like, rows, shared)
 
     weights = None
     if isinstance(method.rule, Weighting):
         weights, optimizer = weigh(method.rule, objectives, state.optimizer, mask=mask, **signals)
-        direction = combine(weights, shared)
+        direction = whole(model, like, combine(weights, shared), 0)
         if weighted_heads(method):
             heads = scaled_heads(model, method, weights, mask, heads)
     else:
         direction, rule = method.rule.update(
-            shared,
+            whole(model, like, shared, 1),
             state.optimizer.weighting,
             params["shared"],
             losses=objectives,
@@ -105,9 +112,9 @@ def decide(
             **signals,
         )
         optimizer = state.optimizer._replace(weighting=rule)
-    whole = {"shared": direction, "heads": {**params["heads"], **heads}}
+    found = {"shared": direction, "heads": {**params["heads"], **heads}}
     known = scaled if whole_gramian else (None, None)
-    return Direction(whole, weights, not_finite, optimizer, *known)
+    return Direction(found, weights, not_finite, optimizer, *known)
 
 
 def _times(
@@ -152,7 +159,8 @@ def _bilevel_keywords(
         found = task_gradients(
             model, state.params, inputs.extra.validation, None, config.gradients.way
         )
-        keywords["validation_grads"] = _times(inputs, found)[2]
+        rows = _times(inputs, found)[2]
+        keywords["validation_grads"] = whole(model, state.params["shared"], rows, 1)
     if "inner_losses" in method.requires:
         weights = state.optimizer.weighting.weights
 

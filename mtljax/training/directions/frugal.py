@@ -8,6 +8,7 @@ import jax.numpy as jnp
 
 from mtljax.gradients import combine, gramian
 from mtljax.optim import weigh
+from mtljax.parallel import total
 from mtljax.presets import Config
 from mtljax.training.directions.contract import (
     Direction,
@@ -80,7 +81,7 @@ def decide_representation(
     context: Callable[[Any], Any],
 ) -> Direction:
     """Asks the method about the features' Gramian, and goes through the encoder once."""
-    products = gramian(measured.shared)
+    products = total(gramian(measured.shared), model.split.axes)
     found = _asked(model, method, state, inputs, measured, products, None)
     assert found.weights is not None
     shared = context(combine(found.weights, measured.shared))

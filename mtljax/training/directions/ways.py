@@ -62,6 +62,7 @@ def choose_way(model: Model, method: Method, config: Config) -> Way:
     # A gradient that is not finite is left out only where it can be told from the others.
     in_one_pass = not (
         reads_gradients(method)
+        or model.placement is not None
         or method.heads == "own"
         or config.non_finite == "leave_out"
         or config.gradients.telemetry
@@ -112,6 +113,8 @@ def _check(name: str, model: Model, method: Method, config: Config) -> None:
         _check_alike(what, model)
     if name not in FRUGAL:
         return
+    if model.placement is not None:
+        raise ValueError(f"{what}: not with tasks on groups of devices (parallel.placement)")
     beyond = method.requires & {"cross_gramian", "validation_gradients", "validation_grads"}
     if not isinstance(method.rule, Weighting) or beyond:
         raise ValueError(f"{what}: not for weighting {config.weighting!r}")

@@ -1,0 +1,69 @@
+import pytest
+
+from mtljax.parallel import Collective, buffer_bytes, collectives, sent_bytes
+
+PROGRAM = """\
+HloModule jit_step
+
+%add (x: f32[], y: f32[]) -> f32[] {
+  ROOT %sum = f32[] add(f32[] %x, f32[] %y)
+}
+
+%body.3 (carry: (s32[], f32[8,4])) -> (s32[], f32[8,4]) {
+  %all-gather.7 = f32[8,4]{1,0} all-gather(%part), channel_id=1, replica_groups=[2,4]<=[8], dimensions={0}
+}
+
+%cond.3 (carry: (s32[], f32[8,4])) -> pred[] {
+  ROOT %less = pred[] compare(%i, %n), direction=LT
+}
+
+%branch (x: f32[16]) -> f32[16] {
+  ROOT %permute = bf16[16]{0} collective-permute(%x), channel_id=4, source_target_pairs={{0,1}}
+}
+
+ENTRY %main.9 (a: f32[16], b: f32[32]) -> f32[16] {
+  %while.1 = (s32[], f32[8,4]) while(%init), condition=%cond.3, body=%body.3, backend_config={"known_trip_count":{"n":"12"}}
+  %choice = f32[16]{0} conditional(%which, %x, %x), branch_computations={%branch, %branch}
+  %scatter = f32[2,3]{1,0} reduce-scatter(%rows), channel_id=2, replica_groups={{0,1},{2,3},{4,5},{6,7}}, dimensions={0}, to_apply=%add
+  %trade = (f32[1,6]{1,0}, f32[1,6]{1,0}) all-to-all(%a, %b), channel_id=3, replica_groups=mesh['task'=2,'data'=4] {'task'}
+  ROOT %all-reduce-start = (f32[10]{0}, pred[4]{0}) all-reduce-start(%a, %b), replica_groups={}, to_apply=%add
+}
+"""  # noqa: E501
+
+
+def test_kinds_sizes_groups_and_loops():
+    assert collectives(PROGRAM) == [
+        Collective("all-gather", 8 * 4 * 4, 4, 12),
+        Collective("collective-permute", 16 * 2, 0, 2),
+        Collective("reduce-scatter", 2 * 3 * 4 * 2, 2, 1),
+        Collective("all-to-all", 12 * 4, 2, 1),
+        Collective("all-reduce", 10 * 4 + 4, 0, 1),
+    ]
+
+
+def test_bytes_by_kind():
+    found = collectives(PROGRAM)
+    assert buffer_bytes(found) == {
+        "all-gather": 12 * 128,
+        "collective-permute": 64,
+        "reduce-scatter": 48,
+        "all-to-all": 48,
+        "all-reduce": 44,
+    }
+    assert sent_bytes(found, devices=8) == {
+        "all-gather": 12 * 128 * 3 / 4,
+        "collective-permute": 64,
+        "reduce-scatter": 24,
+        "all-to-all": 24,
+        "all-reduce": pytest.approx(2 * 44 * 7 / 8),
+    }
+
+
+def test_results_of_a_start_come_after_its_operands():
+    line = "  %x = (f32[4]{0}, f32[32]{0}) all-gather-start(%a), replica_groups=[1,8]<=[8]"
+    program = "ENTRY %main (a: f32[4]) -> f32[32] {\n" + line + "\n}\n"
+    assert collectives(program) == [Collective("all-gather", 128, 8, 1)]
+
+
+def test_a_program_of_one_device_has_none():
+    assert collectives("ENTRY %main (a: f32[4]) -> f32[4] {\n  ROOT %a = f32[4] copy(%a)\n}") == []

@@ -1,0 +1,80 @@
+"""A mapped axis stands for the devices: sums over it are those that a mesh has."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from mtljax.losses import weighted_mean
+from mtljax.parallel import anywhere, own_key, share_of_mean, spread, total
+
+AXES = ("rows",)
+
+
+def on_devices(function, *arguments):
+    return jax.vmap(function, axis_name="rows")(*arguments)
+
+
+@pytest.fixture
+def rows():
+    """Inputs, targets and weights of twelve rows on three devices, one of them without weights."""
+    rng = np.random.default_rng(0)
+    x, y = rng.normal(size=(3, 4, 5)), rng.normal(size=(3, 4))
+    weights = rng.uniform(size=(3, 4))
+    weights[1] = 0
+    return tuple(jnp.asarray(part, jnp.float32) for part in (x, y, weights))
+
+
+def loss(params, x, y, weights):
+    return weighted_mean((x @ params - y) ** 2, weights)
+
+
+def test_a_mean_over_devices_and_its_gradient_are_those_of_all_rows(rows):
+    params = jnp.arange(5.0)
+    whole = [part.reshape(12, *part.shape[2:]) for part in rows]
+    expected = jax.value_and_grad(loss)(params, *whole)
+
+    def of_device(x, y, weights):
+        def objective(params):
+            mean = loss(spread(params, AXES), x, y, weights)
+            return total(mean * share_of_mean(weights, AXES), AXES)
+
+        return jax.value_and_grad(objective)(params)
+
+    value, slope = on_devices(of_device, *rows)
+    for device in range(3):
+        np.testing.assert_allclose(value[device], expected[0], rtol=1e-6)
+        np.testing.assert_allclose(slope[device], expected[1], rtol=1e-5)
+
+
+def test_without_weights_anywhere_there_is_no_share():
+    shares = on_devices(lambda w: share_of_mean(w, AXES), jnp.zeros((3, 4)))
+    np.testing.assert_array_equal(shares, 0)
+
+
+def test_shares_add_up_to_one(rows):
+    shares = on_devices(lambda w: share_of_mean(w, AXES), rows[2])
+    np.testing.assert_allclose(jnp.sum(shares), 1, rtol=1e-6)
+    assert shares[1] == 0
+
+
+def test_true_on_one_device_is_true_on_all():
+    found = on_devices(
+        lambda true: anywhere(true, AXES), jnp.array([[True, False], [False, False]])
+    )
+    np.testing.assert_array_equal(found, [[True, False], [True, False]])
+
+
+def test_devices_draw_of_their_own():
+    key = jax.random.key(3)
+    drawn = jax.vmap(
+        lambda _: jax.random.bits(own_key(key, AXES)), axis_name="rows"
+    )(jnp.arange(4))  # fmt: skip
+    assert len(set(drawn.tolist())) == 4
+
+
+def test_a_program_that_sees_all_rows_adds_nothing_up():
+    key, tree = jax.random.key(0), {"a": jnp.ones(2)}
+    assert total(tree, ()) is tree and spread(tree, ()) is tree
+    assert own_key(key, ()) is key and own_key(None, AXES) is None
+    assert anywhere(tree["a"], ()) is tree["a"]

@@ -1,0 +1,128 @@
+"""Steps of made-up tasks on one device and on eight, for processes that have eight."""
+
+import dataclasses
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+
+from mtljax.data import Group, Layout, Output
+from mtljax.data.batches import Shape
+from mtljax.modules import EncoderConfig, HeadsConfig
+from mtljax.presets import Config, GradientsConfig, OptimizerConfig, ParallelConfig
+from mtljax.tasks import Task
+from mtljax.training.abstract_batch import abstract_batch, abstract_extra
+from mtljax.training.distributed import distribute
+from mtljax.training.method import make_method
+from mtljax.training.model import attention_of, build_model
+
+LABEL = Task("label", "a", "classification", "text", "label", loss="sigmoid")
+TAGS = Task("tags", "b", "tagging", "words", "tags", weight=2.0)
+NEXT = Task("next", "c", "language_model", "text")
+STARS = Task("stars", "d", "regression", "text", "stars")
+WORDS = 16
+OUTPUTS = {
+    "label": Output(2, ("no", "yes")),
+    "tags": Output(3, ("O", "B", "I")),
+    "next": Output(12, ids=np.arange(2, 14, dtype=np.int32)),
+    "stars": Output(1),
+}
+OPTIMIZER = optax.chain(optax.clip_by_global_norm(1.0), optax.sgd(0.3, momentum=0.9))
+
+
+def configuration(kind, weighting="equal", *, heads=None, gradients=None, accumulate=1, **encoder):
+    """A small configuration, without dropout unless the encoder has some."""
+    shape = EncoderConfig(
+        kind, embedding=8, features=16, heads=2, feed_forward=24, ngram_buckets=40, **encoder
+    )
+    return Config(
+        encoder=shape,
+        heads=heads or HeadsConfig(negatives=5, tag_hidden=4),
+        optimizer=OptimizerConfig(average=0.9, accumulate=accumulate),
+        gradients=gradients or GradientsConfig(),
+        weighting=weighting,
+    )
+
+
+def make(config, tasks, together=()):
+    """A model of tasks in groups of their own, but for those that are named together."""
+    attention = attention_of(config, tuple(tasks))
+    groups: dict = {}
+    for task in tasks:
+        groups.setdefault("both" if task.name in together else f"of_{task.name}", []).append(task)
+    layout = Layout(
+        tuple(Group(name, tuple(them), "text", attention(them[0]), None, False)
+              for name, them in groups.items()),
+        {task.name: OUTPUTS[task.name] for task in tasks},
+        {name: Shape(8, 6, 2, 2) for name in groups},
+        WORDS,
+        9,
+    )  # fmt: skip
+    return build_model(config, layout, {"next": np.arange(12)} if NEXT in tasks else None)
+
+
+def fill(shapes, rng):
+    """Random rows, of which some are empty and some targets are missing."""
+
+    def of(path, leaf):
+        name = jax.tree_util.keystr(path, simple=True, separator="/")
+        if "weights" in name:
+            # Weights that differ much from row to row, so that a mean of means is another mean.
+            scale = rng.integers(0, 3, (leaf.shape[0], 1))
+            return (scale * rng.uniform(size=leaf.shape)).astype(leaf.dtype)
+        if leaf.dtype == np.float32:
+            return rng.normal(size=leaf.shape).astype(leaf.dtype)
+        high = 3 if "segments" in name else 2 if "targets" in name else 9
+        values = rng.integers(0, high, leaf.shape)
+        return (np.sort(values) if "segments" in name else values).astype(leaf.dtype)
+
+    return jax.tree_util.tree_map_with_path(of, shapes)
+
+
+def run(config, made, batches, lower=False, **parallel):
+    """The state and the metrics after some batches, and the compiled text if it is asked for."""
+    config = dataclasses.replace(config, parallel=ParallelConfig(**parallel))
+    method = make_method(config, len(made.tasks))
+    devices = distribute(config, made, method, OPTIMIZER, abstract_batch(made.layout))
+    state, text = devices.init(batches[0][0]), ""
+    step = devices.step
+    for batch in batches:
+        placed = devices.place(batch)
+        if lower and not text:
+            step = step.lower(state, *placed).compile()
+            text = step.as_text()
+        state, metrics = step(state, *placed)
+    return devices, state, metrics, text
+
+
+def batches_for(config, model, count=2):
+    """Some batches with what the method reads besides."""
+    rng = np.random.default_rng(0)
+    requires = make_method(config, len(model.tasks)).requires
+    shapes = abstract_batch(model.layout), abstract_extra(model.layout, requires)
+    return [fill(shapes, rng) for _ in range(count)]
+
+
+def assert_same(found, expected, rtol=2e-3, atol=2e-5):
+    """Equal to rounding, number by number."""
+    a, b = jax.tree_util.tree_leaves_with_path(found), jax.tree.leaves(expected)
+    assert len(a) == len(b)
+    for (path, x), y in zip(a, b, strict=True):
+        name = jax.tree_util.keystr(path, simple=True, separator="/")
+        np.testing.assert_allclose(x, y, rtol=rtol, atol=atol, err_msg=name)
+
+
+def compare(config, tasks, settings, together=()):
+    """Runs on one device, then with each of some settings on eight; the same must come out."""
+    model = make(config, tasks, together)
+    batches = batches_for(config, model)
+    _, *one, _ = run(config, model, batches)
+    one = jax.device_get(one)
+    assert all(np.isfinite(jnp.sum(leaf)) for leaf in jax.tree.leaves(one[0].params))
+    found = []
+    for setting in settings:
+        devices, state, metrics, text = run(config, model, batches, **setting)
+        assert_same(jax.device_get([state, metrics]), one)
+        found.append((devices, state, text))
+    return found

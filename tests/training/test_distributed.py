@@ -1,0 +1,245 @@
+"""The same step on one device and on eight, by every strategy, and what it sends."""
+
+import dataclasses
+from collections.abc import Callable
+
+import jax
+import pytest
+
+from mtljax.errors import UserError
+from mtljax.presets import ParallelConfig
+from mtljax.training.abstract_batch import abstract_batch
+from mtljax.training.checkpoints import Checkpoints
+from mtljax.training.distributed import check_stages, distribute
+from mtljax.training.method import make_method
+from tests.training.on_devices import (
+    LABEL,
+    OPTIMIZER,
+    TAGS,
+    assert_same,
+    batches_for,
+    configuration,
+    make,
+    run,
+)
+
+START = """
+import os
+os.environ["JAX_DISABLE_MOST_OPTIMIZATIONS"] = "1"
+from tests.training.on_devices import *
+JIT = {"data": 8}
+MAPPED = {"data": 8, "strategy": "shard_map"}
+PMAPPED = {"data": 8, "strategy": "pmap"}
+"""
+
+
+def test_every_head_on_a_transformer_with_batches_of_their_own(
+    on_eight_devices: Callable[[str], str],
+):
+    """The language model draws negatives, the same on all devices."""
+    printed = on_eight_devices(f"""{START}
+from mtljax.parallel import collectives, placed_bytes, sent_bytes
+
+found = compare(
+    configuration("transformer", "mgda"), [LABEL, TAGS, NEXT, STARS],
+    [MAPPED, {{"task": 4, "data": 2, "lower": True}},
+     {{"data": 2, "model": 2, "task": 2, "sharding": "fsdp", "placement": "off"}}])
+devices, state, text = found[1]
+print(devices.about)
+whole = found[0][1].params
+size = sum(leaf.nbytes for leaf in jax.tree.leaves(whole["shared"]))
+heads = sum(leaf.nbytes for leaf in jax.tree.leaves(whole["heads"]))
+seen = collectives(text)
+sent = sent_bytes(seen, 8)
+moved = sum(n for kind, n in sent.items() if kind != "all-reduce")
+# What does not divide is filled up to eight numbers, in each of four gradients.
+print(0 <= moved - placed_bytes(size, 4, 4, 2) < 0.05 * size)
+# The heads' gradients are added up, and small things; never the tasks' gradients side by side.
+print(sum(one.size for one in seen if one.kind == "all-reduce") < 1.2 * heads + 1000)
+
+words = state.optimizer.optimizer[1][0].trace["shared"]["embedding"]["words"]
+print(words.sharding.spec, words.addressable_shards[0].data.nbytes / words.nbytes)
+print(state.params["shared"]["embedding"]["words"].sharding.is_fully_replicated)
+words = found[2][1].params["shared"]["embedding"]["words"]
+print(words.sharding.spec, words.addressable_shards[0].data.nbytes / words.nbytes)
+""")
+    about, *rest = printed.splitlines()
+    assert about.startswith(
+        "task 4 x data 2 x model 1 devices, jit, replicated; tasks on groups of devices: "
+    )
+    assert rest == [
+        "True",
+        "True",
+        "P(('data', 'task'),) 0.125",
+        "True",
+        "P('model', ('task', 'data')) 0.125",
+    ]
+
+
+def test_shared_inputs_and_a_recurrent_encoder(on_eight_devices: Callable[[str], str]):
+    printed = on_eight_devices(f"""{START}
+tasks, together = [LABEL, TAGS, NEXT], ("label", "tags", "next")
+full = HeadsConfig(negatives=0, tag_hidden=4)
+compare(configuration("lstm", "nash_mtl", heads=full), tasks, [JIT, MAPPED], together)
+way = GradientsConfig(way="representation")
+compare(configuration("lstm", "upgrad", gradients=way), tasks, [MAPPED], together)
+print("done")
+""")
+    assert printed == "done\n"
+
+
+def test_kinds_of_methods(on_eight_devices: Callable[[str], str]):
+    """Losses alone, losses after the step, a Gramian, an aggregator, and several batches."""
+    printed = on_eight_devices(f"""{START}
+tasks = [LABEL, TAGS]
+placed = {{"task": 2, "data": 4}}
+compare(configuration("linear"), tasks, [JIT, PMAPPED])
+(found,) = compare(configuration("linear", "famo"), tasks, [MAPPED])
+compare(configuration("linear", "upgrad", accumulate=2), tasks, [MAPPED, placed])
+(found,) = compare(configuration("linear", "moco"), tasks, [placed])
+tracked = found[1].optimizer.weighting.tracked["embedding"]["words"]
+print(tracked.sharding.spec, tracked.addressable_shards[0].data.nbytes / tracked.nbytes)
+compare(configuration("linear", "modo"), tasks, [{{**placed, "sharding": "fsdp"}}])
+""")
+    assert printed == "P(None, ('data', 'task')) 0.125\n"
+
+
+def test_weights_of_the_step_before(on_eight_devices: Callable[[str], str]):
+    printed = on_eight_devices(f"""{START}
+tasks = [LABEL, TAGS, STARS]
+compare(configuration("linear", "mgda", gradients=GradientsConfig(way="lagged")), tasks, [MAPPED])
+sketched = GradientsConfig(way="sketched", sketch=64)
+compare(configuration("linear", "mgda", gradients=sketched), tasks, [JIT, MAPPED])
+print("done")
+""")
+    assert printed == "done\n"
+
+
+def test_a_checkpoint_goes_from_one_device_to_eight_and_back(
+    on_eight_devices: Callable[[str], str], tmp_path
+):
+    config = configuration("linear", "moco")
+    model = make(config, (LABEL, TAGS))
+    batches = batches_for(config, model)
+    _, state, *_ = run(config, model, batches)
+    checkpoints = Checkpoints(tmp_path / "one", pytest.fail)
+    checkpoints.save(2, state, {"next_index": 2}, {}, 0.5)
+    checkpoints.close()
+    printed = on_eight_devices(f"""{START}
+from pathlib import Path
+from mtljax.training.checkpoints import Checkpoints
+
+config = configuration("linear", "moco")
+config = dataclasses.replace(
+    config, parallel=ParallelConfig(task=2, data=4, sharding="fsdp"))
+model = make(config, [LABEL, TAGS])
+batch = batches_for(config, model)[0]
+devices = distribute(config, model, make_method(config, 2), OPTIMIZER, batch[0])
+there = Checkpoints(Path({str(tmp_path / "one")!r}), print)
+step, state, progress = there.latest(devices.init(batch[0]))
+there.close()
+print(step, progress["position"])
+print(jax.tree.all(jax.tree.map(lambda x, y: x.sharding == y, state, devices.state)))
+words = state.params["shared"]["embedding"]["words"]
+print(words.addressable_shards[0].data.shape, words.shape)
+back = Checkpoints(Path({str(tmp_path / "eight")!r}), print)
+back.save(step, state, progress["position"], {{}}, 0.5)
+back.close()
+
+# A group that sits a step out has one row, which is empty.
+placed = devices.place({{"of_label": {{"tokens": np.zeros((1, 6), np.int32)}}}})
+print(placed["of_label"]["tokens"].shape)
+""")
+    assert printed.splitlines() == ["2 {'next_index': 2}", "True", "(2, 8) (16, 8)", "(4, 6)"]
+    checkpoints = Checkpoints(tmp_path / "eight", pytest.fail)
+    restored = checkpoints.latest(state)
+    assert restored is not None
+    step, found, progress = restored
+    checkpoints.close()
+    assert step == 2 and progress["position"] == {"next_index": 2}
+    assert_same(jax.device_get(found), jax.device_get(state), rtol=0, atol=0)
+    assert all(len(leaf.sharding.device_set) == 1 for leaf in jax.tree.leaves(found))
+
+
+def test_what_cannot_be_shared_out(on_eight_devices: Callable[[str], str]):
+    """Each is an error in one line."""
+    printed = on_eight_devices(f"""{START}
+from mtljax.errors import UserError
+from mtljax.training.distributed import check_stages
+from tests.training.test_distributed import attempt
+
+def error(**settings):
+    try:
+        return attempt(**settings).about
+    except UserError as error:
+        return str(error)
+
+four = (LABEL, TAGS, NEXT, STARS)
+shared = dict(tasks=four, together=("label", "tags", "stars"), task=4, data=2)
+print(error(task=8))
+print(error(**shared))
+print(error(**shared, placement="task"))
+print(error(task=2, data=4, placement="task", strategy="shard_map"))
+print(error(task=2, data=4, placement="task", way="lagged"))
+print(error(task=2, data=4, way="lagged"))
+print(error(task=2, data=4, weighting="equal"))
+print(error(task=2, data=4, placement="off"))
+print(error(data=8, sharding="fsdp", strategy="pmap"))
+print(error(data=4, model=2, strategy="shard_map"))
+print(error(data=8, rules=("wordz=data",)))
+devices = attempt(data=8)
+for stage in ({{"of_label": 8}}, {{"of_label": 12}}):
+    try:
+        check_stages(devices, [stage])
+    except UserError as error:
+        print(error)
+try:
+    devices.place(fill(abstract_batch(make(configuration("linear"), [LABEL]).layout,
+                                      {{"of_label": 12}}), np.random.default_rng(0)))
+except UserError as error:
+    print(error)
+""")
+    mesh = "task 2 x data 4 x model 1 devices, jit, replicated; all tasks on all devices: "
+    assert printed.splitlines() == [
+        "parallel: a task axis of 8 does not divide 2 tasks",
+        "task 4 x data 2 x model 1 devices, jit, replicated; all tasks on all devices: "
+        "1 input groups of 3 tasks cannot be divided among 4 devices of the task axis",
+        "parallel: placement 'task': 1 input groups of 3 tasks cannot be divided among 4 devices "
+        "of the task axis",
+        "parallel: placement 'task': strategy 'shard_map' has no axis of tasks",
+        "parallel: placement 'task': gradients.way 'lagged' has no gradients side by side",
+        f"{mesh}gradients.way 'lagged' has no gradients side by side",
+        f"{mesh}weighting 'equal' reads no gradients",
+        f"{mesh}as asked for",
+        "parallel: strategy 'pmap': the state must be replicated",
+        "parallel: strategy 'shard_map': the axis 'model' must have one device",
+        "parallel: rule 'wordz' is found in the path of no parameter",
+        "parallel: the batch of input group 'of_label' has 12 rows, which cannot be divided among "
+        "8 devices; --batch.multiple 8 makes all divide",
+        "parallel: of_label/affixes: 12 rows cannot be divided by 8",
+    ]
+
+
+def attempt(tasks=(LABEL, TAGS), weighting="mgda", together=(), way=None, **parallel):
+    config = configuration("linear", weighting)
+    if way:
+        config = dataclasses.replace(
+            config, gradients=dataclasses.replace(config.gradients, way=way)
+        )
+    config = dataclasses.replace(config, parallel=ParallelConfig(**parallel))
+    model = make(config, tasks, together)
+    method = make_method(config, len(tasks))
+    batch = abstract_batch(model.layout)
+    return distribute(config, model, method, OPTIMIZER, batch)
+
+
+@pytest.mark.parametrize("sizes", [{"data": 2}, {"task": 3}, {"model": 2, "data": 4}])
+def test_a_mesh_that_does_not_multiply(sizes):
+    with pytest.raises(UserError, match="^parallel: a mesh of task .* multiply to 1 devices$"):
+        attempt(**sizes)
+
+
+def test_one_device_has_no_mesh():
+    found = attempt()
+    assert found.mesh is None and found.about == "" and found.evaluated("params") == "params"
+    check_stages(found, [{"of_label": 7}])
