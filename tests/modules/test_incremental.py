@@ -95,7 +95,7 @@ def stepwise(network, shared, tokens, affixes):
     ("kind", "changes"),
     [
         ("transformer", {}),
-        ("transformer", {"dense": 4, "embedding": 8, "remat": True}),
+        ("transformer", {"dense": 4, "embedding": 8, "remat": "full"}),
         ("lstm", {}),
         ("lstm", {"dense": 4}),
         ("linear", {}),
