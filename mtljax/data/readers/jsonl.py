@@ -21,7 +21,7 @@ def read_jsonl(lines: Lines) -> Iterator[Record]:
         try:
             values = json.loads(line.rstrip())
         except json.JSONDecodeError as error:
-            yield Record(lines.number, None, f"not JSON: {error.msg} at column {error.colno}")
+            yield Record(lines.number, None, f"not JSON: {error.msg} (column {error.colno})")
         except (ValueError, RecursionError):
             yield Record(lines.number, None, "not JSON that can be read: too deep or too long")
         else:

@@ -32,9 +32,9 @@ def test_reads_what_was_written(rows):
 @pytest.mark.parametrize(
     ("line", "problem"),
     [
-        ('{"a": 1', "not JSON: Expecting ',' delimiter at column 8"),
-        ("{a: 1}", "not JSON: Expecting property name enclosed in double quotes at column 2"),
-        ("text", "not JSON: Expecting value at column 1"),
+        ('{"a": 1', "not JSON: Expecting ',' delimiter (column 8)"),
+        ("{a: 1}", "not JSON: Expecting property name enclosed in double quotes (column 2)"),
+        ("text", "not JSON: Expecting value (column 1)"),
         ("[1]", "expected a JSON object, got a list"),
         ('"a"', "expected a JSON object, got a text"),
         ("3", "expected a JSON object, got a number"),
