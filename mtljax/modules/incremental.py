@@ -91,7 +91,9 @@ def begin(
     match encoder.config.kind:
         case "transformer":
             stacked = kept["cache"]["transformer"]["layers"]["past"]
-            layers = tuple(_with_room(own.keys, own.values, room) for own in unstacked(stacked, count))
+            layers = tuple(
+                _with_room(own.keys, own.values, room) for own in unstacked(stacked, count)
+            )
         case "lstm":
             layers = tuple(kept["cache"]["lstm"][f"layer_{i}"] for i in range(count))
         case "linear":
