@@ -46,6 +46,7 @@ def representation_gradients(
 
     Arguments and errors are those of `task_gradients`; more than one input group is an error too.
 
+    >>> import jax.numpy as jnp
     >>> from mtljax.gradients import combine, gramian
     >>> head = lambda params, features, targets: jnp.sum(features) * params
     >>> batch = {"both": Examples(jnp.ones((3, 2)), {"a": (), "b": ()})}

@@ -156,10 +156,16 @@ class Checkpoints:
 
 
 def checkpoint_steps(directory: Path) -> list[int]:
-    """The steps that have a checkpoint in a directory, the latest last."""
-    if not directory.is_dir():
-        return []
-    return sorted(int(path.name) for path in directory.iterdir() if path.name.isdigit())
+    """The steps that have a checkpoint in a directory, the latest last.
+
+    Raises:
+      UserError: if the directory cannot be read.
+    """
+    try:
+        names = [path.name for path in directory.iterdir()] if directory.is_dir() else []
+    except OSError as error:
+        raise UserError(f"{directory}: {error.strerror or error}") from None
+    return sorted(int(name) for name in names if name.isdigit())
 
 
 def read_score(directory: Path, step: int) -> float | None:

@@ -11,7 +11,7 @@ import orbax.checkpoint as ocp
 from mtljax.errors import UserError
 from mtljax.modules import init
 from mtljax.modules.network import Params
-from mtljax.training.checkpoints import quiet
+from mtljax.training.checkpoints import checkpoint_steps, quiet, read_score
 from mtljax.training.model import Model
 
 
@@ -47,16 +47,16 @@ def restore_params(
         restore_args=ocp.checkpoint_utils.construct_restore_args({name: shapes}),
         partial_restore=True,
     )
-    with quiet(), _open(directory) as manager:
-        steps = _by_preference(manager)
-        if not steps:
-            raise UserError(f"{directory}: no checkpoint there yet")
+    steps = _by_preference(directory, warn)
+    if not steps:
+        raise UserError(f"{directory}: no checkpoint there yet")
+    with quiet(), ocp.PyTreeCheckpointer() as reader:
         for step in steps:
+            place = directory / str(step) / "state"
             try:
                 # Asked of what it does not have, Orbax complains from many threads at once.
-                _check_fit(directory / str(step) / "state", name, like)
-                restored = manager.restore(step, args=ocp.args.Composite(state=restore))
-                return step, restored["state"][name]
+                _check_fit(reader, place, name, like)
+                return step, reader.restore(place, args=restore)[name]
             except Exception as error:  # noqa: BLE001 - whatever a damaged file makes a reader say
                 reason = " ".join(str(error).split())[:120]
                 warn(f"checkpoint {step} of {directory.parent} cannot be read: {reason}")
@@ -77,13 +77,8 @@ def initial_params(model: Model) -> Params:
     return init(model.network, jax.random.key(0), batches)
 
 
-def _open(directory: Path) -> ocp.CheckpointManager:
-    options = ocp.CheckpointManagerOptions(read_only=True, best_fn=lambda values: values["score"])
-    return ocp.CheckpointManager(directory, options=options)
-
-
-def _check_fit(place: Path, name: str, like: Any) -> None:
-    metadata: Any = ocp.PyTreeCheckpointer().metadata(place).item_metadata
+def _check_fit(reader: ocp.Checkpointer, place: Path, name: str, like: Any) -> None:
+    metadata: Any = reader.metadata(place).item_metadata
     if metadata is None:
         raise ValueError("what it holds is not listed")
     found = metadata.tree.get(name)
@@ -97,10 +92,12 @@ def _check_fit(place: Path, name: str, like: Any) -> None:
             )
 
 
-def _by_preference(manager: ocp.CheckpointManager) -> list[int]:
-    newest_first = sorted(manager.all_steps(), reverse=True)
-    try:
-        best = manager.best_step()
-    except Exception:  # noqa: BLE001 - the scores are in files that may be damaged as well
-        best = None
-    return sorted(newest_first, key=lambda step: step != best)
+def _by_preference(directory: Path, warn: Callable[[str], None]) -> list[int]:
+    # The best first (of equally good ones the newest, as in training), then from the newest on.
+    scores = {step: read_score(directory, step) for step in checkpoint_steps(directory)}
+    for step, score in scores.items():
+        if score is None:
+            warn(f"the score of checkpoint {step} of {directory.parent} cannot be read")
+    known = [(score, step) for step, score in scores.items() if score is not None]
+    best = max(known)[1] if known else None
+    return sorted(scores, key=lambda step: (step != best, -step))

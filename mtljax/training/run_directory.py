@@ -46,9 +46,11 @@ def begin(directory: Path) -> None:
     """
     try:
         directory.mkdir(parents=True, exist_ok=True)
-        probe = directory / ".writable"
-        probe.touch()
-        probe.unlink()
+        for place in (directory, directory / CHECKPOINTS):
+            if place.is_dir():
+                probe = place / ".writable"
+                probe.touch()
+                probe.unlink()
         ours = {TASKS, TOKENIZER, LAYOUT}
         others = sorted(
             path.name

@@ -71,8 +71,7 @@ def modo(
         products = bounded(cross_gramian)
         if normalize:
             products = unit_products(products, present)
-        # A task that comes back brings its old weight along; the others have summed to 1 since.
-        weights = project_simplex(state.weights.astype(products.dtype), present)
+        weights = shares(state.weights.astype(products.dtype), present)
         slope = products @ weights + rho * weights
         return (moved := project_simplex(weights - gamma * slope, present)), MoDoState(moved)
 
@@ -83,6 +82,17 @@ def modo(
         requires=("losses", "cross_gramian"),
         per_task=("weights",),
     )
+
+
+def shares(weights: jax.Array, present: jax.Array) -> jax.Array:
+    """Weights ``[T]`` of 0 or more, brought to sum 1 over those present; 1/m if they are all 0.
+
+    A task that comes back brings its old weight along; the others have summed to 1 since.
+    """
+    here = jnp.where(present, weights, 0)
+    total = jnp.sum(here)
+    some = total > jnp.finfo(here.dtype).eps
+    return jnp.where(some, here / jnp.where(some, total, 1), trivial_weights(present, "mean"))
 
 
 def bounded(products: jax.Array) -> jax.Array:

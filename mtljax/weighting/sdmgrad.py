@@ -11,7 +11,7 @@ from mtljax.solvers.simplex import project_simplex
 from mtljax.weighting.arguments import check_count, check_positive, check_range
 from mtljax.weighting.contract import Weighting
 from mtljax.weighting.guard import guard
-from mtljax.weighting.modo import bounded, unit_products
+from mtljax.weighting.modo import bounded, shares, unit_products
 from mtljax.weighting.preference import check_length, check_preference, preference
 from mtljax.weighting.trivial import trivial_weights
 
@@ -90,8 +90,7 @@ def sdmgrad(
             velocity = momentum * velocity + products @ weights + pull
             return project_simplex(weights - lr * velocity, present), velocity
 
-        # A task that comes back brings its old weight along; the others have summed to 1 since.
-        start = project_simplex(state.weights.astype(products.dtype), present)
+        start = shares(state.weights.astype(products.dtype), present)
         weights, _ = jax.lax.fori_loop(0, steps, step, (start, jnp.zeros_like(start)))
         return (weights + lam * preferred) / (1 + lam), SDMGradState(weights)
 

@@ -1,3 +1,4 @@
+import importlib
 import json
 import signal
 
@@ -125,12 +126,15 @@ def test_curves_need_the_extra(monkeypatch, tmp_path):
     assert _draw(tmp_path) == "curves: not drawn; the extra 'plot' (matplotlib) draws them"
 
 
-def test_curves_of_a_directory_that_cannot_be_written(tmp_path):
+def test_curves_of_a_directory_that_cannot_be_written(tmp_path, monkeypatch):
     from mtljax.cli.train import _draw
 
-    (tmp_path / "metrics.jsonl").write_text('{"step": 1, "split": "train", "loss/a": 1.0}\n')
-    (tmp_path / ".curves.png.tmp").mkdir()
-    assert _draw(tmp_path) == f"curves: not drawn; {tmp_path}: Is a directory"
+    def refuse(directory):
+        raise PermissionError(13, "Permission denied")
+
+    figures = importlib.import_module("mtljax.training.figures")
+    monkeypatch.setattr(figures, "draw_curves", refuse)
+    assert _draw(tmp_path) == f"curves: not drawn; {tmp_path}: Permission denied"
 
 
 def test_textbook_reads_imdb_reviews_where_it_is_prepared(tmp_path, monkeypatch):

@@ -7,7 +7,7 @@ import pytest
 
 from mtljax import weighting
 from mtljax.errors import UserError
-from mtljax.training.checkpoints import Checkpoints
+from mtljax.training.checkpoints import Checkpoints, checkpoint_steps
 from mtljax.training.optimizer import make_optimizer
 from mtljax.training.step import make_init, make_step
 
@@ -170,3 +170,12 @@ def test_what_an_interrupted_save_leaves_is_ignored(states, open_them, tmp_path)
     shutil.copytree(tmp_path / "checkpoints/1", partial)
     checkpoints, warnings = open_them()
     assert checkpoints.latest(states[0])[0] == 1 and not warnings
+
+
+def test_steps_of_a_directory(tmp_path):
+    for name in ("20", "3", "3.broken", "4.orbax-checkpoint-tmp-0"):
+        (tmp_path / name).mkdir()
+    assert checkpoint_steps(tmp_path) == [3, 20]
+    assert checkpoint_steps(tmp_path / "none") == []
+    with pytest.raises(UserError, match="File name too long"):
+        checkpoint_steps(tmp_path / ("x" * 300))

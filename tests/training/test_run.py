@@ -318,6 +318,19 @@ def test_a_damaged_checkpoint_is_passed_over(run, copied):
         load_run(copied)
 
 
+def test_a_damaged_score_is_passed_over(run, copied):
+    truncate(copied / "checkpoints" / str(run.step) / "metrics" / "metrics")
+    other = next(path for path in checkpoints(copied) if path.name != str(run.step))
+    said = []
+    assert load_run(copied, warn=said.append).step == int(other.name)
+    assert said == [f"the score of checkpoint {run.step} of {copied} cannot be read"]
+    # Where no score can be read, the newest.
+    truncate(other / "metrics" / "metrics", 0)
+    newest = max(int(path.name) for path in checkpoints(copied))
+    assert load_run(copied, warn=said.append).step == newest
+    assert len(said) == 3
+
+
 def test_no_checkpoint_that_can_be_read(copied):
     for checkpoint in checkpoints(copied):
         damage(checkpoint)

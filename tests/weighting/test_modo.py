@@ -88,6 +88,17 @@ def test_absent_tasks(rng):
     np.testing.assert_allclose(weights.sum(), 1, rtol=1e-6)
 
 
+def test_a_task_that_comes_back_and_one_that_had_all_the_weight():
+    method, still = modo(), jnp.zeros((3, 3))
+    state = method.init(3)._replace(weights=jnp.array([0.6, 0.9, 0.0]))
+    weights, _ = method.update(np.ones(3), state, cross_gramian=still)
+    # Brought to sum 1, less gamma rho times itself; the projection gives back the same to each.
+    np.testing.assert_allclose(weights, 0.99 * np.array([0.4, 0.6, 0.0]) + 0.01 / 3, atol=1e-6)
+    mask = jnp.array([False, False, True])
+    weights, _ = method.update(np.ones(3), state, cross_gramian=still, mask=mask)
+    np.testing.assert_allclose(weights, [0, 0, 1])
+
+
 def test_a_product_that_is_not_finite(rng):
     products = rng.normal(size=(3, 3)).astype(np.float32)
     products[1, 1] = np.nan
