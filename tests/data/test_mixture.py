@@ -33,6 +33,19 @@ def test_rates_are_shares_of_the_step():
     assert rows(groups, {"a": 1, "b": 3000, "c": 2000}) == {"a": 50, "b": 30, "c": 20}
 
 
+@pytest.mark.parametrize("settings", [MixtureSettings(), MixtureSettings(subset=1)])
+@pytest.mark.parametrize("multiple", [1, 4, 8, 50])
+def test_rows_are_shared_in_blocks(settings, multiple):
+    groups = [group("a"), group("b", batch_size=40), group("c")]
+    tokens = {"a": 3000, "b": 900, "c": 700}
+    found = rows_per_group(groups, tokens, tokens, 6400, 64, settings, multiple=multiple)
+    assert all(count > 0 and count % multiple == 0 for count in found.values())
+    if multiple == 8:
+        # Of twelve blocks one is b's, and the others are shared as 3000 to 700.
+        expected = {"a": 72, "b": 8, "c": 16} if not settings.subset else dict.fromkeys("ac", 96)
+        assert {**found, **expected} == found
+
+
 def test_only_proportions_count_when_all_have_rates():
     groups = [group("a", rate=0.9), group("b", rate=0.3)]
     assert rows(groups, {"a": 1, "b": 1}) == {"a": 75, "b": 25}

@@ -68,6 +68,10 @@ def test_probabilities_are_below_one(name, value):
         ("batch.tokens", 0, 1),
         ("batch.row_length", 1, 2),
         ("batch.ahead", -1, 0),
+        ("batch.multiple", 0, 8),
+        ("parallel.task", -2, 0),
+        ("parallel.data", -2, -1),
+        ("parallel.model", -2, 4),
         ("encoder.embedding", 0, 1),
         ("encoder.features", 0, 2),
         ("encoder.features", 3, 4),
@@ -107,3 +111,9 @@ def test_a_transformer_needs_a_width_that_its_heads_divide():
     with pytest.raises(UserError, match=r"multiple of 2 \* encoder.heads \(4\), got 12"):
         check(config)
     check(replaced(config, "encoder.heads", 3))
+
+
+def test_one_axis_is_what_the_others_leave():
+    config = replaced(replaced(Config(), "parallel.task", 0), "parallel.data", -1)
+    with pytest.raises(UserError, match="^parallel: one axis at most can be what"):
+        check(config)

@@ -124,3 +124,8 @@ def test_differences_by_dotted_name():
 def test_a_tuple_among_options_is_no_difference():
     old, new = (Config(weighting_options={"weights": kind([1, 2])}) for kind in (list, tuple))
     assert differences(old, new) == {}
+
+
+@pytest.mark.parametrize("before, now", [("true", "full"), ("false", "none")])
+def test_what_older_versions_wrote_is_read(before, now):
+    assert parse_config(f"encoder: {{remat: {before}}}").encoder.remat == now

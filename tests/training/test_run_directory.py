@@ -6,6 +6,7 @@ import pytest
 
 from mtljax.data import load_data
 from mtljax.errors import UserError
+from mtljax.presets import ParallelConfig
 from mtljax.training import run_directory
 
 
@@ -51,6 +52,12 @@ def test_differences_are_named_with_both_values(written, tmp_path, tree):
     assert "encoder.features (8 there, 16 asked for)" in message
     assert "steps" not in message
     assert tree() == before
+
+
+def test_a_run_goes_on_with_other_devices(written, tmp_path):
+    config, tasks, _ = written
+    other = dataclasses.replace(config, parallel=ParallelConfig(task=2, data=4, sharding="fsdp"))
+    run_directory.check_same_run(tmp_path, other, tasks)
 
 
 def test_differences_of_tasks_are_named(written, tmp_path, tasks):
