@@ -30,8 +30,9 @@ def abstract_batch(layout: Layout, rows: Mapping[str, int] | None = None) -> Ste
         targets, weights = {}, {}
         for task in group.tasks:
             size = ids.shape if task.kind in TOKEN_KINDS else texts
-            dtype = np.float32 if task.kind == "regression" else np.int32
-            targets[task.name] = jax.ShapeDtypeStruct(size, dtype)
+            dtype = {"regression": np.float32, "multilabel": np.uint8}.get(task.kind, np.int32)
+            sets = (layout.outputs[task.name].num_classes,) if task.kind == "multilabel" else ()
+            targets[task.name] = jax.ShapeDtypeStruct((*size, *sets), dtype)
             weights[task.name] = jax.ShapeDtypeStruct(size, np.float32)
         found[group.name] = {**batch, "targets": targets, "weights": weights}
     return found

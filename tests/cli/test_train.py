@@ -29,7 +29,8 @@ def test_what_a_run_prints_and_leaves(tiny_run):
         4,
     ]
     config = yaml.safe_load((tiny_run / "config.yaml").read_text())
-    assert config["batch"] == {"tokens": 512, "row_length": 32, "ahead": 4, "workers": 0}
+    given = {"tokens": 512, "row_length": 32}
+    assert config["batch"] == {**given, "multiple": 1, "ahead": 4, "workers": 0}
 
 
 def test_a_complete_run_is_left_as_it_is(mtljax, tiny_run, tiny_options):
