@@ -56,9 +56,10 @@ class Encoder(nn.Module):
         """
         c = self.config
         segments, source = batch["segments"], None
+        parts = segments
         if attention in ("prefix", "separate"):
             source = source_part(batch["tokens"], segments, batch["positions"])
-        parts = 2 * segments - source if attention == "separate" else segments
+            parts = 2 * segments - source if attention == "separate" else segments
         texts = segments if c.dropout_mask == "text" else None
         embedding = make_embedding(self)
         embedded, table = embedding(batch["tokens"], batch.get("affixes"), texts, train=train)

@@ -89,7 +89,11 @@ def begin(
     features: Any
     kept: Any
     features, kept = encoder.apply(
-        {"params": shared}, batch, attention=network.attention[group], train=False, mutable=["cache"]
+        {"params": shared},
+        batch,
+        attention=network.attention[group],
+        train=False,
+        mutable=["cache"],
     )
     rows, width = batch["tokens"].shape
     count = encoder.config.layers

@@ -85,6 +85,7 @@ def build(
       vocabulary_size: number of token ids.
       affix_buckets: number of affix ids besides 0; 0 for none.
       dtype: dtype of the encoder's computation; parameters and heads' outputs are float32.
+      decoder: shape of the decoders.
 
     Returns:
       A `Network`; nothing is computed yet.

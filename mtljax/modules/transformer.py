@@ -153,9 +153,9 @@ class TransformerLayer(nn.Module):
             y = nn.LayerNorm(dtype=self.dtype, name="source_norm")(x)
             query = nn.DenseGeneral((self.heads, size), dtype=self.dtype, name="source_query")(y)
             y = attend(query, *source)
-            y = nn.DenseGeneral(
-                self.features, axis=(-2, -1), dtype=self.dtype, name="source_out"
-            )(y)
+            y = nn.DenseGeneral(self.features, axis=(-2, -1), dtype=self.dtype, name="source_out")(
+                y
+            )
             x = by_rows(x + LockedDropout(self.dropout)(y, texts, train=self.train), self.rows)
         y = nn.LayerNorm(dtype=self.dtype, name="feed_forward_norm")(x)
         y = nn.gelu(nn.Dense(self.feed_forward, dtype=self.dtype, name="up")(y))
@@ -206,7 +206,8 @@ class TransformerEncoder(nn.Module):
     ) -> jax.Array:
         """Encode ``x`` ``[R, S, E]`` of packed segments as ``[R, S, D]``.
 
-        ``causal`` and ``source`` are those of `attention_mask`. With ``texts`` ``[R, S]`` each text has a dropout mask of its own, else each row.
+        ``causal`` and ``source`` are those of `attention_mask`. With ``texts`` ``[R, S]`` each text
+        has a dropout mask of its own, else each row.
         """
         if self.features % (2 * self.heads):
             raise ValueError(

@@ -134,7 +134,9 @@ def test_a_source_is_read_both_ways(tokens, affixes):
     tokens[np.arange(len(LENGTHS)), LENGTHS - 1] = MARK
     expected = whole(network, shared, tokens, affixes)
     found = stepwise(network, shared, tokens, affixes)
-    causal = whole(dataclasses.replace(network, attention={"words": "causal"}), shared, tokens, affixes)
+    causal = whole(
+        dataclasses.replace(network, attention={"words": "causal"}), shared, tokens, affixes
+    )
     for row, length in enumerate(LENGTHS):
         own = slice(length - 1, length + ROOM)
         np.testing.assert_allclose(found[row], expected[row, own], atol=1e-5, rtol=1e-5)
@@ -158,8 +160,11 @@ def test_training_keeps_nothing(tokens, affixes):
 
 def test_a_bidirectional_lstm_has_no_past(tokens, affixes):
     network = build(
-        dataclasses.replace(ENCODER, bidirectional="yes"), HeadsConfig(), {}, {"words": "bidirectional"},
+        dataclasses.replace(ENCODER, bidirectional="yes"),
+        HeadsConfig(),
+        {},
+        {"words": "bidirectional"},
         VOCABULARY,
-    )  # fmt: skip
+    )
     with pytest.raises(ValueError, match="token by token"):
         incremental.begin(network, {}, "words", prompts(tokens, affixes), 1)
