@@ -53,13 +53,17 @@ class Recipe(NamedTuple):
     split: str = "test"
 
 
+LONG = (
+    *("--steps", "24000", "--evaluate-every", "1000", "--encoder.layers", "4"),
+    *("--encoder.dropout", "0.1", "--encoder.embedding-dropout", "0.1"),
+)
+JOINT = ("--tasks", "e2e_joint.yaml", "--batch.tokens", "4096", "--heads.negatives", "2048")
 RECIPES = {
     "e2e": Recipe("e2e"),
-    "e2e_short": Recipe("e2e", ("--steps", "1200", "--evaluate-every", "600")),
-    "e2e_decoder": Recipe(
-        "e2e", ("--steps", "1200", "--evaluate-every", "600", "--decoder.layers", "2")
-    ),
-    "e2e_joint": Recipe("e2e", ("--tasks", "e2e_joint.yaml")),
+    "e2e_decoder": Recipe("e2e", ("--decoder.layers", "2", "--encoder.layers", "2")),
+    "e2e_joint": Recipe("e2e", JOINT),
+    "e2e_long": Recipe("e2e", LONG),
+    "e2e_joint_long": Recipe("e2e", (*LONG, *JOINT)),
     "shakespeare": Recipe("shakespeare", split="validation"),
     "movie_lm": Recipe(None, ("--preset", "small")),
 }
