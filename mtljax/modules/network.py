@@ -159,7 +159,8 @@ def init(network: Network, key: jax.Array, batches: Mapping[str, Mapping[str, An
         heads[name] = dict(variables.get("params", {}))
         if spec.class_counts is not None:
             counts = jnp.asarray(spec.class_counts, jnp.float32) + 1.0
-            heads[name]["bias"] = jnp.log(counts / counts.sum())
+            readout = heads[name]["readout"] if isinstance(module, DecoderHead) else heads[name]
+            readout["bias"] = jnp.log(counts / counts.sum())
     return {"shared": shared, "heads": heads}
 
 

@@ -11,7 +11,7 @@ from mtljax.modules.decoder import DecoderHead
 from mtljax.modules.network import encode, predict
 
 VOCABULARY, MARK = 20, 3
-IDS = np.array([1, 3, 4, 5, 6])
+IDS, COUNTS = np.array([1, 3, 4, 5, 6]), np.array([0, 9, 4, 2, 1])
 TEXTS = ([2, 7, 8, 9, MARK, 4, 5], [2, 10, MARK, 6], [2, 11, 12, MARK])
 ENCODER = EncoderConfig(embedding=6, features=8, heads=2, feed_forward=16)
 DECODER = DecoderConfig(layers=2, heads=2, feed_forward=12, dropout=0.0)
@@ -35,12 +35,15 @@ def make(kind):
     network = build(
         dataclasses.replace(ENCODER, kind=kind, embedding=8 if kind == "linear" else 6),
         HeadsConfig(),
-        {"reply": HeadSpec("text_to_text", len(IDS), "words", IDS)},
+        {"reply": HeadSpec("text_to_text", len(IDS), "words", IDS, COUNTS)},
         {"words": "separate"},
         VOCABULARY,
         decoder=DECODER,
     )
     params = jax.jit(lambda: init(network, jax.random.key(0), {"words": batch(TEXTS)}))()
+    bias = params["heads"]["reply"]["readout"]["bias"]
+    np.testing.assert_allclose(jax.nn.softmax(bias), (COUNTS + 1) / (COUNTS + 1).sum(), rtol=1e-5)
+    assert set(params["heads"]["reply"]) == {"memory", "stack", "readout"}
     leaves, tree = jax.tree.flatten(params)
     keys = jax.random.split(jax.random.key(1), len(leaves))
     params = jax.tree.unflatten(
