@@ -170,7 +170,7 @@ def _placement(
         raise ValueError(f"placement 'task': {why}")
     if parallel.placement == "off" or why:
         return None, why or "as asked for"
-    kinds = {name: (model.network.causal[name], _shapes(batch[name])) for name in groups}
+    kinds = {name: (model.network.attention[name], _shapes(batch[name])) for name in groups}
     if parallel.placement == "task":
         try:
             return Placement(mesh, even_places(groups, mesh.shape["task"], kinds)), "as asked for"
