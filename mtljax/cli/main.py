@@ -7,6 +7,7 @@ import sys
 from collections.abc import Sequence
 
 from mtljax import __version__
+from mtljax.cli.processes import preempted_line
 from mtljax.errors import Preempted, UserError
 
 COMMANDS = {
@@ -57,7 +58,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         _complain(f"{where}: {error}")
         return 2
     except Preempted as stopped:
-        _complain(f"{where}: SIGTERM; {stopped}, the same command goes on from there")
+        _complain(f"{where}: {preempted_line(stopped)}")
         return 143
     except KeyboardInterrupt:
         writes = any(word.startswith("--output") for word in arguments)

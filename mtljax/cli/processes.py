@@ -10,7 +10,7 @@ import threading
 import traceback
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NoReturn
 
 from mtljax.errors import Preempted, UserError
 
@@ -44,7 +44,8 @@ class ProcessOptions:
 def joined(options: ProcessOptions, command: str, saved: Path) -> Iterator[Preemption]:
     """Join the other processes if there are any, and leave them in the end.
 
-    A process that fails alone leaves at once, with its exit code, so that nobody waits for it.
+    Where there are several, a process that fails ends here, with its exit code: at once if it
+    fails alone, so that nobody waits for it.
 
     Args:
       options: which process this is.
@@ -70,16 +71,12 @@ def joined(options: ProcessOptions, command: str, saved: Path) -> Iterator[Preem
             yield preempted
         return
     _meet(seat, options.timeout, command)
-    import jax
     from jax.experimental.multihost_utils import reached_preemption_sync_point
 
     try:
         yield reached_preemption_sync_point
     except BaseException as error:
         _leave(error, command, saved)
-        if jax.process_index() == 0:
-            raise
-        sys.exit(143 if isinstance(error, Preempted) else 2)  # process 0 says why
     _part()
 
 
@@ -138,38 +135,45 @@ def _answers(address: str) -> bool:
         return False
 
 
-def _leave(error: BaseException, command: str, saved: Path) -> None:
-    """End this process if it is the only one that knows why; else wait for the others."""
+def _leave(error: BaseException, command: str, saved: Path) -> NoReturn:
+    """End this process, which threads that wait for the others would hold up."""
     import jax
 
     from mtljax.training.agreement import AgreedError, is_loss_of_process
     from mtljax.training.checkpoints import checkpoint_steps
 
-    if isinstance(error, AgreedError | Preempted):
-        _part()
-        return
-    number, code = jax.process_index(), 1
-    if isinstance(error, UserError):
-        code = 2
-        _say(command, f"process {number}: {error}")
+    number = jax.process_index()
+    code, line = 1, ""
+    if isinstance(error, AgreedError):
+        code, line = 2, "" if number else str(error)
+    elif isinstance(error, Preempted):
+        code, line = 143, "" if number else preempted_line(error)
+    elif isinstance(error, UserError):
+        code, line = 2, f"process {number}: {error}"
     elif isinstance(error, KeyboardInterrupt):
         code = 130
-        if number == 0:
-            _say(command, "interrupted; the same command goes on where the run was left")
+        line = "" if number else "interrupted; the same command goes on where the run was left"
     elif is_loss_of_process(error):
         steps = checkpoint_steps(saved)
         last = f"step {steps[-1]}" if steps else "the beginning"
         reason = " ".join(str(error).split())[:100]
-        _say(
-            command,
-            f"process {number}: another process is gone ({reason}); the same command, for all of "
-            f"them, goes on from {last}",
-        )
+        line = f"process {number}: another process is gone ({reason}); the same command goes on "
+        line += f"from {last}"
     else:
         traceback.print_exception(error)
-    sys.stdout.flush()
-    sys.stderr.flush()
+    if line:
+        _say(command, line)
+    with contextlib.suppress(Exception):
+        sys.stdout.flush()
+        sys.stderr.flush()
+        if isinstance(error, AgreedError | Preempted):
+            jax.distributed.shutdown()  # all leave, and none is to find the others gone
     os._exit(code)
+
+
+def preempted_line(error: Preempted) -> str:
+    """What is said of a run that SIGTERM has stopped."""
+    return f"SIGTERM; {error}, the same command goes on from there"
 
 
 def _part() -> None:

@@ -3,6 +3,9 @@
 import contextlib
 import json
 import logging
+import re
+import sys
+import time
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -19,6 +22,8 @@ from mtljax.training.step import TrainState
 BROKEN = "broken"
 """Suffix of checkpoints that could not be read; they are moved aside, not deleted."""
 
+
+_BETWEEN_LOOKS = 0.03  # seconds
 
 UNMEASURED = -1e30
 """The score of a checkpoint that was saved without an evaluation."""
@@ -41,7 +46,7 @@ class Checkpoints:
           warn: told in one line of a checkpoint that cannot be read.
         """
         self._directory, self._warn = directory.resolve(), warn
-        self._failed = False
+        self._failed, self._problem = False, ""
         self._manager = self._open()
 
     def _open(self) -> ocp.CheckpointManager:
@@ -55,6 +60,7 @@ class Checkpoints:
             best_fn=lambda m: m["score"],
             save_decision_policy=policies.FixedIntervalPolicy(1),
             enable_async_checkpointing=True,
+            async_options=ocp.AsyncOptions(barrier_sync_fn=self._barrier),
         )
         together(self._move_unscored)
         with quiet():
@@ -86,6 +92,7 @@ class Checkpoints:
         Raises:
           UserError: if this one or the one before cannot be written.
         """
+        self.wait()
         with quiet(), self._writing():
             self._manager.save(
                 step,
@@ -102,15 +109,28 @@ class Checkpoints:
         """Wait until everything is on disk.
 
         Raises:
-          UserError: if it cannot be written.
+          UserError: if it cannot be written, in whichever process.
         """
+        # Orbax would have the others wait for one that cannot write.
+        while jax.process_count() > 1:
+            said = gather_texts("busy" if self._manager.is_saving_in_progress() else "")
+            problems = [text for text in gather_texts(self._problem) if text]
+            if problems:
+                raise agreed(self._unwritten(problems[0]))
+            if not any(said):
+                break
+            time.sleep(_BETWEEN_LOOKS)
         with quiet(), self._writing():
             self._manager.wait_until_finished()
 
-    def check(self) -> None:
-        """Raise a `UserError` if one cannot be written, without waiting for those under way."""
-        with self._writing():
-            self._manager.check_for_errors()
+    def _barrier(self, *, key: str, timeout_ms: int) -> None:
+        # Called by the threads that write. After an error Orbax would wait for the others with it,
+        # who wait for what was not written.
+        error = sys.exc_info()[1]
+        if error is not None:
+            self._problem = _short(error) or type(error).__name__
+            raise error
+        ocp.multihost.get_barrier_sync_fn()(key=key, timeout_ms=timeout_ms)
 
     @contextlib.contextmanager
     def _writing(self) -> Iterator[None]:
@@ -119,20 +139,23 @@ class Checkpoints:
         except Exception as error:
             if is_loss_of_process(error):
                 raise
-            self._failed = True
-            kept = checkpoint_steps(self._directory)
-            last = f"step {kept[-1]}" if kept else "the beginning"
-            raise UserError(
-                f"{self._directory}: a checkpoint cannot be written ({_short(error)}); put that "
-                f"right, and the same command goes on from {last}"
-            ) from error
+            raise self._unwritten(_short(error)) from error
+
+    def _unwritten(self, reason: str) -> UserError:
+        self._failed = True
+        kept = checkpoint_steps(self._directory)
+        last = f"step {kept[-1]}" if kept else "the beginning"
+        return UserError(
+            f"{self._directory}: a checkpoint cannot be written ({reason}); put that right, and "
+            f"the same command goes on from {last}"
+        )
 
     def close(self) -> None:
         """Wait and close."""
         if self._failed:
             return
-        with quiet(), self._writing():
-            self._manager.wait_until_finished()
+        self.wait()
+        with quiet():
             self._manager.close()
 
     def latest(self, like: TrainState) -> tuple[int, TrainState, dict[str, Any]] | None:
@@ -212,8 +235,11 @@ class Checkpoints:
         self._warn(f"checkpoint {step} cannot be read, moved to {aside.name}: {reason}")
 
 
-def _short(error: Exception) -> str:
-    return " ".join(str(error).split())[:120]
+def _short(error: BaseException) -> str:
+    text = " ".join(str(error).split())
+    # What the system says stands far behind, after names of files.
+    found = re.search(r"\[OS error \d+: ([^\]]+)\]", text)
+    return found[1] if found else text[:120]
 
 
 def checkpoint_steps(directory: Path) -> list[int]:
@@ -243,7 +269,7 @@ def quiet() -> Iterator[None]:
     """Keep Orbax's and absl's running commentary out of the output; errors are raised anyway."""
     logger = logging.getLogger("absl")
     before = logger.level
-    logger.setLevel(logging.ERROR)
+    logger.setLevel(logging.CRITICAL)
     try:
         yield
     finally:

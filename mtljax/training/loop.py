@@ -17,7 +17,7 @@ from mtljax.tasks import Task, dump_tasks, main_metric
 from mtljax.training import run_directory
 from mtljax.training.abstract_batch import abstract_batch
 from mtljax.training.agreement import AgreedError, agreed, check_same, together, writes
-from mtljax.training.checkpoints import UNMEASURED, Checkpoints
+from mtljax.training.checkpoints import UNMEASURED, Checkpoints, quiet
 from mtljax.training.directions import Method, choose_way
 from mtljax.training.distributed import Distributed, check_stages, distribute
 from mtljax.training.evaluation import Evaluator, Values, score
@@ -119,19 +119,20 @@ def train(
         directory / run_directory.CHECKPOINTS, lambda text: console.print(text, highlight=False)
     )
     try:
-        summary = _run(
-            config,
-            model,
-            data,
-            method,
-            devices,
-            steps,
-            directory,
-            checkpoints,
-            console,
-            tensorboard,
-            preempted,
-        )
+        with quiet():  # the threads that write, too
+            summary = _run(
+                config,
+                model,
+                data,
+                method,
+                devices,
+                steps,
+                directory,
+                checkpoints,
+                console,
+                tensorboard,
+                preempted,
+            )
     except BaseException as error:
         # What is still to be written would wait for the other processes, which may be gone.
         if jax.process_count() == 1 or isinstance(error, AgreedError | Preempted):
@@ -324,7 +325,6 @@ def _steps(
             pending = None
             with window.pause():
                 checkpoint(number, state)
-        checkpoints.check()
         if number < steps and preempted(number):
             if pending is not None:
                 read(number, pending, due=True)
