@@ -93,7 +93,9 @@ def test_two_processes_do_what_one_does(mtljax, tasks_file, linear_options, tmp_
     assert "task 1 x data 2 x model 1 devices" in result.stderr
     assert mtljax("train", *options, tmp_path / "one").code == 0
     for two, one in zip(*(read_metrics(tmp_path / name) for name in ("two", "one")), strict=True):
-        del two["tokens_per_second"], one["tokens_per_second"]
+        assert one.pop("split") == two.pop("split")
+        one.pop("tokens_per_second", None)
+        two.pop("tokens_per_second", None)
         assert two == pytest.approx(one, rel=1e-4, abs=1e-6)
     texts = ["What a good phone.", "It broke on the first day."]
     said = [load_run(tmp_path / name).predict(texts) for name in ("one", "two")]

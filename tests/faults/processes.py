@@ -20,11 +20,15 @@ def main():
     import grain  # noqa: F401
     import jax  # noqa: F401
     import jax.experimental.multihost_utils  # noqa: F401
+    from jax._src import cache_key
 
     import mtljax.cli.train
     import mtljax.training.loop  # noqa: F401
 
     mtljax.cli.train._draw = lambda directory: "curves: not drawn"
+    # The first process alone writes what it has compiled, under a name that says which devices are
+    # its own; the others find it under this one.
+    cache_key._hash_accelerator_config = lambda hashed, devices: None
     for line in sys.stdin:
         print(json.dumps(run(json.loads(line))), flush=True)
 

@@ -18,7 +18,8 @@ def launch(count, code, **options):
 
 def test_each_knows_its_place():
     names = ("JAX_PROCESS_ID", "JAX_NUM_PROCESSES", "JAX_COORDINATOR_ADDRESS", "JAX_PLATFORMS")
-    process = launch(3, f"import os; print(*(os.environ[name] for name in {names}))")
+    line = f"' '.join(os.environ[name] for name in {names}) + chr(10)"
+    process = launch(3, f"import os; os.write(1, ({line}).encode())")
     out, _ = process.communicate(timeout=60)
     assert process.returncode == 0
     lines = sorted(line.split() for line in out.splitlines())
@@ -38,9 +39,9 @@ def test_when_one_fails_the_others_are_stopped(end, code, monkeypatch):
 
 def test_signals_are_passed_on():
     text = (
-        "import signal, sys, time\n"
+        "import os, signal, sys, time\n"
         "signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))\n"
-        "print('ready', flush=True)\n"
+        "os.write(1, b'ready\\n')\n"
         "time.sleep(60)"
     )
     process = launch(2, text)
