@@ -8,7 +8,7 @@ import subprocess
 import pytest
 
 from mtljax.training.metrics_file import read_metrics
-from tests.faults.conftest import STEPS, assert_same, steps
+from tests.faults.conftest import EVERY, STEPS, assert_same, steps
 
 
 def without_times(directory):
@@ -62,22 +62,28 @@ def test_a_process_is_told_to_stop(start, undisturbed, tmp_path):
     assert_finishes(start, tmp_path / "other", undisturbed, processes=2, tolerance=1e-5)
 
 
-def largest_shard(directory, step):
-    place = directory / "checkpoints" / str(step) / "state"
+def largest_shard(directory):
+    place = directory / "checkpoints" / str(STEPS) / "state"
     return max(place.rglob("d/*"), key=lambda path: path.stat().st_size)
 
 
-def test_damaged_checkpoints(start, undisturbed, copied):
-    """One torn, and of the one before a file is missing: the next one before is taken."""
-    newest, before, kept = sorted(map(int, steps(copied)), reverse=True)
-    torn = largest_shard(copied, newest)
-    os.truncate(torn, torn.stat().st_size // 2)
-    largest_shard(copied, before).unlink()
-    ended = assert_finishes(start, copied, undisturbed)
-    for step in (newest, before):
-        assert f"checkpoint {step} cannot be read, moved to {step}.broken" in ended.out[0]
-        assert f"{step}.broken" in steps(copied)
-    assert f"going on from step {kept}" in ended.out[0]
+def tear(directory):
+    file = largest_shard(directory)
+    os.truncate(file, file.stat().st_size // 2)
+
+
+def remove(directory):
+    largest_shard(directory).unlink()
+
+
+@pytest.mark.parametrize(("damage", "processes", "tolerance"), [(tear, 4, 0), (remove, 2, 1e-5)])
+def test_a_damaged_checkpoint(start, undisturbed, copied, damage, processes, tolerance):
+    """It is moved aside, and the one before it is taken."""
+    damage(copied)
+    ended = assert_finishes(start, copied, undisturbed, processes, tolerance=tolerance)
+    assert f"checkpoint {STEPS} cannot be read, moved to {STEPS}.broken" in ended.out[0]
+    assert f"going on from step {STEPS - EVERY}" in ended.out[0]
+    assert f"{STEPS}.broken" in steps(copied)
 
 
 @pytest.fixture
