@@ -18,6 +18,8 @@ os.environ.setdefault("JAX_PLATFORMS", "cpu")
 os.environ.setdefault("MPLBACKEND", "agg")
 os.environ.setdefault("TQDM_DISABLE", "1")  # bars of tensorflow-datasets
 os.environ["MTLJAX_CACHE_DIR"] = "off"
+# The programs are tiny and run a few times: nearly all the time would go into optimizing them.
+os.environ["JAX_DISABLE_MOST_OPTIMIZATIONS"] = "1"
 if (ROOT.parent / "shared/data/tfds").is_dir():
     os.environ.setdefault("MTLJAX_DATA_DIR", str(ROOT.parent / "shared/data/tfds"))
 

@@ -26,6 +26,14 @@ def from_weighting(weighting: Weighting, num_tasks: int) -> aggregating.Aggregat
     of any size; a given one is used as it is, with the `row_scale` given beside it, if any. Other
     keyword arguments are ignored, so that it can stand in an `optax.chain`.
 
+    | input | direction |
+    |---|---|
+    | one task | its gradient, times the weight that the method gives a task alone |
+    | a zero row, identical, opposite, parallel gradients | by the weights of the method's table |
+    | a task that is masked out | without it, even where its gradient is NaN |
+    | a loss or gradient that is not finite | the method's trivial weights, without that task |
+    | all gradients zero | 0 |
+
     Args:
       weighting: the method.
       num_tasks: T, the leading axis of the gradients.

@@ -26,6 +26,13 @@ def per_group(weighting: Weighting, num_tasks: int, labels: Labels) -> aggregati
     Prefer it where tasks conflict in some layers only. Methods that draw random numbers draw the
     same ones in all groups.
 
+    | input | direction |
+    |---|---|
+    | one task, or one group | that of `from_weighting` |
+    | a group of which a task has no gradient | a zero row for the method of that group only |
+    | a gradient that is not finite in a group | there the trivial weights without that task |
+    | all gradients of a group zero | 0 for its leaves |
+
     Args:
       weighting: the method.
       num_tasks: T.

@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from mtljax.solvers.power_balance import power_balance
-from mtljax.weighting.arguments import check_positive
+from mtljax.weighting.arguments import check_count, check_positive
 from mtljax.weighting.contract import Weighting
 from mtljax.weighting.guard import guard
 from mtljax.weighting.preference import check_length, check_preference, log_preference
@@ -53,7 +53,6 @@ def nash_mtl(
       max_norm: scales the weights down to this norm of d, positive; None: no scaling.
       pref: bargaining power of each task, positive, normalised to mean 1 over those present:
         :math:`(G w)_i = \pi_i / w_i`. None is 1 each.
-
       every: steps for which weights are kept, as by `wrappers.every`.
 
     Returns:
@@ -71,6 +70,7 @@ def nash_mtl(
     """
     if max_norm is not None:
         check_positive("max_norm", max_norm)
+    every = check_count("every", every)
     power = check_preference(pref, zero_allowed=False)
 
     def init(num_tasks):

@@ -1,18 +1,8 @@
-import jax
 import numpy as np
 import pytest
 
 ROWS = [[5, 3, 4], [1, 7], [12], [2, 2, 2, 2]]
 SIZE = 12
-
-
-@pytest.fixture(autouse=True, scope="package")
-def quick_compilation():
-    """These programs are tiny and run once: most of the time would go into optimizing them."""
-    before = jax.config.values["jax_disable_most_optimizations"]
-    jax.config.update("jax_disable_most_optimizations", True)
-    yield
-    jax.config.update("jax_disable_most_optimizations", before)
 
 
 @pytest.fixture

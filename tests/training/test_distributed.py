@@ -24,8 +24,6 @@ from tests.training.on_devices import (
 )
 
 START = """
-import os
-os.environ["JAX_DISABLE_MOST_OPTIMIZATIONS"] = "1"
 from tests.training.on_devices import *
 JIT = {"data": 8}
 MAPPED = {"data": 8, "strategy": "shard_map"}

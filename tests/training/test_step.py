@@ -167,8 +167,6 @@ def test_moving_average(begin, plain, tasks):
 
 def test_rows_over_eight_devices_give_the_same_step(on_eight_devices):
     printed = on_eight_devices("""
-import os
-os.environ["JAX_DISABLE_MOST_OPTIMIZATIONS"] = "1"
 import jax
 import numpy as np
 from jax.sharding import AxisType, NamedSharding, PartitionSpec as P

@@ -108,7 +108,7 @@ def test_norms_may_lie_outside_of_what_can_be_squared():
     [
         (lambda: nash_mtl(max_norm=0.0), ValueError, "max_norm"),
         (lambda: nash_mtl(pref=[1.0, 0.0]), ValueError, "pref"),
-        (lambda: nash_mtl(every=0), ValueError, "k must"),
+        (lambda: nash_mtl(every=0), ValueError, "every must"),
         (lambda: nash_mtl(pref=["much"]), TypeError, "pref"),
         (lambda: nash_mtl(pref=[1.0, 2.0]).init(3), ValueError, "pref"),
         (lambda: update(nash_mtl(pref=[1.0, 2.0]), np.eye(1)), ValueError, "pref"),
