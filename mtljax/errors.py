@@ -1,4 +1,4 @@
-"""What a person can put right."""
+"""What a person can put right, and what is nobody's fault."""
 
 
 class UserError(Exception):
@@ -7,3 +7,7 @@ class UserError(Exception):
     The command line prints the line and exits with code 2. Pure functions of the library raise
     `ValueError` and `TypeError` instead.
     """
+
+
+class Preempted(Exception):
+    """A run was asked to make room, and can go on from the step that is saved."""

@@ -7,7 +7,8 @@ import sys
 from collections.abc import Sequence
 
 from mtljax import __version__
-from mtljax.errors import UserError
+from mtljax.cli.processes import preempted_line
+from mtljax.errors import Preempted, UserError
 
 COMMANDS = {
     "train": "train tasks together, or go on with a run that was cut off",
@@ -38,7 +39,8 @@ def main(argv: Sequence[str] | None = None) -> int:
 
     Returns:
       The exit code: 0 on success; 2 for what the user got wrong, with one line on stderr that says
-      what and where; 130 when interrupted; 1, quietly, when nobody reads the output any more.
+      what and where; 130 when interrupted; 143 when SIGTERM came and the run is saved; 1, quietly,
+      when nobody reads the output any more.
     """
     arguments = list(sys.argv[1:] if argv is None else argv)
     name = arguments[0] if arguments else ""
@@ -55,6 +57,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     except UserError as error:
         _complain(f"{where}: {error}")
         return 2
+    except Preempted as stopped:
+        _complain(f"{where}: {preempted_line(stopped)}")
+        return 143
     except KeyboardInterrupt:
         writes = any(word.startswith("--output") for word in arguments)
         left = {"train": "the run", "generate": "the output" if writes else ""}.get(name)

@@ -9,6 +9,7 @@ import tyro
 import yaml
 
 from mtljax.cli.options import Output, cache_directory, data_directory, parse, print_json, printable
+from mtljax.cli.processes import ProcessOptions, joined
 from mtljax.errors import UserError
 from mtljax.presets import Config, default_tasks, preset
 from mtljax.tasks import Task, load_tasks
@@ -32,6 +33,7 @@ class Options:
         ~/.cache/mtljax by default.
       tensorboard: write event files too (needs the extra 'tensorboard').
       json: print the summary as JSON, and the progress to stderr.
+      processes: which process of a run this is.
     """
 
     config: Annotated[Config, tyro.conf.arg(name="")]
@@ -41,31 +43,42 @@ class Options:
     cache_dir: Annotated[str | None, tyro.conf.arg(metavar="DIR")] = None
     tensorboard: tyro.conf.FlagCreatePairsOff[bool] = False
     json: tyro.conf.FlagCreatePairsOff[bool] = False
+    processes: Annotated[ProcessOptions, tyro.conf.arg(name="parallel")] = ProcessOptions()
 
 
 def run(arguments: Sequence[str]) -> int:
     """Run the subcommand and return its exit code."""
     options, tasks = read_options(arguments)
-    from mtljax.training import results_table, train
-
-    console = Output(stderr=options.json, soft_wrap=True)
     directory = Path(options.run_dir or default_run_directory(options))
-    summary = train(
-        options.config,
-        tasks,
-        directory,
-        data_dir=data_directory(options.data_dir),
-        cache_dir=cache_directory(options.cache_dir),
-        tensorboard=options.tensorboard,
-        console=console,
-    )
+    with joined(options.processes, "train", directory / "checkpoints") as preempted:
+        from mtljax.training import train
+        from mtljax.training.agreement import writes
+
+        console = Output(stderr=options.json, soft_wrap=True)
+        summary = train(
+            options.config,
+            tasks,
+            directory,
+            data_dir=data_directory(options.data_dir),
+            cache_dir=cache_directory(options.cache_dir),
+            tensorboard=options.tensorboard,
+            console=console,
+            preempted=preempted,
+        )
+        if writes():
+            _show(options, directory, summary, console)
+    return 0
+
+
+def _show(options: Options, directory: Path, summary: dict[str, Any], console: Output) -> None:
+    from mtljax.training import results_table
+
     curves = _draw(directory)
     console.print(results_table(summary), soft_wrap=False)
     for line in (curves, *_where(directory)):
         console.print(printable(line))
     if options.json:
         print_json(summary)
-    return 0
 
 
 def read_options(arguments: Sequence[str]) -> tuple[Options, tuple[Task, ...]]:

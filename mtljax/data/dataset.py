@@ -11,7 +11,7 @@ from mtljax.data.mixture import MixtureSettings, group_rates, inclusion, progres
 from mtljax.data.outputs import Output
 from mtljax.data.row_order import RowPlan, plan_rows
 from mtljax.data.source import Source
-from mtljax.data.stream import StepIterator, Stream, training_batches
+from mtljax.data.stream import Shard, StepIterator, Stream, training_batches
 from mtljax.data.tokenizers import Text, Tokenizer
 from mtljax.data.turns import EveryGroup, SomeGroups, Turns
 
@@ -79,7 +79,7 @@ class MultitaskData:
         turns: Turns | None = None,
         ahead: int = 4,
         workers: int = 0,
-        shard: tuple[int, int] = (0, 1),
+        shard: Shard = (0, 1),
         split: str = "train",
     ) -> StepIterator:
         """Endless batches of a split; see `mtljax.data.training_batches`.

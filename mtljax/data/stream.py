@@ -1,7 +1,7 @@
 """Endless training batches that go on from any step, made ahead by threads or processes."""
 
 import zlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
@@ -14,6 +14,9 @@ from mtljax.data.turns import Turns
 from mtljax.tasks.task import Task
 
 _ENDLESS = 1 << 40
+
+Shard = tuple[int | Sequence[int], int]
+"""Which parts of every batch's rows, and of how many equal ones."""
 
 
 class StepIterator(Protocol):
@@ -64,7 +67,7 @@ def training_batches(
     *,
     ahead: int = 4,
     workers: int = 0,
-    shard: tuple[int, int] = (0, 1),
+    shard: Shard = (0, 1),
 ) -> StepIterator:
     """Endless training batches, made ahead by Grain.
 
@@ -79,7 +82,8 @@ def training_batches(
         seed: of the order.
         ahead: batches made ahead (by each worker); 0 makes each when it is asked for.
         workers: processes that make them; 0 for a thread.
-        shard: `(i, n)` gives the `i`-th of `n` equal parts of every batch's rows.
+        shard: `(i, n)` gives the `i`-th of `n` equal parts of every batch's rows; `((i, j), n)`
+            the `i`-th and the `j`-th.
 
     Returns:
         An iterator with `get_state`, `set_state` and `close`.
@@ -94,7 +98,7 @@ class _StepMaker:
     """Makes the batch of any step. It is sent to worker processes."""
 
     def __init__(
-        self, streams: Mapping[str, Stream], turns: Turns, seed: int, shard: tuple[int, int]
+        self, streams: Mapping[str, Stream], turns: Turns, seed: int, shard: Shard
     ) -> None:
         self._streams, self._turns, self._seed, self._shard = streams, turns, seed, shard
         self._orders: dict[str, RowOrder] = {}  # made where they are used, in a worker perhaps
@@ -108,16 +112,18 @@ class _StepMaker:
         return {name: self._group(name, before[name], rows[name]) for name in self._streams}
 
     def _group(self, name: str, before: int, rows: int) -> GroupBatch:
-        stream, (index, count) = self._streams[name], self._shard
+        stream, (which, count) = self._streams[name], self._shard
+        blocks = (which,) if isinstance(which, int) else tuple(which)
         if rows % count:
             raise ValueError(f"group {name!r}: {rows} rows cannot be divided by {count}")
         part = rows // count
-        shape = replace(stream.shape, rows=max(1, part))
+        shape = replace(stream.shape, rows=len(blocks) * max(1, part))
         if not part:
-            slots, counts = np.zeros(0, np.int64), np.zeros(1, np.int64)
+            slots, counts = np.zeros(0, np.int64), np.zeros(len(blocks), np.int64)
         else:
-            first = before + index * part
-            slots, counts = self._order(name).rows(first, first + part)
+            firsts = [before + block * part for block in blocks]
+            read = [self._order(name).rows(first, first + part) for first in firsts]
+            slots, counts = map(np.concatenate, zip(*read, strict=True))
         return fill(stream.examples, stream.tasks, slots, counts, shape)
 
     def _order(self, name: str) -> RowOrder:

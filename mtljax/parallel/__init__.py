@@ -1,4 +1,4 @@
-"""One step on many devices: meshes, sharding rules, compiled steps, tasks on groups of devices."""
+"""One step on many devices: meshes, shardings, compiled steps, tasks on groups, processes."""
 
 from mtljax.parallel.collectives import Collective as Collective
 from mtljax.parallel.collectives import buffer_bytes as buffer_bytes
@@ -22,6 +22,14 @@ from mtljax.parallel.mesh import row_axes as row_axes
 from mtljax.parallel.placement import Placement as Placement
 from mtljax.parallel.placement import choose_placement as choose_placement
 from mtljax.parallel.placement import even_places as even_places
+from mtljax.parallel.processes import Seat as Seat
+from mtljax.parallel.processes import Share as Share
+from mtljax.parallel.processes import cluster as cluster
+from mtljax.parallel.processes import gather_texts as gather_texts
+from mtljax.parallel.processes import meet as meet
+from mtljax.parallel.processes import named_seat as named_seat
+from mtljax.parallel.processes import own_share as own_share
+from mtljax.parallel.processes import spread_rows as spread_rows
 from mtljax.parallel.residence import Residence as Residence
 from mtljax.parallel.residence import residence as residence
 from mtljax.parallel.residence import together as together

@@ -3,6 +3,9 @@
 import contextlib
 import json
 import logging
+import re
+import sys
+import time
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -12,14 +15,24 @@ import orbax.checkpoint as ocp
 from orbax.checkpoint import checkpoint_managers as policies
 
 from mtljax.errors import UserError
+from mtljax.parallel import gather_texts
+from mtljax.training.agreement import agreed, is_loss_of_process, together, writes
 from mtljax.training.step import TrainState
 
 BROKEN = "broken"
 """Suffix of checkpoints that could not be read; they are moved aside, not deleted."""
 
 
+_BETWEEN_LOOKS = 0.03  # seconds
+
+UNMEASURED = -1e30
+"""The score of a checkpoint that was saved without an evaluation."""
+
+
 class Checkpoints:
     """The checkpoints of one run: the two latest and the best.
+
+    All processes of a run take part in what it does, but for `latest_step`.
 
     A checkpoint holds the train state, the state of the data iterator and the values on validation.
     It appears under its name only when it is complete.
@@ -33,6 +46,7 @@ class Checkpoints:
           warn: told in one line of a checkpoint that cannot be read.
         """
         self._directory, self._warn = directory.resolve(), warn
+        self._failed, self._problem = False, ""
         self._manager = self._open()
 
     def _open(self) -> ocp.CheckpointManager:
@@ -46,13 +60,17 @@ class Checkpoints:
             best_fn=lambda m: m["score"],
             save_decision_policy=policies.FixedIntervalPolicy(1),
             enable_async_checkpointing=True,
+            async_options=ocp.AsyncOptions(barrier_sync_fn=self._barrier),
         )
-        # Orbax reads all scores when it opens, and gives up on one that it cannot read.
-        for step in checkpoint_steps(self._directory):
-            if read_score(self._directory, step) is None:
-                self._move_aside(step, "no score")
+        together(self._move_unscored)
         with quiet():
             return ocp.CheckpointManager(self._directory, options=options)
+
+    def _move_unscored(self) -> None:
+        # Orbax reads all scores when it opens, and gives up on one that it cannot read.
+        for step in checkpoint_steps(self._directory) if writes() else ():
+            if read_score(self._directory, step) is None:
+                self._move_aside(step, "no score")
 
     def save(
         self,
@@ -70,8 +88,12 @@ class Checkpoints:
           position: of the data iterator, JSON.
           values: on validation, JSON.
           score: by which the best is chosen.
+
+        Raises:
+          UserError: if this one or the one before cannot be written.
         """
-        with quiet():
+        self.wait()
+        with quiet(), self._writing():
             self._manager.save(
                 step,
                 args=ocp.args.Composite(
@@ -84,13 +106,56 @@ class Checkpoints:
             )
 
     def wait(self) -> None:
-        """Wait until everything is on disk."""
-        self._manager.wait_until_finished()
+        """Wait until everything is on disk.
+
+        Raises:
+          UserError: if it cannot be written, in whichever process.
+        """
+        # Orbax would have the others wait for one that cannot write.
+        while jax.process_count() > 1:
+            said = gather_texts("busy" if self._manager.is_saving_in_progress() else "")
+            problems = [text for text in gather_texts(self._problem) if text]
+            if problems:
+                raise agreed(self._unwritten(problems[0]))
+            if not any(said):
+                break
+            time.sleep(_BETWEEN_LOOKS)
+        with quiet(), self._writing():
+            self._manager.wait_until_finished()
+
+    def _barrier(self, *, key: str, timeout_ms: int) -> None:
+        # Called by the threads that write. After an error Orbax would wait for the others with it,
+        # who wait for what was not written.
+        error = sys.exc_info()[1]
+        if error is not None:
+            self._problem = _short(error) or type(error).__name__
+            raise error
+        ocp.multihost.get_barrier_sync_fn()(key=key, timeout_ms=timeout_ms)
+
+    @contextlib.contextmanager
+    def _writing(self) -> Iterator[None]:
+        try:
+            yield
+        except Exception as error:
+            if is_loss_of_process(error):
+                raise
+            raise self._unwritten(_short(error)) from error
+
+    def _unwritten(self, reason: str) -> UserError:
+        self._failed = True
+        kept = checkpoint_steps(self._directory)
+        last = f"step {kept[-1]}" if kept else "the beginning"
+        return UserError(
+            f"{self._directory}: a checkpoint cannot be written ({reason}); put that right, and "
+            f"the same command goes on from {last}"
+        )
 
     def close(self) -> None:
         """Wait and close."""
+        if self._failed:
+            return
+        self.wait()
         with quiet():
-            self._manager.wait_until_finished()
             self._manager.close()
 
     def latest(self, like: TrainState) -> tuple[int, TrainState, dict[str, Any]] | None:
@@ -120,15 +185,22 @@ class Checkpoints:
     ) -> tuple[int, TrainState, dict[str, Any]] | None:
         damaged = False
         while (step := pick()) is not None:
+            found, problem = None, ""
             try:
-                return step, *self._read(step, like)
+                found = self._read(step, like)
             except Exception as error:  # noqa: BLE001 - whatever a damaged file makes a reader say
-                damaged = True
-                self._manager.close()
-                self._move_aside(step, " ".join(str(error).split())[:120])
-                self._manager = self._open()
+                problem = _short(error) or type(error).__name__
+            # What one process cannot read, none takes.
+            problems = [text for text in gather_texts(problem) if text]
+            if found is not None and not problems:
+                return step, *found
+            damaged = True
+            self._manager.close()
+            if writes():
+                self._move_aside(step, problems[0])
+            self._manager = self._open()
         if damaged and self._manager.latest_step() is None:
-            raise UserError(f"{self._directory}: no checkpoint can be read")
+            raise agreed(UserError(f"{self._directory}: no checkpoint can be read"))
         return None
 
     def latest_step(self) -> int | None:
@@ -142,13 +214,15 @@ class Checkpoints:
             ),
             like,
         )
-        with quiet():
-            restored = self._manager.restore(
-                step,
-                args=ocp.args.Composite(
-                    state=ocp.args.StandardRestore(shapes), progress=ocp.args.JsonRestore()
-                ),
-            )
+        # Each process reads for itself: one that fails would have the others wait for it.
+        own = jax.process_index()
+        alone = ocp.options.MultiprocessingOptions(primary_host=own, active_processes={own})
+        args = ocp.args.Composite(
+            state=ocp.args.StandardRestore(shapes), progress=ocp.args.JsonRestore()
+        )
+        handler = ocp.CompositeCheckpointHandler()
+        with quiet(), ocp.Checkpointer(handler, multiprocessing_options=alone) as reader:
+            restored = reader.restore(self._directory / str(step), args=args)
         return restored["state"], restored["progress"]
 
     def _move_aside(self, step: int, reason: str) -> None:
@@ -159,6 +233,13 @@ class Checkpoints:
             aside = self._directory / f"{step}.{BROKEN}{number}"
         (self._directory / str(step)).rename(aside)
         self._warn(f"checkpoint {step} cannot be read, moved to {aside.name}: {reason}")
+
+
+def _short(error: BaseException) -> str:
+    text = " ".join(str(error).split())
+    # What the system says stands far behind, after names of files.
+    found = re.search(r"\[OS error \d+: ([^\]]+)\]", text)
+    return found[1] if found else text[:120]
 
 
 def checkpoint_steps(directory: Path) -> list[int]:
@@ -188,7 +269,7 @@ def quiet() -> Iterator[None]:
     """Keep Orbax's and absl's running commentary out of the output; errors are raised anyway."""
     logger = logging.getLogger("absl")
     before = logger.level
-    logger.setLevel(logging.ERROR)
+    logger.setLevel(logging.CRITICAL)
     try:
         yield
     finally:

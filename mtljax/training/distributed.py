@@ -15,12 +15,14 @@ from mtljax.errors import UserError
 from mtljax.parallel import (
     FLAT,
     Placement,
+    Share,
     axes_size,
     choose_placement,
     compiled_step,
     even_places,
     follow,
     make_mesh,
+    own_share,
     parameter_specs,
     parse_rule,
     part_specs,
@@ -30,6 +32,7 @@ from mtljax.parallel import (
     shardings,
     split_dimensions,
     split_of,
+    spread_rows,
 )
 from mtljax.presets import Config, ParallelConfig
 from mtljax.training.directions import LAGGED, Method, Rule, as_method, reads_gradients
@@ -47,9 +50,12 @@ class Distributed(NamedTuple):
       state: shardings of the train state, a tree like it; None where one device does all.
       init: ``batch -> state``, jitted, each device drawing its part.
       step: ``(state, batch, extra) -> (state, metrics)``, compiled, the state donated.
-      place: puts batches on the devices.
+      place: puts batches on the devices; with several processes, whole ones that all of them have.
       row_parts: devices that the rows of a batch are divided among.
       about: in one line, how the devices share the step; empty where one does all.
+      share: the rows that this process has of a batch.
+      place_own: puts batches of these rows on its devices, as parts of those of all processes.
+      where: a sharding of which every process has the whole array; None where one device does all.
     """
 
     mesh: Mesh | None
@@ -60,6 +66,9 @@ class Distributed(NamedTuple):
     place: Callable[[Any], Any]
     row_parts: int
     about: str
+    share: Share = Share()
+    place_own: Callable[[Any], Any] = jax.device_put
+    where: NamedSharding | None = None
 
     def evaluated(self, params: Any) -> Any:
         """Parameters as evaluation wants them: where those that are trained lie."""
@@ -88,7 +97,13 @@ def distribute(
       UserError: a mesh, rules, or a batch that do not fit.
     """
     parallel, method = config.parallel, as_method(method)
-    if devices is None and parallel.task == parallel.data == parallel.model == 1:
+    alone = parallel.task == parallel.data == parallel.model == 1
+    if devices is None and alone and jax.process_count() > 1:
+        raise UserError(
+            f"parallel: one device was asked for, and {jax.process_count()} processes have "
+            f"{jax.device_count()}; --parallel.data 0 divides the rows among all"
+        )
+    if devices is None and alone:
         init = jax.jit(make_init(model, method, optimizer, config))
         step = jax.jit(make_step(model, method, optimizer, config), donate_argnums=0)
         return Distributed(None, model, None, init, step, jax.device_put, 1, "")
@@ -107,7 +122,9 @@ def _on_mesh(
     batch: StepBatch,
     mesh: Mesh,
 ) -> Distributed:
-    parallel = config.parallel
+    parallel, several = config.parallel, jax.process_count() > 1
+    if several and parallel.strategy == "pmap":
+        raise ValueError("strategy 'pmap': works in one process only, 'shard_map' in several")
     first = make_init(model, method, optimizer, config)
     shapes = jax.eval_shape(first, batch)
     placement, reason = _placement(config, model, method, mesh, batch, shapes.params["shared"])
@@ -125,6 +142,7 @@ def _on_mesh(
     if placement is not None:
         optimizer = on_parts(optimizer, shardings(moments, mesh))
     step = make_step(seen, method, optimizer, config)
+    share = own_share(mesh, rows) if several else Share()
     shape = " x ".join(f"{name} {size}" for name, size in mesh.shape.items())
     return Distributed(
         mesh,
@@ -135,7 +153,11 @@ def _on_mesh(
         lambda tree: _place(tree, mesh, rows),
         _parts(mesh, rows),
         f"{shape} devices, {parallel.strategy}, {parallel.sharding}; "
-        f"{'tasks on groups of devices' if placement else 'all tasks on all devices'}: {reason}",
+        f"{'tasks on groups of devices' if placement else 'all tasks on all devices'}: {reason}"
+        + (f"; {jax.process_count()} processes" if several else ""),
+        share,
+        lambda tree: _place(tree, mesh, rows, share if several else None),
+        NamedSharding(mesh, P()),
     )
 
 
@@ -225,17 +247,20 @@ def _parts(mesh: Mesh, rows: P) -> int:
     return axes_size(mesh, () if axes is None else (axes,) if isinstance(axes, str) else axes)
 
 
-def _place(tree: Any, mesh: Mesh, rows: P) -> Any:
+def _place(tree: Any, mesh: Mesh, rows: P, share: Share | None = None) -> Any:
     count = _parts(mesh, rows)
 
     def filled(leaf: Any) -> Any:
         # A group that sits a step out has one row, which is empty.
-        if leaf.shape[0] == 1 and count > 1:
+        if share is None and leaf.shape[0] == 1 and count > 1:
             return np.concatenate([leaf, np.zeros((count - 1, *leaf.shape[1:]), leaf.dtype)])
         return leaf
 
+    tree = jax.tree.map(filled, tree)
     try:
-        return place_rows(jax.tree.map(filled, tree), mesh, rows)
+        if jax.process_count() > 1:
+            return spread_rows(tree, mesh, rows, share)
+        return place_rows(tree, mesh, rows)
     except ValueError as error:
         raise UserError(f"parallel: {error}") from None
 

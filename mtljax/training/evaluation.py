@@ -46,11 +46,14 @@ def answers(task: Task, predictions: jax.Array) -> jax.Array:
     return jnp.argmax(predictions, axis=-1).astype(jnp.int32)
 
 
-def make_group_evaluation(model: Model, group_name: str) -> Callable[..., Any]:
+def make_group_evaluation(
+    model: Model, group_name: str, where: jax.sharding.Sharding | None = None
+) -> Callable[..., Any]:
     """Return a jitted ``(params, batch) -> (states, tags)`` for one input group.
 
     ``states`` are metric states by task and metric; ``tags`` are the answers ``[R, S]`` of the
-    tagging tasks, whose spans are counted on the host.
+    tagging tasks, whose spans are counted on the host. Both are put ``where`` every process has all
+    of them.
     """
     group = model.layout.group(group_name)
     count = model.layout.shapes[group_name].max_segments
@@ -88,7 +91,7 @@ def make_group_evaluation(model: Model, group_name: str) -> Callable[..., Any]:
             states[task.name] = found
         return states, tags
 
-    return jax.jit(evaluate)
+    return jax.jit(evaluate) if where is None else jax.jit(evaluate, out_shardings=where)
 
 
 def _outside(model: Model, task: Task) -> int:
@@ -122,11 +125,16 @@ class Evaluator:
         model: Model,
         data: MultitaskData,
         place: Callable[[Any], Any] = lambda batch: batch,
+        where: jax.sharding.Sharding | None = None,
     ) -> None:
-        """Take the model, the data and what puts batches on devices; nothing is computed yet."""
+        """Take the model, the data and what puts batches on devices; nothing is computed yet.
+
+        What comes out is put ``where`` every process has all of it.
+        """
         self._model, self._data, self._place = model, data, place
         self._functions = {
-            group.name: make_group_evaluation(model, group.name) for group in model.layout.groups
+            group.name: make_group_evaluation(model, group.name, where)
+            for group in model.layout.groups
         }
 
     def __call__(self, params: Any, split: str, *, full: bool = False) -> Values:

@@ -16,7 +16,8 @@ class Fed(NamedTuple):
     Attributes:
       batch: the training batch, on the device.
       extra: the extra batches, on the device.
-      tokens: real tokens of the training batch.
+      tokens: real tokens of the training batch; with several processes an estimate, from the rows
+        of this one.
       positions: its positions, padding included.
       rows: of each input group: batches of equal rows run the same compiled step.
     """
@@ -36,10 +37,17 @@ class Feed:
     """
 
     def __init__(
-        self, streams: Streams, ahead: int = 2, place: Callable[[Any], Any] = jax.device_put
+        self,
+        streams: Streams,
+        ahead: int = 2,
+        place: Callable[[Any], Any] = jax.device_put,
+        share: float = 1.0,
     ) -> None:
-        """Feed from ``streams``, with ``ahead`` batches ready where ``place`` puts them."""
-        self._streams, self._ahead, self._place = streams, ahead, place
+        """Feed from ``streams``, with ``ahead`` batches ready where ``place`` puts them.
+
+        ``share`` is that of the rows which this process has: what it counts is multiplied up.
+        """
+        self._streams, self._ahead, self._place, self._share = streams, ahead, place, share
         self._ready: deque[tuple[Fed, dict[str, Any]]] = deque()
         self._state = streams.get_state()
 
@@ -63,6 +71,7 @@ class Feed:
         batch, extra = next(self._streams)
         tokens, positions, rows = _sizes(batch)
         batch, extra = self._place((batch, extra))
+        tokens, positions = round(tokens / self._share), round(positions / self._share)
         fed = Fed(batch, extra, tokens, positions, rows)
         self._ready.append((fed, self._streams.get_state()))
 

@@ -17,15 +17,16 @@ from mtljax.modules.network import Params
 from mtljax.presets import Config
 from mtljax.tasks import KINDS, Task, suggestion
 from mtljax.training import run_directory
-from mtljax.training.answers import Answer, Function, group_answers, make_answers, reading_length
-from mtljax.training.continuation import Say, Writer, continuations
-from mtljax.training.decoding import Decoding, check_decoding, make_decoder
+from mtljax.training.answers import Answer, Function, group_answers, make_answers
+from mtljax.training.continuation import Say
+from mtljax.training.decoding import Decoding, check_decoding
 from mtljax.training.evaluation import Evaluator, Values
 from mtljax.training.model import Model, attention_of, build_model
-from mtljax.training.prompts import Prompt, affix_table, prompt_keys, read_prompt
+from mtljax.training.prompts import prompt_keys
 from mtljax.training.readings import Question, Reading, checked_questions, reading
 from mtljax.training.references import sources_of, text_measures, write_texts
 from mtljax.training.restore import initial_params, restore_params
+from mtljax.training.texts import Texts
 
 PREVIEW_TOKENS = 20
 """Tokens of the continuation that `Run.predict` shows."""
@@ -144,13 +145,10 @@ class Run:
 
     def _written(self, task: Task, inputs: Sequence[Reading]) -> list[Answer]:
         answers = task.kind == "text_to_text"
-        most = self._width(task) // 2 if answers else PREVIEW_TOKENS
+        most = self._texts.width(task) // 2 if answers else PREVIEW_TOKENS
         how = Decoding(max_tokens=most, temperature=0.0, too_long="right" if answers else "left")
         name = "text" if answers else "continuation"
-        return [{name: text.strip()} for text in self._continued(task, inputs, how)]
-
-    def _width(self, task: Task) -> int:
-        return reading_length(self.model, self.layout.group_of(task.name).name)
+        return [{name: text.strip()} for text in self._texts.write(task, inputs, how)]
 
     def generate(
         self,
@@ -225,7 +223,7 @@ class Run:
         found = self._task(self.language_model(task))
         check_decoding(how, self.layout.outputs[found.name].num_classes)
         readings = [reading(found, prompt, named=True) for prompt in prompts]
-        return self._continued(found, readings, how, seen, say)
+        return self._texts.write(found, readings, how, seen, say)
 
     def count_prompts(
         self, prompts: Sequence[Question], task: str | None = None, samples: int = 1
@@ -253,36 +251,9 @@ class Run:
         found = self._task(self.language_model(task))
         text = reading(found, prompt, named=True)
         too_long = "left" if truncate_left else "refuse"
-        read = self._prompt(found, text, Decoding(max_tokens, too_long=too_long))
+        read = self._texts.prompt(found, text, Decoding(max_tokens, too_long=too_long))
         if set(read.tokens.tolist()) <= {START, END}:
             raise UserError("the text is empty")
-
-    def _continued(
-        self,
-        task: Task,
-        readings: Sequence[Any],
-        how: Decoding,
-        seen: Counter[str] | None = None,
-        say: Say | None = None,
-    ) -> list[str]:
-        prompts = []
-        for number, text in enumerate(readings, start=1):
-            try:
-                prompts.append(self._prompt(task, text, how))
-            except UserError as error:
-                raise UserError(f"prompt {number}: {error}") from None
-        if not prompts:
-            return []
-        seen = Counter() if seen is None else seen
-        classes = self.layout.outputs[task.name].num_classes
-        how = dataclasses.replace(how, top_k=min(how.top_k, classes))
-        keys = prompt_keys(how.seed, readings, how.samples, seen)
-        return continuations(self._writer(task.name), prompts, keys, how, say)
-
-    def _prompt(self, task: Task, text: Any, how: Decoding) -> Prompt:
-        return read_prompt(
-            task, self.tokenizer, text, self._width(task), how.max_tokens, how.too_long
-        )
 
     def evaluate(
         self,
@@ -341,7 +312,7 @@ class Run:
             questions = sources_of(task, data.sources[task.source_name].splits.get(split, ()))
             if task.name not in values or not questions:
                 continue
-            texts = self._continued(task, [question.source for question in questions], how)
+            texts = self._texts.write(task, [question.source for question in questions], how)
             place = self.directory / run_directory.GENERATED / f"{task.name}-{split}.jsonl"
             write_texts(place, questions, texts)
             lowercase = self.tokenizer.settings.lowercase
@@ -383,17 +354,8 @@ class Run:
         return make
 
     @functools.cached_property
-    def _writer(self) -> Callable[[str], Writer]:
-        table = affix_table(self.tokenizer)
-
-        @functools.cache
-        def make(name: str) -> Writer:
-            decoder = make_decoder(self.model, name, table)
-            task, weights = self._task(name), decoder.prepare(self.params)
-            goes_on = task.kind == "language_model"
-            return Writer(decoder, weights, self.tokenizer, table, self._width(task), goes_on)
-
-        return make
+    def _texts(self) -> Texts:
+        return Texts(self.model, self.tokenizer, self.params)
 
 
 def load_run(path: str | Path, warn: Callable[[str], None] | None = None) -> Run:

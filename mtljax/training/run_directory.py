@@ -1,6 +1,7 @@
 """The run directory: what a run needs to be repeated, resumed and used."""
 
 import json
+import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -67,11 +68,38 @@ def begin(directory: Path) -> None:
 
 
 def write_run(directory: Path, config: Config, tasks: Sequence[Task], data: MultitaskData) -> None:
-    """Write the files that define a run; `config.yaml` last, as the sign that all are there."""
-    save_tokenizer(data.tokenizer, directory / TOKENIZER)
-    replace_text(directory / LAYOUT, json.dumps(_layout(data), ensure_ascii=False))
-    replace_text(directory / TASKS, dump_tasks(tasks))
-    replace_text(directory / CONFIG, dump_config(config) + _END)
+    """Write the files that define a run; `config.yaml` last, as the sign that all are there.
+
+    Raises:
+      UserError: if they cannot be written.
+    """
+    try:
+        save_tokenizer(data.tokenizer, directory / TOKENIZER)
+        replace_text(directory / LAYOUT, json.dumps(_layout(data), ensure_ascii=False))
+        replace_text(directory / TASKS, dump_tasks(tasks))
+        replace_text(directory / CONFIG, dump_config(config) + _END)
+    except OSError as error:
+        raise UserError(f"run directory {directory}: {error.strerror or error}") from None
+
+
+def check_shared(directory: Path, patience: float = 60.0) -> None:
+    """Check that this process sees the run that another one has begun.
+
+    Args:
+      directory: of the run.
+      patience: seconds that a network file system is given to show it.
+
+    Raises:
+      UserError: if it does not.
+    """
+    until = time.monotonic() + patience
+    while not holds_run(directory):
+        if time.monotonic() > until:
+            raise UserError(
+                f"run directory {directory}: the first process has begun a run there that is not "
+                "seen here; it must be on a file system that all processes share"
+            )
+        time.sleep(0.2)
 
 
 def read_run(directory: Path) -> RunFiles:
@@ -182,9 +210,11 @@ def check_same_data(directory: Path, data: MultitaskData) -> None:
 
 def write_summary(directory: Path, summary: dict[str, Any]) -> None:
     """Write `summary.json`, the sign that a run is complete."""
-    replace_text(
-        directory / SUMMARY, json.dumps(finite(summary), indent=1, ensure_ascii=False) + "\n"
-    )
+    text = json.dumps(finite(summary), indent=1, ensure_ascii=False) + "\n"
+    try:
+        replace_text(directory / SUMMARY, text)
+    except OSError as error:
+        raise UserError(f"{directory / SUMMARY}: {error.strerror or error}") from None
 
 
 def read_summary(directory: Path) -> dict[str, Any] | None:

@@ -6,7 +6,11 @@ from typing import Any, NamedTuple
 
 from mtljax.data import MultitaskData, StepBatch, StepIterator
 from mtljax.errors import UserError
+from mtljax.parallel import Share
 from mtljax.presets import Config
+
+WHOLE = Share()
+"""All rows."""
 
 
 class Extra(NamedTuple):
@@ -33,9 +37,16 @@ class Streams:
     """
 
     def __init__(
-        self, data: MultitaskData, config: Config, requires: frozenset[str], steps: int = 1
+        self,
+        data: MultitaskData,
+        config: Config,
+        requires: frozenset[str],
+        steps: int = 1,
+        share: Share = WHOLE,
     ) -> None:
         """Open the streams that a weighting with these signals reads in a run of ``steps``.
+
+        Of every batch there are the rows of ``share``.
 
         Raises:
           UserError: if it reads validation data and a task has none.
@@ -45,6 +56,7 @@ class Streams:
             turns=data.turns(steps, config.seed),
             ahead=config.batch.ahead,
             workers=config.batch.workers,
+            shard=share,
         )
         self._train = batches(config.seed)
         self._second = self._validation = None

@@ -225,6 +225,22 @@ def test_an_interruption(process, tasks_file, linear_options, tmp_path):
     assert err == expected
 
 
+def test_sigterm(process, tasks_file, linear_options, tmp_path):
+    directory = tmp_path / "run"
+    options = ["--tasks", tasks_file, "--run-dir", directory, *linear_options]
+    running = process("train", *options, "--steps", 1_000_000)
+    for line in running.stdout:
+        if line.startswith("step "):
+            break
+    running.send_signal(signal.SIGTERM)
+    _, err = running.communicate(timeout=60)
+    assert running.returncode == 143, err
+    (saved,) = (directory / "checkpoints").iterdir()
+    assert int(saved.name) > 0
+    line = f"mtljax train: SIGTERM; step {saved.name} is saved, the same command goes on from there"
+    assert err == f"{line}\n"
+
+
 def test_refused_options():
     for arguments in (["--weighting.seed"], ["--weighting.seed", "--steps", "3"]):
         with pytest.raises(UserError, match="--weighting.seed: needs a value"):

@@ -61,6 +61,10 @@ def test_the_shards_of_a_batch_make_it_up():
     whole = next(iterator(ahead=0))["g"]["tokens"]
     parts = [next(iterator(ahead=0, shard=(i, 2)))["g"]["tokens"] for i in range(2)]
     assert (np.concatenate(parts) == whole).all()
+    # A host whose devices do not stand beside each other has several parts.
+    rows = np.split(whole, 4)
+    several = next(iterator(ahead=0, shard=((0, 3), 4)))["g"]["tokens"]
+    assert (several == np.concatenate([rows[0], rows[3]])).all()
     with pytest.raises(ValueError, match="divided by 3"):
         iterator(shard=(0, 3))
 

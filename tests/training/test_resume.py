@@ -14,10 +14,11 @@ import jax
 import pytest
 from rich.console import Console
 
+from mtljax.errors import Preempted
 from mtljax.modules import EncoderConfig, HeadsConfig
 from mtljax.presets import BatchConfig, Config, OptimizerConfig, dump_config
 from mtljax.tasks import Task, dump_tasks
-from mtljax.training.checkpoints import Checkpoints
+from mtljax.training.checkpoints import Checkpoints, checkpoint_steps, read_score
 from mtljax.training.loop import train
 from mtljax.training.metrics_file import read_metrics
 
@@ -107,6 +108,32 @@ def test_interrupted_after_checkpoints(
     assert shown.count("going on from step 4") == (2 if damage else 1)
     if damage:
         assert "checkpoint 8 cannot be read, moved to 8.broken" in shown
+
+
+def test_a_run_that_is_told_to_stop(tiny, config, tasks, tmp_path, saved, capsys):
+    chosen = (tasks["label"], tasks["number"])
+    train(config, chosen, tmp_path / "whole")
+    expected = saved[12]
+    parts, asked = tmp_path / "parts", []
+    with pytest.raises(Preempted, match="^nothing was to be saved yet$"):
+        train(config, chosen, parts, preempted=lambda step: True)
+    # At a step that is saved anyway, and at one that is not.
+    for stop in (4, 6):
+        with pytest.raises(Preempted, match=f"^step {stop} is saved$"):
+            train(config, chosen, parts, preempted=lambda step, stop=stop: step == stop)
+    assert checkpoint_steps(parts / "checkpoints") == [4, 6]
+    assert read_score(parts / "checkpoints", 6) < min(read_score(parts / "checkpoints", 4), 0)
+    assert not (parts / "summary.json").exists()
+    train(
+        config,
+        chosen,
+        parts,
+        console=Console(width=300),
+        preempted=lambda step: asked.append(step) or False,
+    )
+    assert "going on from step 6" in capsys.readouterr().out
+    assert asked == [6, 7, 8, 9, 10, 11]
+    assert_same_bits(saved[12], expected)
 
 
 def truncate(directory):

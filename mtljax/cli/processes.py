@@ -1,0 +1,192 @@
+"""Where a command runs as several processes, how they come together and how they leave."""
+
+import contextlib
+import dataclasses
+import os
+import signal
+import socket
+import sys
+import threading
+import traceback
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, NoReturn
+
+from mtljax.errors import Preempted, UserError
+
+if TYPE_CHECKING:
+    from mtljax.parallel import Seat
+
+Preemption = Callable[[int], bool]
+"""Asked after a step, with its number, whether to make room; all processes are told the same."""
+
+
+@dataclasses.dataclass(frozen=True)
+class ProcessOptions:
+    """Which process of a run this is.
+
+    Attributes:
+      coordinator: HOST:PORT of process 0, where all meet; the environment's JAX_COORDINATOR_ADDRESS
+        by default.
+      processes: how many there are; the environment's JAX_NUM_PROCESSES by default, and else what
+        SLURM, Open MPI, Kubernetes or a TPU VM says; 1 for this one alone.
+      process: the number of this one, from 0; the environment's JAX_PROCESS_ID by default.
+      timeout: seconds that processes wait for each other at the start.
+    """
+
+    coordinator: str | None = None
+    processes: int = 0
+    process: int = -1
+    timeout: float = 300.0
+
+
+@contextlib.contextmanager
+def joined(options: ProcessOptions, command: str, saved: Path) -> Iterator[Preemption]:
+    """Join the other processes if there are any, and leave them in the end.
+
+    Where there are several, a process that fails ends here, with its exit code: at once if it
+    fails alone, so that nobody waits for it.
+
+    Args:
+      options: which process this is.
+      command: its name, for messages.
+      saved: directory of the checkpoints, for what is said when another process is gone.
+
+    Yields:
+      Whether SIGTERM has come, here or in another process.
+
+    Raises:
+      UserError: if the options do not fit together.
+    """
+    from mtljax.parallel import cluster, named_seat
+
+    try:
+        seat = named_seat(options.coordinator, options.processes, options.process)
+    except ValueError as error:
+        raise UserError(f"parallel.{error}") from None
+    if options.timeout <= 0:
+        raise UserError(f"parallel.timeout: must be positive, got {options.timeout}")
+    if seat is None and (options.processes == 1 or not cluster()):
+        with _noticed() as preempted:
+            yield preempted
+        return
+    _meet(seat, options.timeout, command)
+    from jax.experimental.multihost_utils import reached_preemption_sync_point
+
+    try:
+        yield reached_preemption_sync_point
+    except BaseException as error:
+        _leave(error, command, saved)
+    _part()
+
+
+@contextlib.contextmanager
+def _noticed() -> Iterator[Preemption]:
+    came = threading.Event()
+
+    def note(number: int, frame: object) -> None:
+        came.set()
+        signal.signal(signal.SIGTERM, before)  # a second one is not to be ignored
+
+    if threading.current_thread() is not threading.main_thread():
+        yield lambda step: False
+        return
+    before = signal.signal(signal.SIGTERM, note)
+    try:
+        yield lambda step: came.is_set()
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+def _meet(seat: "Seat | None", timeout: float, command: str) -> None:
+    from mtljax.parallel import meet
+
+    # What the libraries of JAX print would be among the results.
+    results = os.dup(1)
+    os.dup2(2, 1)
+    sys.stdout = os.fdopen(results, "w", encoding=sys.stdout.encoding, errors="replace")
+    there = threading.Event()
+
+    def watch() -> None:
+        # JAX would end the process with pages of its own.
+        if not there.wait(timeout):
+            where = "the coordinator" if seat is None else seat.coordinator
+            what = "the other processes have not come to"
+            if seat is not None and seat.process > 0 and not _answers(seat.coordinator):
+                what = "no process 0 answers at"
+            _say(command, f"parallel: {what} {where} within {timeout:g} s (--parallel.timeout)")
+            os._exit(2)
+
+    threading.Thread(target=watch, daemon=True).start()
+    try:
+        meet(seat, timeout + 60)
+    except (ValueError, RuntimeError, OSError) as error:
+        raise UserError(
+            f"parallel: the processes cannot meet ({error}); name --parallel.coordinator, processes "
+            "and process, or --parallel.processes 1 for this one alone"
+        ) from None
+    finally:
+        there.set()
+
+
+def _answers(address: str) -> bool:
+    host, _, port = address.rpartition(":")
+    try:
+        with socket.create_connection((host.strip("[]"), int(port)), timeout=2):
+            return True
+    except OSError:
+        return False
+
+
+def _leave(error: BaseException, command: str, saved: Path) -> NoReturn:
+    """End this process, which threads that wait for the others would hold up."""
+    import jax
+
+    from mtljax.training.agreement import AgreedError, is_loss_of_process
+    from mtljax.training.checkpoints import checkpoint_steps
+
+    number = jax.process_index()
+    code, line = 1, ""
+    if isinstance(error, AgreedError):
+        code, line = 2, "" if number else str(error)
+    elif isinstance(error, Preempted):
+        code, line = 143, "" if number else preempted_line(error)
+    elif isinstance(error, UserError):
+        code, line = 2, f"process {number}: {error}"
+    elif isinstance(error, KeyboardInterrupt):
+        code = 130
+        line = "" if number else "interrupted; the same command goes on where the run was left"
+    elif is_loss_of_process(error):
+        steps = checkpoint_steps(saved)
+        last = f"step {steps[-1]}" if steps else "the beginning"
+        reason = " ".join(str(error).split())[:100]
+        line = f"process {number}: another process is gone ({reason}); the same command goes on "
+        line += f"from {last}"
+    else:
+        traceback.print_exception(error)
+    if line:
+        _say(command, line)
+    with contextlib.suppress(Exception):
+        sys.stdout.flush()
+        sys.stderr.flush()
+        if isinstance(error, AgreedError | Preempted):
+            jax.distributed.shutdown()  # all leave, and none is to find the others gone
+    os._exit(code)
+
+
+def preempted_line(error: Preempted) -> str:
+    """What is said of a run that SIGTERM has stopped."""
+    return f"SIGTERM; {error}, the same command goes on from there"
+
+
+def _part() -> None:
+    import jax
+
+    sys.stdout.flush()
+    jax.distributed.shutdown()
+
+
+def _say(command: str, text: str) -> None:
+    line = " ".join(text.split())
+    line = f"mtljax {command}: {line}".encode("utf-8", "backslashreplace").decode()
+    print(line, file=sys.stderr, flush=True)

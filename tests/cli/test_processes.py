@@ -1,0 +1,103 @@
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from mtljax.cli.processes import ProcessOptions, joined
+from mtljax.training import load_run, read_metrics
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (
+            ["--parallel.processes", 2],
+            "parallel.processes: needs a coordinator, HOST:PORT of process 0",
+        ),
+        (
+            ["--parallel.coordinator", "here", "--parallel.processes", 2, "--parallel.process", 0],
+            "parallel.coordinator 'here': expected HOST:PORT",
+        ),
+        (["--parallel.timeout", 0], "parallel.timeout: must be positive, got 0.0"),
+    ],
+)
+def test_processes_that_cannot_be(refused, options, message):
+    assert refused("train", *options) == message
+
+
+@pytest.mark.parametrize(
+    ("process", "message"),
+    [
+        (0, "the other processes have not come to localhost:{port}"),
+        (1, "no process 0 answers at localhost:{port}"),
+    ],
+)
+def test_processes_that_do_not_come(process, message, unused_port):
+    """Without the pages in which JAX says so."""
+    command = [sys.executable, "-W", "error", "-m", "mtljax", "train", "--parallel.timeout", "0.5"]
+    command += ["--parallel.coordinator", f"localhost:{unused_port}", "--parallel.processes", "2"]
+    result = subprocess.run(
+        [*command, "--parallel.process", str(process)],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    message = message.format(port=unused_port)
+    expected = f"mtljax train: parallel: {message} within 0.5 s (--parallel.timeout)\n"
+    assert (result.returncode, result.stdout, result.stderr) == (2, "", expected)
+
+
+@pytest.fixture
+def unused_port():
+    import socket
+
+    with socket.socket() as free:
+        free.bind(("localhost", 0))
+        return free.getsockname()[1]
+
+
+def test_sigterm_is_noticed_once():
+    before = signal.getsignal(signal.SIGTERM)
+    with joined(ProcessOptions(processes=1), "train", Path()) as preempted:
+        assert not preempted(0)
+        os.kill(os.getpid(), signal.SIGTERM)
+        assert preempted(1)
+        # A second one is not held back.
+        assert signal.getsignal(signal.SIGTERM) == before
+    assert signal.getsignal(signal.SIGTERM) == before
+
+
+def test_two_processes_do_what_one_does(mtljax, tasks_file, linear_options, tmp_path):
+    """From the command line to the parameters; the first of them writes."""
+    options = [*linear_options, "--steps", 4, "--evaluate-every", 2, "--batch.multiple", 2]
+    options += ["--optimizer.learning-rate", 1e-4, "--tasks", tasks_file, "--run-dir"]
+    launch = [sys.executable, str(ROOT / "scripts/launch/local"), "2"]
+    train = [sys.executable, "-m", "mtljax", "train", *options, tmp_path / "two"]
+    result = subprocess.run(
+        [*launch, *map(str, [*train, "--parallel.data", "0", "--json"])],
+        cwd=ROOT,
+        env=os.environ | {"JAX_DISABLE_MOST_OPTIMIZATIONS": "1"},
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+    assert result.returncode == 0, result.stderr
+    # What the libraries of JAX print is not among the results.
+    assert result.stdout.startswith('{"steps": 4') and result.stdout.count("\n") == 1
+    assert "task 1 x data 2 x model 1 devices" in result.stderr
+    assert mtljax("train", *options, tmp_path / "one").code == 0
+    for two, one in zip(*(read_metrics(tmp_path / name) for name in ("two", "one")), strict=True):
+        assert one.pop("split") == two.pop("split")
+        one.pop("tokens_per_second", None)
+        two.pop("tokens_per_second", None)
+        assert two == pytest.approx(one, rel=1e-4, abs=1e-6)
+    texts = ["What a good phone.", "It broke on the first day."]
+    said = [load_run(tmp_path / name).predict(texts) for name in ("one", "two")]
+    for one, two in zip(*said, strict=True):
+        assert one["a"]["probabilities"] == pytest.approx(two["a"]["probabilities"], abs=1e-5)
