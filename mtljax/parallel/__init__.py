@@ -5,14 +5,17 @@ from mtljax.parallel.collectives import buffer_bytes as buffer_bytes
 from mtljax.parallel.collectives import collectives as collectives
 from mtljax.parallel.collectives import sent_bytes as sent_bytes
 from mtljax.parallel.exchange import FLAT as FLAT
+from mtljax.parallel.exchange import brought_together as brought_together
 from mtljax.parallel.exchange import exchange as exchange
 from mtljax.parallel.exchange import flattened as flattened
 from mtljax.parallel.exchange import gather as gather
+from mtljax.parallel.exchange import kept_specs as kept_specs
 from mtljax.parallel.exchange import natural as natural
 from mtljax.parallel.exchange import part_specs as part_specs
 from mtljax.parallel.exchange import placed_bytes as placed_bytes
 from mtljax.parallel.exchange import split_dimensions as split_dimensions
 from mtljax.parallel.exchange import stacked_bytes as stacked_bytes
+from mtljax.parallel.flops import matmul_flops as matmul_flops
 from mtljax.parallel.mesh import AXES as AXES
 from mtljax.parallel.mesh import axes_size as axes_size
 from mtljax.parallel.mesh import make_mesh as make_mesh
