@@ -4,6 +4,10 @@ from mtljax.parallel.collectives import Collective as Collective
 from mtljax.parallel.collectives import buffer_bytes as buffer_bytes
 from mtljax.parallel.collectives import collectives as collectives
 from mtljax.parallel.collectives import sent_bytes as sent_bytes
+from mtljax.parallel.costs import Costs as Costs
+from mtljax.parallel.costs import program_costs as program_costs
+from mtljax.parallel.costs import roofline_seconds as roofline_seconds
+from mtljax.parallel.costs import too_large as too_large
 from mtljax.parallel.exchange import FLAT as FLAT
 from mtljax.parallel.exchange import brought_together as brought_together
 from mtljax.parallel.exchange import exchange as exchange
@@ -16,6 +20,12 @@ from mtljax.parallel.exchange import placed_bytes as placed_bytes
 from mtljax.parallel.exchange import split_dimensions as split_dimensions
 from mtljax.parallel.exchange import stacked_bytes as stacked_bytes
 from mtljax.parallel.flops import matmul_flops as matmul_flops
+from mtljax.parallel.hardware import CHIPS as CHIPS
+from mtljax.parallel.hardware import GIB as GIB
+from mtljax.parallel.hardware import Chip as Chip
+from mtljax.parallel.hardware import Topology as Topology
+from mtljax.parallel.hardware import parse_topology as parse_topology
+from mtljax.parallel.hardware import topology_devices as topology_devices
 from mtljax.parallel.mesh import AXES as AXES
 from mtljax.parallel.mesh import axes_size as axes_size
 from mtljax.parallel.mesh import make_mesh as make_mesh

@@ -50,6 +50,7 @@ class Distributed(NamedTuple):
       place: puts batches on the devices.
       row_parts: devices that the rows of a batch are divided among.
       about: in one line, how the devices share the step; empty where one does all.
+      placed: whether groups of devices work on different tasks.
     """
 
     mesh: Mesh | None
@@ -60,6 +61,7 @@ class Distributed(NamedTuple):
     place: Callable[[Any], Any]
     row_parts: int
     about: str
+    placed: bool = False
 
     def evaluated(self, params: Any) -> Any:
         """Parameters as evaluation wants them: where those that are trained lie."""
@@ -136,6 +138,7 @@ def _on_mesh(
         _parts(mesh, rows),
         f"{shape} devices, {parallel.strategy}, {parallel.sharding}; "
         f"{'tasks on groups of devices' if placement else 'all tasks on all devices'}: {reason}",
+        placement is not None,
     )
 
 
