@@ -30,7 +30,7 @@ class Options:
         number of devices of this host.
       tasks: tasks file (YAML); without one, the preset's own tasks on embedded data.
       data_dir: directory of data sets; the environment's MTLJAX_DATA_DIR by default. The first
-        2,000 rows of each are read, none with --assume.classes.
+        10,000 rows of each are read, none with --assume.classes.
       assume: sizes of data that is not read.
       placements: of --parallel.placement, to be compared; that of the configuration by default.
       memory: GiB of a device; that of the chip by default.
@@ -83,7 +83,9 @@ def run(arguments: Sequence[str]) -> int:
                 console.print(f"{config.weighting}: nothing that was tried makes it fit")
             break
     if options.json:
-        more = {} if len(found) == 1 else {"compared": [one._asdict() for one in found]}
+        more: dict[str, Any] = (
+            {} if len(found) == 1 else {"compared": [one._asdict() for one in found]}
+        )
         fitting = [trial for trial in trials if trial.plan.fits]
         if trials:
             more["suggestion"] = (

@@ -18,7 +18,7 @@ from mtljax.errors import UserError
 from mtljax.tasks.kinds import KINDS
 from mtljax.tasks.task import Task
 
-SAMPLE = 2000
+SAMPLE = 10_000
 """Rows of a split that are read to know a data set."""
 
 
