@@ -142,7 +142,7 @@ class Config:
     """Everything that defines a run besides its tasks and their data.
 
     Attributes:
-      preset: name of the preset it starts from: 'small', 'linear' or 'textbook'.
+      preset: name of the preset it starts from, of `mtljax.presets.PRESETS`.
       steps: optimization steps, in all.
       epochs: if not 0, passes over the largest input group instead of `steps`.
       seed: of the parameters, the order of the data and the dropout.
