@@ -1,5 +1,6 @@
 import dataclasses
 import functools
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -100,7 +101,8 @@ def test_what_is_kept_of_a_source(rng):
     params = jax.jit(
         lambda: head.init(jax.random.key(0), jnp.asarray(hidden), method="remember")
     )()["params"]
-    ((keys, values),) = head.apply({"params": params}, hidden, method="remember")
+    memory: Any = head.apply({"params": params}, hidden, method="remember")
+    ((keys, values),) = memory
     kernel, bias = (np.asarray(params["memory"][name]) for name in ("kernel", "bias"))
     expected = np.einsum("rld,diphs->rlips", hidden, kernel)[:, :, 0] + bias[0, :, 0]
     np.testing.assert_allclose(keys[0, 0].T, expected[0, :, 0], atol=1e-6)
