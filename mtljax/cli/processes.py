@@ -122,8 +122,8 @@ def _meet(seat: "Seat | None", timeout: float, command: str) -> None:
         meet(seat, timeout + 60)
     except (ValueError, RuntimeError, OSError) as error:
         raise UserError(
-            f"parallel: the processes cannot meet ({error}); name --parallel.coordinator, processes "
-            "and process, or --parallel.processes 1 for this one alone"
+            f"parallel: the processes cannot meet ({error}); name --parallel.coordinator, "
+            "processes and process, or --parallel.processes 1 for this one alone"
         ) from None
     finally:
         there.set()
