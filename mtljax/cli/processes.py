@@ -2,6 +2,7 @@
 
 import contextlib
 import dataclasses
+import logging
 import os
 import signal
 import socket
@@ -145,6 +146,7 @@ def _leave(error: BaseException, command: str, saved: Path) -> NoReturn:
     from mtljax.training.agreement import AgreedError, is_loss_of_process
     from mtljax.training.checkpoints import checkpoint_steps
 
+    logging.getLogger("absl").setLevel(logging.CRITICAL)  # threads that find the others gone
     number = jax.process_index()
     code, line = 1, ""
     if isinstance(error, AgreedError):
