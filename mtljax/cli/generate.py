@@ -138,7 +138,11 @@ def _settings(options: Options, task: "Task") -> dict[str, Any]:
 def _prompts(options: Options, run: "Run", task: "Task", how: Mapping[str, Any]) -> Iterator[Any]:
     check = {name: how[name] for name in ("task", "max_tokens", "truncate_left")}
     if options.input is None:
-        for number, prompt in enumerate(options.prompt or ("",), start=1):
+        if not options.prompt:
+            if task.kind == "text_to_text":
+                raise UserError("missing argument: --prompt or --input, a text to be answered")
+            yield ""  # a language model begins
+        for number, prompt in enumerate(options.prompt, start=1):
             _checked(run, prompt, f"prompt {number}", check)
             yield prompt
         return

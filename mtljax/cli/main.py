@@ -15,6 +15,7 @@ COMMANDS = {
     "evaluate": "measure a run on a split of its data",
     "predict": "what every task of a run says of some texts",
     "generate": "let a language model of a run go on with a prompt, or text to text answer it",
+    "plan": "what a step costs on devices that need not be at hand",
     "prepare": "download data sets of the TFDS catalogue",
 }
 """Every subcommand, the name of its module here, and what it does."""
@@ -39,8 +40,8 @@ def main(argv: Sequence[str] | None = None) -> int:
 
     Returns:
       The exit code: 0 on success; 2 for what the user got wrong, with one line on stderr that says
-      what and where; 130 when interrupted; 143 when SIGTERM came and the run is saved; 1, quietly,
-      when nobody reads the output any more.
+      what and where; 130 when interrupted; 143 when SIGTERM came and the run is saved; 1 for a plan
+      that does not fit, and, quietly, when nobody reads the output any more.
     """
     arguments = list(sys.argv[1:] if argv is None else argv)
     name = arguments[0] if arguments else ""

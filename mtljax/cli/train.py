@@ -94,10 +94,10 @@ def read_options(arguments: Sequence[str]) -> tuple[Options, tuple[Task, ...]]:
       UserError: naming what cannot be used.
     """
     arguments, weighting_options = cut_weighting_options(arguments)
-    name = _given(arguments, "--preset")
+    name = given(arguments, "--preset")
     name = "small" if name is None else name
     config = preset(name).config
-    if _given(arguments, "--steps") is not None:
+    if given(arguments, "--steps") is not None:
         config = dataclasses.replace(config, epochs=0.0)
     if weighting_options:
         config = dataclasses.replace(config, weighting_options=weighting_options)
@@ -157,7 +157,8 @@ def default_run_directory(options: Options) -> str:
     return f"runs/{'-'.join(parts)}-seed{config.seed}"
 
 
-def _given(arguments: Sequence[str], option: str) -> str | None:
+def given(arguments: Sequence[str], option: str) -> str | None:
+    """The value of an option among some arguments; None if it is not there."""
     found = None
     for i, argument in enumerate(arguments):
         if argument == option:

@@ -10,7 +10,7 @@ from mtljax.tasks.kinds import KINDS
 from mtljax.tasks.suggest import suggestion
 from mtljax.tasks.task import Task
 
-Attention = Literal["bidirectional", "causal"]
+Attention = Literal["bidirectional", "causal", "prefix", "separate"]
 
 
 @dataclass(frozen=True)
@@ -21,7 +21,8 @@ class Group:
         name: readable, unique: the data set of its first task.
         tasks: in the order in which they were given.
         inputs: the feature that all of them read, or several, read one after another.
-        attention: `causal` (a position sees those before it) or `bidirectional`.
+        attention: `bidirectional`; `causal`, a position sees those before it; of text to text also
+            `prefix`, and all of the source, or `separate`, source and target each for itself.
         max_length: pieces an example has at most, or None.
         chunked: whether longer texts are read in consecutive chunks (only language models do)
             rather than cut off.
@@ -80,9 +81,10 @@ def input_groups(
     for task in tasks:
         check_features(task, sources[task.source_name])
         mode = attention(task)
-        if KINDS[task.kind].writes and mode != "causal":
+        if mode not in _modes(task):
             kind = task.kind.replace("_", " ")
-            raise ValueError(f"task {task.name!r}: a {kind} needs causal attention")
+            wanted = " or ".join(_modes(task))
+            raise ValueError(f"task {task.name!r}: a {kind} needs {wanted} attention, got {mode}")
         identity = sources[task.source_name].identity
         inputs = task.inputs
         if task.kind == "text_to_text":
@@ -96,6 +98,12 @@ def input_groups(
         chunked = all(task.kind == "language_model" for task in together)
         groups.append(Group(name, tuple(together), inputs, mode, max_length, chunked))
     return tuple(groups)
+
+
+def _modes(task: Task) -> tuple[Attention, ...]:
+    if task.kind == "text_to_text":
+        return ("causal", "prefix", "separate")
+    return ("causal",) if KINDS[task.kind].writes else ("bidirectional", "causal")
 
 
 def _unused(task: Task, mode: Attention, taken: Sequence[str]) -> str:

@@ -25,7 +25,7 @@ from mtljax.data.mixture import (
 )
 from mtljax.data.outputs import Output, check_spans, task_output
 from mtljax.data.row_order import RowPlan, plan_rows
-from mtljax.data.source import Source
+from mtljax.data.source import Source, first_rows
 from mtljax.data.sources import load_sources
 from mtljax.data.tokenizers import (
     Text,
@@ -53,6 +53,7 @@ def load_data(
     bad_rows: BadRows = "stop",
     cache_dir: str | os.PathLike[str] | None = None,
     say: Say = lambda text: None,
+    sample: int = 0,
 ) -> MultitaskData:
     """Reads and tokenises the data of some tasks.
 
@@ -70,6 +71,8 @@ def load_data(
         cache_dir: where tokenised data is kept and looked for, by its content; None keeps it in
             memory.
         say: told, in a line, of files of the cache that cannot be used.
+        sample: rows that are read of a split at most, from its first on; 0 for all. The batches
+            are then those of the whole splits, as far as the sample tells.
 
     Returns:
         All splits of all tasks, ready to be batched.
@@ -79,7 +82,9 @@ def load_data(
     """
     _check_arguments(tasks, row_length, batch_tokens)
     cache = Cache(None if cache_dir is None else Path(cache_dir), say)
-    sources = load_sources(tasks, data_dir, bad_rows)
+    whole = sources = load_sources(tasks, data_dir, bad_rows)
+    if sample:
+        sources = {name: first_rows(source, sample) for name, source in whole.items()}
     groups = input_groups(tasks, sources, attention)
     digests = {
         name: None if source.fingerprint is None else source.fingerprint()
@@ -116,7 +121,10 @@ def load_data(
             if split in splits
         }
         plans[group.name] = _plan(examples[group.name]["train"], row_length, cache, key)
-    stages = _stages(groups, examples, batch_tokens, row_length, mixture, row_multiple)
+    scale = {
+        name: _length(source) / max(1, _length(sources[name])) for name, source in whole.items()
+    }
+    stages = _stages(groups, examples, scale, batch_tokens, row_length, mixture, row_multiple)
     layout = Layout(
         groups=groups,
         outputs=outputs,
@@ -133,6 +141,10 @@ def load_data(
         affix_buckets=tokenizer.settings.affix_buckets if tokenizer.settings.affixes else 0,
     )
     return MultitaskData(tokenizer, layout, examples, plans, stages, mixture, sources, digests)
+
+
+def _length(source: Source) -> int:
+    return len(source.splits["train"])
 
 
 def _check_arguments(tasks: Sequence[Task], row_length: int, batch_tokens: int) -> None:
@@ -256,18 +268,20 @@ _MAX_POSITIONS = 2**31 - 1  # they are numbered in int32
 def _stages(
     groups: Sequence[Group],
     examples: Mapping[str, Mapping[str, Examples]],
+    scale: Mapping[str, float],
     batch_tokens: int,
     row_length: int,
     mixture: MixtureSettings,
     multiple: int,
 ) -> tuple[dict[str, int], ...]:
     train = {name: splits["train"] for name, splits in examples.items()}
+    more = {group.name: scale[group.tasks[0].source_name] for group in groups}
     count = num_stages(groups, mixture)
     stages = tuple(
         rows_per_group(
             groups,
-            {name: int(split.starts[-1]) for name, split in train.items()},
-            {name: len(split) for name, split in train.items()},
+            {name: round(int(split.starts[-1]) * more[name]) for name, split in train.items()},
+            {name: round(len(split) * more[name]) for name, split in train.items()},
             batch_tokens,
             row_length,
             mixture,

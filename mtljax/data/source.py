@@ -1,8 +1,10 @@
 """Sources: data sets with named features and splits, wherever they come from."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
+
+from mtljax.data.rows import part
 
 FeatureKind = Literal["text", "tokens", "label", "tags", "number", "numbers"]
 
@@ -45,3 +47,12 @@ class Source:
     splits: Mapping[str, Sequence[Mapping[str, Any]]]
     fingerprint: Callable[[], str] | None = None
     skipped: Callable[[], Mapping[str, Mapping[str, int]]] | None = None
+
+
+def first_rows(source: Source, count: int) -> Source:
+    """A data set of the first rows of each split, `count` at most."""
+    splits = {
+        name: part(rows, lambda size: range(min(size, count)))
+        for name, rows in source.splits.items()
+    }
+    return replace(source, splits=splits, fingerprint=None)

@@ -4,8 +4,11 @@ A model is an `Encoder` that all tasks share and a head a task. `network` wires 
 functions take and return plain arrays and parameter trees.
 """
 
+from mtljax.modules.config import Attention as Attention
+from mtljax.modules.config import DecoderConfig as DecoderConfig
 from mtljax.modules.config import EncoderConfig as EncoderConfig
 from mtljax.modules.config import HeadsConfig as HeadsConfig
+from mtljax.modules.decoder import DecoderHead as DecoderHead
 from mtljax.modules.embedding import TokenEmbedding as TokenEmbedding
 from mtljax.modules.encoder import Encoder as Encoder
 from mtljax.modules.heads import Features as Features

@@ -3,6 +3,10 @@
 import dataclasses
 from typing import Literal
 
+Attention = Literal["bidirectional", "causal", "prefix", "separate"]
+"""What the positions of a text see of each other: all; those before; all of the source they answer,
+and of the answer those before; all of the source, or all of the answer, whichever they are in."""
+
 
 @dataclasses.dataclass(frozen=True)
 class EncoderConfig:
@@ -49,6 +53,31 @@ class EncoderConfig:
     dropout: float = 0.0
     dropout_mask: Literal["row", "text"] = "row"
     recurrent_dropout: float = 0.0
+
+
+def output_width(encoder: EncoderConfig) -> int:
+    """The width of what an encoder hands to the heads."""
+    return encoder.dense or (encoder.embedding if encoder.kind == "linear" else encoder.features)
+
+
+@dataclasses.dataclass(frozen=True)
+class DecoderConfig:
+    """Shape and regularization of the decoders of text to text, each a task's own head.
+
+    A decoder writes with its own layers, which attend to what the shared encoder made of the source
+    (Vaswani et al. 2017). Without one the encoder itself reads the source and writes on.
+
+    Attributes:
+      layers: number of layers; 0 for no decoder.
+      heads: attention heads.
+      feed_forward: width of the feed-forward block.
+      dropout: probability that a feature of a residual branch is dropped.
+    """
+
+    layers: int = 0
+    heads: int = 4
+    feed_forward: int = 512
+    dropout: float = 0.1
 
 
 @dataclasses.dataclass(frozen=True)

@@ -6,13 +6,13 @@ import jax.numpy as jnp
 from jax.sharding import NamedSharding
 from jax.typing import DTypeLike
 
-from mtljax.modules.config import EncoderConfig
+from mtljax.modules.config import Attention, EncoderConfig
 from mtljax.modules.dropout import LockedDropout
 from mtljax.modules.embedding import TokenEmbedding
 from mtljax.modules.heads import Features
 from mtljax.modules.linear import LinearEncoder
 from mtljax.modules.lstm import LSTMEncoder
-from mtljax.modules.rows import by_rows
+from mtljax.modules.rows import by_rows, source_part
 from mtljax.modules.transformer import TransformerEncoder
 
 
@@ -36,23 +36,30 @@ class Encoder(nn.Module):
     rows: NamedSharding | None = None
 
     @nn.compact
-    def __call__(self, batch: dict[str, jax.Array], *, causal: bool, train: bool) -> Features:
+    def __call__(
+        self, batch: dict[str, jax.Array], *, attention: Attention, train: bool
+    ) -> Features:
         """Encode the packed rows of one input group.
 
         Args:
           batch: ``tokens``, ``segments``, ``positions`` ``[R, S]`` and, where the tokenizer makes
             them, ``affixes`` ``[R, S, A]``.
-          causal: whether a position may see only what stands before it.
+          attention: what positions see of each other. An LSTM reads in its own direction whatever
+            is asked, ``separate`` texts each for itself.
           train: whether dropout is on (it needs the RNG ``dropout``).
 
         Returns:
           ``Features`` with ``hidden`` ``[R, S, D]``.
 
         Raises:
-          ValueError: if ``causal`` is asked of a bidirectional LSTM.
+          ValueError: if a bidirectional LSTM is not to see ahead.
         """
         c = self.config
-        segments = batch["segments"]
+        segments, source = batch["segments"], None
+        parts = segments
+        if attention in ("prefix", "separate"):
+            source = source_part(batch["tokens"], segments, batch["positions"])
+            parts = 2 * segments - source if attention == "separate" else segments
         texts = segments if c.dropout_mask == "text" else None
         embedding = make_embedding(self)
         embedded, table = embedding(batch["tokens"], batch.get("affixes"), texts, train=train)
@@ -60,17 +67,25 @@ class Encoder(nn.Module):
         x, body = embedded.astype(self.dtype), make_body(self)
         match body:
             case LSTMEncoder():
-                if causal and self.bidirectional:
-                    raise ValueError("a bidirectional LSTM cannot serve a causal input group")
-                hidden = body(x, segments, texts, train=train)
+                if self.bidirectional and attention in ("causal", "prefix"):
+                    raise ValueError(f"a bidirectional LSTM cannot serve a {attention} input group")
+                hidden = body(x, parts, texts, train=train)
             case TransformerEncoder():
-                hidden = body(x, segments, batch["positions"], texts, causal=causal, train=train)
+                hidden = body(
+                    x,
+                    parts,
+                    batch["positions"],
+                    texts,
+                    causal=attention in ("causal", "prefix"),
+                    train=train,
+                    source=source,
+                )
             case LinearEncoder():
-                hidden = body(x, batch["tokens"], segments)
+                hidden = body(x, batch["tokens"], parts)
         if c.dense:
             hidden = nn.relu(nn.Dense(c.dense, dtype=self.dtype, name="dense")(hidden))
             hidden = LockedDropout(c.dropout)(hidden, texts, train=train)
-        return Features(by_rows(hidden, self.rows), embedded, table, segments)
+        return Features(by_rows(hidden, self.rows), embedded, table, segments, source)
 
 
 def make_embedding(encoder: Encoder) -> TokenEmbedding:

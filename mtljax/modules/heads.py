@@ -20,12 +20,14 @@ class Features(NamedTuple):
       embedded: ``[R, S, E]``, its input: what a causal encoder has not read yet.
       table: ``[V, E]``, the word table, for a tied softmax.
       segments: ``[R, S]``, which text a position belongs to, 0 for padding.
+      source: bool ``[R, S]``, which positions are of a text to be answered; None where none are.
     """
 
     hidden: jax.Array
     embedded: jax.Array
     table: jax.Array
     segments: jax.Array
+    source: jax.Array | None = None
 
 
 class SegmentHead(nn.Module):

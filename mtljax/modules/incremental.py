@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
+from jax.typing import DTypeLike
 
 from mtljax.modules.encoder import make_body, make_embedding
 from mtljax.modules.heads import Features
@@ -50,11 +51,15 @@ def prepare(network: Network, shared: Params) -> Params:
         found["transformer"] = {**own, "layers": layers}
     for name in ("transformer", "lstm", "dense"):
         if name in found:
-            found[name] = jax.tree_util.tree_map_with_path(
-                lambda path, leaf: leaf.astype(encoder.dtype) if _is_kernel(path) else leaf,
-                found[name],
-            )
+            found[name] = with_kernels(found[name], encoder.dtype)
     return found
+
+
+def with_kernels(params: Any, dtype: DTypeLike) -> Any:
+    """Parameters whose kernels have the dtype of the computation."""
+    return jax.tree_util.tree_map_with_path(
+        lambda path, leaf: leaf.astype(dtype) if _is_kernel(path) else leaf, params
+    )
 
 
 def _is_kernel(path: Any) -> bool:
@@ -84,7 +89,11 @@ def begin(
     features: Any
     kept: Any
     features, kept = encoder.apply(
-        {"params": shared}, batch, causal=network.causal[group], train=False, mutable=["cache"]
+        {"params": shared},
+        batch,
+        attention=network.attention[group],
+        train=False,
+        mutable=["cache"],
     )
     rows, width = batch["tokens"].shape
     count = encoder.config.layers

@@ -13,7 +13,14 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from mtljax.modules.config import EncoderConfig, HeadsConfig
+from mtljax.modules.config import (
+    Attention,
+    DecoderConfig,
+    EncoderConfig,
+    HeadsConfig,
+    output_width,
+)
+from mtljax.modules.decoder import DecoderHead
 from mtljax.modules.encoder import Encoder
 from mtljax.modules.heads import Features, LanguageModelHead, Readout, SegmentHead, TokenHead
 
@@ -48,23 +55,24 @@ class Network:
       encoder: the shared encoder.
       heads: a module for each task.
       specs: what each task wanted of it.
-      causal: for each input group, whether a position sees only what stands before it.
+      attention: for each input group, what positions see of each other.
     """
 
     encoder: Encoder
     heads: Mapping[str, nn.Module]
     specs: Mapping[str, HeadSpec]
-    causal: Mapping[str, bool]
+    attention: Mapping[str, Attention]
 
 
 def build(
     encoder: EncoderConfig,
     heads: HeadsConfig,
     specs: Mapping[str, HeadSpec],
-    causal: Mapping[str, bool],
+    attention: Mapping[str, Attention],
     vocabulary_size: int,
     affix_buckets: int = 0,
     dtype: Any = jnp.float32,
+    decoder: DecoderConfig = DecoderConfig(),  # noqa: B008 - immutable
 ) -> Network:
     """Wire an encoder to the heads of some tasks.
 
@@ -72,10 +80,12 @@ def build(
       encoder: its shape.
       heads: shape of the heads.
       specs: what each task wants.
-      causal: for each input group, whether its encoder is causal.
+      attention: for each input group, what positions see of each other; one that is read as
+        ``separate`` texts has tasks of text to text alone, with a decoder each.
       vocabulary_size: number of token ids.
       affix_buckets: number of affix ids besides 0; 0 for none.
       dtype: dtype of the encoder's computation; parameters and heads' outputs are float32.
+      decoder: shape of the decoders.
 
     Returns:
       A `Network`; nothing is computed yet.
@@ -83,7 +93,7 @@ def build(
     Raises:
       ValueError: if a head's kind is unknown, or a language model's group is not causal.
     """
-    two_ways = encoder.kind == "lstm" and bidirectional(encoder, causal)
+    two_ways = encoder.kind == "lstm" and bidirectional(encoder, attention)
     modules: dict[str, nn.Module] = {}
     for name, spec in specs.items():
         match spec.kind:
@@ -92,26 +102,31 @@ def build(
                     spec.outputs, heads.pooling, heads.hidden, heads.dropout
                 )
             case "tagging":
-                attends = encoder.kind == "transformer" and not causal[spec.group]
+                whole = attention[spec.group] == "bidirectional"
+                attends = encoder.kind == "transformer" and whole
                 lookahead = 0 if two_ways or attends else heads.lookahead
                 modules[name] = TokenHead(
                     spec.outputs, lookahead, heads.tag_hidden, heads.tag_dropout
                 )
+            case "text_to_text" if attention[spec.group] == "separate":
+                modules[name] = DecoderHead(
+                    spec.outputs, output_width(encoder), **vars(decoder), dtype=dtype
+                )
             case "language_model" | "text_to_text":
-                if not causal[spec.group]:
+                if attention[spec.group] not in ("causal", "prefix"):
                     kind = spec.kind.replace("_", " ")
                     raise ValueError(f"{kind} {name!r} is in a group that is not causal")
                 modules[name] = LanguageModelHead(spec.outputs)
             case _:
                 raise ValueError(f"head {name!r} is of unknown kind {spec.kind!r}")
     module = Encoder(encoder, vocabulary_size, affix_buckets, two_ways, dtype)
-    return Network(module, modules, specs, causal)
+    return Network(module, modules, specs, attention)
 
 
-def bidirectional(encoder: EncoderConfig, causal: Mapping[str, bool]) -> bool:
+def bidirectional(encoder: EncoderConfig, attention: Mapping[str, Attention]) -> bool:
     """Whether an LSTM of this configuration reads in both directions for these input groups."""
     if encoder.bidirectional == "auto":
-        return not any(causal.values())
+        return not {"causal", "prefix"} & set(attention.values())
     return encoder.bidirectional == "yes"
 
 
@@ -132,7 +147,7 @@ def init(network: Network, key: jax.Array, batches: Mapping[str, Mapping[str, An
     encoder_key, *head_keys = jax.random.split(key, 1 + len(network.heads))
     group, batch = next(iter(batches.items()))
     variables: Any = network.encoder.init(
-        {"params": encoder_key}, batch, causal=network.causal[group], train=False
+        {"params": encoder_key}, batch, attention=network.attention[group], train=False
     )
     shared: Params = dict(variables["params"])
     heads: dict[str, Params] = {}
@@ -144,7 +159,8 @@ def init(network: Network, key: jax.Array, batches: Mapping[str, Mapping[str, An
         heads[name] = dict(variables.get("params", {}))
         if spec.class_counts is not None:
             counts = jnp.asarray(spec.class_counts, jnp.float32) + 1.0
-            heads[name]["bias"] = jnp.log(counts / counts.sum())
+            readout = heads[name]["readout"] if isinstance(module, DecoderHead) else heads[name]
+            readout["bias"] = jnp.log(counts / counts.sum())
     return {"shared": shared, "heads": heads}
 
 
@@ -170,7 +186,7 @@ def encode(
     return network.encoder.apply(
         {"params": shared},
         batch,
-        causal=network.causal[group],
+        attention=network.attention[group],
         train=key is not None,
         rngs={} if key is None else {"dropout": key},
     )  # pyright: ignore[reportReturnType]

@@ -1,6 +1,7 @@
-"""Where the rows of activations lie, for parameters that are spread over the same devices."""
+"""Rows of packed texts: where they lie, and which of their positions are a source."""
 
 import jax
+import jax.numpy as jnp
 from jax.sharding import NamedSharding
 
 
@@ -12,3 +13,24 @@ def by_rows(x: jax.Array, rows: NamedSharding | None) -> jax.Array:
       rows: the sharding of R; None to leave it to XLA.
     """
     return x if rows is None else jax.lax.with_sharding_constraint(x, rows)
+
+
+_MARK = 3  # </s>, which stands before an answer
+
+
+def source_part(tokens: jax.Array, segments: jax.Array, positions: jax.Array) -> jax.Array:
+    """Which positions belong to a text that is to be answered, rather than to its answer.
+
+    Args:
+      tokens: ``[R, S]`` ids, ``<s> source </s> answer`` in each text.
+      segments: ``[R, S]``, which text a position belongs to, 0 for padding.
+      positions: ``[R, S]``, positions within the text.
+
+    Returns:
+      Bool ``[R, S]``: those before the mark ``</s>`` of their text; none of the padding.
+    """
+    is_mark = tokens == _MARK
+    marks = jnp.cumsum(is_mark, axis=1)
+    starts = jnp.arange(tokens.shape[1]) - positions
+    before = jnp.take_along_axis(marks - is_mark, starts, axis=1)
+    return (marks == before) & (segments > 0)

@@ -22,17 +22,22 @@ _KEPT = {
 }
 
 
-def attention_mask(segments: jax.Array, *, causal: bool) -> jax.Array:
+def attention_mask(
+    segments: jax.Array, *, causal: bool, source: jax.Array | None = None
+) -> jax.Array:
     """Which positions see which: ``[R, S]`` segments to ``[R, 1, S, S]`` bool.
 
-    A position sees the positions of its own segment, in ``causal`` mode only those not after it.
+    A position sees the positions of its own segment, in ``causal`` mode only those not after it,
+    and those of ``source`` ``[R, S]`` bool wherever they are (a prefix language model; Raffel et
+    al. 2020, figure 4).
     Padding (segment 0) sees padding, so that no row of the softmax is empty; what comes out there
     is finite and never counted.
     """
     same = segments[:, :, None] == segments[:, None, :]
     if causal:
         size = segments.shape[1]
-        same = same & (jnp.arange(size)[:, None] >= jnp.arange(size)[None, :])
+        seen = jnp.arange(size)[:, None] >= jnp.arange(size)[None, :]
+        same = same & (seen if source is None else seen | source[:, None, :])
     return same[:, None]
 
 
@@ -115,12 +120,14 @@ class TransformerLayer(nn.Module):
         texts: jax.Array | None,
         past: KeysValues | None = None,
         column: jax.Array | int = 0,
+        source: tuple[KeysValues, jax.Array] | None = None,
     ) -> tuple[jax.Array, KeysValues | None]:
         """Map ``x`` ``[R, S, D]`` to the same shape.
 
         With ``past`` of C columns the positions are written there, from ``column`` on, and see the
         columns of ``mask`` ``[R, 1, S, C]``; it is returned. Without, nothing is, as ``nn.scan``
-        would stack it.
+        would stack it. With ``source`` they attend to another text too, between the two blocks:
+        its keys and values, and a mask of its columns.
         """
         size = self.features // self.heads
         x = by_rows(x, self.rows)
@@ -142,6 +149,14 @@ class TransformerLayer(nn.Module):
             y = attend(query, past, mask)
         y = nn.DenseGeneral(self.features, axis=(-2, -1), dtype=self.dtype, name="out")(y)
         x = by_rows(x + LockedDropout(self.dropout)(y, texts, train=self.train), self.rows)
+        if source is not None:
+            y = nn.LayerNorm(dtype=self.dtype, name="source_norm")(x)
+            query = nn.DenseGeneral((self.heads, size), dtype=self.dtype, name="source_query")(y)
+            y = attend(query, *source)
+            y = nn.DenseGeneral(self.features, axis=(-2, -1), dtype=self.dtype, name="source_out")(
+                y
+            )
+            x = by_rows(x + LockedDropout(self.dropout)(y, texts, train=self.train), self.rows)
         y = nn.LayerNorm(dtype=self.dtype, name="feed_forward_norm")(x)
         y = nn.gelu(nn.Dense(self.feed_forward, dtype=self.dtype, name="up")(y))
         y = nn.Dense(self.features, dtype=self.dtype, name="down")(y)
@@ -187,10 +202,12 @@ class TransformerEncoder(nn.Module):
         *,
         causal: bool,
         train: bool,
+        source: jax.Array | None = None,
     ) -> jax.Array:
         """Encode ``x`` ``[R, S, E]`` of packed segments as ``[R, S, D]``.
 
-        With ``texts`` ``[R, S]`` each text has a dropout mask of its own, else each row.
+        ``causal`` and ``source`` are those of `attention_mask`. With ``texts`` ``[R, S]`` each text
+        has a dropout mask of its own, else each row.
         """
         if self.features % (2 * self.heads):
             raise ValueError(
@@ -214,9 +231,8 @@ class TransformerEncoder(nn.Module):
             rows=self.rows,
             name="layers",
         )
-        x, _ = stack(
-            x.astype(self.dtype), attention_mask(segments, causal=causal), positions, texts
-        )
+        mask = attention_mask(segments, causal=causal, source=source)
+        x, _ = stack(x.astype(self.dtype), mask, positions, texts)
         return nn.LayerNorm(dtype=self.dtype, name="final_norm")(x)
 
 

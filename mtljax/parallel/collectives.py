@@ -3,20 +3,15 @@
 import math
 import re
 from collections import defaultdict
-from collections.abc import Iterator
 from typing import NamedTuple
+
+from mtljax.parallel.program import Computation, arrays, read_program, runs
 
 KINDS = ("all-reduce", "reduce-scatter", "all-gather", "all-to-all", "collective-permute")
 
-_OPERATION = re.compile(rf"= (.+?) ({'|'.join(KINDS)})(-start)?\(")
-_ARRAY = re.compile(r"([a-z]+\d*[a-z0-9]*)\[([\d,]*)\]")
-_COMPUTATION = re.compile(r"^(ENTRY )?%?([\w.\-]+) \(.*\{$")
-_CALLED = re.compile(
-    r"(?:body|to_apply|calls|true_computation|false_computation|called_computations"
-    r"|branch_computations)=(\{[^}]*\}|%[\w.\-]+)"
-)
-_TRIPS = re.compile(r'known_trip_count":\{"n":"(\d+)"')
+_OPERATION = re.compile(rf"(%[\w.\-]+) = (.+?) ({'|'.join(KINDS)})(-start)?\(")
 _GROUPS = re.compile(r"replica_groups=(\{\{[^}]*\}|\{\}|\[[\d,]+\]|mesh\[([^\]]*)\] \{([^}]*)\})")
+_PART = re.compile(r"ROOT .* dynamic-slice\((%[\w.\-]+)")
 _BITS = re.compile(r"\d+")
 
 
@@ -48,29 +43,24 @@ class Collective(NamedTuple):
 def collectives(program: str) -> list[Collective]:
     """The collectives of a compiled program, such as ``jitted.lower(...).compile().as_text()``.
 
-    Loops count as often as they run where XLA knows that, else once; of the branches of a
-    conditional, all count.
+    Loops count as often as they run where the program says so, else once; of the branches of a
+    conditional, all count. An all-reduce of which a kernel of its own hands on a part is what TPUs
+    have for a reduce-scatter.
     """
-    callers: dict[str, list[tuple[str, int]]] = defaultdict(list)
-    found: list[tuple[str, Collective]] = []
-    entry = ""
-    for name, is_entry, line in _lines(program):
-        entry = name if is_entry else entry
-        for called in _CALLED.findall(line):
-            trips = _TRIPS.search(line) if "body=" in line else None
-            for other in re.findall(r"%?([\w.\-]+)", called):
-                callers[other].append((name, int(trips[1]) if trips else 1))
-        if (one := _collective(line)) is not None:
-            found.append((name, one))
-    times: dict[str, int] = {}
-
-    def runs(name: str) -> int:
-        if name not in times:
-            times[name] = 1 if name == entry else 0
-            times[name] += sum(runs(caller) * trips for caller, trips in callers[name])
-        return times[name]
-
-    return [one._replace(times=runs(name)) for name, one in found]
+    read = read_program(program)
+    times = runs(read)
+    kernels = {
+        name
+        for computation in read.computations.values()
+        for call in computation.calls
+        if " fusion(" in call.line
+        for name in call.names
+    }
+    return [
+        one._replace(times=times[name])
+        for name, computation in read.computations.items()
+        for one in _of_computation(computation, name in kernels)
+    ]
 
 
 def buffer_bytes(found: list[Collective]) -> dict[str, int]:
@@ -89,33 +79,28 @@ def sent_bytes(found: list[Collective], devices: int) -> dict[str, float]:
     return dict(totals)
 
 
-def _lines(program: str) -> Iterator[tuple[str, bool, str]]:
-    """Each line of each computation, with its name and whether the program begins there."""
-    name, is_entry = "", False
-    for line in program.splitlines():
-        if head := _COMPUTATION.match(line):
-            name, is_entry = head[2], bool(head[1])
-        else:
-            yield name, is_entry, line
+def _of_computation(computation: Computation, kernel: bool) -> list[Collective]:
+    parts = {m[1] for line in computation.lines if kernel and (m := _PART.search(line))}
+    return [one for line in computation.lines if (one := _collective(line, parts)) is not None]
 
 
-def _collective(line: str) -> Collective | None:
+def _collective(line: str, parts: set[str]) -> Collective | None:
     match = _OPERATION.search(line)
     if match is None:
         return None
-    result, kind, started = match.groups()
-    arrays = [_bytes(*array) for array in _ARRAY.findall(result)]
+    name, result, kind, started = match.groups()
+    sizes = [_bytes(*array) for array in arrays(result)]
     if started and result.startswith("("):
         # What a start returns has its operands before its results.
-        arrays = arrays[len(arrays) // 2 :] if kind != "all-reduce" else arrays
+        sizes = sizes[len(sizes) // 2 :] if kind != "all-reduce" else sizes
     group = _group(line)
-    size = sum(arrays) * (max(group, 1) if kind == "reduce-scatter" else 1)
-    return Collective(kind, size, group, 1)
+    size = sum(sizes) * (max(group, 1) if kind == "reduce-scatter" else 1)
+    return Collective("reduce-scatter" if name in parts else kind, size, group, 1)
 
 
-def _bytes(dtype: str, shape: str) -> int:
+def _bytes(dtype: str, shape: tuple[int, ...]) -> int:
     bits = 8 if dtype == "pred" else int((_BITS.search(dtype) or ["0"])[0])
-    return math.prod(int(n) for n in shape.split(",") if n) * bits // 8
+    return math.prod(shape) * bits // 8
 
 
 def _group(line: str) -> int:

@@ -17,14 +17,18 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+from jax.sharding import Mesh
 from jax.sharding import PartitionSpec as P
 
-from mtljax.parallel.rules import largest_dimension
+from mtljax.parallel.rules import largest_dimension, shardings
 
 Tree = Any
 
 FLAT = -1
 """In place of a dimension: no dimension divides, so the leaf is made flat and filled up."""
+
+_LANES = (1024, 512, 256, 128)
+"""Widths of the rows that a part is laid out in; a TPU's registers are 128 wide."""
 
 
 def split_dimensions(params: Tree, count: int) -> Tree:
@@ -66,12 +70,28 @@ def exchange(rows: Tree, dims: Tree, *, task: str | None, data: str | None) -> T
         if dim == FLAT:
             leaf, dim = flattened(leaf, axes_count(task, data), 1), 0
         if data is not None:
-            leaf = jax.lax.psum_scatter(leaf, data, scatter_dimension=1 + dim, tiled=True)
+            leaf = _scattered(leaf, data, 1 + dim)
         if task is not None:
             leaf = jax.lax.all_to_all(leaf, task, split_axis=1 + dim, concat_axis=0, tiled=True)
         return leaf
 
     return jax.tree.map(of, rows, dims)
+
+
+def _scattered(leaf: jax.Array, name: str, dim: int) -> jax.Array:
+    """The sum over an axis of devices, of which each keeps a part of one dimension.
+
+    The parts are moved to the front, and what a part holds is laid out in rows of whole registers:
+    in any other form a TPU may add up everything everywhere, which sends twice the bytes.
+    """
+    count, shape = jax.lax.axis_size(name), leaf.shape
+    leaf = leaf.reshape(*shape[:dim], count, shape[dim] // count, *shape[dim + 1 :])
+    leaf = jnp.moveaxis(leaf, dim, 0)
+    part = leaf.shape[1:]
+    size = math.prod(part)
+    wide = next((n for n in (part[-1], *_LANES) if n % _LANES[-1] == 0 and size % n == 0), size)
+    rows = leaf.reshape(count, size // max(wide, 1), wide)
+    return jax.lax.psum_scatter(rows, name, scatter_dimension=0, tiled=False).reshape(part)
 
 
 def gather(parts: Tree, dims: Tree, like: Tree, *, task: str | None, data: str | None) -> Tree:
@@ -146,6 +166,35 @@ def part_specs(dims: Tree, axes: Sequence[str], lead: int = 0) -> Tree:
         return P(*(None,) * (lead + max(dim, 0)), entry) if axes else P()
 
     return jax.tree.map(of, dims)
+
+
+def kept_specs(dims: Tree, axes: Sequence[str]) -> Tree:
+    """The spec of what is kept of each leaf between steps, in the shape of the parameter.
+
+    That of `part_specs`, but for a leaf that is made flat in between, which is kept whole.
+    """
+    return jax.tree.map(
+        lambda dim, spec: P() if dim == FLAT else spec, dims, part_specs(dims, axes)
+    )
+
+
+def brought_together(tree: Tree, dims: Tree, mesh: Mesh, axes: Sequence[str]) -> Tree:
+    """Brings leaves that lie as `kept_specs` says together on all devices, under `jax.jit`.
+
+    One axis after the other, the last one first: an all-gather over two at once is sent as an
+    all-reduce by some TPUs, which is twice the bytes.
+
+    Args:
+      tree: leaves in the shapes of the parameters.
+      dims: as for `exchange`.
+      mesh: of the axes.
+      axes: as for `part_specs`.
+    """
+    for count in reversed(range(len(axes))):
+        tree = jax.lax.with_sharding_constraint(
+            tree, shardings(kept_specs(dims, axes[:count]), mesh)
+        )
+    return tree
 
 
 def stacked_bytes(size: int, tasks: int, task: int, data: int) -> float:

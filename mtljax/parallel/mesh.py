@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import jax
+from jax.experimental.mesh_utils import create_device_mesh
 from jax.sharding import AxisType, Mesh
 
 AXES = ("task", "data", "model")
@@ -61,7 +62,13 @@ def make_mesh(
     devices = jax.devices() if devices is None else list(devices)
     shape = mesh_shape(task, data, model, len(devices))
     # Explicit axes, the default of JAX, are not what Linen modules are written for.
-    return jax.make_mesh(shape, AXES, axis_types=(AxisType.Auto,) * 3, devices=devices)
+    types = (AxisType.Auto,) * 3
+    try:
+        return jax.make_mesh(shape, AXES, axis_types=types, devices=devices)
+    except NotImplementedError:
+        # An axis that is a part of one of the torus, such as 8 of a row of 16 chips.
+        found = create_device_mesh(shape, devices, allow_split_physical_axes=True)
+        return Mesh(found, AXES, axis_types=types)
 
 
 def present_axes(mesh: Mesh, names: Sequence[str] = AXES) -> tuple[str, ...]:

@@ -17,10 +17,12 @@ class Placement(NamedTuple):
     Attributes:
       mesh: with the axes `mtljax.parallel.AXES`, that of features with one device.
       places: for each index along the axis of tasks, its input groups.
+      in_parts: whether the shared parameters are kept as `kept_specs` says, not whole.
     """
 
     mesh: Mesh
     places: Places
+    in_parts: bool = False
 
     @property
     def task(self) -> str | None:

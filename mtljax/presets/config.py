@@ -7,7 +7,7 @@ from typing import Any, Literal
 from mtljax.data.mixture import MixtureSettings
 from mtljax.data.tokenizers import TokenizerSettings
 from mtljax.errors import UserError
-from mtljax.modules.config import EncoderConfig, HeadsConfig
+from mtljax.modules.config import DecoderConfig, EncoderConfig, HeadsConfig, output_width
 from mtljax.modules.linear import MAX_ORDER
 
 
@@ -142,7 +142,7 @@ class Config:
     """Everything that defines a run besides its tasks and their data.
 
     Attributes:
-      preset: name of the preset it starts from: 'small', 'linear' or 'textbook'.
+      preset: name of the preset it starts from, of `mtljax.presets.PRESETS`.
       steps: optimization steps, in all.
       epochs: if not 0, passes over the largest input group instead of `steps`.
       seed: of the parameters, the order of the data and the dropout.
@@ -159,6 +159,7 @@ class Config:
       mixture: the rates at which the tasks' data is read.
       encoder: the shared encoder.
       heads: the tasks' heads.
+      decoder: those of text to text, where they have layers of their own.
       optimizer: AdamW and what surrounds it.
       regularizer: penalties on the parameters.
       gradients: how those of the tasks are found.
@@ -181,6 +182,7 @@ class Config:
     mixture: MixtureSettings = MixtureSettings()
     encoder: EncoderConfig = EncoderConfig()
     heads: HeadsConfig = HeadsConfig()
+    decoder: DecoderConfig = DecoderConfig()
     optimizer: OptimizerConfig = OptimizerConfig()
     regularizer: RegularizerConfig = RegularizerConfig()
     gradients: GradientsConfig = GradientsConfig()
@@ -210,6 +212,9 @@ _AT_LEAST = {
     "heads.lookahead": 0,
     "heads.negatives": 0,
     "heads.negatives_power": 0,
+    "decoder.layers": 0,
+    "decoder.heads": 1,
+    "decoder.feed_forward": 1,
     "optimizer.learning_rate": 0,
     "optimizer.warmup_steps": 0,
     "optimizer.final_fraction": 0,
@@ -232,6 +237,7 @@ _SHARES = (
     "encoder.recurrent_dropout",
     "heads.dropout",
     "heads.tag_dropout",
+    "decoder.dropout",
     "optimizer.b1",
     "optimizer.b2",
     "optimizer.average",
@@ -275,6 +281,12 @@ def check(config: Config) -> None:
         raise UserError(
             f"encoder.features: must be a multiple of 2 * encoder.heads ({config.encoder.heads}),"
             f" got {config.encoder.features}"
+        )
+    width = output_width(config.encoder)
+    if config.decoder.layers and width % (2 * config.decoder.heads):
+        raise UserError(
+            f"decoder.heads: twice as many must divide the encoder's width ({width}), got "
+            f"{config.decoder.heads}"
         )
     if config.encoder.kind == "lstm" and config.encoder.features % 2:
         raise UserError(f"encoder.features: must be even, got {config.encoder.features}")

@@ -9,7 +9,7 @@ from mtljax.data import is_prepared
 from mtljax.data.tokenizers import TokenizerSettings
 from mtljax.errors import UserError
 from mtljax.modules.config import EncoderConfig, HeadsConfig
-from mtljax.presets.config import BatchConfig, Config, OptimizerConfig
+from mtljax.presets.config import BatchConfig, Config, OptimizerConfig, ParallelConfig
 from mtljax.tasks import DEFAULT_TASKS, SENTIMENT_TASKS, Task, suggestion
 
 _IMDB = "imdb_reviews"
@@ -87,10 +87,56 @@ def textbook() -> Preset:
     return Preset(config, tasks)
 
 
+def _transformer(name: str, width: int, layers: int, heads: int, rate: float) -> Preset:
+    config = Config(
+        preset=name,
+        steps=100_000,
+        evaluate_every=1000,
+        log_every=100,
+        tokenizer=TokenizerSettings(kind="wordpiece", vocab_size=32_000),
+        batch=BatchConfig(tokens=2**17, row_length=512),
+        encoder=EncoderConfig(
+            kind="transformer",
+            embedding=width,
+            features=width,
+            layers=layers,
+            heads=heads,
+            feed_forward=4 * width,
+            remat="full",
+            dropout=0.1,
+        ),
+        heads=HeadsConfig(pooling=("mean",), negatives=0),
+        optimizer=OptimizerConfig(
+            learning_rate=rate, warmup_steps=2000, b2=0.98, weight_decay=0.01, average=0.0
+        ),
+    )
+    return Preset(config, DEFAULT_TASKS)
+
+
+def base() -> Preset:
+    """A transformer of the size of BERT base: 12 layers of width 768, 110 M shared parameters."""
+    return _transformer("base", width=768, layers=12, heads=12, rate=4e-4)
+
+
+def large() -> Preset:
+    """A transformer of the size of BERT large: 24 layers of width 1024, 335 M shared parameters."""
+    return _transformer("large", width=1024, layers=24, heads=16, rate=2e-4)
+
+
+def xl() -> Preset:
+    """A transformer of 24 layers of width 2048: 1.3 B shared parameters, spread over devices."""
+    made = _transformer("xl", width=2048, layers=24, heads=16, rate=1e-4)
+    spread = ParallelConfig(sharding="fsdp")
+    return made._replace(config=dataclasses.replace(made.config, parallel=spread))
+
+
 PRESETS: dict[str, Callable[[], Preset]] = {
     "small": small,
     "linear": linear,
     "textbook": textbook,
+    "base": base,
+    "large": large,
+    "xl": xl,
 }
 """Every preset by name."""
 

@@ -13,7 +13,8 @@ import numpy as np
 from mtljax.data.tokenizers.protocol import END, OOV
 from mtljax.errors import UserError
 from mtljax.generation import Beams, Decodable, Rows, Sampling, advance, beam_search, begin
-from mtljax.modules import Features, Readout, incremental, predict
+from mtljax.modules import DecoderHead, Features, Readout, answering, incremental, predict
+from mtljax.modules.config import output_width
 from mtljax.modules.network import Params
 from mtljax.training.model import Model
 
@@ -211,18 +212,25 @@ def prepare(model: Model, task: str, params: Params) -> dict[str, Any]:
     Returns:
       The parameters, in the forms that reading a prompt and one more token want.
     """
-    c = model.network.encoder.config
-    width = c.dense or (c.embedding if c.kind == "linear" else c.features)
-    table = params["shared"]["embedding"]["words"]
+    network, head = model.network, params["heads"][task]
+    c = network.encoder.config
     empty = Features(
-        jnp.zeros((1, 1, width)), jnp.zeros((1, 1, c.embedding)), table, jnp.ones((1, 1), jnp.int32)
+        jnp.zeros((1, 1, output_width(c))),
+        jnp.zeros((1, 1, c.embedding)),
+        params["shared"]["embedding"]["words"],
+        jnp.ones((1, 1), jnp.int32),
+        jnp.ones((1, 1), bool),
     )
     # The rows of the table that are classes: not to be looked up again for every token.
-    readout = predict(model.network, params["heads"][task], task, empty, 1)
+    readout = predict(network, head, task, empty, 1)
     assert isinstance(readout, Readout)
+    if isinstance(network.heads[task], DecoderHead):
+        steps = incremental.with_kernels(head, network.encoder.dtype)
+    else:
+        steps = incremental.prepare(network, params["shared"])
     return {
-        "params": {"shared": params["shared"], "head": params["heads"][task]},
-        "steps": incremental.prepare(model.network, params["shared"]),
+        "params": {"shared": params["shared"], "head": head},
+        "steps": steps,
         "table": readout.table,
         "bias": readout.bias,
     }
@@ -245,13 +253,21 @@ def make_decodable(model: Model, task: str, affix_table: np.ndarray) -> Decodabl
     network, group = model.network, model.layout.group_of(task).name
     ids = np.asarray(model.layout.outputs[task].ids, np.int32)
 
+    decoder = isinstance(network.heads[task], DecoderHead)
+
+    def read_out(weights: Any, readout: Any) -> jax.Array:
+        return readout._replace(table=weights["table"], bias=weights["bias"]).logits()[:, 0]
+
     def logits(weights: Any, features: Features) -> jax.Array:
         readout = predict(network, weights["params"]["head"], task, features, 1)
-        assert isinstance(readout, Readout)
-        return readout._replace(table=weights["table"], bias=weights["bias"]).logits()[:, 0]
+        return read_out(weights, readout)
 
     def prefill(weights: Any, batch: Any, room: int) -> tuple[Any, jax.Array]:
         shared = weights["params"]["shared"]
+        if decoder:
+            own = weights["steps"]
+            readout, written = answering.begin(network, shared, own, task, batch, room)
+            return written, read_out(weights, readout)
         features, past = incremental.begin(network, shared, group, batch, room)
         last = {
             name: getattr(features, name)[:, -1:] for name in ("hidden", "embedded", "segments")
@@ -261,6 +277,12 @@ def make_decodable(model: Model, task: str, affix_table: np.ndarray) -> Decodabl
     def step(weights: Any, past: Any, classes: jax.Array, count: jax.Array) -> Any:
         tokens = jnp.asarray(ids)[classes]
         affixes = jnp.asarray(affix_table)[tokens] if affix_table.shape[-1] else None
+        if decoder:
+            shared, own = weights["params"]["shared"], weights["steps"]
+            readout, past = answering.advance(
+                network, shared, own, task, past, tokens, affixes, count
+            )
+            return past, read_out(weights, readout)
         read = (network, weights["steps"], past, tokens, affixes, count)
         features, past = incremental.advance(*read)
         return past, logits(weights, features)

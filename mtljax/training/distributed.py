@@ -13,19 +13,19 @@ from jax.sharding import PartitionSpec as P
 
 from mtljax.errors import UserError
 from mtljax.parallel import (
-    FLAT,
     Placement,
     Share,
     axes_size,
+    brought_together,
     choose_placement,
     compiled_step,
     even_places,
     follow,
+    kept_specs,
     make_mesh,
     own_share,
     parameter_specs,
     parse_rule,
-    part_specs,
     place_rows,
     residence,
     row_axes,
@@ -56,6 +56,7 @@ class Distributed(NamedTuple):
       share: the rows that this process has of a batch.
       place_own: puts batches of these rows on its devices, as parts of those of all processes.
       where: a sharding of which every process has the whole array; None where one device does all.
+      placed: whether groups of devices work on different tasks.
     """
 
     mesh: Mesh | None
@@ -69,6 +70,7 @@ class Distributed(NamedTuple):
     share: Share = Share()
     place_own: Callable[[Any], Any] = jax.device_put
     where: NamedSharding | None = None
+    placed: bool = False
 
     def evaluated(self, params: Any) -> Any:
         """Parameters as evaluation wants them: where those that are trained lie."""
@@ -140,7 +142,7 @@ def _on_mesh(
     if parallel.strategy == "jit" and placement is None:
         seen = dataclasses.replace(by_rows, residence=residence(specs["shared"], mesh))
     if placement is not None:
-        optimizer = on_parts(optimizer, shardings(moments, mesh))
+        optimizer = on_parts(optimizer, shardings(moments, mesh), _whole(shapes.params, placement))
     step = make_step(seen, method, optimizer, config)
     share = own_share(mesh, rows) if several else Share()
     shape = " x ".join(f"{name} {size}" for name, size in mesh.shape.items())
@@ -158,6 +160,7 @@ def _on_mesh(
         share,
         lambda tree: _place(tree, mesh, rows, share if several else None),
         NamedSharding(mesh, P()),
+        placement is not None,
     )
 
 
@@ -171,12 +174,25 @@ def _specs(
     if placement is None:
         return specs, specs
     # Where each device has a part of the direction, that part is all it keeps.
-    dims = split_dimensions(params["shared"], axes_size(mesh, placement.axes))
-    shared = jax.tree.map(
-        lambda dim, spec: P() if dim == FLAT else spec, dims, part_specs(dims, placement.axes)
-    )
-    moments = {**specs, "shared": shared}
+    moments = {**specs, "shared": kept_specs(_dims(params, placement), placement.axes)}
     return (moments if parallel.sharding == "fsdp" else specs), moments
+
+
+def _dims(params: Any, placement: Placement) -> Any:
+    return split_dimensions(params["shared"], axes_size(placement.mesh, placement.axes))
+
+
+def _whole(params: Any, placement: Placement) -> Callable[[Any], Any]:
+    """Brings updates together where the parameters are whole."""
+    if placement.in_parts:
+        return lambda updates: updates
+    dims = _dims(params, placement)
+
+    def whole(updates: Any) -> Any:
+        shared = brought_together(updates["shared"], dims, placement.mesh, placement.axes)
+        return {**updates, "shared": shared}
+
+    return whole
 
 
 def _placement(
@@ -192,10 +208,12 @@ def _placement(
         raise ValueError(f"placement 'task': {why}")
     if parallel.placement == "off" or why:
         return None, why or "as asked for"
-    kinds = {name: (model.network.causal[name], _shapes(batch[name])) for name in groups}
+    kinds = {name: (model.network.attention[name], _shapes(batch[name])) for name in groups}
+    in_parts = parallel.sharding == "fsdp"
     if parallel.placement == "task":
         try:
-            return Placement(mesh, even_places(groups, mesh.shape["task"], kinds)), "as asked for"
+            places = even_places(groups, mesh.shape["task"], kinds)
+            return Placement(mesh, places, in_parts), "as asked for"
         except ValueError as error:
             raise ValueError(f"placement 'task': {error}") from None
     if not reads_gradients(method):
@@ -205,7 +223,7 @@ def _placement(
     size = sum(math.prod(leaf.shape) * leaf.dtype.itemsize for leaf in jax.tree.leaves(shared))
     rows = {name: batch[name]["tokens"].shape[0] for name in groups}
     places, reason = choose_placement(mesh, groups, kinds, size, rows=rows)
-    return None if places is None else Placement(mesh, places), reason
+    return None if places is None else Placement(mesh, places, in_parts), reason
 
 
 def _no_placement(config: Config, model: Model, method: Method, mesh: Mesh) -> str:
@@ -266,19 +284,20 @@ def _place(tree: Any, mesh: Mesh, rows: P, share: Share | None = None) -> Any:
 
 
 def on_parts(
-    optimizer: optax.GradientTransformation, parts: Any
+    optimizer: optax.GradientTransformation, parts: Any, whole: Callable[[Any], Any]
 ) -> optax.GradientTransformationExtraArgs:
     """An optimizer that works where the parts of the direction are, with the same state.
 
     Args:
       optimizer: any; what it sums over, such as a norm, is summed over the devices by XLA.
-      parts: shardings of the direction and of the updates.
+      parts: shardings of the direction.
+      whole: brings the updates to where the parameters are.
     """
     inner = optax.with_extra_args_support(optimizer)
 
     def update(updates: Any, state: Any, params: Any = None, **extra: Any) -> tuple[Any, Any]:
         updates = jax.lax.with_sharding_constraint(updates, parts)
         updates, state = inner.update(updates, state, params, **extra)
-        return jax.lax.with_sharding_constraint(updates, parts), state
+        return whole(jax.lax.with_sharding_constraint(updates, parts)), state
 
     return optax.GradientTransformationExtraArgs(inner.init, update)

@@ -1,13 +1,14 @@
 """From a configuration and the layout of its data to the modules of a model."""
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
 from mtljax.data import Layout, all_causal, attention_by_kind
+from mtljax.data.groups import Attention
 from mtljax.errors import UserError
 from mtljax.losses import Proposal, unigram_proposal
 from mtljax.modules import HeadSpec, Network, build
@@ -41,26 +42,36 @@ class Model:
     residence: Residence | None = None
 
 
-def attention_of(config: Config, tasks: tuple[Task, ...]):
+def attention_of(config: Config, tasks: tuple[Task, ...]) -> Callable[[Task], Attention]:
     """How the encoder of a configuration reads the inputs of each task.
 
-    A transformer has a mask of its own for every input group. A recurrent encoder is causal for all
-    tasks as soon as one of them needs it, so that they can share a pass.
+    A transformer has a mask of its own for every input group, for text to text that of a prefix
+    language model. A recurrent encoder is causal for all tasks as soon as one of them needs it, so
+    that they can share a pass. Where decoders write, the encoder reads the sources alone.
 
     Raises:
-      UserError: if a recurrent encoder is to read both ways and one of the tasks writes text.
+      UserError: if a recurrent encoder is to read both ways and has to write text itself.
     """
     kind, wanted = config.encoder.kind, config.encoder.bidirectional
-    models = [task for task in tasks if KINDS[task.kind].writes]
+    decoders = config.decoder.layers > 0
+    models = [
+        task
+        for task in tasks
+        if KINDS[task.kind].writes and not (decoders and task.kind == "text_to_text")
+    ]
     if kind == "lstm" and wanted == "yes" and models:
         raise UserError(
             f"encoder.bidirectional: must be 'auto' or 'no' for the "
             f"{models[0].kind.replace('_', ' ')} {models[0].name!r}"
         )
-    needs_causality = bool(models)
-    if kind == "lstm" and (wanted == "no" or (wanted == "auto" and needs_causality)):
-        return all_causal
-    return attention_by_kind
+    one_way = kind == "lstm" and (wanted == "no" or (wanted == "auto" and bool(models)))
+
+    def attention(task: Task) -> Attention:
+        if task.kind == "text_to_text" and (decoders or kind == "transformer"):
+            return "separate" if decoders else "prefix"
+        return (all_causal if one_way else attention_by_kind)(task)
+
+    return attention
 
 
 def single_logit(task: Task, classes: int) -> bool:
@@ -98,10 +109,11 @@ def build_model(
         config.encoder,
         config.heads,
         specs,
-        causal={group.name: group.attention == "causal" for group in layout.groups},
+        attention={group.name: group.attention for group in layout.groups},
         vocabulary_size=layout.vocab_size,
         affix_buckets=layout.affix_buckets + 1 if layout.affix_buckets else 0,
         dtype=compute_dtype(config),
+        decoder=config.decoder,
     )
     proposals = {
         name: unigram_proposal(count, config.heads.negatives_power)

@@ -22,12 +22,12 @@ def encoders(model: Model) -> dict[str, Callable[..., Any]]:
 
     Groups whose positions see the same of each other have one function.
     """
-    of_kind: dict[bool, Callable[..., Any]] = {}
+    of_kind: dict[str, Callable[..., Any]] = {}
     found = {}
     for group in model.layout.groups:
-        causal = model.network.causal[group.name]
-        of_kind.setdefault(causal, functools.partial(_encode, model, group.name))
-        found[group.name] = of_kind[causal]
+        attention = model.network.attention[group.name]
+        of_kind.setdefault(attention, functools.partial(_encode, model, group.name))
+        found[group.name] = of_kind[attention]
     return found
 
 

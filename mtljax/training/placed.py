@@ -14,6 +14,7 @@ from mtljax.parallel import (
     Placement,
     Split,
     axes_size,
+    brought_together,
     exchange,
     flattened,
     natural,
@@ -43,6 +44,9 @@ def task_gradients(
     split = Split(() if data is None else (data,), summed=False)
     local = dataclasses.replace(model, placement=None, split=split)
     dims = _dims(placement, params["shared"])
+    if placement.in_parts:
+        shared = brought_together(params["shared"], dims, placement.mesh, placement.axes)
+        params = {**params, "shared": shared}
     order = [one.name for one in model.tasks]
 
     def of_device(params: Params, batch: StepBatch, key: jax.Array | None) -> Any:

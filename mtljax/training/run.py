@@ -11,6 +11,7 @@ from typing import Any
 import jax
 
 from mtljax.data import Layout, Tokenizer, load_data
+from mtljax.data.tokenizers.protocol import END, START
 from mtljax.errors import UserError
 from mtljax.modules.network import Params
 from mtljax.presets import Config
@@ -245,12 +246,14 @@ class Run:
         """Check that `generate` can go on with a prompt.
 
         Raises:
-          UserError: if it is too long, or lacks what the task reads.
+          UserError: if it is empty or too long, or lacks what the task reads.
         """
         found = self._task(self.language_model(task))
         text = reading(found, prompt, named=True)
         too_long = "left" if truncate_left else "refuse"
-        self._texts.prompt(found, text, Decoding(max_tokens, too_long=too_long))
+        read = self._texts.prompt(found, text, Decoding(max_tokens, too_long=too_long))
+        if set(read.tokens.tolist()) <= {START, END}:
+            raise UserError("the text is empty")
 
     def evaluate(
         self,

@@ -50,6 +50,7 @@ def test_without_a_prompt_a_text_begins(mtljax, tiny_run):
         ("--length-penalty", "nan", "length_penalty: must be finite, got nan"),
         ("--stop", "", "stop: a text must not be empty"),
         ("--prompt", "the " * 40, "prompt 2: the text has 41 tokens, and the model reads 32"),
+        ("--prompt", "", "prompt 2: the text is empty"),
         ("--input", "x", "give either --prompt or --input, not both"),
         ("--top-k", "x", "error parsing --top-k: "),
     ],
@@ -76,7 +77,7 @@ def test_long_prompts_are_cut_off_where_that_is_wanted(mtljax, tiny_run):
 
 def test_every_way_to_write_a_prompt(mtljax, tiny_run, tmp_path):
     lines = ["the phone", '"the phone"', '{"prompt": "the phone"}', '{"text": "the phone"}',
-             '{"tokens": ["the", "phone"]}', '{"text": "the phone", "more": "x"}', ""]  # fmt: skip
+             '{"tokens": ["the", "phone"]}', '{"text": "the phone", "more": "x"}', "a"]  # fmt: skip
     path = write(tmp_path / "in.jsonl", *lines)
     options = ["--max-tokens", 3, "--temperature", 0]
     code, out, err = mtljax("generate", tiny_run, "--input", path, *options, "--json")
@@ -100,6 +101,8 @@ def test_a_line_that_cannot_be_used_is_named(refused, tiny_run, tmp_path):
     assert message.startswith(f"{path}:2: the text has 41 tokens, and the model reads 32 at once")
     path = write(tmp_path / "in.jsonl", '{"x": 1}')
     assert refused("generate", tiny_run, "--input", path).startswith(f"{path}:1: expected a string")
+    path = write(tmp_path / "in.jsonl", "it", "")
+    assert refused("generate", tiny_run, "--input", path) == f"{path}:2: the text is empty"
     assert refused("generate", tiny_run, "--input", tmp_path / "no").startswith("--input ")
 
 

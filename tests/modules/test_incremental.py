@@ -9,7 +9,7 @@ import pytest
 
 from mtljax.modules import EncoderConfig, HeadsConfig, HeadSpec, build, encode, incremental, init
 
-VOCABULARY, BUCKETS = 20, 9
+VOCABULARY, BUCKETS, MARK = 20, 9, 3
 ENCODER = EncoderConfig(
     embedding=6, features=8, heads=2, feed_forward=16, layers=2, ngrams=3, ngram_buckets=32
 )
@@ -28,10 +28,10 @@ def affixes(rng):
     return rng.integers(0, BUCKETS, (VOCABULARY, 2)).astype(np.int32)
 
 
-def make(kind, affixes, dtype=jnp.float32, **changes):
-    specs = {"next": HeadSpec("language_model", 4, "words", np.array([1, 3, 4, 5]))}
+def make(kind, affixes, dtype=jnp.float32, attention="causal", **changes):
+    specs = {"next": HeadSpec("text_to_text", 4, "words", np.array([1, 3, 4, 5]))}
     config = dataclasses.replace(ENCODER, kind=kind, **changes)
-    network = build(config, HeadsConfig(), specs, {"words": True}, VOCABULARY, BUCKETS, dtype)
+    network = build(config, HeadsConfig(), specs, {"words": attention}, VOCABULARY, BUCKETS, dtype)
     row = {name: np.ones((1, 4), np.int32) for name in ("tokens", "segments", "positions")}
     first = {**row, "affixes": affixes[row["tokens"]]}
     params = jax.jit(lambda: init(network, jax.random.key(0), {"words": first}))()
@@ -128,24 +128,43 @@ def test_bfloat16(kind, tokens, affixes):
         np.testing.assert_allclose(found[row].astype(np.float32), own, atol=0.1)
 
 
+def test_a_source_is_read_both_ways(tokens, affixes):
+    network, shared = make("transformer", affixes, attention="prefix")
+    tokens = np.where(tokens == MARK, 1, tokens)
+    tokens[np.arange(len(LENGTHS)), LENGTHS - 1] = MARK
+    expected = whole(network, shared, tokens, affixes)
+    found = stepwise(network, shared, tokens, affixes)
+    causal = whole(
+        dataclasses.replace(network, attention={"words": "causal"}), shared, tokens, affixes
+    )
+    for row, length in enumerate(LENGTHS):
+        own = slice(length - 1, length + ROOM)
+        np.testing.assert_allclose(found[row], expected[row, own], atol=1e-5, rtol=1e-5)
+        # A source of no word but its mark is the same either way.
+        assert (np.abs(expected[row, own] - causal[row, own]).max() > 1e-3) == (length > 2)
+
+
 def test_training_keeps_nothing(tokens, affixes):
     network, shared = make("transformer", affixes)
     batch = prompts(tokens, affixes)
-    found = network.encoder.apply({"params": shared}, batch, causal=True, train=False)
+    found = network.encoder.apply({"params": shared}, batch, attention="causal", train=False)
     features, past = incremental.begin(network, shared, "words", batch, 0)
     np.testing.assert_allclose(found.hidden, features.hidden, atol=1e-6)
     assert past.starts.tolist() == (WIDTH - LENGTHS).tolist()
     rows = {name: batch[name] for name in batch}
     variables = jax.eval_shape(
-        lambda: network.encoder.init(jax.random.key(0), rows, causal=True, train=False)
+        lambda: network.encoder.init(jax.random.key(0), rows, attention="causal", train=False)
     )
     assert set(variables) == {"params"}
 
 
 def test_a_bidirectional_lstm_has_no_past(tokens, affixes):
     network = build(
-        dataclasses.replace(ENCODER, bidirectional="yes"), HeadsConfig(), {}, {"words": False},
+        dataclasses.replace(ENCODER, bidirectional="yes"),
+        HeadsConfig(),
+        {},
+        {"words": "bidirectional"},
         VOCABULARY,
-    )  # fmt: skip
+    )
     with pytest.raises(ValueError, match="token by token"):
         incremental.begin(network, {}, "words", prompts(tokens, affixes), 1)

@@ -43,9 +43,9 @@ def batch(rng, segments, positions):
     }
 
 
-def make(kind, batch, causal=True, specs=SPECS, dtype=jnp.float32, **changes):
+def make(kind, batch, attention="causal", specs=SPECS, dtype=jnp.float32, **changes):
     encoder = dataclasses.replace(ENCODER, kind=kind, **changes)
-    net = build(encoder, HEADS, specs, {"words": causal}, VOCABULARY, BUCKETS, dtype)
+    net = build(encoder, HEADS, specs, {"words": attention}, VOCABULARY, BUCKETS, dtype)
     return net, draw(net)(jax.random.key(0), {"words": batch})
 
 
@@ -85,7 +85,7 @@ def test_shapes_and_dtypes(kind, dtype, batch):
 @pytest.mark.parametrize("kind", ["lstm", "transformer"])
 def test_bfloat16_is_near_float32(kind, batch):
     net, params = make(kind, batch)
-    low = build(net.encoder.config, HEADS, SPECS, net.causal, VOCABULARY, BUCKETS, jnp.bfloat16)
+    low = build(net.encoder.config, HEADS, SPECS, net.attention, VOCABULARY, BUCKETS, jnp.bfloat16)
     exact, rough = (np.asarray(hidden_of(n, params)(batch)) for n in (net, low))
     real = batch["segments"] > 0
     np.testing.assert_allclose(exact[real], rough[real].astype(np.float32), atol=0.1)
@@ -115,15 +115,15 @@ def test_groups_have_their_own_mask_over_the_same_parameters(batch):
         "next": HeadSpec("language_model", 4, "words", IDS, COUNTS),
     }
     encoder = dataclasses.replace(ENCODER, kind="transformer")
-    causal = {"whole": False, "words": True}
-    net = build(encoder, HEADS, specs, causal, VOCABULARY, BUCKETS)
+    attention = {"whole": "bidirectional", "words": "causal"}
+    net = build(encoder, HEADS, specs, attention, VOCABULARY, BUCKETS)
     params = draw(net)(jax.random.key(0), {"whole": batch, "words": batch})
     changed = {**batch, "tokens": batch["tokens"].copy()}
     changed["tokens"][2, 7] = 1 + changed["tokens"][2, 7] % (VOCABULARY - 1)
-    for group in causal:
+    for group in attention:
         run = hidden_of(net, params, group)
         before, after = (np.asarray(run(b))[2, :7] for b in (batch, changed))
-        assert np.array_equal(before, after) == causal[group]
+        assert np.array_equal(before, after) == (group == "words")
 
 
 @pytest.mark.parametrize("kind", ["lstm", "transformer", "linear"])
@@ -144,29 +144,37 @@ def test_a_causal_group_never_sees_the_next_token(kind, batch):
 
 
 @pytest.mark.parametrize(
-    "kind, causal, lookahead",
+    "kind, attention, lookahead",
     [
-        ("lstm", True, 2),
-        ("lstm", False, 0),
-        ("transformer", True, 2),
-        ("transformer", False, 0),
-        ("linear", True, 2),
-        ("linear", False, 2),  # n-grams end at their position
+        ("lstm", "causal", 2),
+        ("lstm", "bidirectional", 0),
+        ("transformer", "causal", 2),
+        ("transformer", "bidirectional", 0),
+        ("linear", "causal", 2),
+        ("linear", "bidirectional", 2),  # n-grams end at their position
     ],
 )
-def test_tags_look_ahead_where_the_encoder_does_not(kind, causal, lookahead):
+def test_tags_look_ahead_where_the_encoder_does_not(kind, attention, lookahead):
     specs = {"tags": SPECS["tags"]}
     encoder = dataclasses.replace(ENCODER, kind=kind)
-    net = build(encoder, HEADS, specs, {"words": causal}, VOCABULARY)
+    net = build(encoder, HEADS, specs, {"words": attention}, VOCABULARY)
     assert net.heads["tags"].lookahead == lookahead
 
 
 @pytest.mark.parametrize(
-    "setting, causal, both", [("auto", False, True), ("auto", True, False), ("no", False, False)]
+    "setting, other, both",
+    [
+        ("auto", "bidirectional", True),
+        ("auto", "causal", False),
+        ("auto", "prefix", False),
+        ("auto", "separate", True),
+        ("no", "bidirectional", False),
+        ("yes", "separate", True),
+    ],
 )
-def test_when_an_lstm_reads_both_ways(setting, causal, both):
+def test_when_an_lstm_reads_both_ways(setting, other, both):
     encoder = dataclasses.replace(ENCODER, bidirectional=setting)
-    assert network.bidirectional(encoder, {"a": False, "b": causal}) == both
+    assert network.bidirectional(encoder, {"a": "bidirectional", "b": other}) == both
 
 
 def test_dropout_follows_the_key(batch):
@@ -186,7 +194,7 @@ def test_a_bidirectional_lstm_cannot_be_causal(batch):
 
 def test_a_language_model_needs_a_causal_group(batch):
     with pytest.raises(ValueError, match="'next' is in a group that is not causal"):
-        make("transformer", batch, causal=False)
+        make("transformer", batch, attention="bidirectional")
 
 
 def test_unknown_kind(batch):

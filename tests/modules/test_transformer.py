@@ -72,6 +72,17 @@ def test_attention_mask(causal):
     np.testing.assert_array_equal(attention_mask(segments, causal=causal), seen[None, None])
 
 
+def test_attention_mask_of_a_prefix():
+    segments = jnp.array([[1, 1, 1, 1, 2, 2, 0]])
+    source = jnp.array([[1, 1, 0, 0, 1, 0, 0]], bool)
+    seen = np.zeros((7, 7), bool)
+    seen[:2, :2] = True  # the source, both ways
+    seen[2, :3] = seen[3, :4] = True  # the answer, from left to right
+    seen[4, 4] = seen[5, 4:6] = seen[6, 6] = True
+    found = attention_mask(segments, causal=True, source=source)
+    np.testing.assert_array_equal(found, seen[None, None])
+
+
 @pytest.mark.parametrize("shift", [1, 37])
 def test_rotated_products_depend_on_distance_alone(rng, shift):
     query, key = rng.normal(size=(2, 1, 6, 3, 8)).astype(np.float32)

@@ -65,5 +65,26 @@ def test_results_of_a_start_come_after_its_operands():
     assert collectives(program) == [Collective("all-gather", 128, 8, 1)]
 
 
+KERNEL = """\
+%all-reduce-scatter (input: f32[1,30,8]) -> f32[16,8] {
+  %input = f32[1,30,8]{2,1,0:T(8,128)} parameter(0)
+  %pad = f32[32,8]{1,0:T(8,128)} pad(%input, %zero), padding=0_2x0_0
+  %all-reduce.6 = f32[32,8]{1,0:T(8,128)} all-reduce(%pad), replica_groups={{0,1},{2,3}}, to_apply=%add
+  ROOT %part = f32[16,8]{1,0:T(8,128)} dynamic-slice(%all-reduce.6, %place, %zero), dynamic_slice_sizes={16,8}
+}
+
+ENTRY %main (a: f32[1,30,8]) -> f32[16,8] {
+  ROOT %fusion.17 = f32[16,8]{1,0:T(8,128)} CALL(%a), kind=kCustom, calls=%all-reduce-scatter
+}
+"""  # noqa: E501
+
+
+def test_a_kernel_that_keeps_a_part_of_a_sum_is_a_reduce_scatter():
+    found = Collective("reduce-scatter", 32 * 8 * 4, 2, 1)
+    assert collectives(KERNEL.replace("CALL", "fusion")) == [found]
+    # Where the whole sum is made, and cut afterwards, it has been sent.
+    assert collectives(KERNEL.replace("CALL", "call")) == [found._replace(kind="all-reduce")]
+
+
 def test_a_program_of_one_device_has_none():
     assert collectives("ENTRY %main (a: f32[4]) -> f32[4] {\n  ROOT %a = f32[4] copy(%a)\n}") == []

@@ -8,7 +8,14 @@ import numpy as np
 import pytest
 from jax.sharding import PartitionSpec as P
 
-from mtljax.parallel import FLAT, part_specs, placed_bytes, split_dimensions, stacked_bytes
+from mtljax.parallel import (
+    FLAT,
+    kept_specs,
+    part_specs,
+    placed_bytes,
+    split_dimensions,
+    stacked_bytes,
+)
 from mtljax.parallel.exchange import flattened, natural, shaped
 
 PARAMS = {"kernel": jnp.zeros((3, 16)), "bias": jnp.zeros(5), "scale": jnp.zeros(())}
@@ -24,6 +31,9 @@ def test_a_leaf_is_cut_where_it_divides():
     }
     assert part_specs(dims, ("data",))["kernel"] == P(None, "data")
     assert part_specs(dims, ())["kernel"] == P()
+    # What is made flat in between is kept whole.
+    kept = kept_specs(dims, ("data", "task"))
+    assert kept == {"kernel": P(None, ("data", "task")), "bias": P(), "scale": P()}
 
 
 @pytest.mark.parametrize("shape", [(), (1,), (5,), (8,), (3, 5), (2, 2, 2)])

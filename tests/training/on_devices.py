@@ -9,7 +9,7 @@ import optax
 
 from mtljax.data import Group, Layout, Output
 from mtljax.data.batches import Shape
-from mtljax.modules import EncoderConfig, HeadsConfig
+from mtljax.modules import DecoderConfig, EncoderConfig, HeadsConfig
 from mtljax.presets import Config, GradientsConfig, OptimizerConfig, ParallelConfig
 from mtljax.tasks import Task
 from mtljax.training.abstract_batch import abstract_batch, abstract_extra
@@ -21,17 +21,21 @@ LABEL = Task("label", "a", "classification", "text", "label", loss="sigmoid")
 TAGS = Task("tags", "b", "tagging", "words", "tags", weight=2.0)
 NEXT = Task("next", "c", "language_model", "text")
 STARS = Task("stars", "d", "regression", "text", "stars")
+REPLY = Task("reply", "e", "text_to_text", "text", "answer")
 WORDS = 16
 OUTPUTS = {
     "label": Output(2, ("no", "yes")),
     "tags": Output(3, ("O", "B", "I")),
     "next": Output(12, ids=np.arange(2, 14, dtype=np.int32)),
     "stars": Output(1),
+    "reply": Output(10, ids=np.arange(3, 13, dtype=np.int32)),
 }
 OPTIMIZER = optax.chain(optax.clip_by_global_norm(1.0), optax.sgd(0.3, momentum=0.9))
 
 
-def configuration(kind, weighting="equal", *, heads=None, gradients=None, accumulate=1, **encoder):
+def configuration(
+    kind, weighting="equal", *, heads=None, gradients=None, accumulate=1, decoder=0, **encoder
+):
     """A small configuration, without dropout unless the encoder has some."""
     shape = EncoderConfig(
         kind, embedding=8, features=16, heads=2, feed_forward=24, ngram_buckets=40, **encoder
@@ -39,6 +43,7 @@ def configuration(kind, weighting="equal", *, heads=None, gradients=None, accumu
     return Config(
         encoder=shape,
         heads=heads or HeadsConfig(negatives=5, tag_hidden=4),
+        decoder=DecoderConfig(decoder, heads=2, feed_forward=12, dropout=0.0),
         optimizer=OptimizerConfig(average=0.9, accumulate=accumulate),
         gradients=gradients or GradientsConfig(),
         weighting=weighting,

@@ -11,7 +11,7 @@ from mtljax import metrics
 from mtljax.data import Group, Layout, Output, Shape, TokenizerSettings
 from mtljax.data.tokenizers import train_tokenizer
 from mtljax.errors import UserError
-from mtljax.modules import EncoderConfig, HeadsConfig, encode, predict
+from mtljax.modules import DecoderConfig, EncoderConfig, HeadsConfig, encode, predict
 from mtljax.presets import BatchConfig, Config
 from mtljax.tasks import Task
 from mtljax.training import Run, build_model, run_directory
@@ -175,10 +175,12 @@ def test_answers_have_the_metrics_of_the_evaluation(whole, source):
     assert np.average(right, weights=weights) == pytest.approx(expected["sets"]["exact_match"])
 
 
-@pytest.fixture(params=["lstm", "transformer"])
+@pytest.fixture(params=[("lstm", 0), ("transformer", 0), ("lstm", 1)])
 def replies(request, make, plain, tasks, tmp_path):
-    encoder = dataclasses.replace(plain.encoder, kind=request.param, heads=2, feed_forward=8)
-    config = dataclasses.replace(plain, encoder=encoder)
+    kind, layers = request.param
+    encoder = dataclasses.replace(plain.encoder, kind=kind, heads=2, feed_forward=8)
+    decoder = DecoderConfig(layers, heads=2, feed_forward=8)
+    config = dataclasses.replace(plain, encoder=encoder, decoder=decoder)
     model, data = make(config, (tasks["reply"],))
     params = jax.tree.map(lambda p: 4 * p, jax.jit(lambda: initial_params(model))())
     return Run(tmp_path, config, model.tasks, data.tokenizer, data.layout, model, params, 0)
@@ -230,6 +232,15 @@ def test_text_to_text_answers(replies):
         most_probable(replies, " ".join(end), 3)
     ]
     assert replies.generate([{"text": "w9", "label": "w1"}], 0, 0.0) == [""]
+    for text, message in (("", "the text is empty"), (long, "the text has 51 tokens")):
+        with pytest.raises(UserError, match=message):
+            replies.check_prompt(text)
+    replies.check_prompt(long, truncate_left=True)
+    for option in ("top_p", "temperature", "beam"):
+        with pytest.raises(UserError, match=f"{option}: must be "):
+            replies.generate(
+                ["w9"], **{option: {"top_p": 0.0, "temperature": -1.0}.get(option, 99)}
+            )
 
 
 def test_text_to_text_is_written_and_compared(replies, make, tmp_path):

@@ -5,8 +5,9 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from mtljax.data.tokenizers.protocol import END, START
 from mtljax.errors import UserError
-from mtljax.modules import encode, predict
+from mtljax.modules import DecoderConfig, encode, predict
 from mtljax.training.decoding import Decoding, check_decoding, make_decodable, make_decoder, prepare
 from mtljax.training.prompts import affix_table
 from mtljax.training.restore import initial_params
@@ -14,16 +15,19 @@ from mtljax.training.restore import initial_params
 LENGTHS, ROOM = np.array([5, 1, 3]), 4
 
 
+def noisy(params):
+    leaves, tree = jax.tree.flatten(params)
+    keys = jax.random.split(jax.random.key(2), len(leaves))
+    return jax.tree.unflatten(
+        tree, [x + 0.3 * jax.random.normal(k, x.shape) for x, k in zip(leaves, keys, strict=True)]
+    )
+
+
 @pytest.mark.parametrize("kind", ["transformer", "lstm", "linear"])
 def test_the_logits_of_a_step_are_those_of_the_whole_text(kind, make, plain, tasks):
     encoder = dataclasses.replace(plain.encoder, kind=kind, heads=2)
     model, data = make(dataclasses.replace(plain, encoder=encoder), (tasks["next"],))
-    params = jax.jit(lambda: initial_params(model))()
-    leaves, tree = jax.tree.flatten(params)
-    keys = jax.random.split(jax.random.key(2), len(leaves))
-    params = jax.tree.unflatten(
-        tree, [x + 0.3 * jax.random.normal(k, x.shape) for x, k in zip(leaves, keys, strict=True)]
-    )
+    params = noisy(jax.jit(lambda: initial_params(model))())
     table, (group,) = affix_table(data.tokenizer), model.layout.groups
     ids = data.outputs["next"].ids
     width = LENGTHS.max() + ROOM
@@ -67,6 +71,77 @@ def test_the_logits_of_a_step_are_those_of_the_whole_text(kind, make, plain, tas
         own = expected[row, length - 1 : length + ROOM]
         np.testing.assert_allclose(found[row], own, atol=1e-4)
         assert np.ptp(own) > 0.1
+
+
+@pytest.mark.parametrize(
+    ("kind", "layers", "attention"),
+    [("transformer", 0, "prefix"), ("transformer", 1, "separate"), ("lstm", 2, "separate")],
+)
+def test_the_logits_of_an_answer_are_those_of_packed_rows(
+    kind, layers, attention, make, plain, tasks
+):
+    encoder = dataclasses.replace(plain.encoder, kind=kind, heads=2)
+    decoder = DecoderConfig(layers, heads=1, feed_forward=6)
+    config = dataclasses.replace(plain, encoder=encoder, decoder=decoder)
+    model, data = make(config, (tasks["reply"],))
+    params = noisy(jax.jit(lambda: initial_params(model))())
+    table, (group,) = affix_table(data.tokenizer), model.layout.groups
+    assert group.attention == attention
+    ids, rng = data.outputs["reply"].ids, np.random.default_rng(0)
+    sources = [rng.integers(4, len(data.tokenizer.pieces), n - 2) for n in LENGTHS + 2]
+    sources = [np.array([START, *words, END]) for words in sources]
+    classes = rng.integers(2, len(ids), (3, ROOM))
+    texts = [np.concatenate([s, ids[c]]) for s, c in zip(sources, classes, strict=True)]
+
+    def batch(tokens, segments, positions):
+        tokens, segments, positions = (np.array(x)[None] for x in (tokens, segments, positions))
+        return {
+            "tokens": tokens,
+            "affixes": table[tokens],
+            "segments": segments,
+            "positions": positions,
+        }
+
+    # All texts in one row, and padding.
+    packed = batch(
+        np.concatenate([*texts, [0, 0]]),
+        np.concatenate([np.repeat([1, 2, 3], [len(text) for text in texts]), [0, 0]]),
+        np.concatenate([*(np.arange(len(text)) for text in texts), [0, 0]]),
+    )
+
+    @jax.jit
+    def whole(params, batch):
+        features = encode(model.network, params["shared"], group.name, batch)
+        return predict(model.network, params["heads"]["reply"], "reply", features, 3).logits()
+
+    logits = np.asarray(whole(params, packed))[0]
+    decodable = make_decodable(model, "reply", table)
+    weights = prepare(model, "reply", params)
+    width = max(map(len, sources))
+    rows = [np.pad(s, (width - len(s), 0)) for s in sources]
+    there = [np.arange(width) >= width - len(s) for s in sources]
+    each = [
+        batch(row, own.astype(np.int32), np.where(own, np.arange(width) - (~own).sum(), 0))
+        for row, own in zip(rows, there, strict=True)
+    ]
+    prompts = jax.tree.map(lambda *leaves: np.concatenate(leaves), *each)
+
+    @jax.jit
+    def stepwise(weights, prompts):
+        state, first = decodable.prefill(weights, prompts, ROOM)
+        found = [first]
+        for count in range(ROOM):
+            step = decodable.step(weights, state, jnp.asarray(classes[:, count]), jnp.array(count))
+            state, logits = step
+            found.append(logits)
+        return jnp.stack(found, axis=1)
+
+    found, begin = np.asarray(stepwise(weights, prompts)), 0
+    for row, (source, text) in enumerate(zip(sources, texts, strict=True)):
+        own = logits[begin + len(source) - 1 : begin + len(text)]
+        np.testing.assert_allclose(found[row], own, atol=1e-4)
+        assert np.ptp(own) > 0.1
+        begin += len(text)
 
 
 def test_marks_and_unknown_words(make, plain, tasks):

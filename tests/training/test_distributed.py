@@ -34,12 +34,12 @@ PMAPPED = {"data": 8, "strategy": "pmap"}
 def test_every_head_on_a_transformer_with_batches_of_their_own(
     on_eight_devices: Callable[[str], str],
 ):
-    """The language model draws negatives, the same on all devices."""
+    """The language model draws negatives, the same on all devices; a source is read both ways."""
     printed = on_eight_devices(f"""{START}
 from mtljax.parallel import collectives, placed_bytes, sent_bytes
 
 found = compare(
-    configuration("transformer", "mgda"), [LABEL, TAGS, NEXT, STARS],
+    configuration("transformer", "mgda"), [REPLY, TAGS, NEXT, STARS],
     [MAPPED, {{"task": 4, "data": 2, "lower": True}},
      {{"data": 2, "model": 2, "task": 2, "sharding": "fsdp", "placement": "off"}}])
 devices, state, text = found[1]
@@ -87,11 +87,11 @@ print("done")
 
 
 def test_kinds_of_methods(on_eight_devices: Callable[[str], str]):
-    """Losses alone, losses after the step, a Gramian, an aggregator, and several batches."""
+    """Losses alone (and a decoder), losses after the step, a Gramian, an aggregator, batches."""
     printed = on_eight_devices(f"""{START}
 tasks = [LABEL, TAGS]
 placed = {{"task": 2, "data": 4}}
-compare(configuration("linear"), tasks, [JIT, PMAPPED])
+compare(configuration("linear", decoder=1), [LABEL, REPLY], [JIT, PMAPPED])
 (found,) = compare(configuration("linear", "famo"), tasks, [MAPPED])
 compare(configuration("linear", "upgrad", accumulate=2), tasks, [MAPPED, placed])
 (found,) = compare(configuration("linear", "moco"), tasks, [placed])

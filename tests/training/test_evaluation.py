@@ -7,7 +7,7 @@ from sklearn.metrics import f1_score
 
 from mtljax.data import Feature, unpack
 from mtljax.metrics import compute, span_f1
-from mtljax.modules import Readout, encode, predict
+from mtljax.modules import DecoderConfig, Readout, encode, predict
 from mtljax.tasks import Task
 from mtljax.training.evaluation import PLAIN_WORDS, Evaluator, answers, score
 from mtljax.training.restore import initial_params
@@ -224,12 +224,15 @@ def test_accuracy_of_a_language_model(make, plain, tasks):
     np.testing.assert_allclose(found["accuracy"], mean(hits, [w for *_, w in triples]), rtol=1e-6)
 
 
-@pytest.mark.parametrize("kind", ["linear", "lstm", "transformer"])
-def test_text_to_text_is_measured_on_what_it_writes(make, plain, tasks, kind):
+@pytest.mark.parametrize(
+    ("kind", "layers"), [("linear", 0), ("lstm", 0), ("transformer", 0), ("transformer", 1)]
+)
+def test_text_to_text_is_measured_on_what_it_writes(make, plain, tasks, kind, layers):
     every = ("perplexity", "accuracy", "loss")
     chosen = (tasks["label"], dataclasses.replace(tasks["reply"], metrics=every))
     encoder = dataclasses.replace(plain.encoder, kind=kind, heads=2, feed_forward=8)
-    model, data = make(dataclasses.replace(plain, encoder=encoder), chosen)
+    decoder = DecoderConfig(layers, heads=2, feed_forward=8)
+    model, data = make(dataclasses.replace(plain, encoder=encoder, decoder=decoder), chosen)
     params = jax.tree.map(lambda p: 3 * p, jax.jit(lambda: initial_params(model))())
     found = Evaluator(model, data)(params, "validation")["reply"]
     group = model.layout.group_of("reply").name

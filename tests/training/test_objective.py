@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from mtljax.errors import UserError
-from mtljax.modules import encode, predict
+from mtljax.modules import DecoderConfig, encode, predict
 from mtljax.presets import Config, RegularizerConfig
 from mtljax.tasks import Task
 from mtljax.training.evaluation import Evaluator
@@ -177,6 +177,37 @@ def test_attention_of(kind, setting, with_model, expected, tasks):
     encoder = dataclasses.replace(config.encoder, kind=kind, bidirectional=setting)
     attention = attention_of(dataclasses.replace(config, encoder=encoder), chosen)
     assert [attention(task) for task in chosen] == expected
+
+
+@pytest.mark.parametrize(
+    "kind, setting, layers, names, expected",
+    [
+        ("transformer", "auto", 0, ("label", "next", "reply"), "bidirectional causal prefix"),
+        ("transformer", "auto", 1, ("label", "next", "reply"), "bidirectional causal separate"),
+        ("lstm", "auto", 0, ("label", "reply"), "causal causal"),
+        ("lstm", "auto", 1, ("label", "reply"), "bidirectional separate"),
+        ("lstm", "auto", 1, ("label", "next", "reply"), "causal causal separate"),
+        ("lstm", "yes", 1, ("label", "reply"), "bidirectional separate"),
+        ("lstm", "no", 1, ("label", "reply"), "causal separate"),
+        ("linear", "auto", 0, ("label", "reply"), "bidirectional causal"),
+        ("linear", "auto", 1, ("label", "reply"), "bidirectional separate"),
+    ],
+)
+def test_attention_of_text_to_text(kind, setting, layers, names, expected, tasks):
+    chosen = tuple(tasks[name] for name in names)
+    encoder = dataclasses.replace(Config().encoder, kind=kind, bidirectional=setting)
+    config = dataclasses.replace(Config(), encoder=encoder, decoder=DecoderConfig(layers=layers))
+    assert " ".join(map(attention_of(config, chosen), chosen)) == expected
+
+
+def test_only_a_decoder_lets_an_lstm_read_what_is_answered_both_ways(tasks):
+    encoder = dataclasses.replace(Config().encoder, bidirectional="yes")
+    config = dataclasses.replace(Config(), encoder=encoder)
+    with pytest.raises(UserError, match="encoder.bidirectional: .* text to text 'reply'"):
+        attention_of(config, (tasks["reply"],))
+    config = dataclasses.replace(config, decoder=DecoderConfig(layers=1))
+    with pytest.raises(UserError, match="encoder.bidirectional: .* language model 'next'"):
+        attention_of(config, (tasks["reply"], tasks["next"]))
 
 
 def test_a_language_model_cannot_be_read_both_ways(tasks):

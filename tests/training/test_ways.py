@@ -10,6 +10,7 @@ import pytest
 from jax.flatten_util import ravel_pytree
 
 from mtljax import weighting
+from mtljax.modules import DecoderConfig
 from mtljax.presets import GradientsConfig
 from mtljax.training.directions import Method
 from mtljax.training.gradients import task_losses
@@ -214,10 +215,14 @@ def test_ways_that_do_not_suit(make, plain, three):
         build(weighting.mgda(), config)
 
 
-def test_label_sets_pairs_and_text_to_text(begin, unaveraged, tasks):
+@pytest.mark.parametrize("layers", [0, 1])
+def test_label_sets_pairs_and_text_to_text(begin, unaveraged, tasks, layers):
     chosen = tuple(tasks[name] for name in ("label", "sets", "pair", "reply"))
     rule = weighting.mgda()
-    model, step, state, streams = begin(rule, chosen)
+    decoder = DecoderConfig(layers, feed_forward=8, dropout=0.0)
+    config = dataclasses.replace(unaveraged, decoder=decoder)
+    model, step, state, streams = begin(rule, chosen, config)
+    assert model.layout.group_of("reply").attention == ("separate" if layers else "causal")
     assert len(model.layout.groups) == 3
     batch, _ = next(streams)
     losses = task_losses(model, state.params, batch, None)

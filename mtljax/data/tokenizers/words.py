@@ -142,11 +142,14 @@ def train_words(corpora: Iterable[Iterable[Text]], settings: TokenizerSettings) 
 def usual_spaces(text: str) -> str:
     """A text whose words and marks all have spaces between them, without those that look odd.
 
-    >>> usual_spaces("good , ( yes ) !")
-    'good, (yes)!'
+    >>> usual_spaces("good , ( yes ) !"), usual_spaces("a well - known £ 3 . 50 , or -")
+    ('good, (yes)!', 'a well-known £3.50, or -')
     """
     text = re.sub(r" ([.,;:!?…%)\]}])", r"\1", text)
-    return re.sub(r"([(\[{$]) ", r"\1", text)
+    text = re.sub(r"([(\[{$£€¥]) ", r"\1", text)
+    text = re.sub(r"(?<=\d\.) (?=\d)", "", text)
+    # Far more words are joined by a hyphen than parted by a dash of that form.
+    return re.sub(r"(?<=\w) - (?=\w)", "-", text)
 
 
 def count_words(texts: Iterable[Text], lowercase: bool) -> Counter[str]:

@@ -130,15 +130,17 @@ def _check(name: str, model: Model, method: Method, config: Config) -> None:
 
 
 def _check_alike(what: str, model: Model) -> None:
-    layout, causal = model.layout, model.network.causal
+    layout, attention = model.layout, model.network.attention
     first = layout.groups[0]
     for group in layout.groups:
         if len(group.tasks) > 1:
             names = ", ".join(task.name for task in group.tasks)
             raise ValueError(f"{what}: every task must have inputs of its own, {names} share them")
-        if causal[group.name] != causal[first.name]:
+        modes = attention[first.name], attention[group.name]
+        if modes[0] != modes[1]:
             raise ValueError(
-                f"{what}: {first.name} and {group.name} must read alike, one of them is causal"
+                f"{what}: {first.name} and {group.name} must read alike, got attention "
+                f"{modes[0]} and {modes[1]}"
             )
         sizes = [
             (shape.rows, shape.row_length, shape.affixes)

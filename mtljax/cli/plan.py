@@ -1,0 +1,151 @@
+"""``mtljax plan``: what a step costs on devices that need not be at hand."""
+
+import contextlib
+import dataclasses
+from collections.abc import Sequence
+from typing import Annotated, Any
+
+import tyro
+
+from mtljax.cli.options import Output, data_directory, parse, print_json
+from mtljax.cli.train import cut_weighting_options, given
+from mtljax.data import Assumed
+from mtljax.errors import UserError
+from mtljax.presets import Config, default_tasks, preset
+from mtljax.tasks import Task, load_tasks
+
+PLACEMENTS = ("auto", "off", "task")
+
+
+@dataclasses.dataclass(frozen=True)
+class Options:
+    """Compile the train step of a configuration for other devices, and say what it costs them.
+
+    Nothing is run. Takes what 'mtljax train' takes; --parallel.data is what the other axes leave
+    unless it is given. Several names, divided by commas, in --weighting and --placements are
+    compared. The exit code is 1 where one of them does not fit.
+
+    Attributes:
+      topology: v4:AxBxC, v5e:AxB, v5p:AxBxC or v6e:AxB, in chips (needs the extra 'tpu'), or a
+        number of devices of this host.
+      tasks: tasks file (YAML); without one, the preset's own tasks on embedded data.
+      data_dir: directory of data sets; the environment's MTLJAX_DATA_DIR by default. The first
+        10,000 rows of each are read, none with --assume.classes.
+      assume: sizes of data that is not read.
+      placements: of --parallel.placement, to be compared; that of the configuration by default.
+      memory: GiB of a device; that of the chip by default.
+      suggest: where it fits, look for the largest batch that does.
+      json: print the plan as JSON, and the progress to stderr.
+    """
+
+    config: Annotated[Config, tyro.conf.arg(name="")]
+    topology: str = "1"
+    tasks: Annotated[str | None, tyro.conf.arg(metavar="FILE")] = None
+    data_dir: Annotated[str | None, tyro.conf.arg(metavar="DIR")] = None
+    assume: Assumed = Assumed()  # noqa: RUF009 - frozen
+    placements: str = ""
+    memory: float = 0.0
+    suggest: tyro.conf.FlagCreatePairsOff[bool] = False
+    json: tyro.conf.FlagCreatePairsOff[bool] = False
+
+
+def run(arguments: Sequence[str]) -> int:
+    """Run the subcommand and return its exit code."""
+    options, tasks = read_options(arguments)
+    variants = _variants(options)
+    _set_up(options.topology)
+    from mtljax.training import plan as plans
+    from mtljax.training.plan_search import largest_batch, make_fit
+    from mtljax.training.plan_table import fit_text, mesh_text, plan_table
+
+    console = Output(stderr=options.json, soft_wrap=True)
+    topology, devices = plans.read_topology(options.topology)
+    layout = plans.layout_of(
+        options.config, tasks, options.assume, data_directory(options.data_dir)
+    )
+    memory = round(options.memory * 2**30) or None
+    where = (topology, devices, memory)
+    found = []
+    for config in variants:
+        found.append(plans.plan(config, layout, *where))
+        console.print(f"{config.weighting}, {mesh_text(found[-1])}: {fit_text(found[-1])}")
+    console.print(plan_table(found), soft_wrap=False)
+    trials = []
+    for config, one in zip(variants, found, strict=True):
+        search = make_fit if not one.fits else largest_batch if options.suggest else None
+        if search is not None:
+            trials = search(config, layout, *where, console.print)
+            for trial in trials:
+                console.print(
+                    f"{config.weighting} with {' '.join(trial.options)}: {fit_text(trial.plan)}"
+                )
+            if not trials or not (one.fits or trials[-1].plan.fits):
+                console.print(f"{config.weighting}: nothing that was tried makes it fit")
+            break
+    if options.json:
+        more: dict[str, Any] = (
+            {} if len(found) == 1 else {"compared": [one._asdict() for one in found]}
+        )
+        fitting = [trial for trial in trials if trial.plan.fits]
+        if trials:
+            more["suggestion"] = (
+                {"options": list(fitting[-1].options), **fitting[-1].plan._asdict()}
+                if fitting
+                else None
+            )
+        print_json({**found[0]._asdict(), **more})
+    return 0 if all(one.fits for one in found) else 1
+
+
+def read_options(arguments: Sequence[str]) -> tuple[Options, tuple[Task, ...]]:
+    """Read the arguments of the subcommand, as those of ``train`` are read.
+
+    Raises:
+      UserError: naming what cannot be used.
+    """
+    arguments, weighting_options = cut_weighting_options(arguments)
+    name = given(arguments, "--preset")
+    name = "small" if name is None else name
+    config = preset(name).config
+    axes = {axis: given(arguments, f"--parallel.{axis}") for axis in ("task", "data", "model")}
+    if axes["data"] is None and not {"0", "-1"} & set(axes.values()):
+        parallel = dataclasses.replace(config.parallel, data=0)
+        config = dataclasses.replace(config, parallel=parallel)
+    if weighting_options:
+        config = dataclasses.replace(config, weighting_options=weighting_options)
+    options = parse(Options, "plan", arguments, default=Options(config))
+    if options.assume.classes < 0 or options.assume.vocabulary < 0 or options.assume.texts < 1:
+        raise UserError("assume: sizes must be positive, or 0 to read them from the data")
+    if options.memory < 0:
+        raise UserError(f"memory: must be positive, got {options.memory}")
+    if options.tasks is not None:
+        return options, load_tasks(options.tasks)
+    return options, default_tasks(name, data_directory(options.data_dir))
+
+
+def _variants(options: Options) -> list[Config]:
+    """The configurations that are compared."""
+    placements = [word for word in options.placements.split(",") if word]
+    for word in placements:
+        if word not in PLACEMENTS:
+            raise UserError(f"placements: {word!r} is not one of {', '.join(PLACEMENTS)}")
+    found = []
+    for weighting in options.config.weighting.split(","):
+        for placement in placements or [options.config.parallel.placement]:
+            values: dict[str, Any] = {"placement": placement}
+            parallel = dataclasses.replace(options.config.parallel, **values)
+            found.append(
+                dataclasses.replace(options.config, weighting=weighting, parallel=parallel)
+            )
+    return found
+
+
+def _set_up(topology: str) -> None:
+    """Has JAX take the host for its devices, as many as the topology names."""
+    import jax
+
+    # Too late where something has run already; then there are as many as there are.
+    with contextlib.suppress(RuntimeError):
+        jax.config.update("jax_platforms", "cpu")
+        if topology.isdecimal() and int(topology) > 1:
+            jax.config.update("jax_num_cpu_devices", int(topology))

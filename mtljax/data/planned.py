@@ -1,0 +1,178 @@
+"""The layout of data that is not there, or not read: for plans, before a run."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+
+from mtljax.data.batches import Shape
+from mtljax.data.groups import Attention, attention_by_kind, input_groups
+from mtljax.data.layout import Layout
+from mtljax.data.loading import load_data
+from mtljax.data.mixture import PROPORTIONAL, MixtureSettings, rows_per_group
+from mtljax.data.outputs import Output
+from mtljax.data.source import Feature, FeatureKind, Source
+from mtljax.data.tokenizers import END, OOV, SPECIALS, TokenizerSettings, train_tokenizer
+from mtljax.errors import UserError
+from mtljax.tasks.kinds import KINDS
+from mtljax.tasks.task import Task
+
+SAMPLE = 10_000
+"""Rows of a split that are read to know a data set."""
+
+
+@dataclass(frozen=True)
+class Assumed:
+    """Sizes of data that is not read.
+
+    Attributes:
+        classes: of the tasks whose data set declares none in the tasks file; if not 0, no data is
+            read at all.
+        vocabulary: ids of the tokenizer; 0 for what its settings allow.
+        texts: texts in a row at most, where no data is read.
+    """
+
+    classes: int = 0
+    vocabulary: int = 0
+    texts: int = 8
+
+
+def planned_layout(
+    tasks: Sequence[Task],
+    assumed: Assumed = Assumed(),  # noqa: B008 - frozen
+    *,
+    data_dir: Any = None,
+    tokenizer: TokenizerSettings = TokenizerSettings(),  # noqa: B008 - frozen
+    row_length: int = 64,
+    batch_tokens: int = 4096,
+    row_multiple: int = 1,
+    attention: Callable[[Task], Attention] = attention_by_kind,
+    mixture: MixtureSettings = PROPORTIONAL,
+    **options: Any,
+) -> Layout:
+    """The layout of a run's data from the first rows of each split, or from none.
+
+    Args:
+        tasks: with unique names.
+        assumed: sizes of what is not read.
+        data_dir: see `load_data`, as are the others.
+        tokenizer: its settings.
+        row_length: ids in a row.
+        batch_tokens: ids in a step.
+        row_multiple: of which the rows of every group are.
+        attention: how the encoder reads the inputs of each task.
+        mixture: how the groups share the steps.
+        options: others of `load_data`.
+
+    Returns:
+        The layout. Of a vocabulary whose texts were not all read, the size is the largest that the
+        settings allow; groups of which nothing is read have equal rates.
+
+    Raises:
+        UserError: as `load_data`; nothing tells the size of a vocabulary.
+    """
+    if not assumed.classes:
+        data = load_data(
+            tasks,
+            data_dir=data_dir,
+            tokenizer=tokenizer,
+            row_length=row_length,
+            batch_tokens=batch_tokens,
+            row_multiple=row_multiple,
+            attention=attention,
+            mixture=mixture,
+            sample=SAMPLE,
+            **options,
+        )
+        cut = any(len(source.splits["train"]) == SAMPLE for source in data.sources.values())
+        size = assumed.vocabulary or (_vocabulary(tokenizer) if cut else 0)
+        if not size:
+            return data.layout
+        outputs = {
+            task.name: _words(size) if KINDS[task.kind].writes else data.layout.outputs[task.name]
+            for task in data.layout.tasks
+        }
+        return replace(data.layout, outputs=outputs, vocab_size=size)
+    size = assumed.vocabulary or _vocabulary(tokenizer)
+    groups = input_groups(tasks, _sources(tasks), attention)
+    even = dict.fromkeys((group.name for group in groups), row_length)
+    rows = rows_per_group(
+        groups,
+        even,
+        dict.fromkeys(even, assumed.texts),
+        batch_tokens,
+        row_length,
+        mixture,
+        multiple=row_multiple,
+    )
+    shapes = {
+        name: Shape(rows[name], row_length, assumed.texts, tokenizer.affixes) for name in even
+    }
+    outputs = {task.name: _output(task, assumed.classes, size) for task in tasks}
+    buckets = tokenizer.affix_buckets if tokenizer.affixes else 0
+    return Layout(groups, outputs, shapes, size, buckets)
+
+
+def _vocabulary(settings: TokenizerSettings) -> int:
+    """Ids of a tokenizer, as many as its settings allow."""
+    if settings.kind == "words":
+        return settings.num_words + len(SPECIALS)
+    if settings.kind in ("bpe", "wordpiece"):
+        return settings.vocab_size
+    if settings.kind == "character":
+        raise UserError("the data says how many characters there are: give --assume.vocabulary")
+    return train_tokenizer((), settings).vocab_size
+
+
+def _output(task: Task, classes: int, size: int) -> Output:
+    if task.kind == "regression":
+        return Output(num_classes=1)
+    if KINDS[task.kind].writes:
+        return _words(size)
+    declared = _declared(task)
+    names = declared or tuple(map(str, range(classes)))
+    weights = (1.0,) * len(names) if task.class_weights else ()
+    return Output(len(names), names, class_weights=weights)
+
+
+def _words(size: int) -> Output:
+    ids = np.asarray([OOV, END, *range(len(SPECIALS), size)], np.int32)
+    return Output(num_classes=len(ids), ids=ids)
+
+
+def _declared(task: Task) -> tuple[str, ...]:
+    """The classes that the description of a task's data set names."""
+    for dataset in task.sources:
+        for column in dataset.features:
+            if column.name == task.targets and isinstance(column.classes, tuple):
+                return column.classes
+    return ()
+
+
+def _sources(tasks: Sequence[Task]) -> Mapping[str, Source]:
+    """Data sets without rows, with the features that the tasks name."""
+    features: dict[str, dict[str, Feature]] = {}
+    for task in tasks:
+        own = features.setdefault(task.source_name, {})
+        tagged = task.kind == "tagging"
+        for name in task.parts:
+            if tagged or name not in own:
+                own[name] = Feature("tokens" if tagged else "text")
+    targets: dict[str, FeatureKind] = {
+        "classification": "label",
+        "regression": "label",
+        "multilabel": "tags",
+        "tagging": "tags",
+    }
+    for task in tasks:
+        own = features[task.source_name]
+        kinds: tuple[tuple[str | None, FeatureKind], ...] = (
+            (task.targets, targets.get(task.kind, "text")),
+            (task.references, "text"),
+            (task.weights, "number"),
+        )
+        for name, kind in kinds:
+            if name is not None:
+                own.setdefault(name, Feature(kind))
+    return {name: Source(name, name, own, {"train": ()}) for name, own in features.items()}

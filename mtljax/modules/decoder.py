@@ -1,0 +1,185 @@
+"""A decoder as the head of a task: it writes an answer, and attends to the encoded source."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+from jax.typing import DTypeLike
+
+from mtljax.modules.heads import Features, LanguageModelHead, Readout
+from mtljax.modules.transformer import KeysValues, TransformerLayer, attention_mask, keys_values
+
+
+class DecoderStack(nn.Module):
+    """Transformer layers that attend to what they have read, then to a source.
+
+    Attributes:
+      features: width ``D``.
+      layers: number of layers.
+      heads: attention heads.
+      feed_forward: width of the feed-forward block.
+      dropout: probability that a feature of a residual branch is dropped.
+      dtype: dtype of the computation.
+    """
+
+    features: int
+    layers: int
+    heads: int
+    feed_forward: int
+    dropout: float
+    dtype: DTypeLike
+
+    @nn.compact
+    def __call__(
+        self,
+        x: jax.Array,
+        mask: jax.Array,
+        positions: jax.Array,
+        memory: Sequence[KeysValues],
+        source: jax.Array,
+        past: Sequence[KeysValues] | None = None,
+        column: jax.Array | int = 0,
+        *,
+        train: bool,
+    ) -> tuple[jax.Array, tuple[Any, ...]]:
+        """Map ``x`` ``[R, S, E]`` to ``[R, S, D]``.
+
+        Args:
+          x: embedded tokens of the answer.
+          mask: which columns of the answer each position sees, ``[R, 1, S, C]``.
+          positions: ``[R, S]``.
+          memory: by layer, keys and values of L columns of the source.
+          source: which of these each position sees, ``[R, 1, S, L]``.
+          past: by layer, what was read before, of C columns; None where x is all there is.
+          column: where x is written there.
+          train: whether dropout is on.
+
+        Returns:
+          The output, and by layer the new past.
+        """
+        if x.shape[-1] != self.features:
+            x = nn.Dense(self.features, dtype=self.dtype, name="project")(x)
+        x, kept = x.astype(self.dtype), []
+        for i, own in enumerate(memory):
+            layer = TransformerLayer(
+                self.features,
+                self.heads,
+                self.feed_forward,
+                self.dropout,
+                self.dtype,
+                implementation=None,
+                train=train,
+                name=f"layer_{i}",
+            )
+            before = None if past is None else past[i]
+            x, after = layer(x, mask, positions, None, before, column, (own, source))
+            kept.append(after)
+        return nn.LayerNorm(dtype=self.dtype, name="final_norm")(x), tuple(kept)
+
+
+class DecoderHead(nn.Module):
+    """The next word of an answer, from what was written of it and its source (Vaswani et al. 2017).
+
+    It embeds and reads out words by the shared table. Positions of the source are run through it as
+    well, in vain, so that packed rows stay as they are.
+
+    Attributes:
+      outputs: number of classes.
+      features: width ``D`` of the encoder's output and of the layers, a multiple of twice `heads`.
+      layers: number of layers.
+      heads: attention heads.
+      feed_forward: width of the feed-forward block.
+      dropout: probability that a feature of a residual branch is dropped.
+      dtype: dtype of the computation.
+    """
+
+    outputs: int
+    features: int
+    layers: int = 1
+    heads: int = 4
+    feed_forward: int = 512
+    dropout: float = 0.0
+    dtype: DTypeLike = jnp.float32
+
+    def setup(self) -> None:
+        """Name the parts."""
+        if self.features % (2 * self.heads):
+            raise ValueError(
+                f"features must be a multiple of 2 * heads, got {self.features} and {self.heads}"
+            )
+        # Of the source, for all layers at once.
+        shape = (self.layers, 2, self.heads, self.features // self.heads)
+        self.memory = nn.DenseGeneral(shape, dtype=self.dtype)
+        self.stack = DecoderStack(
+            self.features, self.layers, self.heads, self.feed_forward, self.dropout, self.dtype
+        )
+        self.readout = LanguageModelHead(self.outputs)
+
+    def __call__(self, features: Features, output_ids: jax.Array, *, train: bool) -> Readout:
+        """Queries for the word that follows each position of the answers.
+
+        Args:
+          features: of the encoder, with `source`.
+          output_ids: ``[outputs]``, the word ids that are the classes, in order.
+          train: whether dropout is on.
+
+        Returns:
+          A `Readout`; at positions of sources it has no meaning.
+        """
+        segments, source = features.segments, features.source
+        if source is None:
+            raise ValueError("features.source: a decoder needs to know it")
+        same = segments[:, :, None] == segments[:, None, :]
+        hidden, _ = self.stack(
+            features.embedded,
+            attention_mask(2 * segments - source, causal=True),
+            # Only distances count, and a text stands in one piece.
+            jnp.broadcast_to(jnp.arange(segments.shape[1]), segments.shape),
+            self.remember(features.hidden),
+            (same & source[:, None, :])[:, None],
+            train=train,
+        )
+        return self.readout(features._replace(hidden=hidden), output_ids, train=train)
+
+    def remember(self, hidden: jax.Array) -> tuple[KeysValues, ...]:
+        """By layer, the keys and values of an encoded source ``[R, L, D]``."""
+        found = self.memory(hidden.astype(self.dtype))
+        return tuple(keys_values(found[:, :, i, 0], found[:, :, i, 1]) for i in range(self.layers))
+
+    def read_one(
+        self,
+        features: Features,
+        output_ids: jax.Array,
+        memory: Sequence[KeysValues],
+        past: Sequence[KeysValues],
+        column: jax.Array | int,
+    ) -> tuple[Readout, tuple[KeysValues, ...]]:
+        """Read one more position a row: a mark, then words of the answer.
+
+        Args:
+          features: `embedded` ``[R, 1, E]``, what is read; `source` ``[R, L]``; `hidden` does not
+            count.
+          output_ids: as for a whole text.
+          memory: from `remember`.
+          past: by layer, of what was read before.
+          column: which position it is, 0 for the mark.
+
+        Returns:
+          A `Readout` ``[R, 1, ...]``, and the new past.
+        """
+        source = features.source
+        assert source is not None
+        columns = jnp.arange(past[0].keys.shape[-1])
+        hidden, past = self.stack(
+            features.embedded,
+            jnp.broadcast_to(columns <= column, (1, 1, 1, len(columns))),
+            jnp.broadcast_to(column, (len(source), 1)),
+            memory,
+            source[:, None, None],
+            past,
+            column,
+            train=False,
+        )
+        return self.readout(features._replace(hidden=hidden), output_ids, train=False), past

@@ -1,0 +1,92 @@
+"""Plans against formulas, on eight devices that nothing is run on."""
+
+import importlib.util
+from collections.abc import Callable
+
+import pytest
+
+TASKS = """
+import dataclasses, json, os
+os.environ["JAX_DISABLE_MOST_OPTIMIZATIONS"] = "1"
+from mtljax.data import Assumed
+from mtljax.modules import EncoderConfig, HeadsConfig
+from mtljax.parallel import placed_bytes
+from mtljax.presets import BatchConfig, Config, OptimizerConfig, ParallelConfig
+from mtljax.data.tokenizers import TokenizerSettings
+from mtljax.tasks import Task
+from mtljax.training.plan import layout_of, plan, read_topology
+from mtljax.training.plan_search import largest_batch, make_fit
+
+tasks = [Task(f"t{i}", f"d{i}", "classification", "text", "label") for i in range(2)]
+config = Config(
+    tokenizer=TokenizerSettings(kind="byte"),
+    batch=BatchConfig(tokens=512, row_length=16, multiple=8),
+    encoder=EncoderConfig("linear", embedding=16, features=16, ngram_buckets=64),
+    heads=HeadsConfig(pooling=("mean",)),
+    optimizer=OptimizerConfig(average=0.0),
+)
+layout = layout_of(config, tasks, Assumed(classes=3))
+
+def of(**settings):
+    given = {"weighting": "mgda", **settings}
+    parallel = ParallelConfig(**given.pop("parallel"))
+    return dataclasses.replace(config, parallel=parallel, **given)
+
+PLACED = {"task": 2, "data": 0}
+"""
+
+
+def test_what_a_plan_says(on_eight_devices: Callable[[str], str]):
+    printed = on_eight_devices(f"""{TASKS}
+topology, devices = read_topology("8")
+placed = plan(of(parallel=PLACED), layout, topology, devices)
+size = 4 * placed.shared_parameters
+sent = placed.collective_bytes
+moved = sum(n for kind, n in sent.items() if kind != "all-reduce")
+# What does not divide is filled up, and stays whole.
+print(placed.placement, placed.mesh, placed.tokens)
+print(abs(moved / placed_bytes(size, 2, 2, 4) - 1) < 0.02, size > 5000)
+print(sum(sent.values()) == placed.collective_bytes_total, placed.roofline_seconds)
+# Parameters whole, two moments in parts; batch and heads are small.
+print(1.2 < placed.argument_bytes / size < 1.6, placed.fits, placed.hbm_limit)
+
+plain = plan(of(weighting="equal", parallel={{"data": 8}}), layout, topology, devices)
+print(plain.placement, 3 < plain.argument_bytes / size < 3.4)
+
+# Spread over the devices, and then in smaller batches, it fits.
+limit = plain.argument_bytes
+tight = plan(of(weighting="equal", parallel={{"data": 8}}), layout, topology, devices, limit)
+print(tight.fits, tight.hbm_bytes_per_device > tight.hbm_limit == limit)
+trials = make_fit(
+    of(weighting="equal", parallel={{"data": 8}}), layout, topology, devices, limit)
+print(trials[-1].options[:2], trials[-1].plan.fits, [one.plan.fits for one in trials[:-1]])
+larger = largest_batch(
+    of(weighting="equal", parallel={{"data": 8}}), layout, topology, devices, 2 * limit)
+print(larger[0].options, [one.plan.tokens for one in larger][:1])
+""")
+    assert printed.splitlines() == [
+        "task {'task': 2, 'data': 4, 'model': 1} 512",
+        "True True",
+        "True None",
+        "True True None",
+        "off True",
+        "False True",
+        "('--parallel.sharding', 'fsdp') True []",
+        "('--batch.tokens', '1024') [1024]",
+    ]
+
+
+@pytest.mark.skipif(
+    importlib.util.find_spec("libtpu") is None,
+    reason="the extra mtljax[tpu] (libtpu) is not installed",
+)
+def test_a_tpu_sends_what_the_formula_says(on_eight_devices: Callable[[str], str]):
+    printed = on_eight_devices(f"""{TASKS}
+topology, devices = read_topology("v5e:2x4")
+found = plan(of(parallel=PLACED), layout, topology, devices)
+size = 4 * found.shared_parameters
+moved = sum(n for kind, n in found.collective_bytes.items() if kind != "all-reduce")
+print(abs(moved / placed_bytes(size, 2, 2, 4) - 1) < 0.1)
+print(found.fits, found.hbm_limit == round(15.75 * 2**30), found.roofline_seconds > 0)
+""")
+    assert printed.splitlines() == ["True", "True True True"]
