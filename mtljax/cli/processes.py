@@ -2,11 +2,13 @@
 
 import contextlib
 import dataclasses
+import logging
 import os
 import signal
 import socket
 import sys
 import threading
+import time
 import traceback
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -16,6 +18,8 @@ from mtljax.errors import Preempted, UserError
 
 if TYPE_CHECKING:
     from mtljax.parallel import Seat
+
+_LAST = 2.0  # seconds that the others have to say why they end, before JAX ends them with process 0
 
 Preemption = Callable[[int], bool]
 """Asked after a step, with its number, whether to make room; all processes are told the same."""
@@ -145,6 +149,7 @@ def _leave(error: BaseException, command: str, saved: Path) -> NoReturn:
     from mtljax.training.agreement import AgreedError, is_loss_of_process
     from mtljax.training.checkpoints import checkpoint_steps
 
+    logging.getLogger("absl").setLevel(logging.CRITICAL)  # threads that find the others gone
     number = jax.process_index()
     code, line = 1, ""
     if isinstance(error, AgreedError):
@@ -166,6 +171,8 @@ def _leave(error: BaseException, command: str, saved: Path) -> NoReturn:
         traceback.print_exception(error)
     if line:
         _say(command, line)
+    if number == 0 and is_loss_of_process(error):
+        time.sleep(_LAST)
     with contextlib.suppress(Exception):
         sys.stdout.flush()
         sys.stderr.flush()

@@ -238,7 +238,7 @@ class Checkpoints:
 def _short(error: BaseException) -> str:
     text = " ".join(str(error).split())
     # What the system says stands far behind, after names of files.
-    found = re.search(r"\[OS error \d+: ([^\]]+)\]", text)
+    found = re.search(r": ([^:\[\]]+) \[os_error_code=", text)
     return found[1] if found else text[:120]
 
 

@@ -48,7 +48,7 @@ def test_a_process_is_killed(start, undisturbed, tmp_path):
 
 def test_a_process_is_told_to_stop(start, undisturbed, tmp_path):
     """SIGTERM to one of four: all save the same step and leave; two go on with it, and four."""
-    pause = {"process": "all", "do": "pause", "seconds": 0.3}
+    pause = {"process": "all", "do": "pause", "seconds": 0.4}
     fault = {"process": random.Random().randint(0, 3), "step": 2, "do": "terminate"}
     ended = start(tmp_path / "run", faults=(fault, pause))
     assert ended.codes == [143] * 4, ended.err

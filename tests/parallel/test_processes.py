@@ -1,4 +1,4 @@
-from typing import NamedTuple
+import dataclasses
 
 import jax
 import numpy as np
@@ -78,7 +78,8 @@ def test_clusters(environ, name):
     assert cluster(environ) == name
 
 
-class Device(NamedTuple):
+@dataclasses.dataclass(frozen=True)
+class Device:
     """What a mesh asks of a device, of processes that are not there."""
 
     id: int
