@@ -155,6 +155,13 @@ def unaveraged(plain):
     return dataclasses.replace(plain, optimizer=optimizer, encoder=encoder)
 
 
+def shaken(state):
+    """A first state whose parameters are all random: a linear encoder's n-grams begin at zero."""
+    rng = np.random.default_rng(0)
+    params = jax.tree.map(lambda x: x + rng.normal(0, 0.3, x.shape).astype(x.dtype), state.params)
+    return state._replace(params=params, average=None if state.average is None else params)
+
+
 @pytest.fixture
 def begin(make, unaveraged):
     """The model, a jitted step, the first state and the streams."""
@@ -164,7 +171,7 @@ def begin(make, unaveraged):
         requires = method.requires if hasattr(method, "requires") else frozenset()
         streams = Streams(data, config, requires)
         first, _ = next(streams)
-        state = jax.jit(make_init(model, method, optax.sgd(1.0), config))(first)
+        state = shaken(jax.jit(make_init(model, method, optax.sgd(1.0), config))(first))
         streams.set_state({"next_index": 0})
         return model, jax.jit(make_step(model, method, optax.sgd(1.0), config)), state, streams
 

@@ -216,11 +216,12 @@ def test_ways_that_do_not_suit(make, plain, three):
 
 
 @pytest.mark.parametrize("layers", [0, 1])
-def test_label_sets_pairs_and_text_to_text(begin, unaveraged, tasks, layers):
+def test_label_sets_pairs_and_text_to_text(begin, plain, tasks, layers):
     chosen = tuple(tasks[name] for name in ("label", "sets", "pair", "reply"))
     rule = weighting.mgda()
     decoder = DecoderConfig(layers, feed_forward=8, dropout=0.0)
-    config = dataclasses.replace(unaveraged, decoder=decoder)
+    optimizer = dataclasses.replace(plain.optimizer, average=0.0)
+    config = dataclasses.replace(plain, optimizer=optimizer, decoder=decoder)
     model, step, state, streams = begin(rule, chosen, config)
     assert model.layout.group_of("reply").attention == ("separate" if layers else "causal")
     assert len(model.layout.groups) == 3
