@@ -165,6 +165,7 @@ def _write(path: Path | None, rows: list[dict[str, Any]]) -> None:
 def _draw(rows: list[dict[str, Any]], path: Path) -> None:
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
+    from matplotlib.patches import Patch
 
     rows = [row for row in rows if row["preset"] == "large"]
     cells = sorted({(row["tasks"], row["topology"]) for row in rows})
@@ -189,7 +190,6 @@ def _draw(rows: list[dict[str, Any]], path: Path) -> None:
                             row[name] / unit,
                             0.18,
                             color=colour,
-                            label=way if x == 0 else None,
                             hatch=None if row["fits"] else "//",
                             edgecolor="white",
                             linewidth=0.5,
@@ -201,8 +201,8 @@ def _draw(rows: list[dict[str, Any]], path: Path) -> None:
         for side in axes.spines.values():
             side.set_visible(False)
         axes.set_xticks(range(len(cells)), [f"{t}, T={n}" for n, t in cells])
-    handles, labels = figure.axes[1].get_legend_handles_labels()
-    figure.legend(handles, labels, loc="outside upper left", ncols=4, frameon=False)
+    handles = [Patch(color=colour, label=way) for way, colour in zip(ways, colours, strict=True)]
+    figure.legend(handles=handles, loc="outside upper left", ncols=4, frameon=False)
     figure.savefig(path, dpi=120)
 
 

@@ -9,7 +9,7 @@ import tyro
 
 from mtljax.cli.options import Output, data_directory, parse, print_json
 from mtljax.cli.train import cut_weighting_options, given
-from mtljax.data import Assumed
+from mtljax.data import NOTHING_ASSUMED, Assumed
 from mtljax.errors import UserError
 from mtljax.presets import Config, default_tasks, preset
 from mtljax.tasks import Task, load_tasks
@@ -42,7 +42,7 @@ class Options:
     topology: str = "1"
     tasks: Annotated[str | None, tyro.conf.arg(metavar="FILE")] = None
     data_dir: Annotated[str | None, tyro.conf.arg(metavar="DIR")] = None
-    assume: Assumed = Assumed()  # noqa: RUF009 - frozen
+    assume: Assumed = NOTHING_ASSUMED
     placements: str = ""
     memory: float = 0.0
     suggest: tyro.conf.FlagCreatePairsOff[bool] = False

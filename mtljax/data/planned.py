@@ -38,12 +38,16 @@ class Assumed:
     texts: int = 8
 
 
+NOTHING_ASSUMED = Assumed()
+"""Everything is read from the data."""
+
+
 def planned_layout(
     tasks: Sequence[Task],
-    assumed: Assumed = Assumed(),  # noqa: B008 - frozen
+    assumed: Assumed = NOTHING_ASSUMED,
     *,
+    tokenizer: TokenizerSettings,
     data_dir: Any = None,
-    tokenizer: TokenizerSettings = TokenizerSettings(),  # noqa: B008 - frozen
     row_length: int = 64,
     batch_tokens: int = 4096,
     row_multiple: int = 1,
@@ -56,8 +60,8 @@ def planned_layout(
     Args:
         tasks: with unique names.
         assumed: sizes of what is not read.
-        data_dir: see `load_data`, as are the others.
         tokenizer: its settings.
+        data_dir: see `load_data`, as are the others.
         row_length: ids in a row.
         batch_tokens: ids in a step.
         row_multiple: of which the rows of every group are.

@@ -10,6 +10,7 @@ from mtljax.parallel.program import Computation, arrays, read_program, runs
 KINDS = ("all-reduce", "reduce-scatter", "all-gather", "all-to-all", "collective-permute")
 
 _OPERATION = re.compile(rf"(%[\w.\-]+) = (.+?) ({'|'.join(KINDS)})(-start)?\(")
+_CHANNEL = re.compile(r"channel_id=(\d+)")
 _GROUPS = re.compile(r"replica_groups=(\{\{[^}]*\}|\{\}|\[[\d,]+\]|mesh\[([^\]]*)\] \{([^}]*)\})")
 _PART = re.compile(r"ROOT .* dynamic-slice\((%[\w.\-]+)")
 _BITS = re.compile(r"\d+")
@@ -45,7 +46,8 @@ def collectives(program: str) -> list[Collective]:
 
     Loops count as often as they run where the program says so, else once; of the branches of a
     conditional, all count. An all-reduce of which a kernel of its own hands on a part is what TPUs
-    have for a reduce-scatter.
+    have for a reduce-scatter; where an all-gather is under way during several kernels, each of them
+    names it, and it counts once.
     """
     read = read_program(program)
     times = runs(read)
@@ -56,11 +58,17 @@ def collectives(program: str) -> list[Collective]:
         if " fusion(" in call.line
         for name in call.names
     }
-    return [
-        one._replace(times=times[name])
-        for name, computation in read.computations.items()
-        for one in _of_computation(computation, name in kernels)
-    ]
+    found: list[Collective] = []
+    under_way: set[tuple[str, int, str]] = set()
+    for name, computation in read.computations.items():
+        for one, channel in _of_computation(computation, name in kernels):
+            seen = (one.kind, one.size, channel)
+            if name in kernels and channel and one.kind == "all-gather":
+                if seen in under_way:
+                    continue
+                under_way.add(seen)
+            found.append(one._replace(times=times[name]))
+    return found
 
 
 def buffer_bytes(found: list[Collective]) -> dict[str, int]:
@@ -79,9 +87,15 @@ def sent_bytes(found: list[Collective], devices: int) -> dict[str, float]:
     return dict(totals)
 
 
-def _of_computation(computation: Computation, kernel: bool) -> list[Collective]:
+def _of_computation(computation: Computation, kernel: bool) -> list[tuple[Collective, str]]:
+    """The collectives of a computation, with their channels."""
     parts = {m[1] for line in computation.lines if kernel and (m := _PART.search(line))}
-    return [one for line in computation.lines if (one := _collective(line, parts)) is not None]
+    found = []
+    for line in computation.lines:
+        if (one := _collective(line, parts)) is not None:
+            channel = _CHANNEL.search(line)
+            found.append((one, channel[1] if channel else ""))
+    return found
 
 
 def _collective(line: str, parts: set[str]) -> Collective | None:

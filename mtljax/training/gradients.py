@@ -1,5 +1,6 @@
 """The losses of a step and their gradients, by the gradient engine."""
 
+import dataclasses
 from typing import Any
 
 import jax
@@ -8,7 +9,7 @@ from jax.sharding import NamedSharding, PartitionSpec
 
 from mtljax import gradients
 from mtljax.gradients import LaggedGradients, RepresentationGradients, TaskGradients
-from mtljax.parallel import total
+from mtljax.parallel import Split, spread, total
 from mtljax.training import parts
 from mtljax.training.model import Model
 from mtljax.training.objective import Params, StepBatch
@@ -34,6 +35,11 @@ def task_losses(
     Returns:
       ``[T]`` float32, the weighted mean over each task's targets, 0 for one that has none.
     """
+    axes, summed = model.split
+    if axes and summed:
+        # Once for all groups: added up one by one, their gradients would be sent one by one.
+        params = spread(params, axes)
+        model = dataclasses.replace(model, split=Split(axes, summed=False))
     heads = parts.heads(model)
     if model.placement is not None:
         # Brought together before they are used, where devices keep a part each.

@@ -1,6 +1,7 @@
 """What the train step of a configuration costs on devices that need not be at hand."""
 
 import dataclasses
+import math
 import time
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
@@ -8,7 +9,7 @@ from typing import Any, NamedTuple
 import jax
 import numpy as np
 
-from mtljax.data import Assumed, Layout, planned_layout
+from mtljax.data import NOTHING_ASSUMED, Assumed, Layout, planned_layout
 from mtljax.errors import UserError
 from mtljax.parallel import (
     Costs,
@@ -74,7 +75,7 @@ class Plan(NamedTuple):
 def layout_of(
     config: Config,
     tasks: Sequence[Task],
-    assumed: Assumed = Assumed(),  # noqa: B008 - frozen
+    assumed: Assumed = NOTHING_ASSUMED,
     data_dir: Any = None,
 ) -> Layout:
     """What the step reads, from the first rows of the data or from none; see `planned_layout`."""
@@ -199,14 +200,8 @@ def _plan(
 
 def _argument_bytes(state: Any, found: Distributed) -> int:
     """Bytes of the train state on one device."""
-    if found.state is None:
-        return sum(leaf.size * leaf.dtype.itemsize for leaf in jax.tree.leaves(state))
 
     def of(leaf: Any, sharding: Any) -> int:
-        # A random key is counted by what it holds.
-        size = 1
-        for length in sharding.shard_shape(leaf.shape):
-            size *= length
-        return size * leaf.dtype.itemsize
+        return math.prod(sharding.shard_shape(leaf.shape)) * leaf.dtype.itemsize
 
     return sum(jax.tree.leaves(jax.tree.map(of, state, found.state)))

@@ -74,7 +74,7 @@ for more in (
         "2 mtljax plan: parallel: a mesh of task 1 x data 3 x model 1 does not multiply to 8 "
         "devices",
         "2 mtljax plan: parallel: a task axis of 4 does not divide 2 tasks",
-        "2 mtljax plan: parallel: the batch of input group 'no_such_one' has 6 rows, which cannot "
+        "2 mtljax plan: parallel: the batch of input group 'no_such_one' has 12 rows, which cannot "
         "be divided among 8 devices; --batch.multiple 8 makes all divide",
         "2 mtljax plan: placements: 'on' is not one of auto, off, task",
         "2 mtljax plan: weighting 'mgdaa': unknown; did you mean 'mgda'?",

@@ -86,5 +86,26 @@ def test_a_kernel_that_keeps_a_part_of_a_sum_is_a_reduce_scatter():
     assert collectives(KERNEL.replace("CALL", "call")) == [found._replace(kind="all-reduce")]
 
 
+UNDER_WAY = """\
+%start (input: f32[4]) -> f32[32] {
+  ROOT %all-gather.1 = f32[32]{0} all-gather(%input), channel_id=9, replica_groups=[1,8]<=[8]
+}
+
+%done (input: f32[4]) -> f32[32] {
+  ROOT %all-gather.2 = f32[32]{0} all-gather(%input), channel_id=9, replica_groups=[1,8]<=[8]
+}
+
+ENTRY %main (a: f32[4]) -> f32[32] {
+  %fusion.1 = f32[32]{0} fusion(%a), kind=kCustom, calls=%start
+  %fusion.2 = f32[32]{0} fusion(%fusion.1), kind=kCustom, calls=%done
+  ROOT %all-gather.3 = f32[32]{0} all-gather(%a), channel_id=9, replica_groups=[1,8]<=[8]
+}
+"""
+
+
+def test_an_all_gather_during_several_kernels_counts_once():
+    assert collectives(UNDER_WAY) == [Collective("all-gather", 128, 8, 1)] * 2
+
+
 def test_a_program_of_one_device_has_none():
     assert collectives("ENTRY %main (a: f32[4]) -> f32[4] {\n  ROOT %a = f32[4] copy(%a)\n}") == []

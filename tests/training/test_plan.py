@@ -54,7 +54,7 @@ plain = plan(of(weighting="equal", parallel={{"data": 8}}), layout, topology, de
 print(plain.placement, 3 < plain.argument_bytes / size < 3.4)
 
 # Spread over the devices, and then in smaller batches, it fits.
-limit = plain.argument_bytes
+limit = plain.hbm_bytes_per_device - 1
 tight = plan(of(weighting="equal", parallel={{"data": 8}}), layout, topology, devices, limit)
 print(tight.fits, tight.hbm_bytes_per_device > tight.hbm_limit == limit)
 trials = make_fit(
