@@ -11,8 +11,10 @@ from mtljax.training.plan import Plan
 def plan_table(plans: Sequence[Plan]) -> Table:
     """A row a plan: what a device holds, computes and sends in a step."""
     first = plans[0]
+    here = first.topology.isdigit()
+    where = f"{first.devices} devices" + (" of this host" if here else f" of {first.topology}")
     table = Table(
-        title=f"a step on {first.topology}, {first.devices} devices, each",
+        title=f"a step on {where}, each",
         title_justify="left",
     )
     table.add_column("weighting")
