@@ -82,11 +82,15 @@ print(larger[0].options, [one.plan.tokens for one in larger][:1])
 )
 def test_a_tpu_sends_what_the_formula_says(on_eight_devices: Callable[[str], str]):
     printed = on_eight_devices(f"""{TASKS}
+# Parts that fill whole tiles: a scatter of smaller ones is an all-reduce to this compiler.
+wide = EncoderConfig("linear", embedding=256, features=256, ngram_buckets=8192)
+config = dataclasses.replace(config, encoder=wide)
+layout = layout_of(config, tasks, Assumed(classes=3))
 topology, devices = read_topology("v5e:2x4")
 found = plan(of(parallel=PLACED), layout, topology, devices)
 size = 4 * found.shared_parameters
 moved = sum(n for kind, n in found.collective_bytes.items() if kind != "all-reduce")
-print(abs(moved / placed_bytes(size, 2, 2, 4) - 1) < 0.1)
+print(abs(moved / placed_bytes(size, 2, 2, 4) - 1) < 0.01)
 print(found.fits, found.hbm_limit == round(15.75 * 2**30), found.roofline_seconds > 0)
 """)
     assert printed.splitlines() == ["True", "True True True"]
