@@ -11,7 +11,8 @@ KINDS = ("all-reduce", "reduce-scatter", "all-gather", "all-to-all", "collective
 
 _OPERATION = re.compile(rf"(%[\w.\-]+) = (.+?) ({'|'.join(KINDS)})(-start)?\(")
 _CHANNEL = re.compile(r"channel_id=(\d+)")
-_GROUPS = re.compile(r"replica_groups=(\{\{[^}]*\}|\{\}|\[[\d,]+\]|mesh\[([^\]]*)\] \{([^}]*)\})")
+_MESH = r"mesh\[([^\]]*)\](?:, device_ids=\S+)? \{([^}]*)\}"
+_GROUPS = re.compile(rf"replica_groups=(\{{\{{[^}}]*\}}|\{{\}}|\[[\d,]+\]|{_MESH})")
 _PART = re.compile(r"ROOT .* dynamic-slice\((%[\w.\-]+)")
 _BITS = re.compile(r"\d+")
 

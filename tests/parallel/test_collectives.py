@@ -31,6 +31,13 @@ ENTRY %main.9 (a: f32[16], b: f32[32]) -> f32[16] {
 """  # noqa: E501
 
 
+def test_a_mesh_of_devices_in_another_order():
+    line = "  %g = f32[64,16]{1,0} all-gather(%x), channel_id=10, replica_groups=mesh['axis_0'=4,"
+    line += "'axis_1'=1,'axis_2'=2], device_ids=([2,4]T(1,0)) {'axis_0'}, dimensions={0}"
+    (found,) = collectives("ENTRY %main (x: f32[16,16]) -> f32[64,16] {\n" + line + "\n}\n")
+    assert (found.kind, found.size, found.group) == ("all-gather", 64 * 16 * 4, 4)
+
+
 def test_kinds_sizes_groups_and_loops():
     assert collectives(PROGRAM) == [
         Collective("all-gather", 8 * 4 * 4, 4, 12),
