@@ -7,7 +7,6 @@ where their output goes, and the faults. The answer is the list of exit codes.
 import contextlib
 import json
 import os
-import resource
 import signal
 import socket
 import sys
@@ -117,7 +116,6 @@ DO = {
     "kill": lambda fault: os.kill(os.getpid(), signal.SIGKILL),
     "terminate": lambda fault: os.kill(os.getpid(), signal.SIGTERM),
     "fill": fill,
-    "limit": lambda fault: resource.setrlimit(resource.RLIMIT_FSIZE, (fault["bytes"],) * 2),
 }
 
 
