@@ -18,18 +18,17 @@ from mtljax.training import run_directory
 from mtljax.training.abstract_batch import abstract_batch
 from mtljax.training.agreement import AgreedError, agreed, check_same, together, writes
 from mtljax.training.checkpoints import UNMEASURED, Checkpoints, quiet
-from mtljax.training.directions import Method, choose_way
+from mtljax.training.checks import check_penalty, check_way
+from mtljax.training.directions import Method
 from mtljax.training.distributed import Distributed, check_stages, distribute
 from mtljax.training.evaluation import Evaluator, Values, score
 from mtljax.training.feed import Feed
 from mtljax.training.method import make_method
 from mtljax.training.metrics_file import MetricsFile, check_tensorboard
 from mtljax.training.model import Model, attention_of, build_model
-from mtljax.training.objective import penalty
 from mtljax.training.optimizer import learning_rate_schedule, make_optimizer
 from mtljax.training.overview import class_counts, describe, total_steps
 from mtljax.training.progress import Reporter, format_value, make_reporter
-from mtljax.training.restore import initial_params
 from mtljax.training.step import StepMetrics, TrainState, evaluated_params
 from mtljax.training.streams import Streams
 from mtljax.training.summary import summarize
@@ -384,34 +383,3 @@ def _main_values(model: Model, values: Values) -> str:
             shown = format_value(name, values[task.name][name])
             parts.append(f"{task.name} {name.replace('_', ' ')} {shown}")
     return "  ".join(parts)
-
-
-def check_penalty(config: Config, model: Model) -> None:
-    """Check that the penalties of a configuration cover some of the parameters.
-
-    Raises:
-      UserError: naming the expression that is not valid, or that no path matches.
-    """
-    if not (config.regularizer.l2 or config.regularizer.group_lasso):
-        return
-    params = jax.eval_shape(lambda: initial_params(model))
-    try:
-        jax.eval_shape(lambda params: penalty(config.regularizer, params), params)
-    except ValueError as error:
-        raise UserError(f"regularizer: {error}") from None
-
-
-def check_way(config: Config, model: Model, method: Method) -> None:
-    """Check that gradients can be found in the way that a configuration names.
-
-    Raises:
-      UserError: naming the way and what it does not suit.
-    """
-    try:
-        choose_way(model, method, config)
-    except ValueError as error:
-        raise UserError(str(error)) from None
-    if config.mixture.subset and config.optimizer.accumulate > 1:
-        raise UserError("mixture.subset: not with optimizer.accumulate")
-    if config.mixture.subset and config.gradients.way in ("vmapped", "scanned"):
-        raise UserError(f"mixture.subset: not with gradients.way {config.gradients.way!r}")
