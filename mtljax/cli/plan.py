@@ -8,10 +8,10 @@ from typing import Annotated, Any
 import tyro
 
 from mtljax.cli.options import Output, data_directory, parse, print_json
-from mtljax.cli.train import cut_weighting_options, given
+from mtljax.cli.train import chosen_preset, given
 from mtljax.data import NOTHING_ASSUMED, Assumed
 from mtljax.errors import UserError
-from mtljax.presets import Config, default_tasks, preset
+from mtljax.presets import Config, default_tasks
 from mtljax.tasks import Task, load_tasks
 
 PLACEMENTS = ("auto", "off", "task")
@@ -103,16 +103,11 @@ def read_options(arguments: Sequence[str]) -> tuple[Options, tuple[Task, ...]]:
     Raises:
       UserError: naming what cannot be used.
     """
-    arguments, weighting_options = cut_weighting_options(arguments)
-    name = given(arguments, "--preset")
-    name = "small" if name is None else name
-    config = preset(name).config
+    arguments, name, config = chosen_preset(arguments)
     axes = {axis: given(arguments, f"--parallel.{axis}") for axis in ("task", "data", "model")}
     if axes["data"] is None and not {"0", "-1"} & set(axes.values()):
         parallel = dataclasses.replace(config.parallel, data=0)
         config = dataclasses.replace(config, parallel=parallel)
-    if weighting_options:
-        config = dataclasses.replace(config, weighting_options=weighting_options)
     options = parse(Options, "plan", arguments, default=Options(config))
     if options.assume.classes < 0 or options.assume.vocabulary < 0 or options.assume.texts < 1:
         raise UserError("assume: sizes must be positive, or 0 to read them from the data")

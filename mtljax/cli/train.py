@@ -93,18 +93,34 @@ def read_options(arguments: Sequence[str]) -> tuple[Options, tuple[Task, ...]]:
     Raises:
       UserError: naming what cannot be used.
     """
-    arguments, weighting_options = cut_weighting_options(arguments)
-    name = given(arguments, "--preset")
-    name = "small" if name is None else name
-    config = preset(name).config
+    arguments, name, config = chosen_preset(arguments)
     if given(arguments, "--steps") is not None:
         config = dataclasses.replace(config, epochs=0.0)
-    if weighting_options:
-        config = dataclasses.replace(config, weighting_options=weighting_options)
     options = parse(Options, "train", arguments, default=Options(config))
     if options.tasks is not None:
         return options, load_tasks(options.tasks)
     return options, default_tasks(name, data_directory(options.data_dir))
+
+
+def chosen_preset(arguments: Sequence[str]) -> tuple[list[str], str, Config]:
+    """The preset that is to be changed by the arguments, with the method's options in it.
+
+    Args:
+      arguments: what follows the subcommand.
+
+    Returns:
+      The other arguments, the name of the preset, and its configuration.
+
+    Raises:
+      UserError: for an option without a value, or a preset that is not known.
+    """
+    rest, weighting_options = cut_weighting_options(arguments)
+    name = given(rest, "--preset")
+    name = "small" if name is None else name
+    config = preset(name).config
+    if weighting_options:
+        config = dataclasses.replace(config, weighting_options=weighting_options)
+    return rest, name, config
 
 
 def cut_weighting_options(arguments: Sequence[str]) -> tuple[list[str], dict[str, Any]]:
