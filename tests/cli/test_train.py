@@ -211,15 +211,19 @@ def test_a_run_over_other_pieces_than_words(mtljax, linear_options, tmp_path, ki
     assert code == 0 and len(json.loads(out)["continuation"]) <= 5
 
 
-def test_an_interruption(process, tasks_file, linear_options, tmp_path):
-    directory = tmp_path / "run"
+def signalled(process, number, tasks_file, linear_options, directory):
+    """A long run that gets a signal after its first steps, when it has ended, and its stderr."""
     options = ["--tasks", tasks_file, "--run-dir", directory, *linear_options]
     running = process("train", *options, "--steps", 1_000_000)
     for line in running.stdout:
         if line.startswith("step "):
             break
-    running.send_signal(signal.SIGINT)
-    _, err = running.communicate(timeout=60)
+    running.send_signal(number)
+    return running, running.communicate(timeout=60)[1]
+
+
+def test_an_interruption(process, tasks_file, linear_options, tmp_path):
+    running, err = signalled(process, signal.SIGINT, tasks_file, linear_options, tmp_path / "run")
     assert running.returncode == 130, err
     expected = "mtljax train: interrupted; the same command goes on where the run was left\n"
     assert err == expected
@@ -227,13 +231,7 @@ def test_an_interruption(process, tasks_file, linear_options, tmp_path):
 
 def test_sigterm(process, tasks_file, linear_options, tmp_path):
     directory = tmp_path / "run"
-    options = ["--tasks", tasks_file, "--run-dir", directory, *linear_options]
-    running = process("train", *options, "--steps", 1_000_000)
-    for line in running.stdout:
-        if line.startswith("step "):
-            break
-    running.send_signal(signal.SIGTERM)
-    _, err = running.communicate(timeout=60)
+    running, err = signalled(process, signal.SIGTERM, tasks_file, linear_options, directory)
     assert running.returncode == 143, err
     (saved,) = (directory / "checkpoints").iterdir()
     assert int(saved.name) > 0
