@@ -124,6 +124,7 @@ def make_body(encoder: Encoder) -> LSTMEncoder | TransformerEncoder | LinearEnco
             feed_forward=c.feed_forward,
             dropout=c.dropout,
             remat=c.remat,
+            unroll=c.unroll,
             implementation=None if c.attention == "auto" else c.attention,
             dtype=encoder.dtype,
             rows=encoder.rows,

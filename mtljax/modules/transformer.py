@@ -10,6 +10,7 @@ from jax.sharding import NamedSharding
 from jax.typing import DTypeLike
 
 from mtljax.modules.dropout import LockedDropout
+from mtljax.modules.fused_attention import fused_attention
 from mtljax.modules.rows import by_rows
 
 Implementation = Literal["xla", "cudnn"]
@@ -95,6 +96,23 @@ def attend(query: jax.Array, past: KeysValues, mask: jax.Array) -> jax.Array:
     return jnp.einsum("rhsc,rhdc->rshd", shares, past.values)
 
 
+def gelu(x: jax.Array) -> jax.Array:
+    """The tanh approximation of GELU (Hendrycks and Gimpel 2016), in float32 or wider inside.
+
+    Written with a sigmoid, ``(1 + tanh(z)) / 2 = sigmoid(2 z)``, which takes a GPU half the
+    instructions.
+    """
+    wide = x.astype(jnp.promote_types(x.dtype, jnp.float32))
+    bent = wide + 0.044715 * wide**3
+    return (wide * jax.nn.sigmoid((8 / jnp.pi) ** 0.5 * bent)).astype(x.dtype)
+
+
+# Their backward passes compute them again: what they would keep, sigmoids and normalized features
+# in float32, costs more to write and read than to compute, on CPUs as on GPUs.
+_LayerNorm = nn.remat(nn.LayerNorm)
+_gelu = jax.checkpoint(gelu)
+
+
 class TransformerLayer(nn.Module):
     """One pre-norm layer: self-attention, then a feed-forward block, each with a residual.
 
@@ -115,7 +133,7 @@ class TransformerLayer(nn.Module):
     def __call__(
         self,
         x: jax.Array,
-        mask: jax.Array,
+        mask: jax.Array | None,
         positions: jax.Array,
         texts: jax.Array | None,
         past: KeysValues | None = None,
@@ -131,14 +149,17 @@ class TransformerLayer(nn.Module):
         """
         size = self.features // self.heads
         x = by_rows(x, self.rows)
-        y = nn.LayerNorm(dtype=self.dtype, name="attention_norm")(x)
+        y = _LayerNorm(dtype=self.dtype, name="attention_norm")(x)
         qkv = nn.DenseGeneral((3, self.heads, size), dtype=self.dtype, name="qkv")(y)
         query, key, value = (qkv[:, :, i] for i in range(3))
         query, key = rotate(query, positions), rotate(key, positions)
         if past is None:
-            y = jax.nn.dot_product_attention(
-                query, key, value, mask=mask, implementation=self.implementation
-            )
+            if self.implementation == "cudnn" and mask is not None:
+                y = fused_attention(query, key, value, mask)
+            else:
+                y = jax.nn.dot_product_attention(
+                    query, key, value, mask=mask, implementation=self.implementation
+                )
             if not self.is_initializing():
                 own = KeysValues(key, value)
                 self.sow("cache", "past", own, init_fn=lambda: own, reduce_fn=lambda _, new: new)
@@ -157,8 +178,8 @@ class TransformerLayer(nn.Module):
                 y
             )
             x = by_rows(x + LockedDropout(self.dropout)(y, texts, train=self.train), self.rows)
-        y = nn.LayerNorm(dtype=self.dtype, name="feed_forward_norm")(x)
-        y = nn.gelu(nn.Dense(self.feed_forward, dtype=self.dtype, name="up")(y))
+        y = _LayerNorm(dtype=self.dtype, name="feed_forward_norm")(x)
+        y = _gelu(nn.Dense(self.feed_forward, dtype=self.dtype, name="up")(y))
         y = nn.Dense(self.features, dtype=self.dtype, name="down")(y)
         return x + LockedDropout(self.dropout)(y, texts, train=self.train), past
 
@@ -180,6 +201,8 @@ class TransformerEncoder(nn.Module):
       implementation: of ``jax.nn.dot_product_attention``: None (chosen by JAX), 'xla' or 'cudnn'.
       dtype: dtype of the computation; parameters stay float32.
       rows: how the rows of activations are split among devices; None to leave that to XLA.
+      unroll: layers that each pass of the loop has. All of them, without a loop, take a third less
+        time and half the memory on a GPU, and twice the time to compile.
     """
 
     features: int
@@ -191,12 +214,13 @@ class TransformerEncoder(nn.Module):
     implementation: Implementation | None = None
     dtype: DTypeLike = jnp.float32
     rows: NamedSharding | None = None
+    unroll: int = 1
 
     @nn.compact
     def __call__(
         self,
         x: jax.Array,
-        segments: jax.Array,
+        segments: jax.Array | None,
         positions: jax.Array,
         texts: jax.Array | None = None,
         *,
@@ -206,6 +230,8 @@ class TransformerEncoder(nn.Module):
     ) -> jax.Array:
         """Encode ``x`` ``[R, S, E]`` of packed segments as ``[R, S, D]``.
 
+        Without ``segments`` each row is one text, from its first position to its last: what reads
+        in both directions then needs no mask, and fused attention is a tenth faster.
         ``causal`` and ``source`` are those of `attention_mask`. With ``texts`` ``[R, S]`` each text
         has a dropout mask of its own, else each row.
         """
@@ -224,6 +250,7 @@ class TransformerEncoder(nn.Module):
             split_rngs={"params": True, "dropout": True},
             in_axes=(nn.broadcast,) * 3,  # pyright: ignore[reportArgumentType]
             length=self.layers,
+            unroll=self.unroll,
         )(
             **_settings(self),
             implementation=self.implementation,
@@ -231,7 +258,11 @@ class TransformerEncoder(nn.Module):
             rows=self.rows,
             name="layers",
         )
-        mask = attention_mask(segments, causal=causal, source=source)
+        mask = None
+        if segments is None and (causal or source is not None):
+            segments = jnp.ones(x.shape[:2], jnp.int32)
+        if segments is not None:
+            mask = attention_mask(segments, causal=causal, source=source)
         x, _ = stack(x.astype(self.dtype), mask, positions, texts)
         return nn.LayerNorm(dtype=self.dtype, name="final_norm")(x)
 

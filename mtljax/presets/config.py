@@ -204,6 +204,7 @@ _AT_LEAST = {
     "encoder.features": 1,
     "encoder.layers": 1,
     "encoder.heads": 1,
+    "encoder.unroll": 1,
     "encoder.feed_forward": 1,
     "encoder.ngrams": 1,
     "encoder.ngram_buckets": 2,

@@ -9,6 +9,7 @@ from mtljax.modules.transformer import (
     TransformerEncoder,
     TransformerLayer,
     attention_mask,
+    gelu,
     rotate,
 )
 
@@ -126,12 +127,20 @@ def test_layers_start_unlike(params):
     assert not np.allclose(kernel[0], kernel[1])
 
 
-@pytest.mark.parametrize("remat, dropout", [("full", 0.0), ("full", 0.5), ("dots", 0.5)])
-def test_remat_changes_nothing(params, x, segments, positions, remat, dropout):
+@pytest.mark.parametrize(
+    "changed, dropout",
+    [
+        ({"remat": "full"}, 0.0),
+        ({"remat": "full"}, 0.5),
+        ({"remat": "dots"}, 0.5),
+        ({"unroll": 2}, 0.5),
+    ],
+)
+def test_how_it_is_computed_changes_nothing(params, x, segments, positions, changed, dropout):
     @functools.partial(jax.jit, static_argnums=1)
     @functools.partial(jax.value_and_grad, argnums=0)
-    def loss(params, remat):
-        out = make(remat=remat, dropout=dropout).apply(
+    def loss(params, changed):
+        out = make(**dict(changed), dropout=dropout).apply(
             {"params": params},
             x,
             segments,
@@ -142,12 +151,31 @@ def test_remat_changes_nothing(params, x, segments, positions, remat, dropout):
         )
         return jnp.sum(jnp.sin(out))
 
-    value, grads = loss(params, "none")
-    value_remat, grads_remat = loss(params, remat)
-    np.testing.assert_allclose(value, value_remat, rtol=1e-6)
+    value, grads = loss(params, ())
+    again, grads_again = loss(params, tuple(changed.items()))
+    # A sum of terms that cancel, added up in another order.
+    np.testing.assert_allclose(value, again, rtol=1e-5)
     jax.tree.map(
-        lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-5), grads, grads_remat
+        lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-5), grads, grads_again
     )
+
+
+@pytest.mark.parametrize("causal", [False, True])
+def test_without_segments_a_row_is_a_text(params, x, positions, causal):
+    whole = np.ones(positions.shape, np.int32)
+    expected = run(make(), params, x, whole, positions, causal=causal)
+    found = run(make(), params, x, None, positions, causal=causal)
+    np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize("dtype, tolerance", [(np.float32, 1e-6), (jnp.bfloat16, 2**-8)])
+def test_gelu(dtype, tolerance):
+    x = np.linspace(-9, 9, 1001).astype(dtype)
+    wide = x.astype(np.float64)
+    expected = wide / 2 * (1 + np.tanh((2 / np.pi) ** 0.5 * (wide + 0.044715 * wide**3)))
+    found = gelu(jnp.asarray(x))
+    assert found.dtype == dtype
+    np.testing.assert_allclose(np.asarray(found, np.float64), expected, rtol=tolerance, atol=2e-6)
 
 
 def test_dropout_differs_between_layers(params, x, segments, positions):

@@ -1,0 +1,75 @@
+"""Fused attention with a mask, which may be mapped over an axis of tasks."""
+
+import functools
+from collections.abc import Callable
+from typing import Any, Literal
+
+import jax
+import jax.numpy as jnp
+
+
+def _folded(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Of rows: what `jax.vmap` adds in front becomes more rows."""
+    run = jax.custom_batching.custom_vmap(function)
+
+    @run.def_vmap
+    def _(size: int, mapped: Any, *arrays: jax.Array) -> Any:
+        whole = [
+            x if is_mapped else jnp.broadcast_to(x, (size, *x.shape))
+            for x, is_mapped in zip(arrays, mapped, strict=True)
+        ]
+        found = run(*(x.reshape(-1, *x.shape[2:]) for x in whole))
+        apart = jax.tree.map(lambda x: x.reshape(size, -1, *x.shape[1:]), found)
+        return apart, jax.tree.map(lambda _: True, found)
+
+    return run
+
+
+@functools.partial(jax.custom_vjp, nondiff_argnums=(4,))
+def fused_attention(
+    query: jax.Array,
+    key: jax.Array,
+    value: jax.Array,
+    mask: jax.Array,
+    implementation: Literal["xla", "cudnn"] = "cudnn",
+) -> jax.Array:
+    """`jax.nn.dot_product_attention` with a mask that serves all heads.
+
+    Its cuDNN kernel, mapped over tasks, takes no mask without an axis of heads; here the tasks
+    become rows of it. The backward pass computes the attention again.
+
+    Args:
+      query: ``[R, S, heads, size]``.
+      key: the same.
+      value: the same.
+      mask: bool ``[R, 1, S, S]``, which positions see which.
+      implementation: as there.
+
+    Returns:
+      ``[R, S, heads, size]``.
+    """
+    return _folded(functools.partial(_attention, implementation))(query, key, value, mask)
+
+
+def _attention(implementation: Any, query: Any, key: Any, value: Any, mask: Any) -> jax.Array:
+    return jax.nn.dot_product_attention(query, key, value, mask=mask, implementation=implementation)
+
+
+def _forward(query: Any, key: Any, value: Any, mask: Any, implementation: Any) -> Any:
+    return fused_attention(query, key, value, mask, implementation), (query, key, value, mask)
+
+
+def _backward(implementation: Any, kept: Any, slope: jax.Array) -> tuple[Any, ...]:
+    def pull_back(query: Any, key: Any, value: Any, mask: Any, slope: Any) -> tuple[Any, ...]:
+        back = jax.vjp(
+            lambda *x: _attention(implementation, *x, mask),
+            query,
+            key,
+            value,
+        )[1]
+        return back(slope)
+
+    return (*_folded(pull_back)(*kept, slope), None)
+
+
+fused_attention.defvjp(_forward, _backward)
