@@ -36,6 +36,7 @@ import statistics
 import subprocess
 import time
 from collections.abc import Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -49,6 +50,7 @@ from rich.table import Table
 
 from mtljax import aggregation, gradients, weighting
 from mtljax.gradients import Examples
+from mtljax.modules.transformer import gelu
 from mtljax.training.summary import versions
 
 CLASSES = 10
@@ -65,13 +67,13 @@ class Shape(NamedTuple):
     length: int
     rows: int
     dtype: str
-    loop: bool = False
+    unroll: int = 0  # layers that a pass of the loop over them has; 0 without a loop
 
 
 SHAPES = {
-    "tiny": Shape(64, 32, 2, 2, 64, 16, 4, "float32", loop=True),  # to try the script itself
+    "tiny": Shape(64, 32, 2, 2, 64, 16, 4, "float32", unroll=1),  # to try the script itself
     "small": Shape(8192, 256, 4, 4, 1024, 64, 16, "float32"),
-    "large": Shape(8192, 1024, 24, 16, 4096, 512, 4, "bfloat16", loop=True),
+    "large": Shape(8192, 1024, 24, 16, 4096, 512, 16, "bfloat16", unroll=24),
 }
 FEW = ("mgda", "upgrad", "famo", "lagged", "sketched", "representation")
 
@@ -95,7 +97,7 @@ def initial(shape: Shape, num_tasks: int) -> tuple[Any, dict[str, jax.Array]]:
         }
         for _ in range(shape.layers)
     ]
-    if shape.loop:
+    if shape.unroll:
         layers = jax.tree.map(lambda *leaves: jnp.stack(leaves), *layers)
     shared = {
         "words": normal(shape.vocabulary, d) * shape.vocabulary**0.5,
@@ -111,11 +113,14 @@ def make_encode(shape: Shape) -> Callable[[Any, Any], jax.Array]:
     dtype = jnp.dtype(shape.dtype)
     fused = "cudnn" if jax.default_backend() == "gpu" and dtype == jnp.bfloat16 else None
 
+    @jax.checkpoint
     def norm(x, scale):
         wide = x.astype(jnp.float32)
         wide = wide - wide.mean(-1, keepdims=True)
         wide = wide * jax.lax.rsqrt(jnp.square(wide).mean(-1, keepdims=True) + 1e-6)
         return (wide * scale).astype(dtype)
+
+    curve = jax.checkpoint(gelu)
 
     def encode(shared, inputs):
         tokens, segments = inputs if isinstance(inputs, tuple) else (inputs, None)
@@ -131,10 +136,10 @@ def make_encode(shape: Shape) -> Callable[[Any, Any], jax.Array]:
             )
             x = x + y.reshape(x.shape) @ layer["out"].astype(dtype)
             y = norm(x, layer["feed_forward_norm"]) @ layer["up"].astype(dtype)
-            return x + jax.nn.gelu(y) @ layer["down"].astype(dtype), None
+            return x + curve(y) @ layer["down"].astype(dtype), None
 
-        if shape.loop:
-            x, _ = jax.lax.scan(through, x, shared["layers"])
+        if shape.unroll:
+            x, _ = jax.lax.scan(through, x, shared["layers"], unroll=shape.unroll)
         else:
             for layer in shared["layers"]:
                 x, _ = through(x, layer)
@@ -312,9 +317,12 @@ def gramian_methods() -> list[str]:
 
 
 def measure(
-    steps: dict[str, Step], batch: Any, rounds: int, say: Callable[[str], None]
+    steps: dict[str, Step], batch: Any, rounds: int, say: Callable[[str], None], threads: int
 ) -> dict[str, dict[str, Any]]:
-    """Compiles all variants, then takes their steps in turn; one that fails says so."""
+    """Compiles all variants, then takes their steps in turn; one that fails says so.
+
+    With several threads they are compiled side by side, and how long each took is not known.
+    """
     found, compiled = {}, {}
     seconds: dict[str, list[float]] = {name: [] for name in steps}
 
@@ -323,21 +331,27 @@ def measure(
         found[name] = {"error": f"{type(error).__name__}: {error}"[:200]}
         say(f"  {name}: {found[name]['error']}")
 
-    for name, step in steps.items():
-        try:
-            began = time.perf_counter()
-            traced = jax.jit(step.run, donate_argnums=0).trace(step.first, batch)
-            compiled[name] = traced.lower().compile()
-            took = time.perf_counter() - began
-        except Exception as error:  # noqa: BLE001
-            failed(name, error)
-            continue
-        memory = compiled[name].memory_analysis()
+    def compile_one(step: Step) -> tuple[Any, dict[str, Any]]:
+        began = time.perf_counter()
+        traced = jax.jit(step.run, donate_argnums=0).trace(step.first, batch)
+        program = traced.lower().compile()
+        took = time.perf_counter() - began
+        memory = program.memory_analysis()
         total = memory.argument_size_in_bytes + memory.output_size_in_bytes
         total += memory.temp_size_in_bytes - memory.alias_size_in_bytes
         flops = matmul_flops(traced.jaxpr.jaxpr, min)
-        found[name] = {"gigaflops": flops / 1e9, "megabytes": total / 1e6, "compile_seconds": took}
-        say(f"  compiled {name} in {took:.1f} s")
+        figures = {"gigaflops": flops / 1e9, "megabytes": total / 1e6}
+        return program, figures | ({"compile_seconds": took} if threads == 1 else {})
+
+    with ThreadPoolExecutor(threads) as pool:
+        answers = {name: pool.submit(compile_one, step) for name, step in steps.items()}
+        for name, answer in answers.items():
+            try:
+                compiled[name], found[name] = answer.result()
+            except Exception as error:  # noqa: BLE001
+                failed(name, error)
+                continue
+            say(f"  compiled {name}")
     for turn in range(rounds + 1):
         for name, step in list(steps.items()):
             if name not in compiled:
@@ -531,11 +545,14 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--few", action="store_true", help="not every method, anywhere")
     parser.add_argument("--keep", action="store_true", help="other cells of the JSON stay")
+    parser.add_argument("--rows", type=int, help="of a task's batch, in place of the shape's")
+    parser.add_argument("--threads", type=int, default=1, help="compile so many at once, untimed")
     parser.add_argument("--shape", choices=SHAPES, help="large on a GPU, else small")
     arguments = parser.parse_args()
     console = Console()
     on_gpu = Path("/dev/nvidia0").exists()  # JAX, if asked, would take the GPU's memory
     shape = SHAPES[arguments.shape or ("large" if on_gpu else "small")]
+    shape = shape._replace(rows=arguments.rows or shape.rows)
     peer = Peer(arguments.torchjd, shape) if arguments.torchjd else None
 
     @functools.cache
@@ -561,7 +578,9 @@ def main() -> None:
         stacked = count * 4e-6 * sum(x.size for x in jax.tree.leaves(initial(shape, 1)[0]))
         # Steps are short where one batch is shared, and there is more to disturb them.
         rounds = arguments.rounds * (2 if setting == "shared" else 1)
-        found = measure(steps, make_batch(shape, count, setting), rounds, console.print)
+        found = measure(
+            steps, make_batch(shape, count, setting), rounds, console.print, arguments.threads
+        )
         new = rows_of(found, setting, count, stacked) + theirs(setting, count)
         rows += new
         show(new, console)
