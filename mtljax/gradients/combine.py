@@ -12,7 +12,7 @@ from mtljax.gradients.row_gradients import RowGradients, dense_sum, is_rows
 from mtljax.gradients.stacked import task_count
 
 _UNROLLED = 8
-"""Rows that one pass over a leaf adds on a CPU; of more rows, each pass of a loop adds two."""
+"""Rows that one pass over a leaf adds on a CPU; of more rows, one."""
 
 _SMALL = 2**16
 """Numbers of a leaf that need no such care."""
@@ -98,8 +98,5 @@ def _row_by_row(shares: jax.Array, leaf: jax.Array) -> jax.Array:
         for i in range(count):
             total = add(i, total)
         return total
-    # Two a pass are as fast as eight, and compiled in a third of the time.
-    total = jax.lax.fori_loop(
-        0, count // 2, lambda i, sum_: add(2 * i + 1, add(2 * i, sum_)), total
-    )
-    return add(count - 1, total) if count % 2 else total
+    # A loop, since many rows in one pass take long to compile and are hardly faster.
+    return jax.lax.fori_loop(0, count, add, total)
