@@ -125,12 +125,14 @@ def make_encode(shape: Shape) -> Callable[[Any, Any], jax.Array]:
     def encode(shared, inputs):
         tokens, segments = inputs if isinstance(inputs, tuple) else (inputs, None)
         mask = None if segments is None else (segments[:, :, None] == segments[:, None])[:, None]
-        x = shared["words"][tokens] + shared["places"][: tokens.shape[1]]
-        x = x.astype(dtype)
+        rows, length = tokens.shape
+        x = shared["words"][tokens] + shared["places"][:length]
+        # Products of matrices: of [rows, length, width], XLA copies what comes back transposed.
+        x = x.astype(dtype).reshape(rows * length, -1)
 
         def through(x, layer):
             y = norm(x, layer["attention_norm"]) @ layer["qkv"].astype(dtype)
-            y = y.reshape(*y.shape[:2], 3, shape.heads, -1)
+            y = y.reshape(rows, length, 3, shape.heads, -1)
             y = jax.nn.dot_product_attention(
                 y[:, :, 0], y[:, :, 1], y[:, :, 2], mask=mask, implementation=fused
             )
@@ -143,7 +145,8 @@ def make_encode(shape: Shape) -> Callable[[Any, Any], jax.Array]:
         else:
             for layer in shared["layers"]:
                 x, _ = through(x, layer)
-        return norm(x, shared["norm"]).astype(jnp.float32).mean(1)
+        x = norm(x, shared["norm"]).astype(jnp.float32)
+        return x.reshape(rows, length, -1).mean(1)
 
     return encode
 

@@ -11,8 +11,11 @@ from mtljax.gradients.labels import Labels, leaf_groups
 from mtljax.gradients.row_gradients import RowGradients, dense_sum, is_rows
 from mtljax.gradients.stacked import task_count
 
-_BLOCK = 8
-"""Rows that one pass over a leaf adds on a CPU."""
+_UNROLLED = 8
+"""Rows that one pass over a leaf adds on a CPU; of more rows, one."""
+
+_SMALL = 2**16
+"""Numbers of a leaf that need no such care."""
 
 
 def combine(
@@ -83,20 +86,17 @@ def _at_once(shares: jax.Array, leaf: jax.Array) -> jax.Array:
 
 def _row_by_row(shares: jax.Array, leaf: jax.Array) -> jax.Array:
     # XLA's CPU code for a sum over the leading axis goes through memory in strides, 8 times slower.
+    if leaf.size <= _SMALL:
+        return _at_once(shares, leaf)
+
     def add(i: Any, total: jax.Array) -> jax.Array:
         return total + jnp.where(shares[i] != 0, shares[i] * leaf[i].astype(shares.dtype), 0)
 
-    def add_block(block: Any, total: jax.Array) -> jax.Array:
-        for i in range(_BLOCK):
-            total = add(_BLOCK * block + i, total)
-        return total
-
-    whole, rest = divmod(leaf.shape[0], _BLOCK)
+    count = leaf.shape[0]
     total = jnp.zeros(leaf.shape[1:], shares.dtype)
-    if whole == 1:
-        total = add_block(0, total)
-    elif whole:
-        total = jax.lax.fori_loop(0, whole, add_block, total)
-    for i in range(rest):
-        total = add(_BLOCK * whole + i, total)
-    return total
+    if count <= _UNROLLED:
+        for i in range(count):
+            total = add(i, total)
+        return total
+    # A loop, since many rows in one pass take long to compile and are hardly faster.
+    return jax.lax.fori_loop(0, count, add, total)

@@ -12,6 +12,9 @@ from mtljax.gradients.stacked import leaves_of, stored, task_count
 _PIECE = 8192
 """Parameters whose products are taken at once on a CPU."""
 
+_HALF = 16
+"""Rows with which a product is still fast on a CPU: of twice as many, two halves are multiplied."""
+
 
 def gramian(task_grads: Any, *, where: Labels = None) -> jax.Array:
     """Inner products ``<g_i, g_j>`` of the gradients of T tasks.
@@ -107,9 +110,24 @@ def _in_pieces(leaf: jax.Array, factors: jax.Array) -> jax.Array:
 
     def add(i: jax.Array, total: jax.Array) -> jax.Array:
         piece = jax.lax.dynamic_slice_in_dim(rows, i * _PIECE, _PIECE, 1)
-        return total + _products(piece, factors)
+        return total + _in_halves(piece.astype(factors.dtype), factors)
 
     start = jnp.zeros((leaf.shape[0],) * 2, factors.dtype)
     if rest:
         start = _products(rows[:, whole * _PIECE :], factors)
     return jax.lax.fori_loop(0, whole, add, start)
+
+
+def _in_halves(rows: jax.Array, factors: jax.Array) -> jax.Array:
+    # The products are symmetric: a quarter of the work is left out each time.
+    half = rows.shape[0] // 2
+    if half < _HALF:
+        return _products(rows, factors)
+    if factors.ndim:
+        rows = rows * factors[:, None]
+    one = jnp.ones((), factors.dtype)
+    first, second = rows[:half], rows[half:]
+    across = jax.lax.dot_general(
+        first, second, (((1,), (1,)), ((), ())), precision=jax.lax.Precision.HIGHEST
+    )
+    return jnp.block([[_in_halves(first, one), across], [across.T, _in_halves(second, one)]])

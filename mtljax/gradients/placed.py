@@ -6,7 +6,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from mtljax.gradients.group_heads import group_head_gradients, group_tasks
+from mtljax.gradients.group_heads import group_head_gradients
 from mtljax.gradients.problem import (
     Encode,
     Examples,
@@ -17,6 +17,7 @@ from mtljax.gradients.problem import (
     make_problem,
     stacked,
 )
+from mtljax.gradients.pull_back import pulled_back
 from mtljax.gradients.task_gradients import TaskGradients
 from mtljax.gradients.unlike import unlike_inputs
 
@@ -146,9 +147,6 @@ def _of_kind(
             losses, slopes, own = branches[0](floating, others)
         else:
             losses, slopes, own = jax.lax.switch(here, branches, floating, others)
-        if len(group_tasks(problem, names[0])) == 1:
-            (row,) = pull_back(jax.tree.map(lambda leaf: leaf[0], slopes))
-            return losses, jax.tree.map(lambda leaf: leaf[None], row), own
-        return losses, jax.vmap(pull_back)(slopes)[0], own
+        return losses, pulled_back(pull_back, slopes), own
 
     return run

@@ -8,10 +8,11 @@ import jax.numpy as jnp
 
 from mtljax.gradients.group_heads import group_head_gradients, in_order
 from mtljax.gradients.problem import Problem, encoded, group_key
+from mtljax.gradients.pull_back import pulled_back
 
 
 def unrolled(problem: Problem) -> tuple[jax.Array, Any, dict[str, Any]]:
-    """Groups of any shapes; the backward passes of one group's tasks are batched.
+    """Groups of any shapes; the backward passes of one group's tasks are traced once.
 
     Returns:
       Losses ``[T]``, shared gradients ``[T, *param]``, head gradients by task.
@@ -21,12 +22,7 @@ def unrolled(problem: Problem) -> tuple[jax.Array, Any, dict[str, Any]]:
     for place, name in enumerate(problem.batch):
         pull_back, losses, slopes, own = group_pass(problem, place, name)
         heads |= own
-        if len(own) == 1:
-            (rows,) = pull_back(jax.tree.map(lambda leaf: leaf[0], slopes))
-            rows = jax.tree.map(lambda leaf: leaf[None], rows)
-        else:
-            (rows,) = jax.vmap(pull_back)(slopes)
-        blocks.append((losses, rows))
+        blocks.append((losses, pulled_back(pull_back, slopes)))
     found = blocks[0]
     if len(blocks) > 1:
         found = jax.tree.map(lambda *rows: jnp.concatenate(rows), *blocks)
