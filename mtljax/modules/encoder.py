@@ -6,6 +6,7 @@ import jax.numpy as jnp
 from jax.sharding import NamedSharding
 from jax.typing import DTypeLike
 
+from mtljax.modules.by_position import by_position
 from mtljax.modules.config import Attention, EncoderConfig
 from mtljax.modules.dropout import LockedDropout
 from mtljax.modules.embedding import TokenEmbedding
@@ -83,7 +84,8 @@ class Encoder(nn.Module):
             case LinearEncoder():
                 hidden = body(x, batch["tokens"], parts)
         if c.dense:
-            hidden = nn.relu(nn.Dense(c.dense, dtype=self.dtype, name="dense")(hidden))
+            dense = nn.Dense(c.dense, dtype=self.dtype, name="dense")
+            hidden = nn.relu(by_position(dense, hidden))
             hidden = LockedDropout(c.dropout)(hidden, texts, train=train)
         return Features(by_rows(hidden, self.rows), embedded, table, segments, source)
 

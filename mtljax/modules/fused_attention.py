@@ -61,12 +61,10 @@ def _forward(query: Any, key: Any, value: Any, mask: Any, implementation: Any) -
 
 def _backward(implementation: Any, kept: Any, slope: jax.Array) -> tuple[Any, ...]:
     def pull_back(query: Any, key: Any, value: Any, mask: Any, slope: Any) -> tuple[Any, ...]:
-        back = jax.vjp(
-            lambda *x: _attention(implementation, *x, mask),
-            query,
-            key,
-            value,
-        )[1]
+        def attention(*x: Any) -> jax.Array:
+            return _attention(implementation, *x, mask=mask)
+
+        _, back = jax.vjp(attention, query, key, value)
         return back(slope)
 
     return (*_folded(pull_back)(*kept, slope), None)

@@ -7,6 +7,7 @@ import jax
 import jax.numpy as jnp
 
 from mtljax.modules import pooling
+from mtljax.modules.by_position import by_position
 from mtljax.modules.dropout import LockedDropout
 
 POOLINGS = ("mean", "root", "max", "last", "attention")
@@ -95,9 +96,9 @@ class TokenHead(nn.Module):
         x = jnp.concatenate(parts, axis=-1) if self.lookahead else features.hidden
         x = LockedDropout(self.dropout)(x, train=train)
         if self.hidden:
-            x = nn.relu(nn.Dense(self.hidden, name="hidden")(x))
+            x = nn.relu(by_position(nn.Dense(self.hidden, name="hidden"), x))
             x = LockedDropout(self.dropout)(x, train=train)
-        return nn.Dense(self.outputs, name="out")(x).astype(jnp.float32)
+        return by_position(nn.Dense(self.outputs, name="out"), x).astype(jnp.float32)
 
 
 class Readout(NamedTuple):

@@ -8,6 +8,7 @@ import jax
 import jax.numpy as jnp
 from jax.typing import DTypeLike
 
+from mtljax.modules.by_position import by_position
 from mtljax.modules.dropout import LockedDropout
 
 
@@ -124,7 +125,8 @@ class LSTMEncoder(nn.Module):
                     keep = 1.0 - self.recurrent_dropout
                     mask = jax.random.bernoulli(self.make_rng("dropout"), keep, recurrent.shape)
                     recurrent = jnp.where(mask, recurrent / keep, 0)
-                projected = nn.Dense(4 * size, name=f"{name}_inputs", dtype=self.dtype)(x)
+                inputs = nn.Dense(4 * size, name=f"{name}_inputs", dtype=self.dtype)
+                projected = by_position(inputs, x)
                 starts = segment_starts(segments, reverse=reverse)
                 state, hidden = _run(projected, recurrent, starts, reverse=reverse)
                 outputs.append(hidden)

@@ -9,6 +9,7 @@ import jax.numpy as jnp
 from jax.sharding import NamedSharding
 from jax.typing import DTypeLike
 
+from mtljax.modules.by_position import by_position
 from mtljax.modules.dropout import LockedDropout
 from mtljax.modules.fused_attention import fused_attention
 from mtljax.modules.rows import by_rows
@@ -150,7 +151,7 @@ class TransformerLayer(nn.Module):
         size = self.features // self.heads
         x = by_rows(x, self.rows)
         y = _LayerNorm(dtype=self.dtype, name="attention_norm")(x)
-        qkv = nn.DenseGeneral((3, self.heads, size), dtype=self.dtype, name="qkv")(y)
+        qkv = by_position(nn.DenseGeneral((3, self.heads, size), dtype=self.dtype, name="qkv"), y)
         query, key, value = (qkv[:, :, i] for i in range(3))
         query, key = rotate(query, positions), rotate(key, positions)
         if past is None:
@@ -167,8 +168,10 @@ class TransformerLayer(nn.Module):
             write = jax.lax.dynamic_update_slice_in_dim
             own = keys_values(key, value)
             past = KeysValues(*(write(*x, column, axis=3) for x in zip(past, own, strict=True)))
+            assert mask is not None  # of the columns written so far
             y = attend(query, past, mask)
-        y = nn.DenseGeneral(self.features, axis=(-2, -1), dtype=self.dtype, name="out")(y)
+        out = nn.DenseGeneral(self.features, axis=(-2, -1), dtype=self.dtype, name="out")
+        y = by_position(out, y)
         x = by_rows(x + LockedDropout(self.dropout)(y, texts, train=self.train), self.rows)
         if source is not None:
             y = nn.LayerNorm(dtype=self.dtype, name="source_norm")(x)
@@ -179,8 +182,8 @@ class TransformerLayer(nn.Module):
             )
             x = by_rows(x + LockedDropout(self.dropout)(y, texts, train=self.train), self.rows)
         y = _LayerNorm(dtype=self.dtype, name="feed_forward_norm")(x)
-        y = _gelu(nn.Dense(self.feed_forward, dtype=self.dtype, name="up")(y))
-        y = nn.Dense(self.features, dtype=self.dtype, name="down")(y)
+        y = _gelu(by_position(nn.Dense(self.feed_forward, dtype=self.dtype, name="up"), y))
+        y = by_position(nn.Dense(self.features, dtype=self.dtype, name="down"), y)
         return x + LockedDropout(self.dropout)(y, texts, train=self.train), past
 
 
