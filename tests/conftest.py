@@ -1,6 +1,7 @@
 """What every test runs under: the CPU, one device, no user configuration."""
 
 import contextlib
+import gc
 import io
 import os
 import subprocess
@@ -22,6 +23,13 @@ os.environ["MTLJAX_CACHE_DIR"] = "off"
 os.environ["JAX_DISABLE_MOST_OPTIMIZATIONS"] = "1"
 if (ROOT.parent / "shared/data/tfds").is_dir():
     os.environ.setdefault("MTLJAX_DATA_DIR", str(ROOT.parent / "shared/data/tfds"))
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_collection_finish() -> None:
+    """Spares the garbage collector what was imported: tracing makes it look through all of it."""
+    gc.freeze()
+    gc.set_threshold(50_000, 20, 100)
 
 
 @pytest.fixture
