@@ -205,6 +205,7 @@ def test_one_problem_eager_is_one_of_a_compiled_batch(name):
 
 @pytest.mark.parametrize("name", ALL_METHODS)
 def test_no_gradient_leaks(name):
+    """And the state keeps its types, weak ones too: a loop of steps compiles one step."""
     method = weighting.METHODS[name]()
     rows = jnp.asarray(np.random.default_rng(0).normal(size=(T, P)), jnp.float32)
 
@@ -213,7 +214,12 @@ def test_no_gradient_leaks(name):
         def total(rows, losses):
             known = every_signal(losses, rows)
             signals = {signal: known[signal] for signal in method.requires - {"losses"}}
-            weights, state = method.update(losses, method.init(T), **signals)
+            start = method.init(T)
+            weights, state = method.update(losses, start, **signals)
+            for before, after in zip(*map(jax.tree.leaves, (start, state)), strict=True):
+                before, after = jax.typeof(before), jax.typeof(after)
+                assert (before.shape, before.dtype) == (after.shape, after.dtype)
+                assert before.weak_type == after.weak_type
             leaves = [leaf for leaf in jax.tree.leaves(state) if leaf.dtype == jnp.float32]
             return jnp.sum(weights) + sum(map(jnp.sum, leaves))
 
