@@ -17,6 +17,7 @@ from mtljax.training.model import attention_of, build_model
 from mtljax.training.step import make_init, make_step
 from mtljax.training.streams import Streams
 from mtljax.weighting.guard import guard
+from tests.training.on_devices import draw
 
 WORDS = [f"w{i}" for i in range(24)]
 CLASSES = ("O", "B-x", "I-x", "B-y", "I-y")
@@ -161,18 +162,8 @@ def unaveraged(plain):
 
 @pytest.fixture
 def drawn(monkeypatch):
-    """Parameters that NumPy draws: compiling the network's own initializers takes long.
-
-    All are random, where a linear encoder's n-grams would begin at zero.
-    """
-    own = step_module.init
-
-    def init(network, key, batch):
-        rng = np.random.default_rng(0)
-        shapes = jax.eval_shape(lambda batch: own(network, key, batch), batch)
-        return jax.tree.map(lambda x: rng.normal(0, 0.4, x.shape).astype(x.dtype), shapes)
-
-    monkeypatch.setattr(step_module, "init", init)
+    """Parameters that NumPy draws: compiling the network's own initializers takes long."""
+    monkeypatch.setattr(step_module, "init", draw)
 
 
 @pytest.fixture
