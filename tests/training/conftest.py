@@ -5,7 +5,6 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
-from jax.experimental.compilation_cache import compilation_cache
 
 from mtljax.data import Feature, Source, TokenizerSettings, load_data
 from mtljax.modules import EncoderConfig, HeadsConfig
@@ -14,6 +13,7 @@ from mtljax.tasks import KINDS, Task
 from mtljax.training import step as step_module
 from mtljax.training.gradients import task_losses
 from mtljax.training.model import attention_of, build_model
+from mtljax.training.restore import initial_params
 from mtljax.training.step import make_init, make_step
 from mtljax.training.streams import Streams
 from mtljax.weighting.guard import guard
@@ -26,23 +26,10 @@ SIZES = {"train": 60, "validation": 17, "test": 11}
 
 
 @pytest.fixture(autouse=True, scope="package")
-def kept_compilations(tmp_path_factory):
-    """Keeps what was compiled while these tests run: many train the same model again."""
-    settings = {
-        "jax_compilation_cache_dir": str(tmp_path_factory.mktemp("compiled")),
-        "jax_persistent_cache_min_compile_time_secs": 0.0,
-        "jax_persistent_cache_min_entry_size_bytes": -1,
-    }
-    before = {name: jax.config.values[name] for name in settings}
-    _set(settings)
-    yield
-    _set(before)
-
-
-def _set(settings):
-    for name, value in settings.items():
-        jax.config.update(name, value)
-    compilation_cache.reset_cache()
+def kept_compilations(keep_compilations):
+    """Many of these tests train the same model again."""
+    with keep_compilations():
+        yield
 
 
 def _row(rng):
@@ -158,6 +145,13 @@ def unaveraged(plain):
     optimizer = dataclasses.replace(plain.optimizer, average=0.0)
     encoder = dataclasses.replace(plain.encoder, kind="linear", ngram_buckets=32)
     return dataclasses.replace(plain, optimizer=optimizer, encoder=encoder)
+
+
+def random_params(model, scale=0.4):
+    """All parameters of a model from NumPy: compiling its own initializers takes long."""
+    rng = np.random.default_rng(0)
+    shapes = jax.eval_shape(lambda: initial_params(model))
+    return jax.tree.map(lambda x: rng.normal(0, scale, x.shape).astype(x.dtype), shapes)
 
 
 @pytest.fixture
