@@ -163,6 +163,8 @@ print(placed["of_label"]["tokens"].shape)
     assert step == 2 and progress["position"] == {"next_index": 2}
     assert_same(jax.device_get(found), jax.device_get(state), rtol=0, atol=0)
     assert all(len(leaf.sharding.device_set) == 1 for leaf in jax.tree.leaves(found))
+    # Bound to its device alike, so that a run that goes on has the program it began with.
+    assert all(leaf.committed for leaf in jax.tree.leaves((found, state)))
 
 
 def test_what_cannot_be_shared_out(on_eight_devices: Callable[[str], str]):
