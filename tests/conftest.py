@@ -1,11 +1,12 @@
 """What every test runs under: the CPU, one device, no user configuration."""
 
 import contextlib
+import gc
 import io
 import os
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,40 @@ os.environ["MTLJAX_CACHE_DIR"] = "off"
 os.environ["JAX_DISABLE_MOST_OPTIMIZATIONS"] = "1"
 if (ROOT.parent / "shared/data/tfds").is_dir():
     os.environ.setdefault("MTLJAX_DATA_DIR", str(ROOT.parent / "shared/data/tfds"))
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_collection_finish() -> None:
+    """Spares the garbage collector what was imported: tracing makes it look through all of it."""
+    gc.freeze()
+    gc.set_threshold(50_000, 20, 100)
+
+
+@pytest.fixture(scope="session")
+def keep_compilations(tmp_path_factory: pytest.TempPathFactory) -> Any:
+    """A context that keeps what XLA compiles: the same program is then compiled once."""
+
+    @contextlib.contextmanager
+    def keep() -> Iterator[None]:
+        import jax
+        from jax.experimental.compilation_cache import compilation_cache
+
+        def set_all(settings: dict[str, Any]) -> None:
+            for name, value in settings.items():
+                jax.config.update(name, value)
+            compilation_cache.reset_cache()
+
+        settings = {
+            "jax_compilation_cache_dir": str(tmp_path_factory.mktemp("compiled")),
+            "jax_persistent_cache_min_compile_time_secs": 0.0,
+            "jax_persistent_cache_min_entry_size_bytes": -1,
+        }
+        before = {name: jax.config.values[name] for name in settings}
+        set_all(settings)
+        yield
+        set_all(before)
+
+    return keep
 
 
 @pytest.fixture

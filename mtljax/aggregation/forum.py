@@ -112,7 +112,7 @@ def forum(
 
     def init(params: Any) -> FORUMState:
         del params
-        shares = jnp.full(tasks, 1 / tasks)
+        shares = jnp.full(tasks, 1 / tasks, float)
         return FORUMState(jnp.zeros(tasks), adam_init(tasks), shares, jnp.zeros((), jnp.int32))
 
     def update(

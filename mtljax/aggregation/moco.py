@@ -94,7 +94,7 @@ def moco(
     def init(params: Any) -> MoCoState:
         zero = jnp.zeros((), jnp.int32)
         counts = jnp.zeros(tasks, jnp.int32)
-        return MoCoState(zero_rows(params, tasks), jnp.full(tasks, 1 / tasks), counts, zero)
+        return MoCoState(zero_rows(params, tasks), jnp.full(tasks, 1 / tasks, float), counts, zero)
 
     def update(
         updates: Any,

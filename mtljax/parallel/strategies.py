@@ -92,8 +92,11 @@ def _pmapped(step: Step, mesh: Mesh) -> Step:
     def divided(leaf: Any) -> Any:
         return leaf.reshape(count, leaf.shape[0] // count, *leaf.shape[1:])
 
+    # Where the step leaves the state: elsewhere, its first call would compile a program of its own.
+    whole = NamedSharding(Mesh(mesh.devices.flatten(), (PMAP_AXIS,)), P())
+
     def run(state: Any, batch: Any, extra: Any) -> tuple[Any, Any]:
-        return mapped(state, *jax.tree.map(divided, (batch, extra)))
+        return mapped(jax.device_put(state, whole), *jax.tree.map(divided, (batch, extra)))
 
     return run
 

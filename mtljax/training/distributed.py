@@ -6,9 +6,10 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import optax
-from jax.sharding import Mesh, NamedSharding
+from jax.sharding import Mesh, NamedSharding, SingleDeviceSharding
 from jax.sharding import PartitionSpec as P
 
 from mtljax.errors import UserError
@@ -106,7 +107,11 @@ def distribute(
             f"{jax.device_count()}; --parallel.data 0 divides the rows among all"
         )
     if devices is None and alone:
-        init = jax.jit(make_init(model, method, optimizer, config))
+        # Bound to its device, as a state from a checkpoint is: both have the same compiled step.
+        (here,) = jnp.zeros(()).devices()
+        init = jax.jit(
+            make_init(model, method, optimizer, config), out_shardings=SingleDeviceSharding(here)
+        )
         step = jax.jit(make_step(model, method, optimizer, config), donate_argnums=0)
         return Distributed(None, model, None, init, step, jax.device_put, 1, "")
     try:

@@ -66,7 +66,7 @@ def go4align(num_groups: int = 2, eta: float | jax.Array = 1e-4) -> Weighting:
     check_positive("eta", eta)
 
     def init(num_tasks):
-        return GO4AlignState(jnp.full(num_tasks, -jnp.log(float(num_tasks))))
+        return GO4AlignState(jnp.full(num_tasks, -jnp.log(float(num_tasks)), float))
 
     def update(losses, state, *, present):
         # What the tasks present have in sum stays, so that an absent one keeps its part.

@@ -64,7 +64,7 @@ def modo(
     check_range("rho", rho, 0, float("inf"))
 
     def init(num_tasks):
-        return MoDoState(jnp.full(num_tasks, 1 / num_tasks))
+        return MoDoState(jnp.full(num_tasks, 1 / num_tasks, float))
 
     def update(losses, state, *, present, cross_gramian):
         del losses

@@ -77,7 +77,7 @@ def sdmgrad(
 
     def init(num_tasks):
         check_length(wanted, num_tasks)
-        return SDMGradState(jnp.full(num_tasks, 1 / num_tasks))
+        return SDMGradState(jnp.full(num_tasks, 1 / num_tasks, float))
 
     def update(losses, state, *, present, cross_gramian):
         del losses

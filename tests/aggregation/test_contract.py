@@ -70,6 +70,8 @@ def test_is_an_optax_aggregator_with_a_state_of_arrays(name, steps, params):
     assert jax.tree.map(jnp.shape, direction) == jax.tree.map(jnp.shape, params)
     assert jax.tree.map(jnp.shape, new) == jax.tree.map(jnp.shape, state)
     assert jax.tree.map(jnp.result_type, new) == jax.tree.map(jnp.result_type, state)
+    # A weak type that the first step makes strong would have the second compile anew.
+    assert not any(leaf.weak_type for leaf in jax.tree.leaves((state, new)))
 
 
 @every_method

@@ -11,6 +11,13 @@ import pytest
 from mtljax.gradients import Examples, Unbatched
 
 
+@pytest.fixture(autouse=True, scope="package")
+def kept_compilations(keep_compilations):
+    """Ways agree on some programs, and tests call one program with several numbers."""
+    with keep_compilations():
+        yield
+
+
 @pytest.fixture
 def rng():
     return np.random.default_rng(0)
@@ -118,9 +125,24 @@ def regression_dropout(params, features, targets, key):
     return regression(params, jnp.where(kept, features, 0), targets)
 
 
+CASES: dict[tuple[Any, ...], tuple[Case, Any]] = {}
+"""Problems and their references by name and whether numbers have 64 bits."""
+
+
+def kept(make: Callable[..., Case]) -> Callable[..., Case]:
+    def get(*arguments: int) -> Case:
+        key = make.__name__, *arguments, jax.config.jax_enable_x64
+        if key not in CASES:
+            case = make(*arguments)
+            CASES[key] = case, reference(case)
+        return CASES[key][0]
+
+    return get
+
+
 @pytest.fixture
-def cases(rng) -> dict[str, Callable[[], Case]]:
-    """By name, functions that make a problem."""
+def cases(rng) -> dict[str, Callable[..., Case]]:
+    """By name, functions that give a problem, each made once."""
 
     def normal(*shape):
         return jnp.asarray(rng.normal(size=shape), jax.dtypes.canonicalize_dtype(float))
@@ -217,12 +239,19 @@ def cases(rng) -> dict[str, Callable[[], Case]]:
         return alike(1)
 
     made = (alike, unlike_heads, unlike_shapes, groups, packed, tied, tied_group, dropout)
-    return {make.__name__: make for make in (*made, dropout_group, dropout_groups, one)}
+    return {make.__name__: kept(make) for make in (*made, dropout_group, dropout_groups, one)}
 
 
 @pytest.fixture
 def expected():
-    return reference
+    """The reference of a problem, computed once for those that are kept."""
+
+    def find(case):
+        return next((found for one, found in CASES.values() if one is case), None) or reference(
+            case
+        )
+
+    return find
 
 
 @pytest.fixture

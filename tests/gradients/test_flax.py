@@ -40,10 +40,16 @@ def test_modules(rng, way, train, close):
         "stars": jnp.asarray(rng.normal(size=4), jnp.float32),
         "tags": jnp.asarray(rng.integers(0, 5, (4, 6))),
     }
-    init = jax.random.key(0)
-    shared = encoder.init(init, tokens["label"], train=False)
-    features = jnp.ones((4, 6, 8))
-    params = {task: head.init(init, features) for task, head in heads.items()}
+
+    def init(key):
+        features = jnp.ones((4, 6, 8))
+        shared = encoder.init(key, tokens["label"], train=False)
+        return shared, {task: head.init(key, features) for task, head in heads.items()}
+
+    shared, params = jax.tree.map(
+        lambda x: rng.normal(0, 0.4, x.shape).astype(x.dtype),
+        jax.eval_shape(init, jax.random.key(0)),
+    )
     key = jax.random.key(1) if train else None
 
     def encode(shared, tokens, key=None):
@@ -75,7 +81,8 @@ def test_modules(rng, way, train, close):
             first = () if key is None else (jax.random.fold_in(key, i),)
             return losses[task](own, encode(shared, tokens[task], *first), targets[task])
 
-        loss, (row, own) = jax.value_and_grad(plain, argnums=(0, 1))(shared, params[task])
+        slopes = jax.jit(jax.value_and_grad(plain, argnums=(0, 1)))
+        loss, (row, own) = slopes(shared, params[task])
         np.testing.assert_allclose(found.losses[i], loss, rtol=1e-5)
         close(found.heads[task], own)
         # Attention keys' biases have gradients that cancel to zero: an absolute tolerance.

@@ -1,8 +1,15 @@
+import jax
 import numpy as np
 import pytest
 
 ROWS = [[5, 3, 4], [1, 7], [12], [2, 2, 2, 2]]
 SIZE = 12
+
+
+def drawn(init):
+    """All parameters that `init` would make, from NumPy: to compile it takes long."""
+    rng = np.random.default_rng(0)
+    return jax.tree.map(lambda x: rng.normal(0, 0.4, x.shape).astype(x.dtype), jax.eval_shape(init))
 
 
 @pytest.fixture

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from mtljax.modules import EncoderConfig, HeadsConfig, HeadSpec, build, encode, incremental, init
+from tests.modules.conftest import drawn
 
 VOCABULARY, BUCKETS, MARK = 20, 9, 3
 ENCODER = EncoderConfig(
@@ -34,14 +35,8 @@ def make(kind, affixes, dtype=jnp.float32, attention="causal", **changes):
     network = build(config, HeadsConfig(), specs, {"words": attention}, VOCABULARY, BUCKETS, dtype)
     row = {name: np.ones((1, 4), np.int32) for name in ("tokens", "segments", "positions")}
     first = {**row, "affixes": affixes[row["tokens"]]}
-    params = jax.jit(lambda: init(network, jax.random.key(0), {"words": first}))()
-    # Biases and n-grams begin with zeros.
-    noise = jax.random.split(jax.random.key(1), len(jax.tree.leaves(params)))
-    leaves = [
-        leaf + 0.3 * jax.random.normal(key, leaf.shape)
-        for leaf, key in zip(jax.tree.leaves(params), noise, strict=True)
-    ]
-    return network, jax.tree.unflatten(jax.tree.structure(params), leaves)["shared"]
+    params = drawn(lambda: init(network, jax.random.key(0), {"words": first}))
+    return network, params["shared"]
 
 
 def whole(network, shared, tokens, affixes):

@@ -1,18 +1,23 @@
 import dataclasses
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
-from jax.experimental.compilation_cache import compilation_cache
 
 from mtljax.data import Feature, Source, TokenizerSettings, load_data
 from mtljax.modules import EncoderConfig, HeadsConfig
 from mtljax.presets import BatchConfig, Config, OptimizerConfig
 from mtljax.tasks import KINDS, Task
+from mtljax.training import step as step_module
+from mtljax.training.gradients import task_losses
 from mtljax.training.model import attention_of, build_model
+from mtljax.training.restore import initial_params
 from mtljax.training.step import make_init, make_step
 from mtljax.training.streams import Streams
+from mtljax.weighting.guard import guard
+from tests.training.on_devices import draw
 
 WORDS = [f"w{i}" for i in range(24)]
 CLASSES = ("O", "B-x", "I-x", "B-y", "I-y")
@@ -21,23 +26,10 @@ SIZES = {"train": 60, "validation": 17, "test": 11}
 
 
 @pytest.fixture(autouse=True, scope="package")
-def kept_compilations(tmp_path_factory):
-    """Keeps what was compiled while these tests run: many train the same model again."""
-    settings = {
-        "jax_compilation_cache_dir": str(tmp_path_factory.mktemp("compiled")),
-        "jax_persistent_cache_min_compile_time_secs": 0.0,
-        "jax_persistent_cache_min_entry_size_bytes": -1,
-    }
-    before = {name: jax.config.values[name] for name in settings}
-    _set(settings)
-    yield
-    _set(before)
-
-
-def _set(settings):
-    for name, value in settings.items():
-        jax.config.update(name, value)
-    compilation_cache.reset_cache()
+def kept_compilations(keep_compilations):
+    """Many of these tests train the same model again."""
+    with keep_compilations():
+        yield
 
 
 def _row(rng):
@@ -155,15 +147,21 @@ def unaveraged(plain):
     return dataclasses.replace(plain, optimizer=optimizer, encoder=encoder)
 
 
-def shaken(state):
-    """A first state whose parameters are all random: a linear encoder's n-grams begin at zero."""
+def random_params(model, scale=0.4):
+    """All parameters of a model from NumPy: compiling its own initializers takes long."""
     rng = np.random.default_rng(0)
-    params = jax.tree.map(lambda x: x + rng.normal(0, 0.3, x.shape).astype(x.dtype), state.params)
-    return state._replace(params=params, average=None if state.average is None else params)
+    shapes = jax.eval_shape(lambda: initial_params(model))
+    return jax.tree.map(lambda x: rng.normal(0, scale, x.shape).astype(x.dtype), shapes)
 
 
 @pytest.fixture
-def begin(make, unaveraged):
+def drawn(monkeypatch):
+    """Parameters that NumPy draws: compiling the network's own initializers takes long."""
+    monkeypatch.setattr(step_module, "init", draw)
+
+
+@pytest.fixture
+def begin(make, unaveraged, drawn):
     """The model, a jitted step, the first state and the streams."""
 
     def run(method, tasks, config=unaveraged):
@@ -171,11 +169,71 @@ def begin(make, unaveraged):
         requires = method.requires if hasattr(method, "requires") else frozenset()
         streams = Streams(data, config, requires)
         first, _ = next(streams)
-        state = shaken(jax.jit(make_init(model, method, optax.sgd(1.0), config))(first))
+        state = jax.jit(make_init(model, method, optax.sgd(1.0), config))(first)
         streams.set_state({"next_index": 0})
         return model, jax.jit(make_step(model, method, optax.sgd(1.0), config)), state, streams
 
     return run
+
+
+def key_of(step):
+    """The random key of a step."""
+    return jax.random.fold_in(jax.random.key(0), step)
+
+
+def rows_reader(model):
+    """From parameters, a batch and a key or None to objectives and their shared gradients.
+
+    That is ``[T]`` and ``[T, P]``, by the Jacobian of the losses, compiled once.
+    """
+    importance = np.array([task.weight for task in model.tasks], np.float32)
+
+    @jax.jit
+    def read(params, batch, key):
+        def objectives(shared):
+            scaled = importance * task_losses(model, {**params, "shared": shared}, batch, key)
+            return scaled, scaled
+
+        return jax.jacrev(objectives, has_aux=True)(params["shared"])
+
+    def rows(params, batch, key):
+        slopes, objectives = read(params, batch, key)
+        leaves = [np.reshape(leaf, (len(importance), -1)) for leaf in jax.tree.leaves(slopes)]
+        return np.asarray(objectives), np.concatenate(leaves, axis=1)
+
+    return rows
+
+
+def flat(params):
+    """The shared parameters, or what has their shape, as one row."""
+    return np.concatenate([np.ravel(leaf) for leaf in jax.tree.leaves(params["shared"])])
+
+
+def close(found, expected, rtol=2e-4):
+    """Equal to a share of the largest number."""
+    scale = max(float(np.abs(expected).max()), 1e-6)
+    np.testing.assert_allclose(found, expected, rtol=rtol, atol=rtol * scale)
+
+
+def agreement():
+    """A method that reads the whole Gramian and compiles fast; see `agreement_of`."""
+
+    def update(losses, state, *, present, gramian):
+        cosines, norms = gramian
+        there = norms > 0
+        parts = jnp.where(there, jnp.sum(cosines**2, 1) / jnp.where(there, norms, 1), 0)
+        return parts / jnp.sum(parts), state
+
+    return guard(
+        lambda num_tasks: (), update, fallback=lambda state, counted: counted, requires=("gramian",)
+    )
+
+
+def agreement_of(gramian):
+    """The weights of `agreement`: squared cosines with all over the norm, summing to 1."""
+    norms = np.sqrt(np.diagonal(gramian))
+    parts = np.square(gramian / np.outer(norms, norms)).sum(1) / norms
+    return parts / parts.sum()
 
 
 @pytest.fixture

@@ -9,9 +9,10 @@ import optax
 
 from mtljax.data import Group, Layout, Output
 from mtljax.data.batches import Shape
-from mtljax.modules import DecoderConfig, EncoderConfig, HeadsConfig
+from mtljax.modules import DecoderConfig, EncoderConfig, HeadsConfig, init
 from mtljax.presets import Config, GradientsConfig, OptimizerConfig, ParallelConfig
 from mtljax.tasks import Task
+from mtljax.training import step as step_module
 from mtljax.training.abstract_batch import abstract_batch, abstract_extra
 from mtljax.training.distributed import distribute
 from mtljax.training.method import make_method
@@ -85,19 +86,44 @@ def fill(shapes, rng):
     return jax.tree_util.tree_map_with_path(of, shapes)
 
 
+def draw(network, key, batch):
+    """Parameters that NumPy draws, in place of `mtljax.modules.init`, which takes long to compile.
+
+    All are random, where a linear encoder's n-grams would begin at zero.
+    """
+    rng = np.random.default_rng(0)
+    shapes = jax.eval_shape(lambda batch: init(network, key, batch), batch)
+    return jax.tree.map(lambda x: rng.normal(0, 0.4, x.shape).astype(x.dtype), shapes)
+
+
+COMPILED = []
+
+
+def compiled(event, seconds, **about):
+    if event == "/jax/core/compile/backend_compile_duration":
+        COMPILED.append(about)
+
+
 def run(config, made, batches, lower=False, **parallel):
-    """The state and the metrics after some batches, and the compiled text if it is asked for."""
+    """The state and the metrics after some batches, and the compiled text if it is asked for.
+
+    Only the first batch may compile anything.
+    """
+    jax.monitoring.register_event_duration_secs_listener(compiled)
     config = dataclasses.replace(config, parallel=ParallelConfig(**parallel))
     method = make_method(config, len(made.tasks))
     devices = distribute(config, made, method, OPTIMIZER, abstract_batch(made.layout))
     state, text = devices.init(batches[0][0]), ""
     step = devices.step
-    for batch in batches:
+    for number, batch in enumerate(batches):
+        COMPILED.clear()
         placed = devices.place(batch)
         if lower and not text:
             step = step.lower(state, *placed).compile()
             text = step.as_text()
         state, metrics = step(state, *placed)
+        assert not number or not COMPILED, COMPILED
+    jax.monitoring.unregister_event_duration_listener(compiled)
     return devices, state, metrics, text
 
 
@@ -118,8 +144,9 @@ def assert_same(found, expected, rtol=2e-3, atol=2e-5):
         np.testing.assert_allclose(x, y, rtol=rtol, atol=atol, err_msg=name)
 
 
-def compare(config, tasks, settings, together=()):
+def compare(config, tasks, settings, together=(), init=draw):
     """Runs on one device, then with each of some settings on eight; the same must come out."""
+    step_module.init = init
     model = make(config, tasks, together)
     batches = batches_for(config, model)
     _, *one, _ = run(config, model, batches)

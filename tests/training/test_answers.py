@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+from functools import partial
 
 import jax
 import numpy as np
@@ -19,6 +20,7 @@ from mtljax.training.evaluation import Evaluator
 from mtljax.training.overlap import chunks
 from mtljax.training.prompts import affix_table
 from mtljax.training.restore import initial_params
+from tests.training.conftest import random_params
 
 LENGTH = 16
 INPUTS = dict(dataset="made_up", inputs="tokens")
@@ -53,7 +55,7 @@ def run(request, tmp_path_factory):
         heads=HeadsConfig(pooling=("mean",)),
     )
     model = build_model(config, layout)
-    params = jax.jit(lambda: initial_params(model))()
+    params = random_params(model)
     directory = tmp_path_factory.mktemp("answers")
     return Run(directory, config, TASKS, tokenizer, layout, model, params, 0)
 
@@ -67,14 +69,17 @@ def passes(run, words):
         "segments": (np.arange(LENGTH) < len(tokens)).astype(np.int32)[None],
         "positions": np.arange(LENGTH, dtype=np.int32)[None],
     }
-    features = encode(run.model.network, run.params["shared"], "made_up", batch)
-    heads = run.params["heads"]
-    return {
-        task.name: np.asarray(predict(run.model.network, heads[task.name], task.name, features, 1))[
-            0
-        ]
-        for task in TASKS
-    }
+
+    @jax.jit
+    def read(params, batch):
+        network = run.model.network
+        features = encode(network, params["shared"], "made_up", batch)
+        return {
+            task.name: predict(network, params["heads"][task.name], task.name, features, 1)[0]
+            for task in TASKS
+        }
+
+    return {name: np.asarray(found) for name, found in read(run.params, batch).items()}
 
 
 WORDS = ["the", "Zyx", "cat", "q"]
@@ -152,7 +157,7 @@ def whole(make, plain, tasks, tmp_path):
     exact = dataclasses.replace(tasks["sets"], metrics=("exact_match",))
     chosen = (tasks["number"], exact, tasks["pair"])
     model, data = make(plain, chosen)
-    params = jax.tree.map(lambda p: 3 * p, jax.jit(lambda: initial_params(model))())
+    params = random_params(model, 1.0)
     return Run(tmp_path, plain, chosen, data.tokenizer, data.layout, model, params, 0), data
 
 
@@ -189,8 +194,8 @@ def replies(request, make, plain, tasks, tmp_path):
 ROW = 12  # of the tiny models
 
 
-def most_probable(run, source, most):
-    """The words that answer a text, each of the row as it is read whole."""
+def most_probable(run, source, most, read):
+    """The words that answer a text, each of the row as it is `read` whole."""
     tokens, table = [*run.tokenizer.encode([source]).tokens, 3], affix_table(run.tokenizer)
     output, answer = run.layout.outputs["reply"], []
     while len(answer) < most:
@@ -201,10 +206,7 @@ def most_probable(run, source, most):
             "segments": (np.arange(ROW) < len(tokens)).astype(np.int32)[None],
             "positions": np.arange(ROW, dtype=np.int32)[None],
         }
-        features = encode(run.model.network, run.params["shared"], "tiny", batch)
-        head = run.params["heads"]["reply"]
-        readout = predict(run.model.network, head, "reply", features, 1)
-        logits = np.array(readout.logits()[0, len(tokens) - 1])
+        logits = np.array(read(run.params, batch)[0, len(tokens) - 1])
         logits[0] = -np.inf
         if logits.argmax() == 1:
             break
@@ -214,22 +216,29 @@ def most_probable(run, source, most):
 
 
 def test_text_to_text_answers(replies):
+    @jax.jit
+    def read(params, batch):
+        features = encode(replies.model.network, params["shared"], "tiny", batch)
+        head = params["heads"]["reply"]
+        return predict(replies.model.network, head, "reply", features, 1).logits()
+
+    best = partial(most_probable, replies, read=read)
     texts = ["w1 w2 w3", "", "w9"]
-    expected = [most_probable(replies, text, ROW // 2) for text in texts]
+    expected = [best(text, ROW // 2) for text in texts]
     assert any(expected)
     assert [answer["reply"]["text"] for answer in replies.predict(texts)] == expected
     assert replies.generate(texts, max_tokens=3, temperature=0.0) == [
-        most_probable(replies, text, 3) for text in texts
+        best(text, 3) for text in texts
     ]
     # Of a long text the beginning is read that leaves room for the answer.
     long = " ".join(f"w{i % 20}" for i in range(50))
     start, end = long.split()[: ROW // 2 - 1], long.split()[-(ROW - 1 - 3) :]
-    expected = most_probable(replies, " ".join(start), ROW // 2)
+    expected = best(" ".join(start), ROW // 2)
     assert replies.predict([long]) == [{"reply": {"text": expected}}]
     with pytest.raises(UserError, match="prompt 1: the text has 51 tokens, and the model reads 11"):
         replies.generate([long], max_tokens=3)
     assert replies.generate([long], max_tokens=3, temperature=0.0, truncate_left=True) == [
-        most_probable(replies, " ".join(end), 3)
+        best(" ".join(end), 3)
     ]
     assert replies.generate([{"text": "w9", "label": "w1"}], 0, 0.0) == [""]
     for text, message in (("", "the text is empty"), (long, "the text has 51 tokens")):

@@ -10,24 +10,16 @@ from mtljax.errors import UserError
 from mtljax.modules import DecoderConfig, encode, predict
 from mtljax.training.decoding import Decoding, check_decoding, make_decodable, make_decoder, prepare
 from mtljax.training.prompts import affix_table
-from mtljax.training.restore import initial_params
+from tests.training.conftest import random_params
 
 LENGTHS, ROOM = np.array([5, 1, 3]), 4
-
-
-def noisy(params):
-    leaves, tree = jax.tree.flatten(params)
-    keys = jax.random.split(jax.random.key(2), len(leaves))
-    return jax.tree.unflatten(
-        tree, [x + 0.3 * jax.random.normal(k, x.shape) for x, k in zip(leaves, keys, strict=True)]
-    )
 
 
 @pytest.mark.parametrize("kind", ["transformer", "lstm", "linear"])
 def test_the_logits_of_a_step_are_those_of_the_whole_text(kind, make, plain, tasks):
     encoder = dataclasses.replace(plain.encoder, kind=kind, heads=2)
     model, data = make(dataclasses.replace(plain, encoder=encoder), (tasks["next"],))
-    params = noisy(jax.jit(lambda: initial_params(model))())
+    params = random_params(model)
     table, (group,) = affix_table(data.tokenizer), model.layout.groups
     ids = data.outputs["next"].ids
     width = LENGTHS.max() + ROOM
@@ -84,7 +76,7 @@ def test_the_logits_of_an_answer_are_those_of_packed_rows(
     decoder = DecoderConfig(layers, heads=1, feed_forward=6)
     config = dataclasses.replace(plain, encoder=encoder, decoder=decoder)
     model, data = make(config, (tasks["reply"],))
-    params = noisy(jax.jit(lambda: initial_params(model))())
+    params = random_params(model)
     table, (group,) = affix_table(data.tokenizer), model.layout.groups
     assert group.attention == attention
     ids, rng = data.outputs["reply"].ids, np.random.default_rng(0)

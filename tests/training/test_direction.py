@@ -8,13 +8,13 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
-from jax.flatten_util import ravel_pytree
 
 from mtljax import aggregation, weighting
 from mtljax.aggregation import per_group
 from mtljax.training.directions import Method
 from mtljax.training.gradients import task_losses
 from mtljax.training.step import make_step
+from tests.training.conftest import agreement, close, flat, key_of, rows_reader
 
 EVERYTHING = frozenset(weighting.SIGNALS)
 
@@ -40,25 +40,14 @@ def probe(requires, shares):
     return weighting.Weighting(init, update, frozenset(requires))
 
 
-def flat_losses(model, params, batch, key):
-    """Importance-weighted losses as a function of the flat shared parameters, and the start."""
-    start, restore = ravel_pytree(params["shared"])
-    importance = jnp.asarray([task.weight for task in model.tasks])
-
-    def losses(flat):
-        return importance * task_losses(model, {**params, "shared": restore(flat)}, batch, key)
-
-    return losses, start
-
-
-def jacobian(model, params, batch, key):
-    losses, start = flat_losses(model, params, batch, key)
-    return np.asarray(jax.jit(jax.jacrev(losses))(start))
-
-
-def close(found, expected, rtol=2e-4):
-    scale = max(float(np.abs(expected).max()), 1e-6)
-    np.testing.assert_allclose(found, expected, rtol=rtol, atol=rtol * scale)
+def restore(params, rows):
+    """Shared parameters of numbers ``[..., P]`` that lie side by side."""
+    leaves, structure = jax.tree.flatten(params["shared"])
+    parts = np.split(rows, np.cumsum([leaf.size for leaf in leaves])[:-1], axis=-1)
+    return structure.unflatten(
+        [np.reshape(part, (*rows.shape[:-1], *leaf.shape))
+         for part, leaf in zip(parts, leaves, strict=True)]
+    )  # fmt: skip
 
 
 def test_every_signal(begin, three):
@@ -66,31 +55,28 @@ def test_every_signal(begin, three):
     method = Method(probe(EVERYTHING, shares), EVERYTHING, inner_lr=0.05)
     model, step, state, streams = begin(method, three)
     before, (batch, extra) = state, next(streams)
-    key = jax.random.fold_in(jax.random.key(0), 0)
+    read, start = rows_reader(model), flat(state.params)
+    key = key_of(0)
     state, metrics = step(state, batch, extra)
 
     seen = state.optimizer.weighting
-    rows = jacobian(model, before.params, batch, key)
-    second = jacobian(model, before.params, extra.second, jax.random.fold_in(key, 1))
-    close(seen.losses, flat_losses(model, before.params, batch, key)[0](
-        ravel_pytree(before.params["shared"])[0]))  # fmt: skip
+    losses, rows = read(before.params, batch, key)
+    _, second = read(before.params, extra.second, jax.random.fold_in(key, 1))
+    close(seen.losses, losses)
     close(seen.signals["cross_gramian"], rows @ second.T)
     # The other gradient signals are those of the mean of both batches, as is the direction.
     rows = (rows + second) / 2
     close(seen.signals["gramian"], rows @ rows.T)
     close(seen.signals["gramian_diagonal"], np.square(rows).sum(1))
-    moved = ravel_pytree(before.params["shared"])[0] - np.asarray(shares) @ rows
-    close(ravel_pytree(state.params["shared"])[0], moved)
+    close(flat(state.params), start - np.asarray(shares) @ rows)
 
     # The inner step takes the weights of the step before: equal ones at first.
-    inner = ravel_pytree(before.params["shared"])[0] - 0.05 * rows.mean(0)
-    inner_losses, _ = flat_losses(model, before.params, extra.validation, None)
-    validation = np.asarray(jax.jacrev(inner_losses)(inner))
+    inner = {**before.params, "shared": restore(before.params, start - 0.05 * rows.mean(0))}
+    _, validation = read(inner, extra.validation, None)
     close(seen.signals["validation_gradients"], validation @ rows.T)
-    close(seen.signals["validation_losses"], inner_losses(
-        ravel_pytree(before.params["shared"])[0]))  # fmt: skip
+    close(seen.signals["validation_losses"], read(before.params, extra.validation, None)[0])
 
-    after = task_losses(model, state.params, batch, key) * np.array([1.0, 2.0, 1.0])
+    after, _ = read(state.params, batch, key)
     close(state.memory.losses_after, after)
     np.testing.assert_allclose(state.memory.weights, shares)
     np.testing.assert_allclose(metrics.losses * np.array([1, 2, 1]), seen.losses, rtol=1e-6)
@@ -120,14 +106,13 @@ def test_heads_take_their_own_gradient(begin, three):
     batch, extra = next(streams)
     new, _ = step(state, batch, extra)
     jax.tree.map(np.testing.assert_array_equal, new.params["shared"], state.params["shared"])
-    key = jax.random.fold_in(jax.random.key(0), 0)
-    importance = jnp.array([1.0, 2.0, 1.0])
-    slope = jax.grad(
-        lambda heads: jnp.sum(
-            importance * task_losses(model, {**state.params, "heads": heads}, batch, key)
-        )
-    )(state.params["heads"])
-    moved = jax.tree.map(lambda a, b: a - b, state.params["heads"], new.params["heads"])
+
+    def total(heads):
+        losses = task_losses(model, {**state.params, "heads": heads}, batch, key_of(0))
+        return jnp.sum(np.array([1.0, 2.0, 1.0]) * losses)
+
+    slope = jax.jit(jax.grad(total))(state.params["heads"])
+    moved = jax.tree.map(np.subtract, state.params["heads"], new.params["heads"])
     jax.tree.map(close, moved, slope)
 
 
@@ -137,26 +122,25 @@ def test_aggregators_see_the_stacked_gradients(begin, three, name):
     model, step, state, streams = begin(rule, three)
     batch, extra = next(streams)
     new, metrics = step(state, batch, extra)
-    rows = jacobian(model, state.params, batch, jax.random.fold_in(jax.random.key(0), 0))
-    stacked = jax.vmap(ravel_pytree(state.params["shared"])[1])(jnp.asarray(rows))
-    expected, _ = rule.update(
-        stacked, state.optimizer.weighting, state.params["shared"],
-        losses=metrics.losses * jnp.array([1.0, 2.0, 1.0]),
-    )  # fmt: skip
-    moved = jax.tree.map(lambda a, b: a - b, state.params["shared"], new.params["shared"])
-    close(ravel_pytree(moved)[0], ravel_pytree(expected)[0])
+    losses, rows = rows_reader(model)(state.params, batch, key_of(0))
+    stacked = restore(state.params, rows)
+    combine = jax.jit(lambda rows, losses: rule.update(
+        rows, state.optimizer.weighting, state.params["shared"], losses=losses)[0])  # fmt: skip
+    expected = combine(stacked, losses)
+    moved = jax.tree.map(np.subtract, state.params["shared"], new.params["shared"])
+    close(flat({"shared": moved}), flat({"shared": expected}))
     assert metrics.weights is None
 
 
 def test_one_group_is_no_group(begin, three):
     results = []
-    for rule in (weighting.mgda(), per_group(weighting.mgda(), 3, lambda path: "all")):
+    for rule in (agreement(), per_group(agreement(), 3, lambda path: "all")):
         _, step, state, streams = begin(rule, three)
         results.append(step(state, *next(streams))[0].params)
     jax.tree.map(close, *results)
 
 
-@pytest.mark.parametrize("rule", [weighting.mgda(), weighting.equal()])
+@pytest.mark.parametrize("rule", [agreement(), weighting.equal()])
 def test_a_task_that_is_not_finite_is_left_out(begin, unaveraged, three, rule):
     config = dataclasses.replace(unaveraged, non_finite="leave_out")
     model, step, state, streams = begin(rule, three, config)
@@ -174,7 +158,7 @@ def test_a_task_that_is_not_finite_is_left_out(begin, unaveraged, three, rule):
     jax.tree.map(close, found.params, expected.params)
 
 
-@pytest.mark.parametrize("rule", [weighting.mgda(), weighting.uncertainty()])
+@pytest.mark.parametrize("rule", [agreement(), weighting.uncertainty()])
 def test_a_step_that_is_not_finite_is_skipped(begin, unaveraged, three, rule):
     config = dataclasses.replace(unaveraged, non_finite="skip")
     model, step, state, streams = begin(rule, three, config)

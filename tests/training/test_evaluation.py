@@ -10,16 +10,14 @@ from mtljax.metrics import compute, span_f1
 from mtljax.modules import DecoderConfig, Readout, encode, predict
 from mtljax.tasks import Task
 from mtljax.training.evaluation import PLAIN_WORDS, Evaluator, answers, score
-from mtljax.training.restore import initial_params
+from tests.training.conftest import random_params
 
 
 @pytest.fixture
 def trained(make, plain):
     model, data = make(plain)
-    params = jax.jit(lambda: initial_params(model))()
-    keys = iter(jax.random.split(jax.random.key(5), 100))
-    # Far from the beginning, so that no answer is a matter of rounding.
-    return model, data, jax.tree.map(lambda p: p + jax.random.normal(next(keys), p.shape), params)
+    # So large that no answer is a matter of rounding.
+    return model, data, random_params(model, 1.0)
 
 
 def one_by_one(model, data, params, group, split, hide_affixes=False):
@@ -148,7 +146,7 @@ def test_spans_are_counted_by_the_scheme(make, plain, tasks, source, monkeypatch
     changed = dataclasses.replace(source, features=renamed)
     monkeypatch.setattr("mtljax.data.sources.load_source", lambda name, data_dir, **_: changed)
     model, data = make(plain, (tasks["tags"],))
-    params = jax.tree.map(lambda p: 3 * p, jax.jit(lambda: initial_params(model))())
+    params = random_params(model, 1.0)
     found = Evaluator(model, data)(params, "validation")["tags"]
     (triples,) = one_by_one(model, data, params, "tiny", "validation").values()
     answers, labels = (
@@ -166,7 +164,7 @@ def test_spans_are_counted_by_the_scheme(make, plain, tasks, source, monkeypatch
 def test_metrics_that_a_task_names(make, plain, tasks, metrics):
     task = dataclasses.replace(tasks["tags"], metrics=metrics)
     model, data = make(plain, (task,))
-    params = jax.jit(lambda: initial_params(model))()
+    params = random_params(model)
     found = Evaluator(model, data)(params, "validation")["tags"]
     assert set(found) == {*metrics, "loss"}
     if "micro_f1" in metrics:
@@ -184,7 +182,7 @@ def test_metrics_of_label_sets(make, plain, tasks, kind):
     chosen = (tasks["label"], dataclasses.replace(tasks["sets"], metrics=every))
     encoder = dataclasses.replace(plain.encoder, kind=kind, heads=2, feed_forward=8)
     model, data = make(dataclasses.replace(plain, encoder=encoder), chosen)
-    params = jax.tree.map(lambda p: 3 * p, jax.jit(lambda: initial_params(model))())
+    params = random_params(model, 1.0)
     found = Evaluator(model, data)(params, "validation")["sets"]
     assert set(found) == set(every)
     triples = one_by_one(model, data, params, "tiny", "validation")["sets"]
@@ -204,7 +202,7 @@ def test_metrics_of_label_sets(make, plain, tasks, kind):
 def test_macro_f1_of_classes(make, plain, tasks):
     chosen = (dataclasses.replace(tasks["grade"], metrics=("macro_f1",)),)
     model, data = make(plain, chosen)
-    params = jax.tree.map(lambda p: 3 * p, jax.jit(lambda: initial_params(model))())
+    params = random_params(model, 1.0)
     found = Evaluator(model, data)(params, "validation")["grade"]["macro_f1"]
     triples = one_by_one(model, data, params, "tiny", "validation")["grade"]
     out, truth, weights = (np.concatenate(part) for part in zip(*triples, strict=True))
@@ -217,7 +215,7 @@ def test_macro_f1_of_classes(make, plain, tasks):
 def test_accuracy_of_a_language_model(make, plain, tasks):
     task = dataclasses.replace(tasks["next"], metrics=("accuracy", "perplexity"))
     model, data = make(plain, (task,))
-    params = jax.jit(lambda: initial_params(model))()
+    params = random_params(model)
     found = Evaluator(model, data)(params, "validation")["next"]
     (triples,) = one_by_one(model, data, params, "tiny", "validation").values()
     hits = [(out.argmax(-1) == t).astype(float) for out, t, _ in triples]
@@ -233,7 +231,7 @@ def test_text_to_text_is_measured_on_what_it_writes(make, plain, tasks, kind, la
     encoder = dataclasses.replace(plain.encoder, kind=kind, heads=2, feed_forward=8)
     decoder = DecoderConfig(layers, heads=2, feed_forward=8)
     model, data = make(dataclasses.replace(plain, encoder=encoder, decoder=decoder), chosen)
-    params = jax.tree.map(lambda p: 3 * p, jax.jit(lambda: initial_params(model))())
+    params = random_params(model, 1.0)
     found = Evaluator(model, data)(params, "validation")["reply"]
     group = model.layout.group_of("reply").name
     triples = one_by_one(model, data, params, group, "validation")["reply"]
@@ -250,7 +248,7 @@ def test_tasks_without_split_or_targets_are_left_out(make, plain, tasks, source,
     changed = dataclasses.replace(source, splits=few)
     monkeypatch.setattr("mtljax.data.sources.load_source", lambda name, data_dir, **_: changed)
     model, data = make(plain, (tasks["label"], tasks["number"]))
-    params = jax.jit(lambda: initial_params(model))()
+    params = random_params(model)
     evaluate = Evaluator(model, data)
     found = evaluate(params, "validation")
     assert set(found) == {"number"}

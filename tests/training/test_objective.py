@@ -6,14 +6,14 @@ import numpy as np
 import pytest
 
 from mtljax.errors import UserError
-from mtljax.modules import DecoderConfig, encode, predict
+from mtljax.modules import DecoderConfig, Readout, encode, predict
 from mtljax.presets import Config, RegularizerConfig
 from mtljax.tasks import Task
 from mtljax.training.evaluation import Evaluator
 from mtljax.training.gradients import task_losses
 from mtljax.training.model import attention_of, build_model, compute_dtype, single_logit
 from mtljax.training.objective import element_losses, penalty, present_tasks
-from mtljax.training.restore import initial_params
+from tests.training.conftest import random_params
 
 S = np.array([[0.5, -1.0, 2.0], [0.1, 0.2, -0.3], [-2.0, 1.5, 1.0]], np.float32)
 Z = S[:, :1]
@@ -94,13 +94,18 @@ def test_class_weights_are_of_training_alone(make, tasks, plain):
     weights = {"a": 2.0, "c": 0.25}
     chosen = (dataclasses.replace(tasks["grade"], class_weights=weights),)
     model, data = make(plain, chosen)
-    params = jax.jit(lambda: initial_params(model))()
+    params = random_params(model)
     batch = next(data.training_batches(0))
-    (found,) = task_losses(model, params, batch, None)
     rows = batch["tiny"]
-    features = encode(model.network, params["shared"], "tiny", rows)
     count = model.layout.shapes["tiny"].max_segments
-    out = np.asarray(predict(model.network, params["heads"]["grade"], "grade", features, count))
+
+    @jax.jit
+    def read(params, batch):
+        features = encode(model.network, params["shared"], "tiny", batch["tiny"])
+        out = predict(model.network, params["heads"]["grade"], "grade", features, count)
+        return task_losses(model, params, batch, None)[0], out
+
+    found, out = map(np.asarray, read(params, batch))
     targets, alpha = rows["targets"]["grade"], rows["weights"]["grade"]
     losses = -np.take_along_axis(log_softmax(out), targets[..., None], -1)[..., 0]
     weighed = losses * np.array([2.0, 1.0, 0.25])[targets]
@@ -123,19 +128,27 @@ def test_losses_are_weighted_means_over_targets(make, tasks, plain):
     chosen = tuple(tasks[name] for name in names)
     model, data = make(plain, chosen)
     batch = next(data.training_batches(0))
-    from mtljax.modules import init
+    params = random_params(model)
 
-    params = jax.jit(lambda: init(model.network, jax.random.key(0), batch))()
-    found = jax.jit(lambda p: task_losses(model, p, batch, jax.random.key(1)))(params)
+    @jax.jit
+    def read(params, batch):
+        # A key that drops nothing: the rates are 0. The order of the sums is all that differs.
+        losses, out = task_losses(model, params, batch, jax.random.key(1)), {}
+        for group in model.layout.groups:
+            features = encode(model.network, params["shared"], group.name, batch[group.name])
+            count = model.layout.shapes[group.name].max_segments
+            for task in group.tasks:
+                head = params["heads"][task.name]
+                said = predict(model.network, head, task.name, features, count)
+                out[task.name] = said.logits() if isinstance(said, Readout) else said
+        return losses, out
+
+    found, outputs = jax.device_get(read(params, batch))
     assert [t.name for t in model.tasks] == [t.name for t in chosen]
     for task, value in zip(chosen, found, strict=True):
         group = model.layout.group_of(task.name).name
         rows = batch[group]
-        # A key that drops nothing: the rates are 0. The order of the sums is all that differs.
-        features = encode(model.network, params["shared"], group, rows)
-        count = model.layout.shapes[group].max_segments
-        out = predict(model.network, params["heads"][task.name], task.name, features, count)
-        out = np.asarray(out.logits() if task.kind in ("language_model", "text_to_text") else out)
+        out = outputs[task.name]
         targets, weights = rows["targets"][task.name], rows["weights"][task.name]
         if task.kind == "regression":
             losses = (out[..., 0] - targets) ** 2

@@ -12,7 +12,6 @@ from mtljax.regularizers import l2
 from mtljax.training.gradients import task_losses
 from mtljax.training.optimizer import make_optimizer
 from mtljax.training.step import evaluated_params, make_init, make_step, task_dict
-from tests.training.conftest import shaken
 
 
 @pytest.fixture
@@ -23,7 +22,7 @@ def plain(plain):
 
 
 @pytest.fixture
-def begin(make, plain):
+def begin(make, plain, drawn):
     """A jitted step, the first state and an iterator over batches."""
 
     def run(config=plain, method=None, optimizer=None, **kwargs):
@@ -32,7 +31,7 @@ def begin(make, plain):
         model, data = make(config, **kwargs)
         batches = data.training_batches(config.seed)
         first = next(batches)
-        state = shaken(jax.jit(make_init(model, method, optimizer, config))(first))
+        state = jax.jit(make_init(model, method, optimizer, config))(first)
         batches.set_state({"next_index": 0})
         return model, jax.jit(make_step(model, method, optimizer, config)), state, batches
 

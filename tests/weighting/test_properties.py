@@ -38,28 +38,53 @@ LINEAR = ("config", "upgrad")
 STATIONARY = ("dual_proj", "imtl_g", "mgda", "upgrad")
 
 
-@cache
-def compiled(name):
-    """First weights ``[N, T]`` of N Gramians with scales of their rows, and the new states."""
+def every_signal(losses, gramian):
+    """All the signals there are, of some gradients."""
+    return {
+        "gramian": gramian,
+        "gramian_diagonal": jnp.diagonal(gramian),
+        "losses_after": 0.9 * losses,
+        "validation_losses": losses,
+        "validation_gradients": gramian,
+        "cross_gramian": gramian,
+    }
+
+
+def update_of(name):
+    """From a problem to its first weights ``[T]`` and the new state."""
     method = weighting.METHODS[name]()
 
     def update(problem):
-        gramian, scale, mask = problem
-        known = {"gramian": gramian, "gramian_diagonal": jnp.diagonal(gramian)}
+        losses, gramian, scale, mask = problem
+        known = every_signal(losses, gramian)
         signals = {signal: known[signal] for signal in method.requires - {"losses"}}
-        losses = jnp.arange(1.0, T + 1)
-        return method.update(losses, method.init(T), mask=mask, row_scale=scale, **signals)
+        if name in METHODS:
+            signals["row_scale"] = scale
+        return method.update(losses, method.init(T), mask=mask, **signals)
 
-    return jax.jit(lambda *problems: jax.lax.map(update, problems))
+    return update
+
+
+@cache
+def compiled(name):
+    """First weights ``[N, T]`` of N problems, one after the other, and the new states."""
+    return jax.jit(lambda problems: jax.lax.map(update_of(name), problems))
+
+
+def problems_of(rows, scale=None, mask=None):
+    """Losses, Gramians of rows ``[N, T, P]``, scales of the rows and tasks that are present."""
+    rows = np.asarray(rows, np.float32)
+    gramians = np.einsum("ntp,nup->ntu", rows, rows)
+    losses = np.broadcast_to(np.arange(1.0, T + 1, dtype=np.float32), (N, T))
+    scale = np.ones((N, T), np.float32) if scale is None else np.asarray(scale, np.float32)
+    mask = np.ones((N, T), bool) if mask is None else np.broadcast_to(mask, (N, T))
+    return losses, gramians, scale, mask
 
 
 def weigh(name, rows, scale=None, mask=None):
     """Weights for rows ``[N, T, P]``, each to be multiplied by a scale ``[N, T]``."""
-    rows = np.asarray(rows, np.float32)
-    gramians = np.einsum("ntp,nup->ntu", rows, rows)
-    scale = np.ones((N, T), np.float32) if scale is None else np.asarray(scale, np.float32)
-    mask = np.ones((N, T), bool) if mask is None else np.broadcast_to(mask, (N, T))
-    found = np.asarray(compiled(name)(gramians, scale, mask)[0], float)
+    problems = problems_of(rows, scale, mask)
+    found, mask = np.asarray(compiled(name)(problems)[0], float), problems[-1]
     assert np.isfinite(found).all() and (found[~mask] == 0).all()
     return found
 
@@ -163,57 +188,40 @@ def test_an_absent_task_is_as_if_it_were_not_there(name, rows):
     np.testing.assert_array_equal(weigh(name, rows, mask=mask), weigh(name, other, mask=mask))
 
 
-def every_signal(losses, rows):
-    """All the signals there are, of some gradients."""
-    gramian = rows @ rows.T
-    return {
-        "gramian": gramian,
-        "gramian_diagonal": jnp.diagonal(gramian),
-        "losses_after": 0.9 * losses,
-        "validation_losses": losses,
-        "validation_gradients": gramian,
-        "cross_gramian": gramian,
-    }
-
-
 @pytest.mark.parametrize("name", MATRIX_METHODS)
-def test_one_problem_eager_is_one_of_a_compiled_batch(name):
+def test_one_problem_alone_is_one_of_a_batch(name):
     """`vmap` turns conditions into selections, and loops into loops until all are done."""
-    method = weighting.METHODS[name]()
     rng = np.random.default_rng(3)
-    rows = jnp.asarray(rng.normal(size=(3, T, P)), jnp.float32)
-    rows = rows.at[1].add(-1.2 * rows[1].mean(0)).at[2, 1].set(0)
-    losses = jnp.asarray(rng.uniform(0.5, 2, size=(3, T)), jnp.float32)
-
-    def update(losses, rows):
-        known = every_signal(losses, rows)
-        signals = {signal: known[signal] for signal in method.requires - {"losses"}}
-        return method.update(losses, method.init(T), **signals)
-
-    weights, states = jax.jit(jax.vmap(update))(losses, rows)
-    for index in range(3):
-        found, state = update(losses[index], rows[index])
-        np.testing.assert_allclose(weights[index], found, rtol=1e-4, atol=1e-5)
-        jax.tree.map(
-            lambda batch, one, i=index: np.testing.assert_allclose(
-                batch[i], one, rtol=1e-4, atol=1e-5
-            ),
-            states,
-            state,
-        )
+    rows = rng.normal(size=(N, T, P))
+    rows[1] -= 1.2 * rows[1].mean(0)
+    rows[2, 1] = 0
+    _, *others = problems_of(rows)
+    problems = (rng.uniform(0.5, 2, size=(N, T)).astype(np.float32), *others)
+    found = jax.jit(jax.vmap(update_of(name)))(problems)
+    jax.tree.map(
+        lambda batch, alone: np.testing.assert_allclose(batch, alone, rtol=1e-4, atol=1e-5),
+        found,
+        compiled(name)(problems),
+    )
 
 
 @pytest.mark.parametrize("name", ALL_METHODS)
 def test_no_gradient_leaks(name):
+    """And the state keeps its types, weak ones too: a loop of steps compiles one step."""
     method = weighting.METHODS[name]()
     rows = jnp.asarray(np.random.default_rng(0).normal(size=(T, P)), jnp.float32)
 
     @jax.jit
     def slope(rows, losses):
         def total(rows, losses):
-            known = every_signal(losses, rows)
+            known = every_signal(losses, rows @ rows.T)
             signals = {signal: known[signal] for signal in method.requires - {"losses"}}
-            weights, state = method.update(losses, method.init(T), **signals)
+            start = method.init(T)
+            weights, state = method.update(losses, start, **signals)
+            for before, after in zip(*map(jax.tree.leaves, (start, state)), strict=True):
+                before, after = jax.typeof(before), jax.typeof(after)
+                assert (before.shape, before.dtype) == (after.shape, after.dtype)
+                assert before.weak_type == after.weak_type
             leaves = [leaf for leaf in jax.tree.leaves(state) if leaf.dtype == jnp.float32]
             return jnp.sum(weights) + sum(map(jnp.sum, leaves))
 
