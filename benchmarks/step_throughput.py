@@ -8,7 +8,8 @@ already there, real tokens only:
 - the weightings on `small`: from losses, from the Gramian, every fourth step, sketched;
 - on a GPU, or with `--large`, an encoder of BERT-large's size (24 layers of width 1,024, 512
   tokens) with four classification tasks, each with its own batch, in bfloat16: plain and balanced,
-  beside an equal PyTorch model under `torch.compile` with its fused attention (`--torch PYTHON`).
+  beside an equal PyTorch model under `torch.compile` with its fused attention (`--torch PYTHON`);
+  its layers are unrolled, as a loop over them takes half as long again on a GPU.
 
     python benchmarks/step_throughput.py --json benchmarks/results/step_throughput.json
 
@@ -164,7 +165,9 @@ def torch_seconds(python: str, size: float, rounds: int) -> list[float]:
     return json.loads(answer.stdout.splitlines()[-1])["seconds"]
 
 
-def large(rounds: int, peak: float, theirs: list[float], size: float) -> list[dict[str, Any]]:
+def large(
+    rounds: int, peak: float, theirs: list[float], size: float, say: Callable[[str], None]
+) -> list[dict[str, Any]]:
     """Rows for the large encoder, plain and balanced, and for PyTorch's."""
     layers, rows = max(1, round(LAYERS * size)), max(1, round(ROWS * size))
     on_gpu = jax.default_backend() == "gpu"
@@ -232,6 +235,7 @@ def large(rounds: int, peak: float, theirs: list[float], size: float) -> list[di
     with ThreadPoolExecutor(len(steps)) as pool:
         lowered = [jax.jit(step, donate_argnums=0).lower(first, batch) for step in steps.values()]
         programs = list(pool.map(lambda one: one.compile(), lowered))
+    say(f"compiled {', '.join(steps)}")
     for name, program in zip(steps, programs, strict=True):
         carry, seconds = jax.tree.map(jnp.copy, first), []
         for _ in range(rounds + 1):
@@ -242,6 +246,7 @@ def large(rounds: int, peak: float, theirs: list[float], size: float) -> list[di
             seconds.append((time.perf_counter() - began) / IN_A_ROW)
         del carry
         result.append(_large_row(name, seconds[1:], tokens, flops, peak, result))
+        say(f"{name}: {statistics.median(seconds[1:]):.4f} s a step")
     if theirs:
         row = _large_row("large, PyTorch compiled", theirs, tokens, flops, peak, result)
         result.append(row)
@@ -303,13 +308,14 @@ def main() -> None:
     theirs = []
     if arguments.torch:
         theirs = torch_seconds(arguments.torch, arguments.large or 1.0, arguments.rounds)
+        console.print(f"PyTorch: {statistics.median(theirs):.4f} s a step")
     size = arguments.large or (1.0 if jax.default_backend() == "gpu" else 0.0)
     peak = peak_of_device()
     rows = []
     if arguments.variants != []:
         rows = presets_and_weightings(arguments.rounds, peak, console.print, arguments.variants)
     if size:
-        rows += large(arguments.rounds, peak, theirs, size)
+        rows += large(arguments.rounds, peak, theirs, size, console.print)
     if jax.default_backend() == "cpu":
         again = measured_peak()
         if again > peak:
