@@ -144,7 +144,7 @@ def beam_search(
         tokens, sums, done, full = _where(
             old, (search.tokens, search.sums, search.done, search.full), (tokens, sums, done, full)
         )
-        state = take_rows(search.state, (jnp.arange(rows)[:, None] * beams + parents).reshape(-1))
+        state = model.choose(search.state, parents)
         state, logits = model.step(params, state, classes.reshape(-1), count)
         return _Search(state, logits, tokens, sums, done, closed, full, count + 1)
 
@@ -152,7 +152,7 @@ def beam_search(
     none = jnp.full((rows, beams), -jnp.inf, jnp.float32)
     no_text = Beams(empty, jnp.zeros((rows, beams), jnp.int32), none, jnp.zeros_like(none, bool))
     search = _Search(
-        take_rows(state, several),
+        model.fork(state, beams),
         take_rows(logits, several),
         empty,
         none.at[:, 0].set(0.0),

@@ -45,23 +45,46 @@ class Step(Protocol):
         ...
 
 
-class Decodable(NamedTuple):
-    """A model that can be decoded: two pure functions.
+def take_rows(tree: Any, rows: jax.Array) -> Any:
+    """Rows of every array of a tree, in the order of `rows`, as often as they are named."""
+    return jax.tree.map(lambda x: jnp.take(x, rows, axis=0), tree)
 
-    Each row of the state stands for itself: rows can be chosen, repeated and put in another order.
+
+def fork_rows(state: Any, count: int) -> Any:
+    """Every row of a state `count` times, one after another."""
+    rows = jax.tree.leaves(state)[0].shape[0]
+    return take_rows(state, jnp.repeat(jnp.arange(rows), count))
+
+
+def choose_rows(state: Any, parents: jax.Array) -> Any:
+    """The rows of a state from `fork_rows` that go on, of each prompt's those that `parents` names.
+
+    Args:
+      state: of ``R K`` rows.
+      parents: int32 ``[R, K]``, in [0, K).
+    """
+    rows, count = parents.shape
+    return take_rows(state, (jnp.arange(rows)[:, None] * count + parents).reshape(-1))
+
+
+class Decodable(NamedTuple):
+    """A model that can be decoded: two pure functions, and two for texts that branch.
+
+    Each row of the state from `prefill` stands for itself. A beam search forks it, and then goes on
+    from some of the branches, again and again: a model that can do so without copying rows brings
+    its own `fork` and `choose`, which it alone need understand.
 
     Attributes:
       prefill: reads the prompts.
       step: reads one more token.
+      fork: as `fork_rows`.
+      choose: as `choose_rows`.
     """
 
     prefill: Prefill
     step: Step
-
-
-def take_rows(tree: Any, rows: jax.Array) -> Any:
-    """Rows of every array of a tree, in the order of `rows`, as often as they are named."""
-    return jax.tree.map(lambda x: jnp.take(x, rows, axis=0), tree)
+    fork: Callable[[Any, int], Any] = fork_rows
+    choose: Callable[[Any, jax.Array], Any] = choose_rows
 
 
 def recomputing(

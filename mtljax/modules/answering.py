@@ -9,8 +9,8 @@ import jax.numpy as jnp
 from mtljax.modules.decoder import DecoderHead
 from mtljax.modules.encoder import make_embedding
 from mtljax.modules.heads import Features, Readout
+from mtljax.modules.keys_values import KeysValues
 from mtljax.modules.network import Network, Params, encode
-from mtljax.modules.transformer import KeysValues
 
 
 class Written(NamedTuple):

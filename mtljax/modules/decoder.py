@@ -9,7 +9,8 @@ import jax.numpy as jnp
 from jax.typing import DTypeLike
 
 from mtljax.modules.heads import Features, LanguageModelHead, Readout
-from mtljax.modules.transformer import KeysValues, TransformerLayer, attention_mask, keys_values
+from mtljax.modules.keys_values import KeysValues, keys_values
+from mtljax.modules.transformer import TransformerLayer, attention_mask
 
 
 class DecoderStack(nn.Module):

@@ -12,13 +12,15 @@ import jax
 import jax.numpy as jnp
 from jax.typing import DTypeLike
 
+from mtljax.modules.branches import branched, own_lines, seen_branches
 from mtljax.modules.encoder import make_body, make_embedding
 from mtljax.modules.heads import Features
+from mtljax.modules.keys_values import KeysValues, keys_values
 from mtljax.modules.linear import LinearEncoder
 from mtljax.modules.lstm import LSTMEncoder
 from mtljax.modules.lstm import read_one as read_with_lstm
 from mtljax.modules.network import Network, Params
-from mtljax.modules.transformer import KeysValues, TransformerEncoder, keys_values, unstacked
+from mtljax.modules.transformer import TransformerEncoder, unstacked
 from mtljax.modules.transformer import read_one as read_with_transformer
 
 
@@ -30,11 +32,15 @@ class Past(NamedTuple):
         last tokens and which of them there are, ``[R, n]`` both.
       starts: int32 ``[R]``, the column of a row's first token.
       width: int32 ``[R]``, columns that the prompts took.
+      lines: int32 ``[P, K, C]``, of a transformer that branches, whose rows are K branches of each
+        of P prompts: the branch whose column each of them sees. Its layers have the prompts for
+        leading axis.
     """
 
     layers: Any
     starts: jax.Array
     width: jax.Array
+    lines: jax.Array | None = None
 
 
 def prepare(network: Network, shared: Params) -> Params:
@@ -150,9 +156,16 @@ def advance(
             column = past.width[0] + count
             columns = jnp.arange(past.layers[0].keys.shape[-1])
             mask = (columns >= past.starts[:, None]) & (columns <= column)
+            lines = past.lines
+            if lines is None:
+                mask = mask[:, None, None]
+            else:
+                here = jnp.arange(lines.shape[1], dtype=jnp.int32)
+                lines = lines.at[:, :, column].set(here)
+                past, mask = past._replace(lines=lines), seen_branches(lines, mask)
             positions = (column - past.starts)[:, None]
             hidden, layers = read_with_transformer(
-                body, own, x, mask[:, None, None], positions, past.layers, column
+                body, own, x, mask, positions, past.layers, column
             )
         case LSTMEncoder():
             hidden, layers = read_with_lstm(body, own, x, past.layers)
@@ -170,6 +183,39 @@ def advance(
         hidden = nn.relu(wide)
     features = Features(hidden, embedded, table, jnp.ones_like(ids))
     return features, past._replace(layers=layers)
+
+
+def fork(past: Past, count: int) -> Past:
+    """As many branches of each row, one after another."""
+    layers, starts, width, _ = past
+    repeated = jnp.repeat(jnp.arange(starts.size), count)
+
+    def taken(tree: Any) -> Any:
+        return jax.tree.map(lambda x: x[repeated], tree)
+
+    starts, width = taken((starts, width))
+    if not isinstance(layers[0], KeysValues):
+        return Past(taken(layers), starts, width)
+    lines = own_lines(repeated.size // count, count, layers[0].keys.shape[-1])
+    return Past(tuple(branched(own, count) for own in layers), starts, width, lines)
+
+
+def choose(past: Past, parents: jax.Array) -> Past:
+    """The branches that go on.
+
+    Args:
+      past: from `fork`, of K branches of P rows.
+      parents: int32 ``[P, K]``, which branch of its row each of the new ones goes on from.
+
+    Returns:
+      The same shapes. Of a transformer nothing is copied but `Past.lines`.
+    """
+    if past.lines is not None:
+        lines = jnp.take_along_axis(past.lines, parents[..., None], axis=1)
+        return past._replace(lines=lines)
+    rows, count = parents.shape
+    at = (jnp.arange(rows)[:, None] * count + parents).reshape(-1)
+    return jax.tree.map(lambda x: x[at], past)
 
 
 def _with_room(keys: jax.Array, values: jax.Array, room: int) -> KeysValues:

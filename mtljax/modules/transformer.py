@@ -1,7 +1,7 @@
 """The transformer encoder over packed rows: pre-norm, rotary positions, scanned over layers."""
 
 from collections.abc import Sequence
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal
 
 import flax.linen as nn
 import jax
@@ -9,9 +9,11 @@ import jax.numpy as jnp
 from jax.sharding import NamedSharding
 from jax.typing import DTypeLike
 
+from mtljax.modules.branches import attend_branches, write_branches
 from mtljax.modules.by_position import by_position
 from mtljax.modules.dropout import LockedDropout
 from mtljax.modules.fused_attention import fused_attention
+from mtljax.modules.keys_values import KeysValues, attend, keys_values
 from mtljax.modules.rows import by_rows
 
 Implementation = Literal["xla", "cudnn"]
@@ -60,41 +62,6 @@ def rotate(x: jax.Array, positions: jax.Array, base: float = 10_000.0) -> jax.Ar
     cos, sin = (f(angles)[:, :, None, :].astype(x.dtype) for f in (jnp.cos, jnp.sin))
     first, second = x[..., :half], x[..., half:]
     return jnp.concatenate([first * cos - second * sin, second * cos + first * sin], axis=-1)
-
-
-class KeysValues(NamedTuple):
-    """What a layer keeps of the positions it has read.
-
-    Attributes:
-      keys: ``[R, heads, size, C]``, rotated.
-      values: ``[R, heads, size, C]``.
-    """
-
-    keys: jax.Array
-    values: jax.Array
-
-
-def keys_values(keys: jax.Array, values: jax.Array) -> KeysValues:
-    """From ``[R, C, heads, size]`` to the order in which products with one query copy nothing."""
-    return KeysValues(*(jnp.transpose(x, (0, 2, 3, 1)) for x in (keys, values)))
-
-
-def attend(query: jax.Array, past: KeysValues, mask: jax.Array) -> jax.Array:
-    """Scaled dot-product attention to what was read before.
-
-    Args:
-      query: ``[R, S, heads, size]``, rotated.
-      past: of C columns.
-      mask: bool ``[R, 1, S, C]``, the columns that each position sees.
-
-    Returns:
-      ``[R, S, heads, size]``; scores and softmax are float32 or wider.
-    """
-    wide = jnp.promote_types(query.dtype, jnp.float32)
-    scores = jnp.einsum("rshd,rhdc->rhsc", query, past.keys, preferred_element_type=wide)
-    scores = jnp.where(mask, scores * query.shape[-1] ** -0.5, jnp.finfo(wide).min)
-    shares = jax.nn.softmax(scores, axis=-1).astype(query.dtype)
-    return jnp.einsum("rhsc,rhdc->rshd", shares, past.values)
 
 
 def gelu(x: jax.Array) -> jax.Array:
@@ -165,11 +132,15 @@ class TransformerLayer(nn.Module):
                 own = KeysValues(key, value)
                 self.sow("cache", "past", own, init_fn=lambda: own, reduce_fn=lambda _, new: new)
         else:
-            write = jax.lax.dynamic_update_slice_in_dim
-            own = keys_values(key, value)
-            past = KeysValues(*(write(*x, column, axis=3) for x in zip(past, own, strict=True)))
             assert mask is not None  # of the columns written so far
-            y = attend(query, past, mask)
+            own = keys_values(key, value)
+            if past.keys.ndim == 5:
+                past = write_branches(past, own, column)
+                y = attend_branches(query, past, mask)
+            else:
+                write = jax.lax.dynamic_update_slice_in_dim
+                past = KeysValues(*(write(*x, column, axis=3) for x in zip(past, own, strict=True)))
+                y = attend(query, past, mask)
         out = nn.DenseGeneral(self.features, axis=(-2, -1), dtype=self.dtype, name="out")
         y = by_position(out, y)
         x = by_rows(x + LockedDropout(self.dropout)(y, texts, train=self.train), self.rows)

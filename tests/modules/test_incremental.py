@@ -7,6 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from mtljax.generation.decodable import choose_rows, fork_rows
 from mtljax.modules import EncoderConfig, HeadsConfig, HeadSpec, build, encode, incremental, init
 from tests.modules.conftest import drawn
 
@@ -163,3 +164,36 @@ def test_a_bidirectional_lstm_has_no_past(tokens, affixes):
     )
     with pytest.raises(ValueError, match="token by token"):
         incremental.begin(network, {}, "words", prompts(tokens, affixes), 1)
+
+
+@pytest.mark.parametrize("kind", ["transformer", "lstm", "linear"])
+def test_branches_are_rows_that_change_places(kind, tokens, affixes):
+    """Forked and chosen, a state gives what its rows give when they are copied."""
+    network, shared = make(kind, affixes)
+    rows, count = len(LENGTHS), 2
+    parents = np.array(
+        [[[0, 0], [0, 1], [0, 0]], [[1, 0], [1, 1], [0, 1]], [[0, 1], [1, 0], [1, 1]]]
+    )
+
+    @jax.jit
+    def run(shared, batch):
+        _, past = incremental.begin(network, shared, "words", batch, ROOM)
+        ready = incremental.prepare(network, shared)
+        outputs = []
+        for fork, choose in (
+            (incremental.fork, incremental.choose),
+            (fork_rows, choose_rows),
+        ):
+            state, hidden = fork(past, count), []
+            for turn, chosen in enumerate(parents):
+                state = choose(state, jnp.asarray(chosen))
+                own = jnp.asarray(tokens[:, turn : turn + count]).reshape(-1)
+                read = jnp.asarray(affixes)[own]
+                features, state = incremental.advance(network, ready, state, own, read, turn)
+                hidden.append(features.hidden)
+            outputs.append(jnp.concatenate(hidden, axis=1))
+        return outputs
+
+    found, expected = run(shared, prompts(tokens, affixes))
+    assert found.shape[:2] == (rows * count, len(parents))
+    np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-5)
