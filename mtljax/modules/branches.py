@@ -4,24 +4,32 @@ The beginnings of one prompt keep what they read side by side. When one goes on 
 nothing is copied: it sees the other's columns through a mask.
 """
 
+from typing import NamedTuple
+
 import jax
 import jax.numpy as jnp
 
 from mtljax.modules.keys_values import KeysValues
 
 
-def branched(past: KeysValues, count: int) -> KeysValues:
-    """Room for `count` branches of every row.
+class Branches(NamedTuple):
+    """What a layer keeps of the positions that K branches of each of R rows have read.
 
-    Args:
-      past: ``[R, heads, size, C]``, of the prompts.
-      count: branches of a row.
+    Column by column, and of each column branch by branch: what the branches read next is one piece,
+    and XLA writes it in place.
 
-    Returns:
-      ``[R, heads, size, count, C]``.
+    Attributes:
+      keys: ``[R, heads, size, C K]``, rotated.
+      values: ``[R, heads, size, C K]``.
     """
-    shape = (*past.keys.shape[:3], count, past.keys.shape[-1])
-    return KeysValues(*(jnp.broadcast_to(x[:, :, :, None], shape) for x in past))
+
+    keys: jax.Array
+    values: jax.Array
+
+
+def branched(past: KeysValues, count: int) -> Branches:
+    """As many branches of every row, C columns each."""
+    return Branches(*(jnp.repeat(x, count, axis=-1) for x in past))
 
 
 def own_lines(rows: int, count: int, columns: int) -> jax.Array:
@@ -31,47 +39,48 @@ def own_lines(rows: int, count: int, columns: int) -> jax.Array:
 
 
 def seen_branches(lines: jax.Array, mask: jax.Array) -> jax.Array:
-    """The columns of all branches that each of them sees.
+    """What each branch sees of the columns of all.
 
     Args:
       lines: int32 ``[R, K, C]``, the branch whose column it sees.
       mask: bool ``[R K, C]``, columns that are there.
 
     Returns:
-      Bool ``[R, K, K, C]``: branch, branch of the columns, columns.
+      Bool ``[R, K, C K]``.
     """
     rows, count, columns = lines.shape
-    there = mask.reshape(rows, count, 1, columns)
-    return there & (lines[:, :, None] == jnp.arange(count)[:, None])
+    there = mask.reshape(rows, count, columns, 1)
+    seen = there & (lines[..., None] == jnp.arange(count))
+    return seen.reshape(rows, count, -1)
 
 
-def write_branches(past: KeysValues, new: KeysValues, column: jax.Array | int) -> KeysValues:
+def write_branches(past: Branches, new: KeysValues, column: jax.Array | int) -> Branches:
     """Put a position of each branch, ``[R K, heads, size, 1]``, into its own column."""
 
     def write(old: jax.Array, x: jax.Array) -> jax.Array:
-        apart = x.reshape(old.shape[0], -1, *x.shape[1:])
-        return jax.lax.dynamic_update_slice_in_dim(old, jnp.moveaxis(apart, 1, 3), column, axis=4)
+        rows = old.shape[0]
+        count = x.shape[0] // rows
+        apart = jnp.moveaxis(x.reshape(rows, count, *x.shape[1:-1]), 1, 3)
+        return jax.lax.dynamic_update_slice_in_dim(old, apart, column * count, axis=3)
 
-    return KeysValues(*(write(*pair) for pair in zip(past, new, strict=True)))
+    return Branches(write(past.keys, new.keys), write(past.values, new.values))
 
 
-def attend_branches(query: jax.Array, past: KeysValues, mask: jax.Array) -> jax.Array:
+def attend_branches(query: jax.Array, past: Branches, mask: jax.Array) -> jax.Array:
     """Scaled dot-product attention of one position a branch to the columns of all.
 
     Args:
       query: ``[R K, 1, heads, size]``, rotated.
-      past: ``[R, heads, size, K, C]``.
+      past: of C columns.
       mask: from `seen_branches`.
 
     Returns:
       ``[R K, 1, heads, size]``; scores and softmax are float32 or wider.
     """
-    rows, heads, size, count, columns = past.keys.shape
-    keys, values = (x.reshape(rows, heads, size, count * columns) for x in past)
+    rows, count, _ = mask.shape
+    apart = query.reshape(rows, count, *query.shape[2:])
     wide = jnp.promote_types(query.dtype, jnp.float32)
-    apart = query.reshape(rows, count, heads, size)
-    scores = jnp.einsum("rqhd,rhdc->rhqc", apart, keys, preferred_element_type=wide)
-    seen = mask.reshape(rows, 1, count, count * columns)
-    scores = jnp.where(seen, scores * size**-0.5, jnp.finfo(wide).min)
+    scores = jnp.einsum("rqhd,rhdc->rhqc", apart, past.keys, preferred_element_type=wide)
+    scores = jnp.where(mask[:, None], scores * query.shape[-1] ** -0.5, jnp.finfo(wide).min)
     shares = jax.nn.softmax(scores, axis=-1).astype(query.dtype)
-    return jnp.einsum("rhqc,rhdc->rqhd", shares, values).reshape(query.shape)
+    return jnp.einsum("rhqc,rhdc->rqhd", shares, past.values).reshape(query.shape)

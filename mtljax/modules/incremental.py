@@ -28,13 +28,12 @@ class Past(NamedTuple):
     """What an encoder keeps of each row; the leading axis of all are the rows.
 
     Attributes:
-      layers: by layer its `KeysValues` (transformer) or `LSTMState`; for the linear encoder the
-        last tokens and which of them there are, ``[R, n]`` both.
+      layers: by layer its `KeysValues` or `Branches` (transformer) or `LSTMState`; for the linear
+        encoder the last tokens and which of them there are, ``[R, n]`` both.
       starts: int32 ``[R]``, the column of a row's first token.
       width: int32 ``[R]``, columns that the prompts took.
       lines: int32 ``[P, K, C]``, of a transformer that branches, whose rows are K branches of each
-        of P prompts: the branch whose column each of them sees. Its layers have the prompts for
-        leading axis.
+        of P prompts: the branch whose column each of them sees. Its layers are `Branches`.
     """
 
     layers: Any
@@ -154,9 +153,9 @@ def advance(
     match body:
         case TransformerEncoder():
             column = past.width[0] + count
-            columns = jnp.arange(past.layers[0].keys.shape[-1])
-            mask = (columns >= past.starts[:, None]) & (columns <= column)
             lines = past.lines
+            columns = jnp.arange((past.layers[0].keys if lines is None else lines).shape[-1])
+            mask = (columns >= past.starts[:, None]) & (columns <= column)
             if lines is None:
                 mask = mask[:, None, None]
             else:

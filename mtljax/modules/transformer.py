@@ -9,7 +9,7 @@ import jax.numpy as jnp
 from jax.sharding import NamedSharding
 from jax.typing import DTypeLike
 
-from mtljax.modules.branches import attend_branches, write_branches
+from mtljax.modules.branches import Branches, attend_branches, write_branches
 from mtljax.modules.by_position import by_position
 from mtljax.modules.dropout import LockedDropout
 from mtljax.modules.fused_attention import fused_attention
@@ -104,16 +104,16 @@ class TransformerLayer(nn.Module):
         mask: jax.Array | None,
         positions: jax.Array,
         texts: jax.Array | None,
-        past: KeysValues | None = None,
+        past: KeysValues | Branches | None = None,
         column: jax.Array | int = 0,
         source: tuple[KeysValues, jax.Array] | None = None,
-    ) -> tuple[jax.Array, KeysValues | None]:
+    ) -> tuple[jax.Array, KeysValues | Branches | None]:
         """Map ``x`` ``[R, S, D]`` to the same shape.
 
         With ``past`` of C columns the positions are written there, from ``column`` on, and see the
-        columns of ``mask`` ``[R, 1, S, C]``; it is returned. Without, nothing is, as ``nn.scan``
-        would stack it. With ``source`` they attend to another text too, between the two blocks:
-        its keys and values, and a mask of its columns.
+        columns of ``mask`` ``[R, 1, S, C]``, or of `seen_branches`; it is returned. Without,
+        nothing is, as ``nn.scan`` would stack it. With ``source`` they attend to another text too,
+        between the two blocks: its keys and values, and a mask of its columns.
         """
         size = self.features // self.heads
         x = by_rows(x, self.rows)
@@ -134,7 +134,7 @@ class TransformerLayer(nn.Module):
         else:
             assert mask is not None  # of the columns written so far
             own = keys_values(key, value)
-            if past.keys.ndim == 5:
+            if isinstance(past, Branches):
                 past = write_branches(past, own, column)
                 y = attend_branches(query, past, mask)
             else:
@@ -247,9 +247,9 @@ def read_one(
     x: jax.Array,
     mask: jax.Array,
     positions: jax.Array,
-    past: Sequence[KeysValues],
+    past: Sequence[KeysValues | Branches],
     column: jax.Array,
-) -> tuple[jax.Array, tuple[KeysValues, ...]]:
+) -> tuple[jax.Array, tuple[KeysValues | Branches, ...]]:
     """Encode one more position a row.
 
     The layers stand one after another, each with parameters and a cache of its own: a loop over
@@ -259,13 +259,14 @@ def read_one(
       encoder: the module.
       params: its parameters, those of the layers from `unstacked`.
       x: ``[R, 1, E]``, what is read.
-      mask: bool ``[R, 1, 1, C]``, the columns that it sees, its own among them.
+      mask: bool ``[R, 1, 1, C]``, the columns that it sees, its own among them; of branches from
+        `seen_branches`.
       positions: int32 ``[R, 1]``, its position in the text.
-      past: the `KeysValues` of every layer.
+      past: the `KeysValues`, or `Branches`, of every layer.
       column: int32 scalar, where its own are written.
 
     Returns:
-      ``[R, 1, D]``, and the new `KeysValues`.
+      ``[R, 1, D]``, and the new past.
     """
     y: Any = x
     if "project" in params:
