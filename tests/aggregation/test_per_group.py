@@ -68,7 +68,10 @@ def test_the_table_of_degenerate_cases(task_grads, params):
     plain: Any = aggregation.from_weighting(weighting.mgda(), 3)
     found, _ = grouped.update(task_grads, grouped.init(params), losses=LOSSES)
     # All gradients of one group are zero, or one is not finite there: the other group does not see.
-    for spoiled in (jnp.zeros((3,) + params["bias"].shape), task_grads["bias"].at[1].set(jnp.nan)):
+    for spoiled in (
+        jnp.zeros((3,) + params["bias"].shape),
+        jnp.asarray(task_grads["bias"]).at[1].set(jnp.nan),
+    ):
         changed = {**task_grads, "bias": spoiled}
         direction, _ = grouped.update(changed, grouped.init(params), losses=LOSSES)
         np.testing.assert_array_equal(direction["kernel"], found["kernel"])
