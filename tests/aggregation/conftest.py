@@ -1,5 +1,4 @@
 import jax
-import jax.numpy as jnp
 import numpy as np
 import pytest
 
@@ -13,7 +12,7 @@ def rng():
 
 @pytest.fixture
 def params():
-    return {name: jnp.ones(shape) for name, shape in SHAPES.items()}
+    return {name: np.ones(shape, np.float32) for name, shape in SHAPES.items()}
 
 
 @pytest.fixture
@@ -26,7 +25,7 @@ def tree():
         for name in sorted(SHAPES):
             size = int(np.prod(SHAPES[name]))
             part = rows[:, start : start + size].reshape(len(rows), *SHAPES[name])
-            leaves[name] = jnp.asarray(part, dtype or rows.dtype)
+            leaves[name] = part.astype(jax.dtypes.canonicalize_dtype(dtype or rows.dtype))
             start += size
         return leaves
 

@@ -12,7 +12,7 @@ from optax.experimental import aggregating
 from mtljax import aggregation, weighting
 
 T = 4
-LOSSES = jnp.array([0.5, 2.0, 7.0, 1.5])
+LOSSES = np.array([0.5, 2.0, 7.0, 1.5], np.float32)
 CASES = {
     "db_mtl": aggregation.db_mtl,
     "excess_mtl": aggregation.excess_mtl,
@@ -36,7 +36,7 @@ def run(name, steps, params, state=None, mask=None):
     tasks = len(steps[0][1])
     method, update = compiled(name, tasks)
     state = method.init(params) if state is None else state
-    mask = jnp.ones(tasks, bool) if mask is None else mask
+    mask = np.ones(tasks, bool) if mask is None else mask
     directions = []
     for task_grads, losses in steps:
         direction, state = update(task_grads, state, losses=losses, mask=mask)
@@ -106,15 +106,19 @@ LEFT_OUT = [
 ]
 
 
+def spoiled(leaf):
+    """With the numbers of the second task not finite."""
+    leaf = leaf.copy()
+    leaf[1] = np.nan
+    return leaf
+
+
 @pytest.mark.parametrize(("name", "absent"), LEFT_OUT)
 def test_left_out_tasks_are_as_if_they_were_not_there(name, absent, steps, params):
-    poisoned = [
-        (jax.tree.map(lambda g: g.at[1].set(jnp.nan), task_grads), losses)
-        for task_grads, losses in steps
-    ]
-    mask = jnp.arange(T) != 1 if absent else None
+    poisoned = [(jax.tree.map(spoiled, task_grads), losses) for task_grads, losses in steps]
+    mask = np.arange(T) != 1 if absent else None
     directions, state = run(name, poisoned, params, mask=mask)
-    here = jnp.array([0, 2, 3])
+    here = np.array([0, 2, 3])
     alone = [(jax.tree.map(lambda g: g[here], g), losses[here]) for g, losses in steps]
     expected, _ = run(name, alone, params)
     assert_close(directions, expected)
@@ -128,7 +132,7 @@ def test_left_out_tasks_are_as_if_they_were_not_there(name, absent, steps, param
 @every_method
 def test_no_task_left(name, steps, params):
     _, state = run(name, steps, params)
-    (direction,), new = run(name, steps[:1], params, state, mask=jnp.zeros(T, bool))
+    (direction,), new = run(name, steps[:1], params, state, mask=np.zeros(T, bool))
     jax.tree.map(lambda d: np.testing.assert_array_equal(d, 0), direction)
     jax.tree.map(np.testing.assert_array_equal, new, state)
 
@@ -157,8 +161,8 @@ def test_one_task_goes_along_its_gradient(name, steps, params, flat):
 def test_chains(name, steps, params):
     optimizer = optax.chain(compiled(name)[0], optax.sgd(0.5))
     task_grads, losses = steps[0]
-    updates, _ = optimizer.update(
-        task_grads, optimizer.init(params), params, losses=losses, value=jnp.ones(())
+    updates, _ = jax.jit(optimizer.update)(
+        task_grads, optimizer.init(params), params, losses=losses, value=np.float32(1)
     )
     (direction,), _ = run(name, steps[:1], params)
     assert_close(updates, jax.tree.map(lambda d: -0.5 * d, direction))

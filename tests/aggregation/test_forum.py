@@ -72,8 +72,8 @@ def numerical_gradient(f, x, step=1e-6):
 def inputs(problem, logits, theta, tree):
     inner = problem.inner(logits, theta)
     return tree(problem.gradients(theta)), {
-        "losses": jnp.asarray(problem.losses(theta)),
-        "inner_losses": jnp.asarray(problem.losses(inner)),
+        "losses": problem.losses(theta),
+        "inner_losses": problem.losses(inner),
         "validation_grads": tree(problem.gradients(theta, 1)),
     }
 
@@ -145,7 +145,7 @@ def test_lowers_every_validation_loss_and_keeps_the_training_low(rng, tree, para
         grads, signals = inputs(
             problem, np.asarray(state.logits), theta, lambda rows: tree(rows, jnp.float32)
         )
-        direction, state = update(grads, state, mask=jnp.ones(T, bool), **signals)
+        direction, state = update(grads, state, mask=np.ones(T, bool), **signals)
         theta = theta - 0.01 * flat(direction)
     assert (problem.losses(theta, 1) < before).all()
     assert problem.losses(theta).sum() < problem.losses(np.zeros(P)).sum()
@@ -165,11 +165,14 @@ def update_two():
 @pytest.mark.parametrize("poison", ["mask", "train", "validation", "inner"])
 def test_left_out_tasks_are_as_if_they_were_not_there(poison, step, params, update, update_two):
     grads, signals = step
-    here = jnp.array([0, 2])
+    here = np.array([0, 2])
     alone = jax.tree.map(lambda leaf: leaf[here], (grads, signals))
     expected, _ = update_two(alone[0], forum(2).init(params), **alone[1])
-    spoil = lambda tree: jax.tree.map(lambda leaf: leaf.at[1].set(jnp.nan), tree)  # noqa: E731
-    mask = jnp.array([True, poison != "mask", True])
+    second = np.arange(T) == 1
+    spoil = lambda tree: jax.tree.map(  # noqa: E731
+        lambda leaf: np.where(second.reshape(-1, *[1] * (leaf.ndim - 1)), np.nan, leaf), tree
+    )
+    mask = np.array([True, poison != "mask", True])
     if poison in ("mask", "train"):
         grads = spoil(grads)
     elif poison == "validation":
@@ -184,7 +187,7 @@ def test_left_out_tasks_are_as_if_they_were_not_there(poison, step, params, upda
 
 def test_no_task_left(step, params, update):
     state = forum(T).init(params)
-    direction, new = update(step[0], state, mask=jnp.zeros(T, bool), **step[1])
+    direction, new = update(step[0], state, mask=np.zeros(T, bool), **step[1])
     jax.tree.map(lambda d: np.testing.assert_array_equal(d, 0), direction)
     jax.tree.map(np.testing.assert_array_equal, new, state)
 
@@ -199,7 +202,7 @@ def test_any_size(train, validation, step, params, flat, update):
     direction, state = update(
         grads,
         forum(T).init(params),
-        mask=jnp.ones(T, bool),
+        mask=np.ones(T, bool),
         losses=losses,
         inner_losses=losses,
         validation_grads=outer,

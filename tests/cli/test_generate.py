@@ -9,7 +9,7 @@ pytestmark = pytest.mark.usefixtures("loaded_once")
 
 
 def test_text_goes_on_from_the_prompt(mtljax, tiny_run):
-    code, out, err = mtljax("generate", tiny_run, "--prompt", "This phone", "--max-tokens", 5)
+    code, out, err = mtljax("generate", tiny_run, "--prompt", "This phone", "--max-tokens", 3)
     assert (code, err) == (0, "")
     assert out.startswith("This phone")
 
@@ -69,7 +69,7 @@ def continuations(text):
 
 
 def test_long_prompts_are_cut_off_where_that_is_wanted(mtljax, tiny_run):
-    options = ["--prompt", "the " * 40, "--max-tokens", 2, "--truncate-left"]
+    options = ["--prompt", "the " * 40, "--max-tokens", 3, "--truncate-left"]
     code, out, err = mtljax("generate", tiny_run, *options)
     assert (code, err) == (0, "")
     assert out.startswith("the " * 40)
@@ -90,7 +90,7 @@ def test_every_way_to_write_a_prompt(mtljax, tiny_run, tmp_path):
 
 def test_from_stdin_to_stdout(mtljax, tiny_run, monkeypatch):
     monkeypatch.setattr("sys.stdin", io.StringIO("the phone\nit\n"))
-    code, out, err = mtljax("generate", tiny_run, "--input", "-", "--max-tokens", 2)
+    code, out, err = mtljax("generate", tiny_run, "--input", "-", "--max-tokens", 3)
     assert (code, err) == (0, "")
     assert [line.split()[0] for line in out.splitlines()] == ["the", "it"]
 
@@ -118,7 +118,7 @@ def job(tiny_run, tmp_path):
     """Arguments of a command with an output, the output, and its draft."""
     path = write(tmp_path / "in.jsonl", *(["it", "the phone", "it"] * 3))
     out = tmp_path / "out.jsonl"
-    arguments = ["generate", tiny_run, "--input", path, "--output", out, "--max-tokens", 4,
+    arguments = ["generate", tiny_run, "--input", path, "--output", out, "--max-tokens", 3,
                  "--samples", 2]  # fmt: skip
     return arguments, out, tmp_path / ".out.jsonl.part"
 

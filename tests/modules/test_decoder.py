@@ -68,7 +68,7 @@ def test_begins_at_the_frequencies_of_the_words():
 def test_packed_equals_alone(kind):
     network, logits = make(kind)
     assert network.encoder.bidirectional == (kind == "lstm")
-    packed = np.asarray(logits(batch(TEXTS)))[0]
+    packed = np.asarray(logits(batch(TEXTS, TEXTS, TEXTS)))[0]
     assert np.isfinite(packed).all()  # padding too
     alone = np.asarray(logits(batch(*([text] for text in TEXTS))))
     begin = 0
@@ -84,7 +84,7 @@ def test_packed_equals_alone(kind):
 def test_what_a_word_reaches(kind, column):
     """A word of a source reaches all of its answer; one of an answer reaches what follows it."""
     _, logits = make(kind)
-    rows = batch(TEXTS)
+    rows = batch(TEXTS, TEXTS, TEXTS)  # as many as there are texts: one program
     changed = {**rows, "tokens": rows["tokens"].copy()}
     changed["tokens"][0, column] = 15
     before, after = (np.asarray(logits(x))[0] for x in (rows, changed))

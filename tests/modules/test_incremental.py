@@ -143,8 +143,13 @@ def test_a_source_is_read_both_ways(tokens, affixes):
 def test_training_keeps_nothing(tokens, affixes):
     network, shared = make("transformer", affixes)
     batch = prompts(tokens, affixes)
-    found = network.encoder.apply({"params": shared}, batch, attention="causal", train=False)
-    features, past = incremental.begin(network, shared, "words", batch, 0)
+
+    @jax.jit
+    def both(shared, batch):
+        found = network.encoder.apply({"params": shared}, batch, attention="causal", train=False)
+        return found, *incremental.begin(network, shared, "words", batch, 0)
+
+    found, features, past = both(shared, batch)
     np.testing.assert_allclose(found.hidden, features.hidden, atol=1e-6)
     assert past.starts.tolist() == (WIDTH - LENGTHS).tolist()
     rows = {name: batch[name] for name in batch}

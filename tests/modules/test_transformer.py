@@ -89,6 +89,7 @@ def test_rotated_products_depend_on_distance_alone(rng, shift):
     query, key = rng.normal(size=(2, 1, 6, 3, 8)).astype(np.float32)
     positions = np.array([[0, 1, 2, 5, 9, 20]])
 
+    @jax.jit
     def products(offset):
         q, k = (rotate(jnp.asarray(v), positions + offset) for v in (query, key))
         return jnp.einsum("rshd,rthd->rhst", q, k)
@@ -112,10 +113,15 @@ def layer_norm(x, params):
 @pytest.mark.parametrize("causal", [False, True])
 def test_scanned_layers_equal_a_loop(params, x, segments, positions, causal):
     layer = TransformerLayer(FEATURES, HEADS, 16, 0.0, jnp.float32, None, False)
-    mask, y = attention_mask(jnp.asarray(segments), causal=causal), x
+    mask = attention_mask(jnp.asarray(segments), causal=causal)
+
+    @jax.jit
+    def one(params, y):
+        return layer.apply({"params": params}, y, mask, positions, None)[0]
+
+    y = x
     for number in range(2):
-        sliced = jax.tree.map(lambda leaf, number=number: leaf[number], params["layers"])
-        y, _ = layer.apply({"params": sliced}, y, mask, positions, None)
+        y = one(jax.tree.map(lambda leaf, number=number: leaf[number], params["layers"]), y)
     expected = layer_norm(np.asarray(y), params["final_norm"])
     found = run(make(), params, x, segments, positions, causal=causal)
     np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-5)
@@ -125,6 +131,19 @@ def test_layers_start_unlike(params):
     kernel = params["layers"]["qkv"]["kernel"]
     assert kernel.shape == (2, FEATURES, 3, HEADS, FEATURES // HEADS)
     assert not np.allclose(kernel[0], kernel[1])
+
+
+@functools.partial(jax.jit, static_argnums=(2, 3))
+@functools.partial(jax.value_and_grad, argnums=0)
+def loss(params, inputs, dropout, changed):
+    out = make(**dict(changed), dropout=dropout).apply(
+        {"params": params},
+        *inputs,
+        causal=True,
+        train=True,
+        rngs={"dropout": jax.random.key(3)},
+    )
+    return jnp.sum(jnp.sin(out))
 
 
 @pytest.mark.parametrize(
@@ -137,22 +156,9 @@ def test_layers_start_unlike(params):
     ],
 )
 def test_how_it_is_computed_changes_nothing(params, x, segments, positions, changed, dropout):
-    @functools.partial(jax.jit, static_argnums=1)
-    @functools.partial(jax.value_and_grad, argnums=0)
-    def loss(params, changed):
-        out = make(**dict(changed), dropout=dropout).apply(
-            {"params": params},
-            x,
-            segments,
-            positions,
-            causal=True,
-            train=True,
-            rngs={"dropout": jax.random.key(3)},
-        )
-        return jnp.sum(jnp.sin(out))
-
-    value, grads = loss(params, ())
-    again, grads_again = loss(params, tuple(changed.items()))
+    inputs = x, segments, positions
+    value, grads = loss(params, inputs, dropout, ())
+    again, grads_again = loss(params, inputs, dropout, tuple(changed.items()))
     # A sum of terms that cancel, added up in another order.
     np.testing.assert_allclose(value, again, rtol=1e-5)
     jax.tree.map(
@@ -210,8 +216,7 @@ def test_width_must_fit_the_heads():
 
 def test_a_narrower_input_is_projected(segments, positions, rng):
     x = rng.normal(size=(*segments.shape, 5)).astype(np.float32)
-    out, variables = make().init_with_output(
-        jax.random.key(0), x, segments, positions, causal=False, train=False
-    )
+    run = functools.partial(make().init_with_output, causal=False, train=False)
+    out, variables = jax.eval_shape(run, jax.random.key(0), x, segments, positions)
     assert out.shape == (*segments.shape, FEATURES)
     assert variables["params"]["project"]["kernel"].shape == (5, FEATURES)

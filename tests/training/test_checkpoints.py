@@ -14,20 +14,26 @@ from mtljax.training.step import make_init, make_step
 VALUES = {"label": {"accuracy": 0.5, "loss": float("nan")}}
 
 
+STATES: list = []
+
+
 @pytest.fixture
 def states(make, config, tasks):
     """Five states, a step apart, with a random key and half accumulated gradients in them."""
-    config = dataclasses.replace(
-        config, optimizer=dataclasses.replace(config.optimizer, accumulate=2)
-    )
-    model, data = make(config, (tasks["label"],))
-    batches = data.training_batches(0)
-    method, optimizer = weighting.random(seed=3), make_optimizer(config.optimizer, 5)
-    found = [jax.jit(make_init(model, method, optimizer, config))(next(batches))]
-    step = jax.jit(make_step(model, method, optimizer, config))
-    for _ in range(4):
-        found.append(step(found[-1], next(batches))[0])
-    return found
+    if not STATES:
+        config = dataclasses.replace(
+            config,
+            encoder=dataclasses.replace(config.encoder, kind="linear", ngram_buckets=32),
+            optimizer=dataclasses.replace(config.optimizer, accumulate=2),
+        )
+        model, data = make(config, (tasks["label"],))
+        batches = data.training_batches(0)
+        method, optimizer = weighting.random(seed=3), make_optimizer(config.optimizer, 5)
+        STATES.append(jax.jit(make_init(model, method, optimizer, config))(next(batches)))
+        step = jax.jit(make_step(model, method, optimizer, config))
+        for _ in range(4):
+            STATES.append(step(STATES[-1], next(batches))[0])
+    return STATES
 
 
 @pytest.fixture
@@ -87,7 +93,7 @@ def test_every_leaf_comes_back(states, open_them):
 def test_a_state_is_saved_as_it_was_then(make, config, tasks, states, open_them):
     # The step that follows writes over the buffers of the state that is still being saved.
     checkpoints, _ = open_them()
-    state = jax.tree.map(np.asarray, jax.device_get(states[1]))
+    state = jax.tree.map(np.array, jax.device_get(states[1]))
     donated = jax.device_put(state)
     checkpoints.save(1, donated, {}, VALUES, 0.0)
     jax.jit(lambda s: jax.tree.map(lambda x: x * 0, s), donate_argnums=0)(donated)

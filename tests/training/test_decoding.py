@@ -15,6 +15,17 @@ from tests.training.conftest import random_params
 LENGTHS, ROOM = np.array([5, 1, 3]), 4
 
 
+def all_logits(decodable, weights, batch, read):
+    """Of the ends of the prompts and of what follows, the classes `read`: ``[R, ROOM + 1, V]``."""
+    start, first = decodable.prefill(weights, batch, ROOM)
+
+    def step(state, each):
+        return decodable.step(weights, state, *each)
+
+    _, rest = jax.lax.scan(step, start, (jnp.asarray(read), jnp.arange(ROOM)))
+    return jnp.concatenate([first[:, None], jnp.swapaxes(rest, 0, 1)], axis=1)
+
+
 @pytest.mark.parametrize("kind", ["transformer", "lstm", "linear"])
 def test_the_logits_of_a_step_are_those_of_the_whole_text(kind, make, plain, tasks):
     encoder = dataclasses.replace(plain.encoder, kind=kind, heads=2)
@@ -49,13 +60,8 @@ def test_the_logits_of_a_step_are_those_of_the_whole_text(kind, make, plain, tas
             "segments": (place >= 0).astype(np.int32),
             "positions": np.maximum(place, 0),
         }
-        state, logits = decodable.prefill(weights, batch, ROOM)
-        found = [logits]
-        for count in range(ROOM):
-            read = jnp.asarray(classes[np.arange(3), LENGTHS + count])
-            state, logits = decodable.step(weights, state, read, jnp.asarray(count))
-            found.append(logits)
-        return jnp.stack(found, axis=1)
+        read = [classes[np.arange(3), LENGTHS + count] for count in range(ROOM)]
+        return all_logits(decodable, weights, batch, np.stack(read))
 
     expected, found = np.asarray(whole(params)), np.asarray(stepwise(params))
     assert found.dtype == np.float32
@@ -120,13 +126,7 @@ def test_the_logits_of_an_answer_are_those_of_packed_rows(
 
     @jax.jit
     def stepwise(weights, prompts):
-        state, first = decodable.prefill(weights, prompts, ROOM)
-        found = [first]
-        for count in range(ROOM):
-            step = decodable.step(weights, state, jnp.asarray(classes[:, count]), jnp.array(count))
-            state, logits = step
-            found.append(logits)
-        return jnp.stack(found, axis=1)
+        return all_logits(decodable, weights, prompts, classes.T)
 
     found, begin = np.asarray(stepwise(weights, prompts)), 0
     for row, (source, text) in enumerate(zip(sources, texts, strict=True)):

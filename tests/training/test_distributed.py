@@ -15,6 +15,7 @@ from mtljax.training.method import make_method
 from tests.training.on_devices import (
     LABEL,
     OPTIMIZER,
+    STARS,
     TAGS,
     assert_same,
     batches_for,
@@ -109,7 +110,7 @@ compare(configuration("linear", "modo"), tasks, [{{**placed, "sharding": "fsdp"}
 
 def test_weights_of_the_step_before(on_eight_devices: Callable[[str], str]):
     printed = on_eight_devices(f"""{START}
-tasks = [LABEL, TAGS]
+tasks = [LABEL, STARS]
 lagged = GradientsConfig(way="lagged")
 compare(configuration("linear", "imtl_g", gradients=lagged), tasks, [MAPPED])
 sketched = GradientsConfig(way="sketched", sketch=64)
@@ -123,7 +124,7 @@ def test_a_checkpoint_goes_from_one_device_to_eight_and_back(
     on_eight_devices: Callable[[str], str], tmp_path
 ):
     config = configuration("linear", "moco")
-    model = make(config, (LABEL, TAGS))
+    model = make(config, (LABEL, STARS))
     batches = batches_for(config, model)
     _, state, *_ = run(config, model, batches)
     checkpoints = Checkpoints(tmp_path / "one", pytest.fail)
@@ -136,7 +137,7 @@ from mtljax.training.checkpoints import Checkpoints
 config = configuration("linear", "moco")
 config = dataclasses.replace(
     config, parallel=ParallelConfig(task=2, data=4, sharding="fsdp"))
-model = make(config, [LABEL, TAGS])
+model = make(config, [LABEL, STARS])
 batch = batches_for(config, model)[0]
 devices = distribute(config, model, make_method(config, 2), OPTIMIZER, batch[0])
 there = Checkpoints(Path({str(tmp_path / "one")!r}), print)

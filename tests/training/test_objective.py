@@ -93,6 +93,8 @@ def test_class_weights_multiply_the_loss(name):
 def test_class_weights_are_of_training_alone(make, tasks, plain):
     weights = {"a": 2.0, "c": 0.25}
     chosen = (dataclasses.replace(tasks["grade"], class_weights=weights),)
+    encoder = dataclasses.replace(plain.encoder, kind="linear", ngram_buckets=32)
+    plain = dataclasses.replace(plain, encoder=encoder)
     model, data = make(plain, chosen)
     params = random_params(model)
     batch = next(data.training_batches(0))

@@ -162,7 +162,7 @@ def test_gradients_at_the_features(begin, unaveraged, tasks):
 def test_telemetry_does_not_change_the_step(begin, unaveraged, three, way):
     found = []
     for telemetry in (False, True):
-        config = with_gradients(unaveraged, way=way, telemetry=telemetry)
+        config = with_gradients(unaveraged, way=way, sketch=8192, telemetry=telemetry)
         _, step, state, streams = begin(agreement(), three, config)
         state, metrics = step(state, *next(streams))
         found.append(state.params)

@@ -96,7 +96,8 @@ ROWS = np.array([[1.0, 0.3], [-0.4, 2.0]])
 def test_preference_and_rescale():
     """No direction in the ball, of a fine circle, is better for the worst task."""
     pref, c = np.array([0.5, 0.25]), 0.3
-    found, _ = cagrad(c, 2, pref).update(jnp.ones(2), (), gramian=jnp.array(ROWS @ ROWS.T))
+    update = jax.jit(lambda g: cagrad(c, 2, pref).update(jnp.ones(2), (), gramian=g)[0])
+    found = update(ROWS @ ROWS.T)
     direction, mean = (1 + c) * ROWS.T @ found, pref @ ROWS
     angles = np.linspace(0, 2 * np.pi, 10001)
     circle = mean + c * np.linalg.norm(mean) * np.stack([np.cos(angles), np.sin(angles)], 1)

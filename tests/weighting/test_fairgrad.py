@@ -1,5 +1,7 @@
 """Alpha-fair weights against a maximisation over directions, and against their equation."""
 
+import functools
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -11,10 +13,18 @@ from tests.weighting.fair_direction import fair_direction, inner_direction
 from tests.weighting.padded import NUMBERS_OF_TASKS, answers, conflict, problems, unit, weights
 
 
-def update(method, gramian, **kwargs):
+@functools.partial(jax.jit, static_argnames="pref")
+def compiled(alpha, gramian, mask, row_scale, pref):
     size = len(gramian)
-    run = jax.jit(lambda g: method.update(jnp.ones(size), method.init(size), gramian=g, **kwargs))
-    return np.asarray(run(jnp.asarray(gramian, float))[0])
+    method = fairgrad(alpha, pref)
+    options = {"gramian": gramian, "mask": mask, "row_scale": row_scale}
+    return method.update(jnp.ones(size), method.init(size), **options)[0]
+
+
+def update(alpha, gramian, mask=None, row_scale=None, pref=None):
+    """The weights; all alphas share a compiled program."""
+    gramian = np.asarray(gramian, np.float32)
+    return np.asarray(compiled(alpha, gramian, mask, row_scale, pref))
 
 
 @pytest.mark.parametrize(
@@ -24,8 +34,8 @@ def update(method, gramian, **kwargs):
 def test_equals_the_best_direction(numbers, alpha):
     """And keeps its equation, formed from the Jacobian, where norms are too far apart for that."""
     cases = problems(numbers)
-    exact = weights(fairgrad(alpha), cases, "float64")
-    short = weights(fairgrad(alpha), cases, "float32")
+    exact = weights(fairgrad, cases, "float64", options=(alpha,))
+    short = weights(fairgrad, cases, "float32", options=(alpha,))
     compared = 0
     for case, w, w32 in zip(cases, exact, short, strict=True):
         units, norms = unit(case.rows)
@@ -54,9 +64,13 @@ def test_equals_the_best_direction(numbers, alpha):
 
 def test_alpha_one_is_nash_without_its_length(rng):
     rows = rng.normal(size=(4, 7)) * 10 ** rng.uniform(-4, 4, (4, 1))
-    np.testing.assert_allclose(
-        update(fairgrad(), rows @ rows.T), update(nash_mtl(None), rows @ rows.T), rtol=1e-5
-    )
+    gramian = (rows @ rows.T).astype(np.float32)
+    nash = nash_mtl(None)
+    run = jax.jit(lambda g: nash.update(jnp.ones(4), nash.init(4), gramian=g)[0])
+    # Written out as the default, not as an argument of a compiled function.
+    method = fairgrad()
+    found = jax.jit(lambda g: method.update(jnp.ones(4), method.init(4), gramian=g)[0])(gramian)
+    np.testing.assert_allclose(found, run(gramian), rtol=1e-5)
 
 
 @pytest.mark.parametrize("alpha", [0.5, 1.0, 2.0])
@@ -65,16 +79,17 @@ def test_preference(rng, alpha):
     gramian = rows @ rows.T
     power = np.array([0.5, 1.5, 1.0])
     units, norms = unit(rows)
+    there = np.array([True, True, True])
     # Only ratios of the preference matter.
-    found = rows.T @ update(fairgrad(alpha, pref=2 * power), gramian)
+    found = rows.T @ update(alpha, gramian, there, pref=(1.0, 3.0, 2.0))
     expected = fair_direction(units, power * norms ** (1 - alpha), alpha)
     assert np.linalg.norm(found - expected) < 1e-3 * np.linalg.norm(expected)
     np.testing.assert_array_equal(
-        update(fairgrad(alpha, pref=[0.1] * 3), gramian), update(fairgrad(alpha), gramian)
+        update(alpha, gramian, pref=(0.1, 0.1, 0.1)), update(alpha, gramian)
     )
-    mask = jnp.array([True, True, False])
-    masked = update(fairgrad(alpha, pref=power), gramian, mask=mask)
-    alone = update(fairgrad(alpha, pref=power[:2]), gramian[:2, :2])
+    there[2] = False
+    masked = update(alpha, gramian, there, pref=(1.0, 3.0, 2.0))
+    alone = update(alpha, gramian[:2, :2], pref=(0.5, 1.5))
     np.testing.assert_allclose(masked[:2], alone, rtol=1e-4)
     assert masked[2] == 0
 
@@ -89,7 +104,7 @@ def test_closed_forms_and_degenerate_answers(alpha):
         np.diag([64.0, 0.0]),
         [[1.0, -1.0], [-1.0, 1.0]],
     ]
-    orthogonal, identical, zero, with_zero, opposite = answers(fairgrad(alpha), gramians)
+    orthogonal, identical, zero, with_zero, opposite = answers(fairgrad, gramians, options=(alpha,))
     power = -2 * alpha / (1 + alpha)
     np.testing.assert_allclose(orthogonal, norms**power, rtol=1e-4)
     # m identical rows of norm n: m n^2 w = w^(-1/alpha).
@@ -101,8 +116,8 @@ def test_closed_forms_and_degenerate_answers(alpha):
 
 @pytest.mark.parametrize("alpha", [0.01, 100.0])
 def test_finite_for_norms_of_all_sizes(alpha):
-    gramian = jnp.array([[1.0, -0.5, 0.1], [-0.5, 1.0, 0.0], [0.1, 0.0, 1.0]])
-    w = update(fairgrad(alpha), gramian, row_scale=jnp.array([1e-30, 1.0, 1e30]))
+    gramian = [[1.0, -0.5, 0.1], [-0.5, 1.0, 0.0], [0.1, 0.0, 1.0]]
+    w = update(alpha, gramian, row_scale=np.array([1e-30, 1.0, 1e30], np.float32))
     assert np.isfinite(w).all() and (w > 0).all()
 
 

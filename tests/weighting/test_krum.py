@@ -1,5 +1,7 @@
 """Scores formed from the gradients' distances."""
 
+import functools
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -9,12 +11,20 @@ from mtljax.weighting.krum import krum
 from tests.weighting.padded import problems, weights
 
 
-def update(gramian, *args, mask=None):
-    size = len(gramian)
+@functools.cache
+def compiled(*args):
     method = krum(*args)
-    mask = np.ones(size, bool) if mask is None else mask
-    run = jax.jit(lambda g, m: method.update(jnp.ones(size), method.init(size), gramian=g, mask=m))
-    return np.asarray(run(jnp.asarray(gramian, float), jnp.asarray(mask))[0])
+
+    def run(gramian, mask):
+        size = len(mask)
+        return method.update(jnp.ones(size), method.init(size), gramian=gramian, mask=mask)[0]
+
+    return jax.jit(run)
+
+
+def update(gramian, *args, mask=None):
+    mask = np.ones(len(gramian), bool) if mask is None else mask
+    return np.asarray(compiled(*args)(jnp.asarray(gramian, float), jnp.asarray(mask)))
 
 
 def scores(rows, byzantine):
