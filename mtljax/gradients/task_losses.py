@@ -35,7 +35,8 @@ def task_losses(
 
     For the plain way, the gradient of their weighted sum, and for a second look at a batch with the
     same random keys. Arguments and errors are those of `task_gradients`. Groups of equal shapes are
-    encoded as one, along an axis of tasks, so that the time to compile does not grow with them.
+    traced as one, along an axis of tasks (on a CPU in a loop), so that the time to compile does not
+    grow with them.
     """
     problem = make_problem(encode, heads, shared, head_params, batch, key)
     if chosen_way(problem, "auto") == "scanned":
@@ -67,4 +68,9 @@ def _vmapped(problem: Problem) -> jax.Array:
         stacked([problem.head_params[task] for task in order]),
         stacked([problem.batch[groups[task]].targets[task] for task in order]),
     )
-    return jax.vmap(one)(rows)
+    return jax.lax.platform_dependent(
+        rows,
+        # Products over the rows of several tasks at once are copied before and after on a CPU.
+        cpu=lambda rows: jax.lax.map(one, rows),
+        default=jax.vmap(one),
+    )
