@@ -339,7 +339,7 @@ def measure(
         traced = jax.jit(step.run, donate_argnums=0).trace(step.first, batch)
         program = traced.lower().compile()
         took = time.perf_counter() - began
-        memory = program.memory_analysis()
+        memory: Any = program.memory_analysis()
         total = memory.argument_size_in_bytes + memory.output_size_in_bytes
         total += memory.temp_size_in_bytes - memory.alias_size_in_bytes
         flops = matmul_flops(traced.jaxpr.jaxpr, min)

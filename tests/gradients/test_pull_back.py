@@ -42,4 +42,6 @@ def test_readers_of_the_gradients_need_no_second_copy(rng):
 
     compiled = jax.jit(direction).lower(shared, heads, batch).compile()
     stacked = count * shared.nbytes
-    assert compiled.memory_analysis().temp_size_in_bytes < 1.7 * stacked
+    memory = compiled.memory_analysis()
+    assert memory is not None
+    assert memory.temp_size_in_bytes < 1.7 * stacked
