@@ -88,6 +88,7 @@ def uninterrupted(config, chosen, directory, saved):
     [
         ("random", (4, 8, 12), 8),
         ("famo", (4,), None),
+        ("coba", (4,), None),
         ("modo", (4,), None),
         ("moco", (4,), None),
         ("forum", (4,), None),
