@@ -122,12 +122,14 @@ class TransformerLayer(nn.Module):
         query, key, value = (qkv[:, :, i] for i in range(3))
         query, key = rotate(query, positions), rotate(key, positions)
         if past is None:
+            attended: Any
             if self.implementation == "cudnn" and mask is not None:
-                y = fused_attention(query, key, value, mask)
+                attended = fused_attention(query, key, value, mask)
             else:
-                y = jax.nn.dot_product_attention(
+                attended = jax.nn.dot_product_attention(
                     query, key, value, mask=mask, implementation=self.implementation
                 )
+            y = attended
             if not self.is_initializing():
                 own = KeysValues(key, value)
                 self.sow("cache", "past", own, init_fn=lambda: own, reduce_fn=lambda _, new: new)
