@@ -69,18 +69,25 @@ def short(config, method):
     )
 
 
-WHOLE: dict[str, tuple[Path, dict, dict]] = {}
-"""By method, the runs that nothing stopped: their directory, summary and saved states."""
+@pytest.fixture(scope="module")
+def finished():
+    """By method, the runs that nothing stopped: their directory, summary and saved states."""
+    return {}
 
 
-def uninterrupted(config, chosen, directory, saved):
-    """A run of `short`, trained once a method."""
-    if config.weighting not in WHOLE:
-        whole = directory / "whole"
-        summary = train(config, chosen, whole)
-        WHOLE[config.weighting] = whole, summary, dict(saved)
-        saved.clear()
-    return WHOLE[config.weighting]
+@pytest.fixture
+def uninterrupted(finished, tmp_path, saved):
+    """Trains a run of `short`, once a method."""
+
+    def run(config, chosen):
+        if config.weighting not in finished:
+            whole = tmp_path / "whole"
+            summary = train(config, chosen, whole)
+            finished[config.weighting] = whole, summary, dict(saved)
+            saved.clear()
+        return finished[config.weighting]
+
+    return run
 
 
 @pytest.mark.parametrize(
@@ -95,13 +102,13 @@ def uninterrupted(config, chosen, directory, saved):
     ],
 )
 def test_interrupted_after_checkpoints(
-    tiny, config, tasks, tmp_path, saved, capsys, method, stops, damage
+    tiny, config, tasks, tmp_path, saved, uninterrupted, capsys, method, stops, damage
 ):
     # These methods read every kind of batch there is, whose order must go on too.
     # Checkpoints fall into the middle of a line of metrics too.
     config = short(config, method)
     chosen = (tasks["label"], tasks["number"])
-    whole, summary, expected = uninterrupted(config, chosen, tmp_path, saved)
+    whole, summary, expected = uninterrupted(config, chosen)
     assert sorted(expected) == [4, 8, 12]
     parts, console = tmp_path / "parts", Console(width=300)
     for stop in stops:
@@ -125,10 +132,10 @@ def test_interrupted_after_checkpoints(
         assert "checkpoint 8 cannot be read, moved to 8.broken" in shown
 
 
-def test_a_run_that_is_told_to_stop(tiny, config, tasks, tmp_path, saved, capsys):
+def test_a_run_that_is_told_to_stop(tiny, config, tasks, tmp_path, saved, uninterrupted, capsys):
     config = short(config, "random")
     chosen = (tasks["label"], tasks["number"])
-    _, _, expected = uninterrupted(config, chosen, tmp_path, saved)
+    _, _, expected = uninterrupted(config, chosen)
     parts, asked = tmp_path / "parts", []
     with pytest.raises(Preempted, match="^nothing was to be saved yet$"):
         train(config, chosen, parts, preempted=lambda step: True)
