@@ -40,7 +40,7 @@ def task_losses(
     """
     problem = make_problem(encode, heads, shared, head_params, batch, key)
     if chosen_way(problem, "auto") == "scanned":
-        return _vmapped(problem)
+        return _of_alike(problem)
     blocks, found = [], []
     for place, (name, examples) in enumerate(problem.batch.items()):
         features = encoded(problem, name, shared, examples.inputs, group_key(problem, place))
@@ -49,7 +49,7 @@ def task_losses(
     return in_order(list(heads), found, jnp.concatenate(blocks))
 
 
-def _vmapped(problem: Problem) -> jax.Array:
+def _of_alike(problem: Problem) -> jax.Array:
     order, names = list(problem.heads), list(problem.batch)
     groups = {task: name for name, rows in problem.batch.items() for task in rows.targets}
 

@@ -147,12 +147,11 @@ class TransformerLayer(nn.Module):
         y = by_position(out, y)
         x = by_rows(x + LockedDropout(self.dropout)(y, texts, train=self.train), self.rows)
         if source is not None:
-            y = nn.LayerNorm(dtype=self.dtype, name="source_norm")(x)
-            query = nn.DenseGeneral((self.heads, size), dtype=self.dtype, name="source_query")(y)
-            y = attend(query, *source)
-            y = nn.DenseGeneral(self.features, axis=(-2, -1), dtype=self.dtype, name="source_out")(
-                y
-            )
+            y = _LayerNorm(dtype=self.dtype, name="source_norm")(x)
+            ask = nn.DenseGeneral((self.heads, size), dtype=self.dtype, name="source_query")
+            y = attend(by_position(ask, y), *source)
+            out = nn.DenseGeneral(self.features, axis=(-2, -1), dtype=self.dtype, name="source_out")
+            y = by_position(out, y)
             x = by_rows(x + LockedDropout(self.dropout)(y, texts, train=self.train), self.rows)
         y = _LayerNorm(dtype=self.dtype, name="feed_forward_norm")(x)
         y = _gelu(by_position(nn.Dense(self.feed_forward, dtype=self.dtype, name="up"), y))
