@@ -185,36 +185,21 @@ def advance(
 
 
 def fork(past: Past, count: int) -> Past:
-    """As many branches of each row, one after another."""
-    layers, starts, width, _ = past
-    repeated = jnp.repeat(jnp.arange(starts.size), count)
-
-    def taken(tree: Any) -> Any:
-        return jax.tree.map(lambda x: x[repeated], tree)
-
-    starts, width = taken((starts, width))
-    if not isinstance(layers[0], KeysValues):
-        return Past(taken(layers), starts, width)
-    lines = own_lines(repeated.size // count, count, layers[0].keys.shape[-1])
-    return Past(tuple(branched(own, count) for own in layers), starts, width, lines)
+    """As many branches of each row of a transformer, one after another."""
+    starts, width = (jnp.repeat(x, count) for x in (past.starts, past.width))
+    lines = own_lines(past.starts.size, count, past.layers[0].keys.shape[-1])
+    return Past(tuple(branched(own, count) for own in past.layers), starts, width, lines)
 
 
 def choose(past: Past, parents: jax.Array) -> Past:
-    """The branches that go on.
+    """The branches that go on; nothing is copied but `Past.lines`.
 
     Args:
       past: from `fork`, of K branches of P rows.
       parents: int32 ``[P, K]``, which branch of its row each of the new ones goes on from.
-
-    Returns:
-      The same shapes. Of a transformer nothing is copied but `Past.lines`.
     """
-    if past.lines is not None:
-        lines = jnp.take_along_axis(past.lines, parents[..., None], axis=1)
-        return past._replace(lines=lines)
-    rows, count = parents.shape
-    at = (jnp.arange(rows)[:, None] * count + parents).reshape(-1)
-    return jax.tree.map(lambda x: x[at], past)
+    assert past.lines is not None
+    return past._replace(lines=jnp.take_along_axis(past.lines, parents[..., None], axis=1))
 
 
 def _with_room(keys: jax.Array, values: jax.Array, room: int) -> KeysValues:

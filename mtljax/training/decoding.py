@@ -287,6 +287,6 @@ def make_decodable(model: Model, task: str, affix_table: np.ndarray) -> Decodabl
         features, past = incremental.advance(*read)
         return past, logits(weights, features)
 
-    if decoder:
+    if decoder or network.encoder.config.kind != "transformer":
         return Decodable(prefill, step)
     return Decodable(prefill, step, incremental.fork, incremental.choose)

@@ -171,10 +171,9 @@ def test_a_bidirectional_lstm_has_no_past(tokens, affixes):
         incremental.begin(network, {}, "words", prompts(tokens, affixes), 1)
 
 
-@pytest.mark.parametrize("kind", ["transformer", "lstm", "linear"])
-def test_branches_are_rows_that_change_places(kind, tokens, affixes):
+def test_branches_are_rows_that_change_places(tokens, affixes):
     """Forked and chosen, a state gives what its rows give when they are copied."""
-    network, shared = make(kind, affixes)
+    network, shared = make("transformer", affixes)
     rows, count = len(LENGTHS), 2
     parents = np.array(
         [[[0, 0], [0, 1], [0, 0]], [[1, 0], [1, 1], [0, 1]], [[0, 1], [1, 0], [1, 1]]]
