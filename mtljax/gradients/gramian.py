@@ -1,5 +1,7 @@
 """Inner products of per-task gradients."""
 
+import functools
+from collections.abc import Callable
 from typing import Any
 
 import jax
@@ -49,8 +51,9 @@ def gramian(task_grads: Any, *, where: Labels = None) -> jax.Array:
     for leaf in leaves:
         if isinstance(leaf, RowGradients):
             total = total + row_products(leaf, leaf)
-            continue
-        total = total + leaf_products(leaf)
+    dense = [leaf for leaf in leaves if not isinstance(leaf, RowGradients)]
+    if dense:
+        total = total + jax.lax.platform_dependent(dense, cpu=_sum_of_halves, default=_sum)
     return (total + total.T) / 2
 
 
@@ -79,55 +82,80 @@ def gramian_diagonal(task_grads: Any, *, where: Labels = None) -> jax.Array:
     return total
 
 
-def leaf_products(leaf: jax.Array, factors: jax.Array | None = None) -> jax.Array:
-    """Inner products ``[T, T]`` of the rows of a leaf ``[T, *param]``, each times its factor."""
-    if factors is None:
-        factors = jnp.ones((), jnp.promote_types(leaf.dtype, jnp.float32))
-    return jax.lax.platform_dependent(leaf, factors, cpu=_in_pieces, default=_products)
+def leaf_products(leaf: jax.Array, change: Callable[[jax.Array], jax.Array]) -> jax.Array:
+    """Inner products ``[T, T]`` of the rows of a leaf ``[T, *param]``, as `change` returns them."""
 
+    def multiply(rows: jax.Array) -> jax.Array:
+        return _products(change(rows))
 
-def _products(leaf: jax.Array, factors: jax.Array) -> jax.Array:
-    if factors.ndim:
-        leaf = leaf.astype(factors.dtype) * factors.reshape((-1,) + (1,) * (leaf.ndim - 1))
-    axes = tuple(range(1, leaf.ndim))
-    return jax.lax.dot_general(
-        leaf,
-        leaf,
-        ((axes, axes), ((), ())),
-        precision=jax.lax.Precision.HIGHEST,
-        preferred_element_type=factors.dtype,
+    return jax.lax.platform_dependent(
+        leaf, cpu=lambda leaf: _over_pieces(leaf, multiply), default=multiply
     )
 
 
-def _in_pieces(leaf: jax.Array, factors: jax.Array) -> jax.Array:
+def _products(first: jax.Array, second: jax.Array | None = None) -> jax.Array:
+    """Those of the rows of `first` with those of `second`, or with each other."""
+    axes = tuple(range(1, first.ndim))
+    return jax.lax.dot_general(
+        first,
+        first if second is None else second,
+        ((axes, axes), ((), ())),
+        precision=jax.lax.Precision.HIGHEST,
+        preferred_element_type=jnp.promote_types(first.dtype, jnp.float32),
+    )
+
+
+def _sum(leaves: list[jax.Array]) -> jax.Array:
+    return functools.reduce(jnp.add, map(_products, leaves))
+
+
+def _over_pieces(leaf: jax.Array, multiply: Callable[[jax.Array], Any]) -> Any:
     # A long product of few rows is cut so that a piece stays in the cache: twice to four times
-    # faster, and what is multiplied by its factor is never a second leaf. On a CPU a leaf is one
-    # block of memory, so that this reshape moves nothing.
+    # faster, and what is changed first is never a second leaf. On a CPU a leaf is one block of
+    # memory, so that this reshape moves nothing.
     rows = leaf.reshape(leaf.shape[0], -1)
     whole, rest = divmod(rows.shape[1], _PIECE)
     if whole < 2:
-        return _products(rows, factors)
+        return multiply(rows)
 
-    def add(i: jax.Array, total: jax.Array) -> jax.Array:
+    def add(i: jax.Array, total: Any) -> Any:
         piece = jax.lax.dynamic_slice_in_dim(rows, i * _PIECE, _PIECE, 1)
-        return total + _in_halves(piece.astype(factors.dtype), factors)
+        return jax.tree.map(jnp.add, total, multiply(piece))
 
-    start = jnp.zeros((leaf.shape[0],) * 2, factors.dtype)
     if rest:
-        start = _products(rows[:, whole * _PIECE :], factors)
+        start = multiply(rows[:, whole * _PIECE :])
+    else:
+        start = jax.tree.map(jnp.zeros_like, jax.eval_shape(multiply, rows[:, :_PIECE]))
     return jax.lax.fori_loop(0, whole, add, start)
 
 
-def _in_halves(rows: jax.Array, factors: jax.Array) -> jax.Array:
+def _sum_of_halves(leaves: list[jax.Array]) -> jax.Array:
+    # Blocks are put together once all is added up, and small leaves have none: less to compile.
+    large = [leaf for leaf in leaves if leaf.size >= 2 * _PIECE * leaf.shape[0]]
+    blocks = [_over_pieces(leaf, _in_halves) for leaf in large]
+    small = [_products(leaf) for leaf in leaves if leaf.size < 2 * _PIECE * leaf.shape[0]]
+    if not blocks:
+        return functools.reduce(jnp.add, small)
+    added = functools.reduce(lambda total, new: jax.tree.map(jnp.add, total, new), blocks)
+    return functools.reduce(jnp.add, small, _together(added))
+
+
+def _in_halves(rows: jax.Array) -> Any:
     # The products are symmetric: a quarter of the work is left out each time.
+    rows = rows.astype(jnp.promote_types(rows.dtype, jnp.float32))
     half = rows.shape[0] // 2
     if half < _HALF:
-        return _products(rows, factors)
-    if factors.ndim:
-        rows = rows * factors[:, None]
-    one = jnp.ones((), factors.dtype)
+        return _products(rows)
     first, second = rows[:half], rows[half:]
-    across = jax.lax.dot_general(
-        first, second, (((1,), (1,)), ((), ())), precision=jax.lax.Precision.HIGHEST
-    )
-    return jnp.block([[_in_halves(first, one), across], [across.T, _in_halves(second, one)]])
+    return _in_halves(first), _products(first, second), _in_halves(second)
+
+
+def _together(blocks: Any) -> jax.Array:
+    if not isinstance(blocks, tuple):
+        return blocks
+    # Sums: of `jnp.block`, XLA makes one large kernel that takes long to compile.
+    first, across, second = blocks
+    before, after = across.shape
+    corner = jnp.pad(across, ((0, after), (before, 0)))
+    diagonal = jnp.pad(_together(first), (0, after)) + jnp.pad(_together(second), (before, 0))
+    return diagonal + corner + corner.T

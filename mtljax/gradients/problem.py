@@ -9,6 +9,9 @@ import jax.numpy as jnp
 Encode = Callable[..., Any]
 Head = Callable[..., Any]
 
+_SMALL = 2**16
+"""Numbers of a head's array that may be copied."""
+
 
 class Examples(NamedTuple):
     """The batch of an input group, which is encoded once for all of its tasks.
@@ -146,6 +149,19 @@ def leaves_of(tree: Any) -> list[Any]:
 def stacked(trees: list[Any]) -> Any:
     """Trees of equal shapes as one, with a leading axis."""
     return jax.tree.map(lambda *leaves: jnp.stack(leaves), *trees)
+
+
+def unstacked(tree: Any, names: list[str]) -> dict[str, Any]:
+    """The rows of a tree with a leading axis, by name."""
+
+    def row(leaf: jax.Array, i: int) -> jax.Array:
+        # XLA would cut a row out anew in whatever reads it, and compile that once for each task.
+        # A copy of a large one would cost more.
+        return jax.lax.optimization_barrier(leaf[i]) if leaf[i].size <= _SMALL else leaf[i]
+
+    return {
+        name: jax.tree.map(lambda leaf, i=i: row(leaf, i), tree) for i, name in enumerate(names)
+    }
 
 
 def group_key(problem: Problem, place: Any) -> jax.Array | None:

@@ -148,7 +148,7 @@ def _rescaled(axis_name: Any, products: jax.Array, task_grads: Any) -> ScaledGra
             values = _times(leaf.values, inverse)
             return compute(dataclasses.replace(leaf, values=values)).astype(dtype)
         if products.ndim == 2:
-            return leaf_products(leaf, inverse)
+            return leaf_products(leaf, lambda rows: _times(rows, inverse))
         return compute(_times(leaf, inverse))
 
     total = _over(axis_name, jax.lax.psum, sum(map(part, leaves), jnp.zeros_like(products)))

@@ -6,7 +6,15 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
-from mtljax.gradients.problem import Problem, encoded, group_key, head_gradients, stacked, task_key
+from mtljax.gradients.problem import (
+    Problem,
+    encoded,
+    group_key,
+    head_gradients,
+    stacked,
+    task_key,
+    unstacked,
+)
 from mtljax.gradients.unlike import unlike_heads
 
 
@@ -96,10 +104,7 @@ def scan_tasks(
     if alike:
         rows = (places, group_places, inputs, stacked(params), stacked(targets))
         (carry, _), (kept, heads) = jax.lax.scan(body, (carry, ()), rows)
-        by_task = {
-            task: jax.tree.map(lambda leaf, i=i: leaf[i], heads) for i, task in enumerate(order)
-        }
-        return carry, kept, by_task
+        return carry, kept, unstacked(heads, order)
     dtype = jax.dtypes.canonicalize_dtype(float)
     branches = [branch(i) for i in range(len(order))]
     zeros = jax.tree.map(jnp.zeros_like, tuple(params))

@@ -5,7 +5,15 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from mtljax.gradients.problem import Problem, encoded, group_key, head_gradients, stacked, task_key
+from mtljax.gradients.problem import (
+    Problem,
+    encoded,
+    group_key,
+    head_gradients,
+    stacked,
+    task_key,
+    unstacked,
+)
 from mtljax.gradients.unlike import unlike_heads
 
 
@@ -53,11 +61,7 @@ def vmapped(problem: Problem) -> tuple[jax.Array, Any, dict[str, Any]]:
     run = jax.vmap(one, out_axes=(0, 0, 0 if alike else None))
     losses, shared, heads = run(places, group_places, inputs, own)
     if alike:
-        return (
-            losses,
-            shared,
-            {task: jax.tree.map(lambda leaf, i=i: leaf[i], heads) for i, task in enumerate(order)},
-        )
+        return losses, shared, unstacked(heads, order)
     return losses, shared, dict(zip(order, heads, strict=True))
 
 

@@ -73,10 +73,11 @@ def _active_sets(cosines: jax.Array, inverse: jax.Array) -> jax.Array:
     solved = jax.lax.platform_dependent(
         nus, cpu=lambda nus: jax.lax.map(solve, nus), default=jax.vmap(solve)
     )
-    # Candidates in unit rows: equal weights first, which are wanted where they are as good.
+    # Candidates in unit rows: equal weights first, which are wanted where they are as good. Of the
+    # rows alone the shortest is last.
     equal = jnp.where(rows, 1 / jnp.where(rows, inverse, 1), 0)
-    corners = jnp.diag(equal)
-    candidates = jnp.concatenate([equal[None], solved, corners])
+    shortest = jnp.where(jnp.arange(rows.size) == jnp.argmax(inverse), equal, 0)
+    candidates = jnp.concatenate([equal[None], solved, shortest[None]])
     totals = candidates @ inverse
     candidates = candidates / jnp.where(totals > 0, totals, 1)[:, None]
     squares = jnp.sum((candidates @ cosines) * candidates, axis=1)
