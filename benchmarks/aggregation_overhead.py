@@ -272,19 +272,22 @@ def make_steps(shape: Shape, num_tasks: int, setting: str, names: Iterable[str])
 
     def famo(method):
         def run(carry, batch):
-            params, moments, rule, after = carry
+            params, moments, rule, *after = carry
+            signals = {"losses_after": after[0]} if after else {}
 
             def objective(params):
                 losses = gradients.task_losses(encode, heads, params[0], params[1], batch)
-                weights, new = method.update(losses, rule, losses_after=after)
+                weights, new = method.update(losses, rule, **signals)
                 return jax.lax.stop_gradient(weights) @ losses, new
 
             found, rule = jax.grad(objective, has_aux=True)(params)
             new, moments = moved(params, moments, found)
-            after = gradients.task_losses(encode, heads, new[0], new[1], batch)
-            return new, moments, rule, after
+            if after:
+                after = [gradients.task_losses(encode, heads, new[0], new[1], batch)]
+            return new, moments, rule, *after
 
-        return Step(run, (params, first_moments, method.init(num_tasks), jnp.ones(num_tasks)))
+        after = [jnp.ones(num_tasks)] if "losses_after" in method.requires else []
+        return Step(run, (params, first_moments, method.init(num_tasks), *after))
 
     simple = (params, first_moments)
     steps = {"plain": Step(plain, simple)}
@@ -296,7 +299,8 @@ def make_steps(shape: Shape, num_tasks: int, setting: str, names: Iterable[str])
     for name in names:
         method = weighting.METHODS.get(name)
         if name == "famo":
-            steps[name] = famo(weighting.famo())
+            steps["famo"] = famo(weighting.famo())
+            steps["famo, next batch"] = famo(weighting.famo(post="next"))
         elif name == "lagged":
             steps["mgda, lagged"] = lagged(weighting.mgda(), None)
         elif name == "sketched":
