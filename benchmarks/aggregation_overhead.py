@@ -270,7 +270,7 @@ def make_steps(shape: Shape, num_tasks: int, setting: str, names: Iterable[str])
 
         return Step(run, (params, first_moments, method.init(num_tasks)))
 
-    def famo(method):
+    def famo(method, per_task):
         def run(carry, batch):
             params, moments, rule, *after = carry
             signals = {"losses_after": after[0]} if after else {}
@@ -280,7 +280,13 @@ def make_steps(shape: Shape, num_tasks: int, setting: str, names: Iterable[str])
                 weights, new = method.update(losses, rule, **signals)
                 return jax.lax.stop_gradient(weights) @ losses, new
 
-            found, rule = jax.grad(objective, has_aux=True)(params)
+            if per_task:
+                one = gradients.task_gradients(encode, heads, params[0], params[1], batch)
+                weights, rule = method.update(one.losses, rule, **signals)
+                own = {n: w * one.heads[n] for n, w in zip(heads, weights, strict=True)}
+                found = (gradients.combine(weights, one.shared), own)
+            else:
+                found, rule = jax.grad(objective, has_aux=True)(params)
             new, moments = moved(params, moments, found)
             if after:
                 after = [gradients.task_losses(encode, heads, new[0], new[1], batch)]
@@ -299,8 +305,11 @@ def make_steps(shape: Shape, num_tasks: int, setting: str, names: Iterable[str])
     for name in names:
         method = weighting.METHODS.get(name)
         if name == "famo":
-            steps["famo"] = famo(weighting.famo())
-            steps["famo, next batch"] = famo(weighting.famo(post="next"))
+            later = weighting.famo(post="next")
+            steps["famo"] = famo(weighting.famo(), setting == "own")
+            steps["famo, next batch"] = famo(later, setting == "own")
+            if setting == "own":
+                steps["famo, next batch, weighted losses"] = famo(later, False)
         elif name == "lagged":
             steps["mgda, lagged"] = lagged(weighting.mgda(), None)
         elif name == "sketched":

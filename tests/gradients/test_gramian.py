@@ -56,16 +56,20 @@ def test_leaves_are_not_flattened(rng):
     assert "reshape" not in text and "concatenate" not in text
 
 
-@pytest.mark.parametrize("num_tasks", [1, 7, 8, 9, 20])
+@pytest.mark.parametrize("num_tasks", [1, 7, 8, 9, 20, 33, 64])
 @pytest.mark.parametrize("length", [3, 2 * 8192, 5 * 5003])
 def test_long_leaves_and_many_tasks(rng, num_tasks, length):
     """Taken piece by piece on a CPU; some pieces are not full."""
     leaf = rng.normal(size=(num_tasks, length)).astype(np.float32)
     weights = np.where(np.arange(num_tasks) == 2, 0, rng.normal(size=num_tasks))
-    found = jax.jit(gradients.gramian)(leaf)
+    gramian = jax.jit(gradients.gramian)
+    found = gramian(leaf)
     wide = leaf.astype(float)
     np.testing.assert_allclose(found, wide @ wide.T, rtol=1e-5, atol=1e-5 * length)
     leaf[2:3] = np.nan  # has no weight
+    found = gramian({"long": leaf, "short": leaf[:, :2], "more": leaf})
+    bad = np.arange(num_tasks) == 2
+    np.testing.assert_array_equal(np.isnan(found), bad[:, None] | bad)
     direction = jax.jit(gradients.combine)(weights, leaf)
     expected = np.where(weights != 0, weights, 0) @ np.nan_to_num(leaf.astype(float))
     np.testing.assert_allclose(direction, expected, rtol=1e-5, atol=1e-5)
