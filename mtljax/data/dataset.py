@@ -9,10 +9,11 @@ from mtljax.data.groups import Group
 from mtljax.data.layout import Layout
 from mtljax.data.mixture import MixtureSettings, group_rates, inclusion, progress
 from mtljax.data.outputs import Output
+from mtljax.data.renaming import Renaming
 from mtljax.data.row_order import RowPlan, plan_rows
 from mtljax.data.source import Source
 from mtljax.data.stream import Shard, StepIterator, Stream, training_batches
-from mtljax.data.tokenizers import Text, Tokenizer
+from mtljax.data.tokenizers import SPECIALS, Text, Tokenizer
 from mtljax.data.turns import EveryGroup, SomeGroups, Turns
 
 
@@ -102,9 +103,19 @@ class MultitaskData:
             plan = self.plans[group.name]
             if split != "train":
                 plan = plan_rows(examples, shape.row_length, shape.max_segments)
-            streams[group.name] = Stream(examples, plan, group.tasks, shape)
+            renaming = self._renaming(group) if split == "train" else None
+            streams[group.name] = Stream(examples, plan, group.tasks, shape, renaming)
         turns = turns or self.turns(1, seed)
         return training_batches(streams, turns, seed, ahead=ahead, workers=workers, shard=shard)
+
+    def _renaming(self, group: Group) -> Renaming | None:
+        task = group.tasks[0]
+        if not task.rename_words:
+            return None
+        output = self.outputs[task.name]
+        assert output.ids is not None
+        classes = output.class_of_id(self.layout.vocab_size)
+        return Renaming(task.rename_words, classes, output.ids[output.ids >= len(SPECIALS)])
 
     def epochs(self, turns: Turns, step: int) -> dict[str, float]:
         """Passes of each task over its training split in the steps before this one."""

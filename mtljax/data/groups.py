@@ -70,7 +70,8 @@ def input_groups(
 
     Returns:
         Groups in the order of their first tasks. Two tasks are in one group if their data sets
-        have the same identity and they agree in input features, attention and `max_length`.
+        have the same identity and they agree in input features, attention, `max_length` and
+        `rename_words`.
 
     Raises:
         UserError: if a data set does not have a feature that a task names, or not of a kind that
@@ -90,7 +91,8 @@ def input_groups(
         if task.kind == "text_to_text":
             inputs = (*task.parts, task.targets or "")
         # A pair of texts to be judged is shortened in another way than one of question and answer.
-        key = (identity, inputs, mode, task.max_length, task.kind == "text_to_text")
+        pair = (task.kind == "text_to_text", task.rename_words)
+        key = (identity, inputs, mode, task.max_length, pair)
         members.setdefault(key, []).append(task)
     groups: list[Group] = []
     for (_, inputs, mode, max_length, _), together in members.items():

@@ -9,11 +9,13 @@ import numpy as np
 
 from mtljax.data.batches import GroupBatch, Shape, StepBatch, fill
 from mtljax.data.examples import Examples
+from mtljax.data.renaming import Renaming, rename
 from mtljax.data.row_order import RowOrder, RowPlan
 from mtljax.data.turns import Turns
 from mtljax.tasks.task import Task
 
 _ENDLESS = 1 << 40
+_RENAMING = 1  # sets its random numbers apart from those of the order
 
 Shard = tuple[int | Sequence[int], int]
 """Which parts of every batch's rows, and of how many equal ones."""
@@ -52,12 +54,14 @@ class Stream:
         plan: their rows.
         tasks: those whose targets are wanted.
         shape: of a batch; how many rows a step reads is not taken from it.
+        renaming: of its words; None for none.
     """
 
     examples: Examples
     plan: RowPlan
     tasks: tuple[Task, ...]
     shape: Shape
+    renaming: Renaming | None = None
 
 
 def training_batches(
@@ -117,22 +121,30 @@ class _StepMaker:
         if rows % count:
             raise ValueError(f"group {name!r}: {rows} rows cannot be divided by {count}")
         part = rows // count
+        firsts = [before + block * part for block in blocks]
         shape = replace(stream.shape, rows=len(blocks) * max(1, part))
         if not part:
             slots, counts = np.zeros(0, np.int64), np.zeros(len(blocks), np.int64)
         else:
-            firsts = [before + block * part for block in blocks]
             read = [self._order(name).rows(first, first + part) for first in firsts]
             slots, counts = map(np.concatenate, zip(*read, strict=True))
-        return fill(stream.examples, stream.tasks, slots, counts, shape)
+        batch = fill(stream.examples, stream.tasks, slots, counts, shape)
+        if stream.renaming is None or not part:
+            return batch
+        seed = (*self._seeds(name), _RENAMING)
+        numbers = (first + row for first in firsts for row in range(part))
+        return rename(batch, stream.renaming, [(*seed, number) for number in numbers])
 
     def _order(self, name: str) -> RowOrder:
         if name not in self._orders:
-            stream, seed = self._streams[name], (self._seed, zlib.crc32(name.encode()))
+            stream, seed = self._streams[name], self._seeds(name)
             self._orders[name] = RowOrder(
                 stream.examples, stream.plan, stream.shape.row_length, seed
             )
         return self._orders[name]
+
+    def _seeds(self, name: str) -> tuple[int, int]:
+        return self._seed, zlib.crc32(name.encode())
 
 
 class _StepIterator:

@@ -45,6 +45,8 @@ class Task:
             the training loss of a target is multiplied by the weight of its class.
         scheme: how tags mark spans, `bio`, `iob1`, `bioes` or `none`; without one, by their names.
         label_smoothing: probability mass that is spread evenly over the classes, in [0, 1).
+        rename_words: for `text_to_text`, the probability in [0, 1] that a word which source and
+            answer share is another word in both, in training: practice in copying.
         sources: the descriptions of those of its data sets that a tasks file describes; no field of
             a task's entry there.
 
@@ -71,6 +73,7 @@ class Task:
     label_smoothing: float = 0.0
     scheme: str | None = None
     class_weights: str | tuple[tuple[str, float], ...] | None = None
+    rename_words: float = 0.0
     sources: tuple[Dataset, ...] = ()
 
     @property
@@ -247,6 +250,9 @@ def _check_numbers(task: Task) -> None:
 
     number("weight", task.weight, 0, math.inf, open_low=False, open_high=True)
     number("label_smoothing", task.label_smoothing, 0, 1, open_low=False, open_high=True)
+    number("rename_words", task.rename_words, 0, 1, open_low=False, open_high=False)
+    if task.rename_words and task.kind != "text_to_text":
+        task._refuse("rename_words", f"a task of kind {task.kind} takes none")
     if isinstance(task.rate, list | tuple):
         if len(task.rate) != 2:
             task._refuse("rate", f"expected a number or two, got {task.rate!r}")
