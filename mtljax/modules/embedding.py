@@ -38,6 +38,7 @@ class TokenEmbedding(nn.Module):
       dropout: probability that a feature is dropped, in the whole row.
       zeros: begin with vectors of zeros, so that words that are rare in training say nothing rather
         than something random; for linear models, whose heads break the symmetry.
+      scale: what vectors are multiplied by; the table is not, for the sake of a softmax tied to it.
     """
 
     vocabulary_size: int
@@ -47,6 +48,7 @@ class TokenEmbedding(nn.Module):
     token_dropout: float = 0.0
     dropout: float = 0.0
     zeros: bool = False
+    scale: float = 1.0
 
     @nn.compact
     def __call__(
@@ -61,8 +63,8 @@ class TokenEmbedding(nn.Module):
 
         With ``texts`` ``[R, S]`` each text has a dropout mask of its own, else each row.
         """
-        scale = nn.initializers.normal(0.0 if self.zeros else self.features**-0.5)
-        table = self.param("words", scale, (self.vocabulary_size, self.features))
+        begin = nn.initializers.normal(0.0 if self.zeros else self.features**-0.5)
+        table = self.param("words", begin, (self.vocabulary_size, self.features))
         kept = jnp.ones(tokens.shape, bool)
         if train and self.token_dropout:
             marked = drop_tokens(
@@ -74,9 +76,10 @@ class TokenEmbedding(nn.Module):
             tokens = drop_tokens(tokens, self.word_dropout, UNKNOWN, self.make_rng("dropout"))
         vectors = jnp.take(table, tokens, axis=0)
         if self.affix_buckets and affixes is not None:
-            hashed = self.param("affixes", scale, (self.affix_buckets, self.features))
+            hashed = self.param("affixes", begin, (self.affix_buckets, self.features))
             parts = jnp.where(kept[..., None], affixes, 0)
             present = (parts > 0)[..., None].astype(vectors.dtype)
             summed = (jnp.take(hashed, parts, axis=0) * present).sum(-2)
             vectors = vectors + summed / jnp.sqrt(jnp.maximum(present.sum(-2), 1.0))
-        return Embedded(LockedDropout(self.dropout)(vectors, texts, train=train), table)
+        vectors = LockedDropout(self.dropout)(self.scale * vectors, texts, train=train)
+        return Embedded(vectors, table)

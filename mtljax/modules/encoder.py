@@ -93,6 +93,9 @@ class Encoder(nn.Module):
 def make_embedding(encoder: Encoder) -> TokenEmbedding:
     """The embedding of an encoder: ``embedding`` among its parameters."""
     c = encoder.config
+    # Layers add to what they read: a word has to be as large as what they add, or it is lost among
+    # it (Vaswani et al. 2017, section 3.4).
+    scale = c.embedding**0.5 if c.kind == "transformer" else 1.0
     return TokenEmbedding(
         encoder.vocabulary_size,
         c.embedding,
@@ -101,6 +104,7 @@ def make_embedding(encoder: Encoder) -> TokenEmbedding:
         token_dropout=c.token_dropout,
         dropout=c.embedding_dropout,
         zeros=c.kind == "linear",
+        scale=scale,
         name="embedding",
     )
 

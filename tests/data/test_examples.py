@@ -166,14 +166,16 @@ def test_text_to_text_has_input_groups_of_its_own(answered):
         Task("u", "s", "text_to_text", "q", "a", weights="w"),
         Task("pair", "s", "classification", ("q", "a"), "l"),
         Task("lm", "s", "language_model", "q"),
+        Task("copy", "s", "text_to_text", "q", "a", rename_words=0.5),
     ]
     groups = input_groups(tasks, {"s": source}, all_causal)
     assert [[task.name for task in group.tasks] for group in groups] == [
         ["t", "u"],
         ["pair"],
         ["lm"],
+        ["copy"],
     ]
-    assert len({group.name for group in groups}) == 3
+    assert len({group.name for group in groups}) == 4
 
 
 def weighted_source(weights):

@@ -1,15 +1,25 @@
 """Renaming against its definition, text by text and word by word."""
 
+import json
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mtljax.data import EveryGroup, Shape, Stream, plan_rows, training_batches
+from mtljax.data import (
+    EveryGroup,
+    Shape,
+    Stream,
+    TokenizerSettings,
+    load_data,
+    plan_rows,
+    training_batches,
+)
 from mtljax.data.examples import Examples
 from mtljax.data.renaming import Renaming, rename
 from mtljax.data.tokenizers import END, SPECIALS
-from mtljax.tasks import Task
+from mtljax.tasks import Dataset, Task
 
 VOCABULARY = 40
 WORDS = np.arange(len(SPECIALS), VOCABULARY)
@@ -123,3 +133,32 @@ def test_a_group_that_sits_a_step_out_is_left_empty():
     stream = Stream(EXAMPLES, plan, (TASK,), SHAPE, Renaming(1.0, CLASSES, WORDS))
     steps = training_batches({"g": stream}, EveryGroup([{"g": 0}], steps=1), 0, ahead=0)
     assert not next(steps)["g"]["tokens"].any()
+
+
+def test_of_a_task_its_training_batches_alone_are_renamed(tmp_path):
+    rows = [{"q": f"name {name}", "a": f"this is {name}"} for name in "abcdefgh"]
+    for split in ("train", "validation"):
+        lines = "".join(json.dumps(row) + "\n" for row in rows)
+        (tmp_path / f"{split}.jsonl").write_text(lines)
+    splits = (("train", "train.jsonl"), ("validation", "validation.jsonl"))
+    source = Dataset("d", path=str(tmp_path), splits=splits)
+    task = Task("t", "d", "text_to_text", "q", "a", rename_words=1.0, sources=(source,))
+    settings = TokenizerSettings(prefixes=(), suffixes=(), shape=False, min_count=1)
+    data = load_data([task], tokenizer=settings, row_length=8, batch_tokens=64)
+    classes = data.outputs["t"].class_of_id(data.layout.vocab_size)
+
+    def names(batch):
+        """The last word of each answer, which ends the source too, as its class says."""
+        tokens, wanted = batch["tokens"], batch["targets"]["t"]
+        last = (batch["segments"] > 0).sum(1) - 1
+        rows = np.arange(len(tokens))
+        np.testing.assert_array_equal(tokens[rows, last], tokens[rows, 2])
+        np.testing.assert_array_equal(classes[tokens[rows, last]], wanted[rows, last - 1])
+        return [data.tokenizer.pieces[i] for i in tokens[rows, last]]
+
+    (evaluated,) = data.evaluation_batches(data.groups[0].name, "train")
+    assert sorted(names(evaluated)) == list("abcdefgh")
+    steps, kept = data.training_batches(0), data.training_batches(0, split="validation")
+    found = [name for _ in range(20) for name in names(next(steps)[data.groups[0].name])]
+    assert set(found) == {*"abcdefgh", "this", "is"}  # whatever is an answer's word
+    assert sorted(names(next(kept)[data.groups[0].name])) == list("abcdefgh")

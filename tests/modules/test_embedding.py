@@ -37,6 +37,14 @@ def test_without_affixes():
     np.testing.assert_array_equal(vectors, table[TOKENS])
 
 
+def test_the_scale_is_of_vectors_not_of_the_table(model_and_params):
+    model, params = model_and_params
+    plain = model.apply({"params": params}, TOKENS, AFFIXES, train=False)
+    larger = model.clone(scale=3.0).apply({"params": params}, TOKENS, AFFIXES, train=False)
+    np.testing.assert_allclose(larger.vectors, 3 * plain.vectors, rtol=1e-6)
+    np.testing.assert_array_equal(larger.table, plain.table)
+
+
 def dropped(params, **rates):
     tokens = jnp.full((50, 40), 5)
     affixes = jnp.broadcast_to(jnp.array([3, 4]), (50, 40, 2))
