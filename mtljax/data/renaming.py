@@ -57,19 +57,18 @@ def rename(batch: dict[str, Any], renaming: Renaming, seeds: Sequence[Sequence[i
     place = text.astype(np.int64) * size + tokens
     shared = np.intersect1d(place[word & answer], place[word & ~answer])
     row = shared // (size * (segments.shape[1] + 1))
-    chosen, names = [], []
-    for number in np.unique(row):
+    chosen, names = [np.zeros(0, bool)], [np.zeros(0, renaming.names.dtype)]
+    for number, count in zip(*np.unique(row, return_counts=True), strict=True):
         rng = np.random.default_rng(seeds[number])
-        mine = shared[row == number]
-        mine = mine[rng.random(len(mine)) < renaming.rate]
-        chosen.append(mine)
-        names.append(rng.choice(renaming.names, len(mine)))
-    if not sum(map(len, chosen)):
+        chosen.append(rng.random(count) < renaming.rate)
+        drawn = rng.integers(len(renaming.names), size=chosen[-1].sum())
+        names.append(renaming.names[drawn])
+    words, names = shared[np.concatenate(chosen)], np.concatenate(names)
+    if not len(words):
         return batch
-    words = np.concatenate(chosen)
     at = np.minimum(np.searchsorted(words, place), len(words) - 1)
     renamed = words[at] == place
-    tokens = np.where(renamed, np.concatenate(names)[at], tokens).astype(tokens.dtype)
+    tokens = np.where(renamed, names[at], tokens).astype(tokens.dtype)
     follows = np.zeros_like(renamed)
     follows[:, :-1] = (renamed & answer)[:, 1:]
     next_class = np.roll(renaming.classes[tokens], -1, axis=1)
