@@ -21,8 +21,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import consensus_texts
 import jax
-from consensus_references import write as write_consensus
 from rich.console import Console
 from rich.table import Table
 
@@ -48,26 +48,26 @@ class Recipe(NamedTuple):
       page: page of `docs/recipes` with the command; None where `options` are all.
       options: of `mtljax train`, which come after those of the page.
       split: that is measured.
-      consensus: of e2e_nlg, the share of the texts of each source that is trained on, those that
-        agree most with the others; 0 for all, as the data set is.
+      teacher: recipe of the model that writes what is trained on; see `consensus_texts`.
     """
 
     page: str | None
     options: Sequence[str] = ()
     split: str = "test"
-    consensus: float = 0.0
+    teacher: str | None = None
 
 
 # A step reads 16 rows of descriptions, 5 of SNIPS and 8 of reviews, together or each alone.
 JOINT = ("--tasks", "e2e_joint.yaml", "--batch.tokens", "3712", "--heads.negatives", "2048")
 SNIPS = ("--tasks", "e2e_snips.yaml", "--batch.tokens", "640")
 REVIEWS = ("--tasks", "e2e_movie_lm.yaml", "--batch.tokens", "1024", "--heads.negatives", "2048")
-CONSENSUS = ("--tasks", "e2e_consensus.yaml", "--steps", "3000")
+KEEP = 3
+DISTILLED = ("--tasks", "e2e_distilled.yaml", "--steps", "2500")
 RECIPES = {
     "e2e": Recipe("e2e"),
     "e2e_decoder": Recipe("e2e", ("--decoder.layers", "2", "--encoder.layers", "2")),
     "e2e_joint": Recipe("e2e", JOINT),
-    "e2e_consensus": Recipe("e2e", CONSENSUS, consensus=0.34),
+    "e2e_distilled": Recipe("e2e", DISTILLED, teacher="e2e"),
     "e2e_snips": Recipe("e2e", SNIPS),
     "e2e_movie_lm": Recipe("e2e", REVIEWS),
     "shakespeare": Recipe("shakespeare", split="validation"),
@@ -93,28 +93,35 @@ def options_of(recipe: Recipe, seed: int, pages: Path = PAGES) -> list[str]:
     return [str(pages / Path(word).name) if word.endswith(".yaml") else word for word in words]
 
 
-def measure(name: str, seed: int, data_dir: str, runs: Path) -> dict[str, Any]:
-    """The row of one recipe and seed."""
-    recipe = RECIPES[name]
-    pages = PAGES
-    if recipe.consensus:
-        pages = runs / "data"
-        write_consensus("e2e_nlg", data_dir, pages / "e2e_consensus", recipe.consensus)
-        shutil.copy(PAGES / "e2e_consensus.yaml", pages)
+def fit(name: str, seed: int, data_dir: str, runs: Path) -> tuple[Run, list[str], dict[str, Any]]:
+    """Train a recipe, after its teacher: the run, the arguments and the summary."""
+    recipe, pages = RECIPES[name], PAGES
+    if recipe.teacher:
+        pages = runs / f"{name}-data{seed}"
+        tasks_file = pages / f"{name}.yaml"
+        if not tasks_file.exists():
+            teacher, *_ = fit(recipe.teacher, seed, data_dir, runs)
+            consensus_texts.write("e2e_nlg", teacher, data_dir, pages / name, KEEP)
+            shutil.copy(PAGES / tasks_file.name, tasks_file)
     arguments = options_of(recipe, seed, pages)
     options, tasks = read_options([*arguments, "--data-dir", data_dir])
     directory = runs / f"{name}-seed{seed}"
-    summary = train(
-        options.config, tasks, directory, data_dir=data_dir, console=Console(stderr=True)
-    )
-    run = load_run(str(directory))
+    console = Console(stderr=True)
+    summary = train(options.config, tasks, directory, data_dir=data_dir, console=console)
+    return load_run(str(directory)), arguments, summary
+
+
+def measure(name: str, seed: int, data_dir: str, runs: Path) -> dict[str, Any]:
+    """The row of one recipe and seed."""
+    recipe = RECIPES[name]
+    run, arguments, summary = fit(name, seed, data_dir, runs)
     values, seconds = {}, {}
-    writes = any(task.kind == "text_to_text" for task in tasks)
+    writes = any(task.kind == "text_to_text" for task in run.tasks)
     for beam in (0, 4) if writes else (0,):
         begin = time.perf_counter()
         found = run.evaluate(recipe.split, data_dir, generate=writes, beam=beam)
         seconds[f"beam {beam}" if beam else "greedy"] = time.perf_counter() - begin
-        for task in tasks:
+        for task in run.tasks:
             for metric, value in figures(found[task.name]).items():
                 label = f"{metric}, beam {beam}" if beam and metric in _WRITTEN else metric
                 values.setdefault(task.name, {}).setdefault(label, value)
@@ -132,7 +139,7 @@ def measure(name: str, seed: int, data_dir: str, runs: Path) -> dict[str, Any]:
         "tokens_per_second": summary["tokens_per_second"],
         "real_token_share": summary["real_token_share"],
         "epochs": summary["epochs"],
-        "tasks": {task.name: of_task(run, task.name, values[task.name]) for task in tasks},
+        "tasks": {task.name: of_task(run, task.name, values[task.name]) for task in run.tasks},
         "command": [Path(word).name if word.endswith(".yaml") else word for word in arguments],
     }
 
