@@ -57,10 +57,17 @@ class Recipe(NamedTuple):
     teacher: str | None = None
 
 
-# A step reads 16 rows of descriptions, 5 of SNIPS and 8 of reviews, together or each alone.
-JOINT = ("--tasks", "e2e_joint.yaml", "--batch.tokens", "3712", "--heads.negatives", "2048")
-SNIPS = ("--tasks", "e2e_snips.yaml", "--batch.tokens", "640")
-REVIEWS = ("--tasks", "e2e_movie_lm.yaml", "--batch.tokens", "1024", "--heads.negatives", "2048")
+# A step reads 16 rows of descriptions, 3 of SNIPS and 3 of reviews, together or each alone.
+OFTEN = ("--evaluate-every", "250")
+JOINT = (
+    *("--tasks", "e2e_joint.yaml", "--batch.tokens", "2816", "--heads.negatives", "2048"),
+    *OFTEN,
+)
+SNIPS = ("--tasks", "e2e_snips.yaml", "--batch.tokens", "384", *OFTEN)
+REVIEWS = (
+    *("--tasks", "e2e_movie_lm.yaml", "--batch.tokens", "384", "--heads.negatives", "2048"),
+    *OFTEN,
+)
 KEEP = 3
 DISTILLED = ("--tasks", "e2e_distilled.yaml", "--steps", "2500")
 RECIPES = {
