@@ -72,6 +72,7 @@ KEEP = 3
 DISTILLED = ("--tasks", "e2e_distilled.yaml", "--steps", "2500")
 RECIPES = {
     "e2e": Recipe("e2e"),
+    "e2e_long": Recipe("e2e", ("--steps", "6000")),
     "e2e_decoder": Recipe("e2e", ("--decoder.layers", "2", "--encoder.layers", "2")),
     "e2e_joint": Recipe("e2e", JOINT),
     "e2e_distilled": Recipe("e2e", DISTILLED, teacher="e2e"),
