@@ -49,12 +49,14 @@ class Recipe(NamedTuple):
       options: of `mtljax train`, which come after those of the page.
       split: that is measured.
       teacher: recipe of the model that writes what is trained on; see `consensus_texts`.
+      length_penalty: of the beam.
     """
 
     page: str | None
     options: Sequence[str] = ()
     split: str = "test"
     teacher: str | None = None
+    length_penalty: float = 1.0
 
 
 # A step reads 16 rows of descriptions, 3 of SNIPS and 3 of reviews, together or each alone.
@@ -76,6 +78,7 @@ RECIPES = {
     "e2e_decoder": Recipe("e2e", ("--decoder.layers", "2", "--encoder.layers", "2")),
     "e2e_joint": Recipe("e2e", JOINT),
     "e2e_distilled": Recipe("e2e", DISTILLED, teacher="e2e"),
+    "e2e_distilled_twice": Recipe("e2e", DISTILLED, teacher="e2e_distilled", length_penalty=1.2),
     "e2e_snips": Recipe("e2e", SNIPS),
     "e2e_movie_lm": Recipe("e2e", REVIEWS),
     "shakespeare": Recipe("shakespeare", split="validation"),
@@ -106,10 +109,10 @@ def fit(name: str, seed: int, data_dir: str, runs: Path) -> tuple[Run, list[str]
     recipe, pages = RECIPES[name], PAGES
     if recipe.teacher:
         pages = runs / f"{name}-data{seed}"
-        tasks_file = pages / f"{name}.yaml"
+        tasks_file = pages / DISTILLED[1]
         if not tasks_file.exists():
             teacher, *_ = fit(recipe.teacher, seed, data_dir, runs)
-            consensus_texts.write("e2e_nlg", teacher, data_dir, pages / name, KEEP)
+            consensus_texts.write("e2e_nlg", teacher, data_dir, tasks_file.with_suffix(""), KEEP)
             shutil.copy(PAGES / tasks_file.name, tasks_file)
     arguments = options_of(recipe, seed, pages)
     options, tasks = read_options([*arguments, "--data-dir", data_dir])
@@ -127,7 +130,13 @@ def measure(name: str, seed: int, data_dir: str, runs: Path) -> dict[str, Any]:
     writes = any(task.kind == "text_to_text" for task in run.tasks)
     for beam in (0, 4) if writes else (0,):
         begin = time.perf_counter()
-        found = run.evaluate(recipe.split, data_dir, generate=writes, beam=beam)
+        found = run.evaluate(
+            recipe.split,
+            data_dir,
+            generate=writes,
+            beam=beam,
+            length_penalty=recipe.length_penalty,
+        )
         seconds[f"beam {beam}" if beam else "greedy"] = time.perf_counter() - begin
         for task in run.tasks:
             for metric, value in figures(found[task.name]).items():
