@@ -96,7 +96,11 @@ def main() -> None:
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--keep", type=int, default=3, help="texts of each source")
     arguments = parser.parse_args()
+    if arguments.keep < 1:
+        parser.error(f"--keep: {arguments.keep} is less than 1")
     run = load_run(arguments.run)
+    if not any(task.kind == "text_to_text" for task in run.tasks):
+        parser.error(f"--run: {arguments.run} has no task of text to text")
     counts = write(arguments.dataset, run, arguments.data_dir, arguments.out, arguments.keep)
     print(", ".join(f"{name} {count} rows" for name, count in counts.items()))
 

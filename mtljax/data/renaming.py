@@ -6,10 +6,10 @@ writes it for a new pair too. A renamed word can be had from the source alone.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
+from mtljax.data.batches import GroupBatch
 from mtljax.data.tokenizers import SPECIALS
 
 _WORDS = len(SPECIALS)  # ids from here on are words
@@ -30,7 +30,7 @@ class Renaming:
     names: np.ndarray
 
 
-def rename(batch: dict[str, Any], renaming: Renaming, seeds: Sequence[Sequence[int]]) -> dict:
+def rename(batch: GroupBatch, renaming: Renaming, seeds: Sequence[Sequence[int]]) -> GroupBatch:
     """Renames words of a batch of text to text.
 
     In each text, every word that stands in the source and in the answer is, with probability
@@ -39,7 +39,7 @@ def rename(batch: dict[str, Any], renaming: Renaming, seeds: Sequence[Sequence[i
     both as well, each by one of its own. A word that is renamed has no affixes.
 
     Args:
-        batch: a `GroupBatch`; it is not changed. Positions of weight above 0 predict the answer.
+        batch: of text to text; it is not changed. Positions of weight above 0 predict the answer.
         renaming: what is renamed, and as what.
         seeds: for each row, whole numbers from 0, on which alone its words depend.
 
