@@ -5,7 +5,15 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from mtljax.gradients.problem import Problem, head_gradients, head_loss, stacked, task_key
+from mtljax.gradients.problem import (
+    Problem,
+    head_gradients,
+    head_loss,
+    stacked,
+    stacked_params,
+    task_key,
+    unstacked,
+)
 from mtljax.gradients.unlike import unlike_heads
 
 
@@ -24,7 +32,7 @@ def group_losses(problem: Problem, name: str, floating: Any, others: Any) -> jax
         return head_loss(problem, name, task, params, floating, others, targets, key)
 
     if _alike(problem, tasks):
-        return jax.vmap(lambda row: one(tasks[0], row))(stacked(rows))
+        return jax.vmap(lambda row: one(tasks[0], row))(_as_one(rows))
     return jnp.stack([one(task, row) for task, row in zip(tasks, rows, strict=True)])
 
 
@@ -44,14 +52,12 @@ def group_head_gradients(
         return head_gradients(problem, name, task, params, floating, others, targets, key)
 
     if _alike(problem, tasks):
-        losses, own, slopes = jax.vmap(lambda row: one(tasks[0], row))(stacked(rows))
-        each = [jax.tree.map(lambda leaf, i=i: leaf[i], own) for i in range(len(tasks))]
-    else:
-        found = [one(task, row) for task, row in zip(tasks, rows, strict=True)]
-        losses = jnp.stack([loss for loss, _, _ in found])
-        slopes = stacked([slope for _, _, slope in found])
-        each = [own for _, own, _ in found]
-    return losses, slopes, dict(zip(tasks, each, strict=True))
+        losses, own, slopes = jax.vmap(lambda row: one(tasks[0], row))(_as_one(rows))
+        return losses, slopes, unstacked(own, tasks)
+    found = [one(task, row) for task, row in zip(tasks, rows, strict=True)]
+    losses = jnp.stack([loss for loss, _, _ in found])
+    slopes = stacked([slope for _, _, slope in found])
+    return losses, slopes, {task: own for task, (_, own, _) in zip(tasks, found, strict=True)}
 
 
 def in_order(order: list[str], found: list[str], tree: Any) -> Any:
@@ -66,6 +72,11 @@ def _rows(problem: Problem, name: str) -> tuple[list[str], list[Any]]:
     order, tasks = list(problem.heads), group_tasks(problem, name)
     targets = problem.batch[name].targets
     return tasks, [(order.index(t), problem.head_params[t], targets[t]) for t in tasks]
+
+
+def _as_one(rows: list[Any]) -> Any:
+    places, params, targets = map(list, zip(*rows, strict=True))
+    return jnp.array(places), stacked_params(params), stacked(targets)
 
 
 def _alike(problem: Problem, tasks: list[str]) -> bool:

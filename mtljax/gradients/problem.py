@@ -151,17 +151,23 @@ def stacked(trees: list[Any]) -> Any:
     return jax.tree.map(lambda *leaves: jnp.stack(leaves), *trees)
 
 
+def stacked_params(trees: list[Any]) -> Any:
+    """`stacked`, so that the gradient of each tree is made apart from whatever reads it."""
+    return stacked([jax.tree.map(_apart, tree) for tree in trees])
+
+
 def unstacked(tree: Any, names: list[str]) -> dict[str, Any]:
     """The rows of a tree with a leading axis, by name."""
-
-    def row(leaf: jax.Array, i: int) -> jax.Array:
-        # XLA would cut a row out anew in whatever reads it, and compile that once for each task.
-        # A copy of a large one would cost more.
-        return jax.lax.optimization_barrier(leaf[i]) if leaf[i].size <= _SMALL else leaf[i]
-
     return {
-        name: jax.tree.map(lambda leaf, i=i: row(leaf, i), tree) for i, name in enumerate(names)
+        name: jax.tree.map(lambda leaf, i=i: _apart(leaf[i]), tree) for i, name in enumerate(names)
     }
+
+
+def _apart(leaf: Any) -> jax.Array:
+    # XLA would cut a row out anew in whatever reads it, and compile that once for each task. Of
+    # what comes back through a stack, too. A copy of a large one would cost more.
+    leaf = jnp.asarray(leaf)
+    return jax.lax.optimization_barrier(leaf) if leaf.size <= _SMALL else leaf
 
 
 def group_key(problem: Problem, place: Any) -> jax.Array | None:

@@ -17,6 +17,7 @@ from mtljax.gradients.problem import (
     head_loss,
     make_problem,
     stacked,
+    stacked_params,
     task_key,
 )
 from mtljax.gradients.task_gradients import chosen_way
@@ -65,7 +66,7 @@ def _of_alike(problem: Problem) -> jax.Array:
         jnp.arange(len(order)),
         jnp.array([names.index(groups[task]) for task in order]),
         stacked([problem.batch[groups[task]].inputs for task in order]),
-        stacked([problem.head_params[task] for task in order]),
+        stacked_params([problem.head_params[task] for task in order]),
         stacked([problem.batch[groups[task]].targets[task] for task in order]),
     )
     return jax.lax.platform_dependent(
