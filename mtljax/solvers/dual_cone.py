@@ -33,4 +33,4 @@ def dual_cone(cosines: ArrayLike, lengths: ArrayLike) -> jax.Array:
     longest = jnp.max(jnp.abs(lengths))
     shares = lengths / jnp.where(longest > 0, longest, 1)
     cosines = jnp.asarray(cosines)
-    return longest * active_set(cosines, cosines @ shares, jnp.zeros_like(shares))
+    return longest * active_set(cosines, cosines @ shares, jnp.zeros_like(shares)).x

@@ -19,10 +19,11 @@ def factor_free(matrix: jax.Array, free: jax.Array) -> jax.Array:
     Array([[1., 0.],
            [0., 1.]], dtype=float32)
     """
-    ridge = 1 + 4 * jnp.sum(jnp.diagonal(matrix) > 0) * jnp.finfo(matrix.dtype).eps
+    ridge = 1 + 4 * free.size * jnp.finfo(matrix.dtype).eps
     block = jnp.where(free[:, None] & free, matrix, 0)
     block = jnp.where(jnp.eye(free.size, dtype=bool), jnp.where(free, ridge, 1), block)
-    return jax.lax.linalg.cholesky(block, symmetrize_input=False)
+    # LAPACK wants columns together: of a symmetric matrix, those are its rows.
+    return jax.lax.linalg.cholesky(block.T, symmetrize_input=False)
 
 
 def solve_factored(lower: jax.Array, target: jax.Array, free: jax.Array) -> jax.Array:

@@ -69,7 +69,7 @@ def least_change(
 
     def nearest(gain: jax.Array, start: jax.Array) -> tuple[jax.Array, jax.Array]:
         """For a gain: y and the squared distance, infinite if the hull may contain zero."""
-        y = active_set(cosines, gains - gain * asks, start)
+        y = active_set(cosines, gains - gain * asks, start).x
         added = cosines @ y
         distance = jnp.maximum(y @ added, 0)
         # Without a solution y cancels, or the gain that is asked for is not reached.

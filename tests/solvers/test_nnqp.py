@@ -2,9 +2,12 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from scipy.optimize import nnls
 
-from mtljax.solvers.nnqp import nnqp
+from mtljax.solvers.nnqp import active_set, nnqp
+from tests.weighting.jacobians import jacobians
 
 SIZE = 9
 # Jitted once for each dtype: smaller problems get zero rows.
@@ -51,6 +54,67 @@ def test_equals_nnls(rng, dtype, tolerance):
             fit = matrix @ row[: matrix.shape[1]]
             np.testing.assert_allclose(fit, matrix @ expected, atol=tolerance)
             assert np.linalg.norm(fit - target) <= distance + tolerance
+
+
+@settings(max_examples=60, deadline=None)
+@given(seed=st.integers(0, 2**32 - 1), common=st.floats(-0.9, 3), free=st.integers(0, 2**SIZE - 1))
+def test_equals_nnls_from_any_start(seed, common, free):
+    """Block pivoting cycles from some of them."""
+    rng = np.random.default_rng(seed)
+    matrix = rng.normal(size=(3 * SIZE, SIZE))
+    matrix += common * matrix.mean(1, keepdims=True)
+    target = rng.normal(size=3 * SIZE)
+    start = ((free >> np.arange(SIZE)) % 2).astype(float)
+    with jax.enable_x64(True):
+        gramian, vector = jnp.array(matrix.T @ matrix), jnp.array(-matrix.T @ target)
+        (found,) = solve(gramian[None], vector[None], jnp.array(start[None]))
+    np.testing.assert_allclose(found, nnls(matrix, target)[0], atol=1e-8)
+
+
+@pytest.mark.parametrize(("dtype", "tolerance"), [("float64", 1e-9), ("float32", 1e-3)])
+def test_singular_equations(rng, dtype, tolerance):
+    """No unique minimiser, or hardly: what it says of the vector is unique all the same."""
+    one = rng.normal(size=(12, 1))
+    problems = [
+        one @ np.ones((1, SIZE)),
+        one @ (-1.0) ** np.arange(SIZE)[None],
+        one + 1e-5 * rng.normal(size=(12, SIZE)),
+        rng.normal(size=(12, 3)) @ rng.normal(size=(3, SIZE)),
+    ]
+    problems = np.stack(problems) / np.linalg.norm(problems, axis=1, keepdims=True)
+    target = rng.normal(size=12)
+    target /= np.linalg.norm(target)
+    with jax.enable_x64(dtype == "float64"):
+        matrices = jnp.asarray(problems.transpose(0, 2, 1) @ problems, dtype)
+        found = np.asarray(solve(matrices, jnp.asarray(-target @ problems, dtype)))
+    for matrix, x in zip(problems, found, strict=True):
+        assert np.linalg.norm(matrix @ x - target) <= nnls(matrix, target)[1] + tolerance
+
+
+@pytest.mark.parametrize("dtype", ["float64", "float32"])
+@pytest.mark.parametrize("tasks", [3, 16])
+def test_hard_gradients(tasks, dtype):
+    """Projections of unit rows onto their dual cone meet the conditions of a projection.
+
+    Most are found by block pivoting, the others singly, and none is given up.
+    """
+    tolerance = 1e-9 if dtype == "float64" else 1e-4
+    rows = jacobians(tasks).rows
+    norms = np.linalg.norm(rows, axis=2, keepdims=True)
+    units = rows / np.where(norms > 0, norms, 1)
+    cosines = units @ units.transpose(0, 2, 1)
+    with jax.enable_x64(dtype == "float64"):
+        given = jnp.asarray(cosines, dtype)
+        search = jax.vmap(jax.vmap(active_set, (None, 0, None)), (0, 0, None))
+        found = jax.jit(search)(given, given, jnp.zeros(tasks, dtype))
+    turns = np.asarray(found.count)
+    assert found.done.all()
+    assert np.mean(turns <= 12) > 0.9 and (tasks == 3 or turns.max() > 14)
+    # [N, T, P]: the projection of each of the T rows.
+    directions = (np.eye(tasks) + np.asarray(found.x, np.float64)) @ units
+    assert (directions @ units.transpose(0, 2, 1)).min() >= -tolerance
+    slack = np.sum(directions * (directions - units), axis=2)  # complementary: 0
+    assert np.abs(slack).max() <= tolerance
 
 
 def test_edges():
