@@ -8,14 +8,12 @@ import jax
 import jax.numpy as jnp
 
 from mtljax.gradients.labels import Labels, selected
+from mtljax.gradients.long_rows import LONG, long_products, row_matrix
 from mtljax.gradients.row_gradients import RowGradients, row_products
 from mtljax.gradients.stacked import leaves_of, stored, task_count
 
 _PIECE = 8192
-"""Parameters whose products are taken at once on a CPU."""
-
-_HALF = 16
-"""Rows with which a product is still fast on a CPU: of twice as many, two halves are multiplied."""
+"""Parameters that are changed, and multiplied, at once on a CPU."""
 
 
 def gramian(task_grads: Any, *, where: Labels = None) -> jax.Array:
@@ -53,7 +51,7 @@ def gramian(task_grads: Any, *, where: Labels = None) -> jax.Array:
             total = total + row_products(leaf, leaf)
     dense = [leaf for leaf in leaves if not isinstance(leaf, RowGradients)]
     if dense:
-        total = total + jax.lax.platform_dependent(dense, cpu=_sum_of_halves, default=_sum)
+        total = total + jax.lax.platform_dependent(dense, cpu=_sum_by_length, default=_sum)
     return (total + total.T) / 2
 
 
@@ -86,76 +84,36 @@ def leaf_products(leaf: jax.Array, change: Callable[[jax.Array], jax.Array]) -> 
     """Inner products ``[T, T]`` of the rows of a leaf ``[T, *param]``, as `change` returns them."""
 
     def multiply(rows: jax.Array) -> jax.Array:
-        return _products(change(rows))
+        return row_matrix(change(rows))
 
     return jax.lax.platform_dependent(
         leaf, cpu=lambda leaf: _over_pieces(leaf, multiply), default=multiply
     )
 
 
-def _products(first: jax.Array, second: jax.Array | None = None) -> jax.Array:
-    """Those of the rows of `first` with those of `second`, or with each other."""
-    axes = tuple(range(1, first.ndim))
-    return jax.lax.dot_general(
-        first,
-        first if second is None else second,
-        ((axes, axes), ((), ())),
-        precision=jax.lax.Precision.HIGHEST,
-        preferred_element_type=jnp.promote_types(first.dtype, jnp.float32),
-    )
-
-
 def _sum(leaves: list[jax.Array]) -> jax.Array:
-    return functools.reduce(jnp.add, map(_products, leaves))
+    return functools.reduce(jnp.add, map(row_matrix, leaves))
 
 
-def _over_pieces(leaf: jax.Array, multiply: Callable[[jax.Array], Any]) -> Any:
-    # A long product of few rows is cut so that a piece stays in the cache: twice to four times
-    # faster, and what is changed first is never a second leaf. On a CPU a leaf is one block of
-    # memory, so that this reshape moves nothing.
+def _sum_by_length(leaves: list[jax.Array]) -> jax.Array:
+    # On a CPU a leaf is one block of memory, so that this reshape moves nothing.
+    long = [leaf.reshape(leaf.shape[0], -1) for leaf in leaves if leaf[0].size >= LONG]
+    short = [row_matrix(leaf) for leaf in leaves if leaf[0].size < LONG]
+    return functools.reduce(jnp.add, [long_products(long), *short] if long else short)
+
+
+def _over_pieces(leaf: jax.Array, multiply: Callable[[jax.Array], jax.Array]) -> jax.Array:
+    # What is changed first is never a second leaf.
     rows = leaf.reshape(leaf.shape[0], -1)
     whole, rest = divmod(rows.shape[1], _PIECE)
     if whole < 2:
         return multiply(rows)
 
-    def add(i: jax.Array, total: Any) -> Any:
-        piece = jax.lax.dynamic_slice_in_dim(rows, i * _PIECE, _PIECE, 1)
-        return jax.tree.map(jnp.add, total, multiply(piece))
+    def add(i: jax.Array, total: jax.Array) -> jax.Array:
+        return total + multiply(jax.lax.dynamic_slice_in_dim(rows, i * _PIECE, _PIECE, 1))
 
     if rest:
         start = multiply(rows[:, whole * _PIECE :])
     else:
-        start = jax.tree.map(jnp.zeros_like, jax.eval_shape(multiply, rows[:, :_PIECE]))
+        start = jnp.zeros_like(jax.eval_shape(multiply, rows[:, :_PIECE]))
     return jax.lax.fori_loop(0, whole, add, start)
-
-
-def _sum_of_halves(leaves: list[jax.Array]) -> jax.Array:
-    # Blocks are put together once all is added up, and small leaves have none: less to compile.
-    large = [leaf for leaf in leaves if leaf.size >= 2 * _PIECE * leaf.shape[0]]
-    blocks = [_over_pieces(leaf, _in_halves) for leaf in large]
-    small = [_products(leaf) for leaf in leaves if leaf.size < 2 * _PIECE * leaf.shape[0]]
-    if not blocks:
-        return functools.reduce(jnp.add, small)
-    added = functools.reduce(lambda total, new: jax.tree.map(jnp.add, total, new), blocks)
-    return functools.reduce(jnp.add, small, _together(added))
-
-
-def _in_halves(rows: jax.Array) -> Any:
-    # The products are symmetric: a quarter of the work is left out each time.
-    rows = rows.astype(jnp.promote_types(rows.dtype, jnp.float32))
-    half = rows.shape[0] // 2
-    if half < _HALF:
-        return _products(rows)
-    first, second = rows[:half], rows[half:]
-    return _in_halves(first), _products(first, second), _in_halves(second)
-
-
-def _together(blocks: Any) -> jax.Array:
-    if not isinstance(blocks, tuple):
-        return blocks
-    # Sums: of `jnp.block`, XLA makes one large kernel that takes long to compile.
-    first, across, second = blocks
-    before, after = across.shape
-    corner = jnp.pad(across, ((0, after), (before, 0)))
-    diagonal = jnp.pad(_together(first), (0, after)) + jnp.pad(_together(second), (before, 0))
-    return diagonal + corner + corner.T

@@ -1,0 +1,48 @@
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from mtljax.gradients.long_rows import LONG, long_products, row_matrix
+
+products = jax.jit(long_products)
+
+
+@pytest.mark.parametrize("tasks", [1, 2, 7, 8, 9, 11, 16, 33])
+def test_equals_numpy(rng, tasks):
+    """Of whole pieces and of what is left over; of one block and of several, which may overlap."""
+    leaves = [rng.normal(size=(tasks, LONG)), rng.normal(size=(tasks, LONG + 8192 + 77))]
+    expected = sum(leaf @ leaf.T for leaf in leaves)
+    found = np.asarray(products([jnp.asarray(leaf, jnp.float32) for leaf in leaves]))
+    assert found.dtype == np.float32
+    np.testing.assert_allclose(found, expected, atol=1e-6 * expected.max())
+    # Small next to large ones are as exact as the large ones let them be.
+    norms = np.sqrt(np.diag(expected))
+    np.testing.assert_array_less(np.abs(found - expected), 1e-5 * np.outer(norms, norms))
+
+
+@pytest.mark.parametrize(("dtype", "tolerance"), [("float64", 1e-14), ("bfloat16", 1e-6)])
+def test_dtypes(rng, dtype, tolerance):
+    with jax.enable_x64(dtype == "float64"):
+        leaf = jnp.asarray(rng.normal(size=(3, LONG)), dtype)
+        found = products([leaf])
+        assert found.dtype == ("float64" if dtype == "float64" else "float32")
+        wide = np.asarray(leaf).astype(np.float64)  # products of bfloat16 are exact in float32
+        np.testing.assert_allclose(found, wide @ wide.T, atol=tolerance * LONG)
+
+
+def test_a_task_that_is_not_finite_keeps_to_itself(rng):
+    rows = rng.normal(size=(11, LONG)).astype(np.float32)
+    rows[4, 100], rows[9, 3] = np.nan, np.inf
+    found = np.asarray(products([jnp.asarray(rows)]))
+    touched = np.zeros(11, bool)
+    touched[[4, 9]] = True
+    np.testing.assert_array_equal(np.isfinite(found), ~(touched[:, None] | touched))
+
+
+def test_matrix_of_rows(rng):
+    leaf = rng.normal(size=(4, 3, 5)).astype(np.float32)
+    flat = leaf.reshape(4, -1)
+    np.testing.assert_allclose(row_matrix(jnp.asarray(leaf)), flat @ flat.T, rtol=1e-5, atol=1e-5)
+    narrow = jnp.asarray(leaf, jnp.bfloat16)
+    assert row_matrix(narrow).dtype == jnp.float32
