@@ -5,6 +5,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
+from mtljax.gradients.dense_products import dense_products
 from mtljax.gradients.row_gradients import RowGradients, is_rows, row_products
 from mtljax.gradients.stacked import task_count
 
@@ -27,23 +28,16 @@ def cross_gramian(rows: Any, columns: Any) -> jax.Array:
     Array([[2., 0.]], dtype=float32)
     """
     total = jnp.zeros((task_count(rows), task_count(columns)), jnp.float32)
-
-    def products(a: Any, b: Any) -> jax.Array:
-        if isinstance(a, RowGradients) and isinstance(b, RowGradients):
-            return row_products(a, b)
-        if isinstance(a, RowGradients) or isinstance(b, RowGradients):
+    pairs: list[tuple[Any, Any]] = []
+    jax.tree.map(lambda *leaves: pairs.append(leaves), rows, columns, is_leaf=is_rows)
+    dense = []
+    for one, other in pairs:
+        if isinstance(one, RowGradients) != isinstance(other, RowGradients):
             raise ValueError("a leaf is RowGradients in one tree, and must be in both")
-        a, b = jnp.asarray(a), jnp.asarray(b)
-        axes = tuple(range(1, a.ndim))
-        wide = jnp.promote_types(jnp.promote_types(a.dtype, b.dtype), jnp.float32)
-        return jax.lax.dot_general(
-            a,
-            b,
-            ((axes, axes), ((), ())),
-            precision=jax.lax.Precision.HIGHEST,
-            preferred_element_type=wide,
-        )
-
-    for part in jax.tree.leaves(jax.tree.map(products, rows, columns, is_leaf=is_rows)):
-        total = total + part
+        if isinstance(one, RowGradients):
+            total = total + row_products(one, other)
+        else:
+            dense.append((jnp.asarray(one), jnp.asarray(other)))
+    if dense:
+        total = total + dense_products(*map(list, zip(*dense, strict=True)))
     return total

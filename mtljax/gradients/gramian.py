@@ -1,19 +1,14 @@
 """Inner products of per-task gradients."""
 
-import functools
-from collections.abc import Callable
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 
+from mtljax.gradients.dense_products import dense_products
 from mtljax.gradients.labels import Labels, selected
-from mtljax.gradients.long_rows import LONG, long_products, row_matrix
 from mtljax.gradients.row_gradients import RowGradients, row_products
 from mtljax.gradients.stacked import leaves_of, stored, task_count
-
-_PIECE = 8192
-"""Parameters that are changed, and multiplied, at once on a CPU."""
 
 
 def gramian(task_grads: Any, *, where: Labels = None) -> jax.Array:
@@ -51,7 +46,7 @@ def gramian(task_grads: Any, *, where: Labels = None) -> jax.Array:
             total = total + row_products(leaf, leaf)
     dense = [leaf for leaf in leaves if not isinstance(leaf, RowGradients)]
     if dense:
-        total = total + jax.lax.platform_dependent(dense, cpu=_sum_by_length, default=_sum)
+        total = total + dense_products(dense)
     return (total + total.T) / 2
 
 
@@ -78,42 +73,3 @@ def gramian_diagonal(task_grads: Any, *, where: Labels = None) -> jax.Array:
         wide = leaf.astype(jnp.promote_types(leaf.dtype, jnp.float32))
         total = total + jnp.sum(jnp.square(wide), axis=range(1, leaf.ndim))
     return total
-
-
-def leaf_products(leaf: jax.Array, change: Callable[[jax.Array], jax.Array]) -> jax.Array:
-    """Inner products ``[T, T]`` of the rows of a leaf ``[T, *param]``, as `change` returns them."""
-
-    def multiply(rows: jax.Array) -> jax.Array:
-        return row_matrix(change(rows))
-
-    return jax.lax.platform_dependent(
-        leaf, cpu=lambda leaf: _over_pieces(leaf, multiply), default=multiply
-    )
-
-
-def _sum(leaves: list[jax.Array]) -> jax.Array:
-    return functools.reduce(jnp.add, map(row_matrix, leaves))
-
-
-def _sum_by_length(leaves: list[jax.Array]) -> jax.Array:
-    # On a CPU a leaf is one block of memory, so that this reshape moves nothing.
-    long = [leaf.reshape(leaf.shape[0], -1) for leaf in leaves if leaf[0].size >= LONG]
-    short = [row_matrix(leaf) for leaf in leaves if leaf[0].size < LONG]
-    return functools.reduce(jnp.add, [long_products(long), *short] if long else short)
-
-
-def _over_pieces(leaf: jax.Array, multiply: Callable[[jax.Array], jax.Array]) -> jax.Array:
-    # What is changed first is never a second leaf.
-    rows = leaf.reshape(leaf.shape[0], -1)
-    whole, rest = divmod(rows.shape[1], _PIECE)
-    if whole < 2:
-        return multiply(rows)
-
-    def add(i: jax.Array, total: jax.Array) -> jax.Array:
-        return total + multiply(jax.lax.dynamic_slice_in_dim(rows, i * _PIECE, _PIECE, 1))
-
-    if rest:
-        start = multiply(rows[:, whole * _PIECE :])
-    else:
-        start = jnp.zeros_like(jax.eval_shape(multiply, rows[:, :_PIECE]))
-    return jax.lax.fori_loop(0, whole, add, start)

@@ -2,15 +2,20 @@
 
 import dataclasses
 import functools
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 from jax.typing import ArrayLike
 
-from mtljax.gradients.gramian import gramian, gramian_diagonal, leaf_products
+from mtljax.gradients.dense_products import leaf_products
+from mtljax.gradients.gramian import gramian, gramian_diagonal
 from mtljax.gradients.row_gradients import RowGradients
 from mtljax.gradients.stacked import leaves_of, stored, task_count
+
+_PIECE = 8192
+"""Parameters that are changed, and multiplied, at once on a CPU."""
 
 
 class ScaledGramian(NamedTuple):
@@ -148,7 +153,7 @@ def _rescaled(axis_name: Any, products: jax.Array, task_grads: Any) -> ScaledGra
             values = _times(leaf.values, inverse)
             return compute(dataclasses.replace(leaf, values=values)).astype(dtype)
         if products.ndim == 2:
-            return leaf_products(leaf, lambda rows: _times(rows, inverse))
+            return _changed_products(leaf, lambda rows: _times(rows, inverse))
         return compute(_times(leaf, inverse))
 
     total = _over(axis_name, jax.lax.psum, sum(map(part, leaves), jnp.zeros_like(products)))
@@ -159,3 +164,31 @@ def _rescaled(axis_name: Any, products: jax.Array, task_grads: Any) -> ScaledGra
 
 def _times(rows: jax.Array, factors: jax.Array) -> jax.Array:
     return rows.astype(factors.dtype) * factors.reshape((-1,) + (1,) * (rows.ndim - 1))
+
+
+def _changed_products(leaf: jax.Array, change: Callable[[jax.Array], jax.Array]) -> jax.Array:
+    """Inner products ``[T, T]`` of the rows of a leaf ``[T, *param]``, as `change` returns them."""
+
+    def multiply(rows: jax.Array) -> jax.Array:
+        return leaf_products(change(rows))
+
+    return jax.lax.platform_dependent(
+        leaf, cpu=lambda leaf: _over_pieces(leaf, multiply), default=multiply
+    )
+
+
+def _over_pieces(leaf: jax.Array, multiply: Callable[[jax.Array], jax.Array]) -> jax.Array:
+    # What is changed first is never a second leaf.
+    rows = leaf.reshape(leaf.shape[0], -1)
+    whole, rest = divmod(rows.shape[1], _PIECE)
+    if whole < 2:
+        return multiply(rows)
+
+    def add(i: jax.Array, total: jax.Array) -> jax.Array:
+        return total + multiply(jax.lax.dynamic_slice_in_dim(rows, i * _PIECE, _PIECE, 1))
+
+    if rest:
+        start = multiply(rows[:, whole * _PIECE :])
+    else:
+        start = jnp.zeros_like(jax.eval_shape(multiply, rows[:, :_PIECE]))
+    return jax.lax.fori_loop(0, whole, add, start)

@@ -3,7 +3,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from mtljax.gradients.long_rows import LONG, long_products, row_matrix
+from mtljax.gradients.dense_products import LONG, dense_products, leaf_products, long_products
 
 products = jax.jit(long_products)
 
@@ -40,9 +40,21 @@ def test_a_task_that_is_not_finite_keeps_to_itself(rng):
     np.testing.assert_array_equal(np.isfinite(found), ~(touched[:, None] | touched))
 
 
-def test_matrix_of_rows(rng):
+@pytest.mark.parametrize(("tasks", "others"), [(1, 3), (8, 8), (9, 2), (17, 11)])
+def test_rows_with_other_columns(rng, tasks, others):
+    """Of leaves of which some are long, in a tree with parameter axes."""
+    shapes = [(3,), (), (128, 129), (2, LONG)]
+    rows = [rng.normal(size=(tasks, *shape)) for shape in shapes]
+    columns = [rng.normal(size=(others, *shape)) for shape in shapes]
+    pairs = zip(rows, columns, strict=True)
+    expected = sum(one.reshape(tasks, -1) @ other.reshape(others, -1).T for one, other in pairs)
+    found = jax.jit(dense_products)(*jax.tree.map(jnp.float32, (rows, columns)))
+    # Three roundings of sums of 5e4 numbers of size 1.
+    np.testing.assert_allclose(found, expected, atol=2e-4)
+
+
+def test_one_leaf(rng):
     leaf = rng.normal(size=(4, 3, 5)).astype(np.float32)
     flat = leaf.reshape(4, -1)
-    np.testing.assert_allclose(row_matrix(jnp.asarray(leaf)), flat @ flat.T, rtol=1e-5, atol=1e-5)
-    narrow = jnp.asarray(leaf, jnp.bfloat16)
-    assert row_matrix(narrow).dtype == jnp.float32
+    np.testing.assert_allclose(leaf_products(jnp.asarray(leaf)), flat @ flat.T, atol=1e-5)
+    assert leaf_products(jnp.asarray(leaf, jnp.bfloat16)).dtype == jnp.float32
