@@ -9,7 +9,7 @@ import numpy as np
 def matmul_flops(jaxpr: Any, branch: Callable[[Iterable[float]], float] = max) -> float:
     """FLOPs of the matrix products of a program; a loop's times its trips, of branches one.
 
-    Of code for several platforms, the branch with most: one may multiply without the operation.
+    Of code for several platforms, the branch with most: another may multiply in other words.
     """
     total = 0.0
     for equation in jaxpr.eqns:

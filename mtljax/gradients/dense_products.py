@@ -1,17 +1,18 @@
 """Inner products of dense leaves of per-task gradients."""
 
 import functools
-from collections.abc import Sequence
+import itertools
+import math
+from collections.abc import Callable, Sequence
 
 import jax
 import jax.numpy as jnp
-import numpy as np
+
+FEW = 8
+"""Tasks, at most, whose products a CPU adds up lane by lane: their sums are in its registers."""
 
 LONG = 2**14
-"""Columns from which on rows are long: with fewer, a product of matrices is as fast."""
-
-_BLOCK = 8
-"""Rows that are multiplied with as many others at once, their sums in registers or nearly."""
+"""Columns from which on that is faster than a product of matrices."""
 
 _LANES = 16
 """Columns apart that are added up apart."""
@@ -19,8 +20,11 @@ _LANES = 16
 _DEPTH = 4
 """Products that are added before the sum is touched; of eight, the registers spill."""
 
-_PIECE = 2**13
-"""Columns that all blocks are made of before the next ones are read: they stay in the cache."""
+_RUN = 2**13
+"""Columns that are added up before the total is touched: short sums lose less to rounding."""
+
+_PIECE = 2**15
+"""Columns of one product of matrices, which stay in the cache while it is made."""
 
 
 def dense_products(
@@ -35,7 +39,9 @@ def dense_products(
     Returns:
       ``[T, U]``, float32, or as wide as the leaves, of which no product is rounded before.
     """
-    return jax.lax.platform_dependent(rows, columns, cpu=_by_length, default=_leaf_by_leaf)
+    # Rows twice would be read twice: in a loop, XLA does not see that they are the same.
+    pairs = [(leaf,) for leaf in rows] if columns is None else list(zip(rows, columns, strict=True))
+    return jax.lax.platform_dependent(pairs, cpu=_on_cpu, default=_leaf_by_leaf)
 
 
 def leaf_products(rows: jax.Array, columns: jax.Array | None = None) -> jax.Array:
@@ -51,98 +57,73 @@ def leaf_products(rows: jax.Array, columns: jax.Array | None = None) -> jax.Arra
     )
 
 
-def _leaf_by_leaf(rows: Sequence[jax.Array], columns: Sequence[jax.Array] | None) -> jax.Array:
-    products = map(leaf_products, rows, rows if columns is None else columns)
-    return functools.reduce(jnp.add, products)
+def _leaf_by_leaf(pairs: Sequence[tuple[jax.Array, ...]]) -> jax.Array:
+    return functools.reduce(jnp.add, [leaf_products(*pair) for pair in pairs])
 
 
-def _by_length(rows: Sequence[jax.Array], columns: Sequence[jax.Array] | None) -> jax.Array:
-    def some(leaves: Sequence[jax.Array], places: list[int]) -> list[jax.Array]:
-        # On a CPU a leaf is one block of memory, so that this reshape moves nothing.
-        return [leaves[i].reshape(leaves[i].shape[0], -1) for i in places]
-
-    sizes = [leaf[0].size for leaf in rows]
-    short = [i for i, size in enumerate(sizes) if size < LONG]
-    long = [i for i, size in enumerate(sizes) if size >= LONG]
-    parts = []
-    for places, multiply in ((short, _leaf_by_leaf), (long, long_products)):
-        if places:
-            other = None if columns is None else some(columns, places)
-            parts.append(multiply(some(rows, places), other))
+def _on_cpu(pairs: Sequence[tuple[jax.Array, ...]]) -> jax.Array:
+    few = max(leaf.shape[0] for leaf in pairs[0]) <= FEW
+    long, parts = [], []
+    for pair in pairs:
+        if math.prod(pair[0].shape[1:]) < LONG:
+            parts.append(leaf_products(*pair))
+            continue
+        # On a CPU a leaf is one block of memory, so that this moves nothing.
+        flat = tuple(leaf.reshape(leaf.shape[0], -1) for leaf in pair)
+        if few:
+            long.append(flat)
+        else:
+            parts.append(by_pieces(leaf_products, *flat, piece=_PIECE))
+    if long:
+        parts.append(_lane_by_lane(long))
     return functools.reduce(jnp.add, parts)
 
 
-def long_products(
-    rows: Sequence[jax.Array], columns: Sequence[jax.Array] | None = None
-) -> jax.Array:
-    """`dense_products` of few and long rows on a CPU.
+def by_pieces(multiply: Callable[..., jax.Array], *leaves: jax.Array, piece: int) -> jax.Array:
+    """Adds up what `multiply` makes of leaves ``[T, N]``, some columns of all at a time.
 
-    There a product of matrices that has few rows and a long sum runs at a third of what is
-    possible, or less: its code is made for large results. Here 8 rows times 8 columns are 64 sums
-    of 16 lanes, for which each number is read once. Of products of rows with each other, blocks
-    below the diagonal are left out.
-
-    Args:
-      rows: leaves ``[T, N]``, any N from `LONG` on.
-      columns: leaves ``[U, N]``, or None.
-
-    Returns:
-      ``[T, U]``, float32, or as wide as the leaves.
+    A long product of few rows is faster so on a CPU, and what is made of the rows before they are
+    multiplied is never as large as a leaf.
     """
-    others = rows if columns is None else columns
-    size, width = rows[0].shape[0], others[0].shape[0]
-    corners = [
-        (i, j) for i in _starts(size) for j in _starts(width) if columns is not None or i <= j
-    ]
-    dtype = jnp.promote_types(jnp.result_type(*rows, *others), jnp.float32)
-    shape = (len(corners), min(size, _BLOCK), min(width, _BLOCK))
-    lanes = jnp.zeros((*shape, _LANES), dtype)
-    for one, other in zip(rows, others, strict=True):
-        lanes = _add_blocks(one, other, corners, lanes)
-    # Of each product, where it lies: one read, where putting blocks together takes many.
-    places = np.zeros((size, width), np.int32)
-    for (i, j), block in zip(corners, np.arange(np.prod(shape)).reshape(shape), strict=True):
-        places[i : i + shape[1], j : j + shape[2]] = block
-        if columns is None:
-            places[j : j + shape[2], i : i + shape[1]] = block.T
-    parts = [lanes.sum(-1).reshape(-1)[places]]
-    for one, other in zip(rows, others, strict=True):
-        whole = one.shape[1] // _PIECE * _PIECE
-        if whole < one.shape[1]:
-            parts.append(leaf_products(one[:, whole:], other[:, whole:]))
-    return functools.reduce(jnp.add, parts)
+    size = leaves[0].shape[1]
+    whole = size // piece
+    if whole < 2:
+        return multiply(*leaves)
+
+    def add(i: jax.Array, total: jax.Array) -> jax.Array:
+        cut = [jax.lax.dynamic_slice_in_dim(leaf, i * piece, piece, 1) for leaf in leaves]
+        return total + multiply(*cut)
+
+    start = jnp.zeros_like(jax.eval_shape(multiply, *[leaf[:, :piece] for leaf in leaves]))
+    if whole * piece < size:
+        start = multiply(*[leaf[:, whole * piece :] for leaf in leaves])
+    return jax.lax.fori_loop(0, whole, add, start)
 
 
-def _starts(size: int) -> list[int]:
-    """First rows of the blocks; the last two may overlap."""
-    return [min(i, max(size - _BLOCK, 0)) for i in range(0, size, _BLOCK)]
+def _lane_by_lane(pairs: Sequence[tuple[jax.Array, ...]]) -> jax.Array:
+    # A product of matrices that has few rows and a long sum runs at a third of what is possible,
+    # or less: its code is made for large results. Here every number is read once.
+    dtype = jnp.promote_types(jnp.result_type(*itertools.chain(*pairs)), jnp.float32)
+    first, step = pairs[0], _LANES * _DEPTH
+    shape = (first[0].shape[0], first[-1].shape[0], _LANES)
+    lanes, rest = jnp.zeros_like(first[0], dtype, shape=shape), []
 
+    def add_run(pair: tuple[jax.Array, ...], run: jax.Array, total: jax.Array) -> jax.Array:
+        def add(i: jax.Array, sums: jax.Array) -> jax.Array:
+            cut = [
+                jax.lax.dynamic_slice_in_dim(leaf, run * _RUN + i * step, step, 1)
+                .astype(dtype)
+                .reshape(leaf.shape[0], _DEPTH, _LANES)
+                for leaf in pair
+            ]
+            one, other = cut[0], cut[-1]
+            return sums + sum(one[:, None, d] * other[None, :, d] for d in range(_DEPTH))
 
-def _add_blocks(
-    rows: jax.Array, columns: jax.Array, corners: list[tuple[int, int]], totals: jax.Array
-) -> jax.Array:
-    """Adds the products of the whole pieces by block and lane, ``[blocks, b, c, lanes]``."""
-    first, second = (jnp.array(places) for places in zip(*corners, strict=True))
-    step = _LANES * _DEPTH
+        return total + jax.lax.fori_loop(0, _RUN // step, add, jnp.zeros_like(total))
 
-    def cut(leaf: jax.Array, row: jax.Array, column: jax.Array) -> jax.Array:
-        size = min(leaf.shape[0], _BLOCK)
-        some = jax.lax.dynamic_slice(leaf, (row, column), (size, step))
-        return some.astype(totals.dtype).reshape(size, _DEPTH, _LANES)
-
-    def of_block(k: jax.Array | int, start: jax.Array) -> jax.Array:
-        def add(i: jax.Array, total: jax.Array) -> jax.Array:
-            one = cut(rows, first[k], start + i * step)
-            other = cut(columns, second[k], start + i * step)
-            return total + sum(one[:, None, d] * other[None, :, d] for d in range(_DEPTH))
-
-        return jax.lax.fori_loop(0, _PIECE // step, add, jnp.zeros_like(totals[0]))
-
-    def of_piece(i: jax.Array, totals: jax.Array) -> jax.Array:
-        if len(corners) == 1:
-            return totals + of_block(0, i * _PIECE)
-        return jax.lax.fori_loop(
-            0, len(corners), lambda k, all_: all_.at[k].add(of_block(k, i * _PIECE)), totals
-        )
-
-    return jax.lax.fori_loop(0, rows.shape[1] // _PIECE, of_piece, totals)
+    for pair in pairs:
+        runs = pair[0].shape[1] // _RUN
+        lanes = jax.lax.fori_loop(0, runs, functools.partial(add_run, pair), lanes)
+        if runs * _RUN < pair[0].shape[1]:
+            rest.append(leaf_products(*[leaf[:, runs * _RUN :] for leaf in pair]))
+    return functools.reduce(jnp.add, rest, lanes.sum(-1))

@@ -14,11 +14,12 @@ from mtljax.gradients.stacked import leaves_of, stored, task_count
 def gramian(task_grads: Any, *, where: Labels = None) -> jax.Array:
     """Inner products ``<g_i, g_j>`` of the gradients of T tasks.
 
-    Leaf by leaf, each with its own contraction over all parameter axes: nothing is flattened or
-    concatenated, so sharded leaves stay where they are and only ``[T, T]`` is summed. Leaves of
-    lower precision are multiplied exactly and accumulated in float32. Of a table whose tasks read
-    few rows, as `RowGradients`, rows in common are multiplied, and nothing has the size of the
-    table; a NaN of one task then reaches the products with tasks that share its row, and its own.
+    Leaf by leaf, each with its own contraction over all parameter axes: nothing is concatenated,
+    nor flattened but on a CPU, so sharded leaves stay where they are and only ``[T, T]`` is summed.
+    Leaves of lower precision are multiplied exactly and accumulated in float32. Of a table whose
+    tasks read few rows, as `RowGradients`, rows in common are multiplied, and nothing has the size
+    of the table; a NaN of one task then reaches the products with tasks that share its row, and
+    its own.
 
     Args:
       task_grads: a tree of floating point leaves ``[T, *param]``, or `RowGradients`.

@@ -164,8 +164,8 @@ def unstacked(tree: Any, names: list[str]) -> dict[str, Any]:
 
 
 def _apart(leaf: Any) -> jax.Array:
-    # XLA would cut a row out anew in whatever reads it, and compile that once for each task. Of
-    # what comes back through a stack, too. A copy of a large one would cost more.
+    # XLA would cut a row out anew in whatever reads it, and compile that once for each task. The
+    # same holds for gradients that come back through a stack. A copy of a large one costs more.
     leaf = jnp.asarray(leaf)
     return jax.lax.optimization_barrier(leaf) if leaf.size <= _SMALL else leaf
 

@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 from jax.typing import ArrayLike
 
-from mtljax.gradients.dense_products import leaf_products
+from mtljax.gradients.dense_products import by_pieces, leaf_products
 from mtljax.gradients.gramian import gramian, gramian_diagonal
 from mtljax.gradients.row_gradients import RowGradients
 from mtljax.gradients.stacked import leaves_of, stored, task_count
@@ -172,23 +172,7 @@ def _changed_products(leaf: jax.Array, change: Callable[[jax.Array], jax.Array])
     def multiply(rows: jax.Array) -> jax.Array:
         return leaf_products(change(rows))
 
-    return jax.lax.platform_dependent(
-        leaf, cpu=lambda leaf: _over_pieces(leaf, multiply), default=multiply
-    )
+    def on_cpu(leaf: jax.Array) -> jax.Array:
+        return by_pieces(multiply, leaf.reshape(leaf.shape[0], -1), piece=_PIECE)
 
-
-def _over_pieces(leaf: jax.Array, multiply: Callable[[jax.Array], jax.Array]) -> jax.Array:
-    # What is changed first is never a second leaf.
-    rows = leaf.reshape(leaf.shape[0], -1)
-    whole, rest = divmod(rows.shape[1], _PIECE)
-    if whole < 2:
-        return multiply(rows)
-
-    def add(i: jax.Array, total: jax.Array) -> jax.Array:
-        return total + multiply(jax.lax.dynamic_slice_in_dim(rows, i * _PIECE, _PIECE, 1))
-
-    if rest:
-        start = multiply(rows[:, whole * _PIECE :])
-    else:
-        start = jnp.zeros_like(jax.eval_shape(multiply, rows[:, :_PIECE]))
-    return jax.lax.fori_loop(0, whole, add, start)
+    return jax.lax.platform_dependent(leaf, cpu=on_cpu, default=multiply)

@@ -9,7 +9,7 @@ def factor_free(matrix: jax.Array, free: jax.Array) -> jax.Array:
 
     Args:
       matrix: ``[m, m]``, symmetric and positive semidefinite, with a diagonal of 1, or 0 in a row
-        that is not counted. The diagonal grows by 4 m machine epsilons.
+        that is not counted. The diagonal grows by 4 machine epsilons for each row that is.
       free: boolean ``[m]``.
 
     Returns:
@@ -19,7 +19,7 @@ def factor_free(matrix: jax.Array, free: jax.Array) -> jax.Array:
     Array([[1., 0.],
            [0., 1.]], dtype=float32)
     """
-    ridge = 1 + 4 * free.size * jnp.finfo(matrix.dtype).eps
+    ridge = 1 + 4 * jnp.trace(matrix) * jnp.finfo(matrix.dtype).eps
     block = jnp.where(free[:, None] & free, matrix, 0)
     block = jnp.where(jnp.eye(free.size, dtype=bool), jnp.where(free, ridge, 1), block)
     # LAPACK wants columns together: of a symmetric matrix, those are its rows.

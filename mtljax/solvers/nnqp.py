@@ -65,8 +65,9 @@ class Search(NamedTuple):
       slope: ``[m]``, at x, where it rests.
       free: boolean ``[m]``.
       barred: boolean ``[m]``, may not be freed.
-      rests: whether x solves the equations of the entries in `free`, and no other would gain.
-      done: whether that was seen once more, without the ridge of `factor_free`.
+      rests: whether x solves the equations of the entries in `free`, and no other that may be
+        freed would gain.
+      done: whether it rested and was refined, if it could be.
     """
 
     count: jax.Array
@@ -80,9 +81,12 @@ class Search(NamedTuple):
 
 
 def active_set(matrix: jax.Array, vector: jax.Array, start: jax.Array) -> Search:
-    """`nnqp` of cosines: a matrix with a diagonal of 1, or 0 where a row and its vector are."""
+    """`nnqp` of a matrix as cosines have it: a diagonal of 1, or 0 for a row of zeros.
+
+    `vector` and `start` must be 0 for such a row.
+    """
     size, eps = vector.size, jnp.finfo(vector.dtype).eps
-    absolute = jnp.abs(matrix)
+    absolute, rounding = jnp.abs(matrix), 2 * eps * jnp.trace(matrix)
 
     # One body for both searches, and nothing before it: each part takes its time to compile.
     def turn(c: Search) -> Search:
@@ -94,25 +98,28 @@ def active_set(matrix: jax.Array, vector: jax.Array, start: jax.Array) -> Search
         good = ~jnp.any(hit)
         # Back from z towards x, to the first entry that reaches 0. An entry that has just been
         # freed and would turn negative at once was a matter of rounding, as was one that the
-        # factorisation fails on: it is barred until x moves.
-        fall = c.x - z
-        ratio = jnp.where(hit, jnp.where(fall > 0, c.x / jnp.where(fall > 0, fall, 1), 0), 1)
-        step = jnp.min(ratio)
+        # factorisation fails on: it is barred until x moves on. If that fails on the entries that
+        # it began from, all are dropped.
+        new = c.free & (c.x == 0)
+        freed, fall = jnp.any(new), c.x - z
+        lost = (freed & ~new).astype(z.dtype)  # how far the others go if z is NaN: not at all
+        ratio = jnp.where(fall > 0, c.x / jnp.where(fall > 0, fall, 1), lost)
+        step = jnp.min(jnp.where(hit, ratio, 1))
         drop = hit & (ratio <= step)
         back = c.x + step * (jnp.where(step > 0, z, c.x) - c.x)
         back = jnp.where(drop, 0, jnp.maximum(back, 0))
         x = jnp.where(c.pivots | good, z, jnp.where(c.rests, c.x, back))
         slope = matrix @ x + vector
-        rounding = 2 * size * eps * (absolute @ jnp.abs(x) + jnp.abs(vector))
-        moves = jnp.where(good, jnp.any(c.free & (c.x == 0)), step > 0)
+        loss = rounding * (absolute @ jnp.abs(x) + jnp.abs(vector))
+        moves = jnp.where(good, freed, step > 0)
         barred = ~c.pivots & ((c.barred & ~moves) | (drop & (c.x == 0)))
-        gains = jnp.where(c.free | barred | (-slope <= rounding), 0, -slope)
+        gains = jnp.where(c.free | barred | (-slope <= loss), 0, -slope)
         wrong = hit | (gains > 0)
         quiet = ~jnp.any(wrong)
         # A pivot that is small leaves z open along some direction: no matter for its turn, but
         # the result would not be exact. NaN pivots are not above it either.
         sound = jnp.min(jnp.diagonal(lower)) ** 2 > eps**0.5
-        pivots = c.pivots & ~quiet & (c.count < _PIVOTS)
+        pivots = c.pivots & ~quiet & (c.count + 1 < _PIVOTS)
         moved = ~c.pivots | (quiet & sound)
         best = (jnp.arange(size) == jnp.argmax(gains)) & (gains > 0)
         singly = jnp.where(good, c.free | best, c.free & ~drop)
@@ -129,8 +136,8 @@ def active_set(matrix: jax.Array, vector: jax.Array, start: jax.Array) -> Search
             done=c.rests & (quiet | ~good),
         )
 
-    no = jnp.zeros((), bool)
     free = start > 0
-    begin = Search(jnp.zeros((), jnp.int32), ~no, start, vector, free, jnp.zeros_like(free), no, no)
+    no, count = (jnp.zeros_like(vector, dtype, shape=()) for dtype in (bool, jnp.int32))
+    begin = Search(count, ~no, start, vector, free, jnp.zeros_like(free), no, no)
     last = _PIVOTS + 4 * size + 4
     return jax.lax.while_loop(lambda c: ~c.done & (c.count < last), turn, begin)

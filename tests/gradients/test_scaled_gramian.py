@@ -53,6 +53,19 @@ def test_norms_and_cosines_are_those_of_float64(rng, sizes, dtype):
     np.testing.assert_allclose(np.sqrt(squares, dtype=np.float64) * scale, norms, rtol=1e-6)
 
 
+@pytest.mark.parametrize("length", [2 * 8192, 3 * 8192 + 77])
+def test_long_rows(rng, length):
+    """Rescaled piece by piece on a CPU."""
+    rows = rng.normal(size=(4, length)) * np.reshape([1e-30, 1, 1e30, 1], (4, 1))
+    cosines, norms = exact(rows[:3])
+    rows[3, 7] = np.nan
+    gramian, scale = jax.jit(gradients.scaled_gramian)(jnp.asarray(rows, jnp.float32))
+    found = np.sqrt(np.diagonal(gramian)[:3])
+    np.testing.assert_allclose(found * np.asarray(scale, np.float64)[:3], norms, rtol=1e-5)
+    np.testing.assert_allclose(gramian[:3, :3] / found / found[:, None], cosines, atol=1e-5)
+    assert np.isnan(gramian[3]).all() and np.isnan(gramian[:, 3]).all()
+
+
 def test_ordinary_gradients_are_multiplied_once(rng):
     """The second product sits in a branch that is not taken."""
     task_grads = tree(rng, CASES["ordinary"])

@@ -59,7 +59,6 @@ def test_equals_nnls(rng, dtype, tolerance):
 @settings(max_examples=60, deadline=None)
 @given(seed=st.integers(0, 2**32 - 1), common=st.floats(-0.9, 3), free=st.integers(0, 2**SIZE - 1))
 def test_equals_nnls_from_any_start(seed, common, free):
-    """Block pivoting cycles from some of them."""
     rng = np.random.default_rng(seed)
     matrix = rng.normal(size=(3 * SIZE, SIZE))
     matrix += common * matrix.mean(1, keepdims=True)
@@ -133,9 +132,38 @@ def test_edges():
 
 
 def test_finite_whatever_the_matrix(rng):
-    matrices = rng.normal(size=(200, 3, 3))
+    matrices = rng.normal(size=(200, SIZE, SIZE))
     matrices = matrices + matrices.transpose(0, 2, 1)
-    found = solve(
-        jnp.asarray(matrices, jnp.float32), jnp.asarray(rng.normal(size=(200, 3)), jnp.float32)
-    )
-    assert np.isfinite(found).all() and (found >= 0).all()
+    unit = np.arange(SIZE)
+    matrices[100:, unit, unit] = 1
+    vectors = rng.normal(size=(200, SIZE))
+    # Without a minimum: it falls along the kernel of the matrix.
+    low = rng.normal(size=(3, SIZE))
+    matrices[0], vectors[0] = low.T @ low, -np.linalg.svd(low)[2][-1]
+    matrices, vectors = jnp.asarray(matrices, jnp.float32), jnp.asarray(vectors, jnp.float32)
+    starts = jnp.asarray(rng.uniform(-1, 1, vectors.shape).clip(0), jnp.float32)
+    for found in (solve(matrices, vectors), solve(matrices, vectors, starts)):
+        assert np.isfinite(found).all() and (found >= 0).all()
+
+
+def test_a_factorisation_that_fails_costs_the_entry_that_was_freed():
+    """Three rows at 120 degrees, a little more than rounding apart from what cosines can be."""
+    matrix = np.eye(5)
+    matrix[:3, :3] -= 0.500005 * (1 - np.eye(3))
+    vector = np.array([-1, -0.5, 1.5, -0.1, 1])
+    found = active_set(*map(jnp.float32, (matrix, vector, np.zeros(5))))
+    assert found.done
+    expected = np.linalg.solve(matrix[:2, :2], -vector[:2])
+    np.testing.assert_allclose(found.x, [*expected, 0, 0.1, 0], rtol=1e-4)
+
+
+def test_absent_rows_with_a_start_for_all(rng):
+    matrix = rng.normal(size=(12, SIZE))
+    matrix /= np.linalg.norm(matrix, axis=0)
+    matrix[:, [2, 5]] = 0
+    target = rng.normal(size=12)
+    start = np.where(matrix.any(0), 1.0, 0.0)
+    problem = (matrix.T @ matrix, -matrix.T @ target, start)
+    found = active_set(*map(jnp.float32, problem))
+    assert found.done
+    np.testing.assert_allclose(found.x, nnls(matrix, target)[0], atol=1e-5)
