@@ -17,10 +17,10 @@ transformer with T classification tasks: 8,192 x 256 embedding, 4 pre-norm layer
         --json benchmarks/results/aggregation_overhead.json
 
 Steps of all variants are taken in turn, short ones twice, of which the second counts; a time is the
-median ratio to the plain step of the same round. FLOPs are those of the matrix products, counted in
-the program before XLA, with the trips of its loops (XLA's own count takes the body of a loop once),
-without fused attention and without the second Gramian of gradients whose squares float32 does not
-have, a branch that these never take.
+median ratio to the plain step of the same round, and with a shared batch to `backward passes` too.
+FLOPs are those of the matrix products, counted in the program before XLA, with the trips of its
+loops (XLA's own count takes the body of a loop once), without fused attention and without the
+second Gramian of gradients whose squares float32 does not have, a branch that these never take.
 Memory is XLA's: arguments, outputs and temporaries of the compiled step. TorchJD runs in an
 environment of its own, in turn with the plain PyTorch step, on as many threads; its memory is the
 growth of the resident set during its first step. On a GPU it runs before JAX takes the memory.
@@ -396,11 +396,11 @@ def measure(
     if "error" in found["plain"]:
         raise SystemExit(f"the plain step fails: {found['plain']['error']}")
     for name in compiled:
-        ratios = [a / b for a, b in zip(seconds[name], seconds["plain"], strict=True)]
-        found[name] |= {
-            "seconds": statistics.median(seconds[name]),
-            "ratio": statistics.median(ratios),
-        }
+        found[name]["seconds"] = statistics.median(seconds[name])
+        for base, figure in (("plain", "ratio"), ("backward passes", "passes_ratio")):
+            if base in compiled:
+                ratios = [a / b for a, b in zip(seconds[name], seconds[base], strict=True)]
+                found[name][figure] = statistics.median(ratios)
     return found
 
 
@@ -463,7 +463,8 @@ def rows_of(
 def show(rows: list[dict[str, Any]], console: Console) -> None:
     """The table."""
     table = Table(title="cost of a step, relative to the plain weighted sum")
-    for column in ("setting", "T", "method", "s", "time", "FLOPs", "memory", "compile s"):
+    columns = ("setting", "T", "method", "s", "time", "passes", "FLOPs", "memory", "compile s")
+    for column in columns:
         table.add_column(column, justify="left" if column in ("setting", "method") else "right")
     for row in rows:
         if "error" in row:
@@ -475,6 +476,7 @@ def show(rows: list[dict[str, Any]], console: Console) -> None:
             row["method"],
             f"{row['seconds']:.3f}",
             f"{row['ratio']:.2f}",
+            f"{row['passes_ratio']:.3f}" if "passes_ratio" in row else "",
             f"{row['flops_ratio']:.3f}" if "flops_ratio" in row else "",
             f"{row['memory_ratio']:.2f}",
             f"{row['compile_seconds']:.1f}" if "compile_seconds" in row else "",
