@@ -16,11 +16,12 @@ transformer with T classification tasks: 8,192 x 256 embedding, 4 pre-norm layer
     python benchmarks/aggregation_overhead.py --torchjd /tmp/torchjd/bin/python \
         --json benchmarks/results/aggregation_overhead.json
 
-Steps of all variants are taken in turn, short ones twice, of which the second counts; a time is the
-median ratio to the plain step of the same round, and with a shared batch to `backward passes` too.
-FLOPs are those of the matrix products, counted in the program before XLA, with the trips of its
-loops (XLA's own count takes the body of a loop once), without fused attention and without the
-second Gramian of gradients whose squares float32 does not have, a branch that these never take.
+Steps of all variants are taken in turn, in an order drawn anew each time, short ones twice, of
+which the second counts; a time is the median ratio to the plain step of the same round, and with a
+shared batch to `backward passes` too. FLOPs are those of the matrix products, counted in the
+program before XLA, with the trips of its loops (XLA's own count takes the body of a loop once),
+without fused attention and without the second Gramian of gradients whose squares float32 does not
+have, a branch that these never take.
 Memory is XLA's: arguments, outputs and temporaries of the compiled step. TorchJD runs in an
 environment of its own, in turn with the plain PyTorch step, on as many threads; its memory is the
 growth of the resident set during its first step. On a GPU it runs before JAX takes the memory.
@@ -33,6 +34,7 @@ import argparse
 import functools
 import itertools
 import json
+import random
 import statistics
 import subprocess
 import time
@@ -372,10 +374,13 @@ def measure(
                 failed(name, error)
                 continue
             say(f"  compiled {name}")
+    order, draw_order = list(steps), random.Random(0)
     for turn in range(rounds + 1):
-        for name, step in list(steps.items()):
+        draw_order.shuffle(order)
+        for name in order:
             if name not in compiled:
                 continue
+            step = steps[name]
             try:
                 # A carry of each variant would not fit beside the others.
                 carry = jax.block_until_ready(jax.tree.map(jnp.copy, step.first))
