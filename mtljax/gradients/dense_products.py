@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 import jax
 import jax.numpy as jnp
 
-FEW = 8
+_FEW = 8
 """Tasks, at most, whose products a CPU adds up lane by lane: their sums are in its registers."""
 
 LONG = 2**14
@@ -62,7 +62,7 @@ def _leaf_by_leaf(pairs: Sequence[tuple[jax.Array, ...]]) -> jax.Array:
 
 
 def _on_cpu(pairs: Sequence[tuple[jax.Array, ...]]) -> jax.Array:
-    few = max(leaf.shape[0] for leaf in pairs[0]) <= FEW
+    few = max(leaf.shape[0] for leaf in pairs[0]) <= _FEW
     long, parts = [], []
     for pair in pairs:
         if math.prod(pair[0].shape[1:]) < LONG:
