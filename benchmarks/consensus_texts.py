@@ -19,7 +19,7 @@ from pathlib import Path
 from sacrebleu.metrics.bleu import BLEU
 
 from mtljax.data import load_source
-from mtljax.training import Run, load_run
+from mtljax.inference import Run, load_run
 
 FEATURES = ("source", "target", "references")
 SAMPLES, BEAM, TEMPERATURE = 16, 4, 0.7

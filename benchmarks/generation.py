@@ -38,12 +38,12 @@ from rich.table import Table
 
 from mtljax.data import Group, Layout, Output, Shape
 from mtljax.generation import GREEDY, advance, beam_search, begin, decode, recomputing
+from mtljax.inference.decoder import make_decodable, prepare
 from mtljax.modules import EncoderConfig, HeadsConfig, encode, predict
 from mtljax.presets import Config
 from mtljax.tasks import Task
 from mtljax.training import build_model
-from mtljax.training.decoding import make_decodable, prepare
-from mtljax.training.restore import initial_params
+from mtljax.training.model import initial_params
 from mtljax.training.summary import versions
 
 VARIANTS = ("greedy", "greedy, no cache", "beam 4")

@@ -27,7 +27,8 @@ from rich.console import Console
 from rich.table import Table
 
 from mtljax.cli.train import read_options
-from mtljax.training import Run, load_run, train
+from mtljax.inference import Run, load_run
+from mtljax.training import train
 from mtljax.training.summary import versions
 
 PAGES = Path(__file__).resolve().parent.parent / "docs" / "recipes"

@@ -121,7 +121,7 @@ def tiny_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def loaded_tiny_run(tiny_run: Path) -> Any:
     """`tiny_run`, loaded: its compiled functions serve all tests."""
-    from mtljax.training import load_run
+    from mtljax.inference import load_run
 
     return load_run(tiny_run)
 

@@ -47,7 +47,7 @@ class Options:
 def run(arguments: Sequence[str]) -> int:
     """Run the subcommand and return its exit code."""
     options = parse(Options, "evaluate", arguments)
-    from mtljax.training import load_run
+    from mtljax.inference import load_run
 
     loaded = load_run(options.run, warn=warn)
     values = loaded.evaluate(

@@ -17,8 +17,8 @@ from mtljax.cli.resumed import Lines, draft_of, resumed
 from mtljax.errors import UserError
 
 if TYPE_CHECKING:
+    from mtljax.inference import Run
     from mtljax.tasks import Task
-    from mtljax.training import Run
 
 BATCH = 64
 """Prompts that are read at a time, so that texts flow while a long input is read."""
@@ -91,7 +91,7 @@ def run(arguments: Sequence[str]) -> int:
     """Run the subcommand and return its exit code."""
     options = parse(Options, "generate", arguments)
     _check(options)
-    from mtljax.training import load_run
+    from mtljax.inference import load_run
 
     loaded = load_run(options.run, warn=warn)
     task = next(t for t in loaded.tasks if t.name == loaded.language_model(options.task))
@@ -218,7 +218,7 @@ def _count(options: Options) -> int | None:
 
 
 def _stream(run: "Run", task: "Task", prompts: Iterator[Any], how: Mapping[str, Any]) -> None:
-    from mtljax.training.continuation import settled
+    from mtljax.inference.text_generator import settled
 
     seen = Counter[str]()
     for prompt in prompts:

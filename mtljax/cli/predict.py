@@ -52,7 +52,7 @@ def run(arguments: Sequence[str]) -> int:
     """Run the subcommand and return its exit code."""
     options = parse(Options, "predict", arguments)
     texts = _texts(options)
-    from mtljax.training import load_run
+    from mtljax.inference import load_run
 
     loaded = load_run(options.run, warn=warn)
     loaded.predict([], tasks=options.task)  # names an unknown task before any text is read

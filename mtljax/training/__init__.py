@@ -1,4 +1,4 @@
-"""Training: state, step, loop, evaluation, checkpoints, and the use of what was trained."""
+"""Training: state, step, loop, evaluation and checkpoints."""
 
 from mtljax.training.evaluation import Evaluator as Evaluator
 from mtljax.training.evaluation import score as score
@@ -11,8 +11,6 @@ from mtljax.training.model import build_model as build_model
 from mtljax.training.optimizer import learning_rate_schedule as learning_rate_schedule
 from mtljax.training.optimizer import make_optimizer as make_optimizer
 from mtljax.training.progress import results_table as results_table
-from mtljax.training.run import Run as Run
-from mtljax.training.run import load_run as load_run
 from mtljax.training.step import StepMetrics as StepMetrics
 from mtljax.training.step import TrainState as TrainState
 from mtljax.training.step import evaluated_params as evaluated_params

@@ -5,9 +5,8 @@ import jax
 from mtljax.errors import UserError
 from mtljax.presets import Config
 from mtljax.training.directions import Method, choose_way
-from mtljax.training.model import Model
+from mtljax.training.model import Model, initial_params
 from mtljax.training.objective import penalty
-from mtljax.training.restore import initial_params
 
 
 def check_penalty(config: Config, model: Model) -> None:

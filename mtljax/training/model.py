@@ -11,7 +11,8 @@ from mtljax.data import Layout, all_causal, attention_by_kind
 from mtljax.data.groups import Attention
 from mtljax.errors import UserError
 from mtljax.losses import Proposal, unigram_proposal
-from mtljax.modules import HeadSpec, Network, build
+from mtljax.modules import HeadSpec, Network, build, init
+from mtljax.modules.network import Params
 from mtljax.parallel import WHOLE, Placement, Residence, Split
 from mtljax.presets import Config
 from mtljax.tasks import KINDS, Task, loss_name
@@ -121,6 +122,20 @@ def build_model(
         if 0 < config.heads.negatives < len(count)
     }
     return Model(network, layout, tasks, proposals, config.heads.negatives)
+
+
+def initial_params(model: Model) -> Params:
+    """The parameters of a model before training, drawn with key 0; under `jax.eval_shape`, shapes.
+
+    The first state of a training run is drawn by `mtljax.training.make_init`.
+    """
+    batches: dict[str, dict[str, np.ndarray]] = {}
+    for name, shape in model.layout.shapes.items():
+        size = (1, shape.row_length)
+        rows = {key: np.zeros(size, np.int32) for key in ("tokens", "segments", "positions")}
+        affixes = np.zeros((*size, shape.affixes), np.int32)
+        batches[name] = {**rows, "affixes": affixes} if shape.affixes else rows
+    return init(model.network, jax.random.key(0), batches)
 
 
 def compute_dtype(config: Config) -> jnp.dtype:

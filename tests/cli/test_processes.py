@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 
 from mtljax.cli.processes import ProcessOptions, joined
-from mtljax.training import load_run, read_metrics
+from mtljax.inference import load_run
+from mtljax.training import read_metrics
 
 ROOT = Path(__file__).resolve().parents[2]
 

@@ -8,9 +8,10 @@ import yaml
 
 from mtljax.cli.train import default_run_directory, read_options
 from mtljax.errors import UserError
+from mtljax.inference import load_run
 from mtljax.presets import preset
 from mtljax.tasks import DEFAULT_TASKS, SENTIMENT_TASKS
-from mtljax.training import load_run, read_metrics
+from mtljax.training import read_metrics
 
 
 def test_what_a_run_prints_and_leaves(tiny_run):

@@ -14,7 +14,7 @@ from mtljax.aggregation import per_group
 from mtljax.training.directions import Method
 from mtljax.training.gradients import task_losses
 from mtljax.training.step import make_step
-from tests.training.conftest import agreement, close, flat, key_of, rows_reader
+from tests.tiny_models import agreement, close, flat, key_of, rows_reader
 
 EVERYTHING = frozenset(weighting.SIGNALS)
 

@@ -10,7 +10,7 @@ from mtljax.metrics import compute, span_f1
 from mtljax.modules import DecoderConfig, Readout, encode, predict
 from mtljax.tasks import Task
 from mtljax.training.evaluation import PLAIN_WORDS, Evaluator, answers, score
-from tests.training.conftest import random_params
+from tests.tiny_models import random_params
 
 
 @pytest.fixture

@@ -6,9 +6,9 @@ import pytest
 from rich.console import Console
 
 from mtljax.errors import UserError
+from mtljax.inference import load_run
 from mtljax.presets import DataConfig, RegularizerConfig
 from mtljax.tasks import Column, Dataset, Task
-from mtljax.training import load_run
 from mtljax.training.loop import train
 from mtljax.training.metrics_file import read_metrics
 from mtljax.training.overview import class_counts, total_steps

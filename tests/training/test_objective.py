@@ -13,7 +13,7 @@ from mtljax.training.evaluation import Evaluator
 from mtljax.training.gradients import task_losses
 from mtljax.training.model import attention_of, build_model, compute_dtype, single_logit
 from mtljax.training.objective import element_losses, penalty, present_tasks
-from tests.training.conftest import random_params
+from tests.tiny_models import random_params
 
 S = np.array([[0.5, -1.0, 2.0], [0.1, 0.2, -0.3], [-2.0, 1.5, 1.0]], np.float32)
 Z = S[:, :1]

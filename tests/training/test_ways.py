@@ -15,7 +15,7 @@ from mtljax.training.directions import Method
 from mtljax.training.gradients import task_losses
 from mtljax.training.step import make_step
 from mtljax.weighting import wrappers
-from tests.training.conftest import agreement, agreement_of, close, flat, key_of, rows_reader
+from tests.tiny_models import agreement, agreement_of, close, flat, key_of, rows_reader
 
 
 def with_gradients(config, **options):

@@ -12,15 +12,16 @@ from mtljax import metrics
 from mtljax.data import Group, Layout, Output, Shape, TokenizerSettings
 from mtljax.data.tokenizers import train_tokenizer
 from mtljax.errors import UserError
+from mtljax.inference import Run
+from mtljax.inference.overlapping_chunks import chunks
+from mtljax.inference.prompts import affix_table
 from mtljax.modules import DecoderConfig, EncoderConfig, HeadsConfig, encode, predict
 from mtljax.presets import BatchConfig, Config
 from mtljax.tasks import Task
-from mtljax.training import Run, build_model, run_directory
+from mtljax.training import build_model, run_directory
 from mtljax.training.evaluation import Evaluator
-from mtljax.training.overlap import chunks
-from mtljax.training.prompts import affix_table
-from mtljax.training.restore import initial_params
-from tests.training.conftest import random_params
+from mtljax.training.model import initial_params
+from tests.tiny_models import random_params
 
 LENGTH = 16
 INPUTS = dict(dataset="made_up", inputs="tokens")

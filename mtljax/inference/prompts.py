@@ -46,7 +46,7 @@ def read_prompt(
     Args:
       task: the task.
       tokenizer: the model's.
-      reading: from `mtljax.training.readings.reading`.
+      reading: from `mtljax.inference.inputs.reading`.
       width: ids that the model reads at once.
       max_tokens: that are to be written.
       too_long: what is longer is refused, or cut off 'left' or 'right'; of text to text so much

@@ -5,9 +5,9 @@ import pytest
 
 from mtljax.data.tokenizers import TokenizerSettings, train_tokenizer
 from mtljax.generation import Decodable
-from mtljax.training.continuation import ROWS, Writer, added_text, continuations, settled
-from mtljax.training.decoding import Decoding, compiled
-from mtljax.training.prompts import read_prompt
+from mtljax.inference.decoder import Decoding, compiled
+from mtljax.inference.prompts import read_prompt
+from mtljax.inference.text_generator import ROWS, Writer, added_text, continuations, settled
 
 WIDTH = 8
 

@@ -10,14 +10,14 @@ import numpy as np
 from mtljax.data import GroupBatch, Output, Tokenizer, input_batches, split_words
 from mtljax.data.embedded import case_and_punctuation
 from mtljax.data.tokenizers import Text
+from mtljax.inference.inputs import Reading
+from mtljax.inference.overlapping_chunks import Chunk, chunks
 from mtljax.modules import encode, predict
 from mtljax.modules.network import Params
 from mtljax.tasks import Task
 from mtljax.training.casepunct import restored_text
 from mtljax.training.evaluation import answers
 from mtljax.training.model import Model
-from mtljax.training.overlap import Chunk, chunks
-from mtljax.training.readings import Reading
 
 Answer = dict[str, Any]
 """The answer of one task to one text, plain JSON."""

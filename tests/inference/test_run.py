@@ -11,10 +11,10 @@ import pytest
 from mtljax.data import load_source
 from mtljax.data.embedded import case_and_punctuation
 from mtljax.errors import UserError
+from mtljax.inference import load_run
+from mtljax.inference.run import PREVIEW_TOKENS
+from mtljax.inference.text_generator import settled
 from mtljax.modules import encode, predict
-from mtljax.training import load_run
-from mtljax.training.continuation import settled
-from mtljax.training.run import PREVIEW_TOKENS
 
 
 @pytest.fixture(scope="module")

@@ -1,8 +1,8 @@
 import pytest
 
 from mtljax.errors import UserError
+from mtljax.inference.inputs import checked_questions, reading
 from mtljax.tasks import Task
-from mtljax.training.readings import checked_questions, reading
 
 ONE = Task("mood", "d", "classification", "review", "label")
 TWO = Task("nli", "d", "classification", ("premise", "hypothesis"), "label")

@@ -3,8 +3,8 @@ import json
 import pytest
 
 from mtljax.errors import UserError
+from mtljax.inference.generation_metrics import Question, sources_of, text_measures, write_texts
 from mtljax.tasks import Task
-from mtljax.training.references import Question, sources_of, text_measures, write_texts
 
 TASK = Task("reply", "d", "text_to_text", "source", "target", references="others")
 ROWS = [

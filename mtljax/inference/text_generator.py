@@ -11,8 +11,8 @@ import numpy as np
 from mtljax.data.tokenizers import Tokenizer
 from mtljax.data.tokenizers.protocol import SPECIALS
 from mtljax.generation import Sampling, padded_length
-from mtljax.training.decoding import Decoder, Decoding
-from mtljax.training.prompts import Prompt, shortened
+from mtljax.inference.decoder import Decoder, Decoding
+from mtljax.inference.prompts import Prompt, shortened
 
 ROWS = 8
 """Rows decoded together, always: what a row becomes must not depend on how many there are."""

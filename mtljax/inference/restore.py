@@ -5,14 +5,10 @@ from pathlib import Path
 from typing import Any
 
 import jax
-import numpy as np
 import orbax.checkpoint as ocp
 
 from mtljax.errors import UserError
-from mtljax.modules import init
-from mtljax.modules.network import Params
 from mtljax.training.checkpoints import checkpoint_steps, quiet, read_score
-from mtljax.training.model import Model
 
 
 def restore_params(
@@ -61,20 +57,6 @@ def restore_params(
                 reason = " ".join(str(error).split())[:120]
                 warn(f"checkpoint {step} of {directory.parent} cannot be read: {reason}")
     raise UserError(f"{directory}: no checkpoint can be read")
-
-
-def initial_params(model: Model) -> Params:
-    """The parameters of a model before training, drawn with key 0; under `jax.eval_shape`, shapes.
-
-    The first state of a training run is drawn by `mtljax.training.make_init`.
-    """
-    batches: dict[str, dict[str, np.ndarray]] = {}
-    for name, shape in model.layout.shapes.items():
-        size = (1, shape.row_length)
-        rows = {key: np.zeros(size, np.int32) for key in ("tokens", "segments", "positions")}
-        affixes = np.zeros((*size, shape.affixes), np.int32)
-        batches[name] = {**rows, "affixes": affixes} if shape.affixes else rows
-    return init(model.network, jax.random.key(0), batches)
 
 
 def _check_fit(reader: ocp.Checkpointer, place: Path, name: str, like: Any) -> None:

@@ -6,7 +6,7 @@ import pytest
 
 from mtljax.data.tokenizers import TokenizerSettings, train_tokenizer
 from mtljax.errors import UserError
-from mtljax.training.prompts import (
+from mtljax.inference.prompts import (
     Prompt,
     affix_table,
     prompt_keys,

@@ -13,20 +13,20 @@ import jax
 from mtljax.data import Layout, Tokenizer, load_data
 from mtljax.data.tokenizers.protocol import END, START
 from mtljax.errors import UserError
+from mtljax.inference.decoder import Decoding, check_decoding
+from mtljax.inference.generation_metrics import sources_of, text_measures, write_texts
+from mtljax.inference.inputs import Question, Reading, checked_questions, reading
+from mtljax.inference.predictions import Answer, Function, group_answers, make_answers
+from mtljax.inference.prompts import prompt_keys
+from mtljax.inference.restore import restore_params
+from mtljax.inference.text_generator import Say
+from mtljax.inference.texts import Texts
 from mtljax.modules.network import Params
 from mtljax.presets import Config
 from mtljax.tasks import KINDS, Task, suggestion
 from mtljax.training import run_directory
-from mtljax.training.answers import Answer, Function, group_answers, make_answers
-from mtljax.training.continuation import Say
-from mtljax.training.decoding import Decoding, check_decoding
 from mtljax.training.evaluation import Evaluator, Values
-from mtljax.training.model import Model, attention_of, build_model
-from mtljax.training.prompts import prompt_keys
-from mtljax.training.readings import Question, Reading, checked_questions, reading
-from mtljax.training.references import sources_of, text_measures, write_texts
-from mtljax.training.restore import initial_params, restore_params
-from mtljax.training.texts import Texts
+from mtljax.training.model import Model, attention_of, build_model, initial_params
 
 PREVIEW_TOKENS = 20
 """Tokens of the continuation that `Run.predict` shows."""

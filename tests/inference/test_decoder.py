@@ -7,10 +7,10 @@ import pytest
 
 from mtljax.data.tokenizers.protocol import END, START
 from mtljax.errors import UserError
+from mtljax.inference.decoder import Decoding, check_decoding, make_decodable, make_decoder, prepare
+from mtljax.inference.prompts import affix_table
 from mtljax.modules import DecoderConfig, encode, predict
-from mtljax.training.decoding import Decoding, check_decoding, make_decodable, make_decoder, prepare
-from mtljax.training.prompts import affix_table
-from tests.training.conftest import random_params
+from tests.tiny_models import random_params
 
 LENGTHS, ROOM = np.array([5, 1, 3]), 4
 

@@ -8,13 +8,13 @@ from typing import Any
 
 from mtljax.data import Tokenizer
 from mtljax.errors import UserError
+from mtljax.inference.decoder import Decoding, make_decoder
+from mtljax.inference.predictions import reading_length
+from mtljax.inference.prompts import Prompt, affix_table, prompt_keys, read_prompt
+from mtljax.inference.text_generator import Say, Writer, continuations
 from mtljax.modules.network import Params
 from mtljax.tasks import Task
-from mtljax.training.answers import reading_length
-from mtljax.training.continuation import Say, Writer, continuations
-from mtljax.training.decoding import Decoding, make_decoder
 from mtljax.training.model import Model
-from mtljax.training.prompts import Prompt, affix_table, prompt_keys, read_prompt
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -57,7 +57,7 @@ class Texts:
 
         Args:
           task: one that writes text.
-          readings: from `mtljax.training.readings.reading`.
+          readings: from `mtljax.inference.inputs.reading`.
           how: the settings, checked.
           seen: how many texts there were for equal prompts before; is counted up.
           say: told the first text so far, whenever it has grown.
