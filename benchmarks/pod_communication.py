@@ -18,11 +18,12 @@ from typing import Any
 import jax
 from rich.console import Console
 
-from mtljax.data import Assumed, Layout
+from mtljax.data import Layout
+from mtljax.planning import Assumed
+from mtljax.planning.plan import layout_of, plan, read_topology
+from mtljax.planning.table import fit_text, plan_table
 from mtljax.presets import Config, ParallelConfig, preset
 from mtljax.tasks import Task
-from mtljax.training.plan import layout_of, plan, read_topology
-from mtljax.training.plan_table import fit_text, plan_table
 
 TOPOLOGIES = ("v5p:4x4x8", "v5e:16x16", "v6e:16x16")
 KINDS = ("classification", "tagging", "regression", "classification")

@@ -17,13 +17,13 @@ import jax
 from rich.console import Console
 from rich.table import Table
 
-from mtljax.data import Assumed
 from mtljax.data.tokenizers import TokenizerSettings
 from mtljax.modules import EncoderConfig, HeadsConfig
 from mtljax.parallel import placed_bytes, stacked_bytes
+from mtljax.planning import Assumed
+from mtljax.planning.plan import layout_of, plan, read_topology
 from mtljax.presets import BatchConfig, Config, OptimizerConfig, ParallelConfig
 from mtljax.tasks import Task
-from mtljax.training.plan import layout_of, plan, read_topology
 
 DEVICES = (1, 2, 4, 8)
 TASKS = 8

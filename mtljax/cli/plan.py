@@ -9,8 +9,8 @@ import tyro
 
 from mtljax.cli.options import Output, data_directory, parse, print_json
 from mtljax.cli.train import chosen_preset, given
-from mtljax.data import NOTHING_ASSUMED, Assumed
 from mtljax.errors import UserError
+from mtljax.planning.assumed_layout import NOTHING_ASSUMED, Assumed
 from mtljax.presets import Config, default_tasks
 from mtljax.tasks import Task, load_tasks
 
@@ -54,20 +54,19 @@ def run(arguments: Sequence[str]) -> int:
     options, tasks = read_options(arguments)
     variants = _variants(options)
     _set_up(options.topology)
-    from mtljax.training import plan as plans
-    from mtljax.training.plan_search import largest_batch, make_fit
-    from mtljax.training.plan_table import fit_text, mesh_text, plan_table
+    from mtljax import planning
+    from mtljax.planning import fit_text, largest_batch, make_fit, mesh_text, plan_table
 
     console = Output(stderr=options.json, soft_wrap=True)
-    topology, devices = plans.read_topology(options.topology)
-    layout = plans.layout_of(
+    topology, devices = planning.read_topology(options.topology)
+    layout = planning.layout_of(
         options.config, tasks, options.assume, data_directory(options.data_dir)
     )
     memory = round(options.memory * 2**30) or None
     where = (topology, devices, memory)
     found = []
     for config in variants:
-        found.append(plans.plan(config, layout, *where))
+        found.append(planning.plan(config, layout, *where))
         console.print(f"{config.weighting}, {mesh_text(found[-1])}: {fit_text(found[-1])}")
     console.print(plan_table(found), soft_wrap=False)
     trials = []

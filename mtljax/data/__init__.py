@@ -21,9 +21,6 @@ from mtljax.data.layout import Layout as Layout
 from mtljax.data.loading import load_data as load_data
 from mtljax.data.mixture import MixtureSettings as MixtureSettings
 from mtljax.data.outputs import Output as Output
-from mtljax.data.planned import NOTHING_ASSUMED as NOTHING_ASSUMED
-from mtljax.data.planned import Assumed as Assumed
-from mtljax.data.planned import planned_layout as planned_layout
 from mtljax.data.row_order import RowPlan as RowPlan
 from mtljax.data.row_order import plan_rows as plan_rows
 from mtljax.data.source import Feature as Feature

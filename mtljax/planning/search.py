@@ -8,10 +8,10 @@ from typing import Any, NamedTuple
 from mtljax.data import Layout
 from mtljax.errors import UserError
 from mtljax.parallel import Topology
+from mtljax.planning.plan import Plan, plan
 from mtljax.presets import Config
 from mtljax.training.directions import reads_gradients
 from mtljax.training.method import make_method
-from mtljax.training.plan import Plan, plan
 
 _HALVINGS = 4
 

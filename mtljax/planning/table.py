@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from rich.table import Table
 
 from mtljax.parallel import GIB
-from mtljax.training.plan import Plan
+from mtljax.planning.plan import Plan
 
 
 def plan_table(plans: Sequence[Plan]) -> Table:
@@ -41,7 +41,7 @@ def plan_table(plans: Sequence[Plan]) -> Table:
 def mesh_text(one: Plan) -> str:
     """How the devices share the step.
 
-    >>> from mtljax.training.plan import Plan
+    >>> from mtljax.planning.plan import Plan
     >>> mesh = {"task": 4, "data": 2, "model": 1}
     >>> mesh_text(Plan("8", 8, "mgda", "task", mesh, 0, 0, True, 0, None, 0, 0, 0, {}, 0, None, 0))
     'task 4 x data 2, tasks on groups'

@@ -14,8 +14,8 @@ from mtljax.parallel import placed_bytes
 from mtljax.presets import BatchConfig, Config, OptimizerConfig, ParallelConfig
 from mtljax.data.tokenizers import TokenizerSettings
 from mtljax.tasks import Task
-from mtljax.training.plan import layout_of, plan, read_topology
-from mtljax.training.plan_search import largest_batch, make_fit
+from mtljax.planning.plan import layout_of, plan, read_topology
+from mtljax.planning.search import largest_batch, make_fit
 
 tasks = [Task(f"t{i}", f"d{i}", "classification", "text", "label") for i in range(2)]
 config = Config(

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import jax
 import numpy as np
 
-from mtljax.data import NOTHING_ASSUMED, Assumed, Layout, planned_layout
+from mtljax.data import Layout
 from mtljax.errors import UserError
 from mtljax.parallel import (
     Costs,
@@ -20,6 +20,7 @@ from mtljax.parallel import (
     too_large,
     topology_devices,
 )
+from mtljax.planning.assumed_layout import NOTHING_ASSUMED, Assumed, planned_layout
 from mtljax.presets import Config, check
 from mtljax.tasks import KINDS, Task
 from mtljax.training.abstract_batch import abstract_batch, abstract_extra

@@ -4,9 +4,10 @@ import dataclasses
 
 import pytest
 
-from mtljax.data import Assumed, load_data, planned_layout
+from mtljax.data import load_data
 from mtljax.data.tokenizers import TokenizerSettings
 from mtljax.errors import UserError
+from mtljax.planning import Assumed, planned_layout
 from mtljax.tasks import Dataset, Task
 
 STARS = Task("stars", "amazon_sentiment", "regression", "text", "rating")
