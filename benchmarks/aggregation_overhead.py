@@ -54,7 +54,7 @@ from rich.table import Table
 from mtljax import aggregation, gradients, weighting
 from mtljax.gradients import Examples
 from mtljax.modules.transformer import gelu
-from mtljax.training.summary import versions
+from mtljax.versions import versions
 
 CLASSES = 10
 

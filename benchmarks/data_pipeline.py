@@ -31,7 +31,7 @@ from mtljax.data import MultitaskData, all_causal, load_data
 from mtljax.presets import PRESETS, preset
 from mtljax.tasks import DEFAULT_TASKS, Task, load_tasks
 from mtljax.training import train
-from mtljax.training.summary import versions
+from mtljax.versions import versions
 
 ROOT = Path(__file__).resolve().parent.parent
 FIVE = ROOT / "docs" / "recipes" / "five.yaml"

@@ -44,7 +44,7 @@ from mtljax.presets import Config
 from mtljax.tasks import Task
 from mtljax.training import build_model
 from mtljax.training.model import initial_params
-from mtljax.training.summary import versions
+from mtljax.versions import versions
 
 VARIANTS = ("greedy", "greedy, no cache", "beam 4")
 BEAMS = 4

@@ -29,7 +29,7 @@ from rich.table import Table
 from mtljax.cli.train import read_options
 from mtljax.inference import Run, load_run
 from mtljax.training import train
-from mtljax.training.summary import versions
+from mtljax.versions import versions
 
 PAGES = Path(__file__).resolve().parent.parent / "docs" / "recipes"
 

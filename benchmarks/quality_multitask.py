@@ -21,7 +21,7 @@ from rich.table import Table
 from mtljax.presets import Config, preset
 from mtljax.tasks import Task
 from mtljax.training import train
-from mtljax.training.summary import versions
+from mtljax.versions import versions
 
 PROBE_STEPS = 60
 FIGURES = {

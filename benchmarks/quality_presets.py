@@ -24,7 +24,7 @@ from mtljax.data import load_source
 from mtljax.presets import Config, preset
 from mtljax.tasks import Task
 from mtljax.training import train
-from mtljax.training.summary import versions
+from mtljax.versions import versions
 
 REGULARIZATION = (0.3, 1.0, 3.0, 10.0)
 

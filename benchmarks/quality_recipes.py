@@ -17,7 +17,7 @@ from rich.console import Console
 
 from mtljax.cli.train import read_options
 from mtljax.training import train
-from mtljax.training.summary import versions
+from mtljax.versions import versions
 
 RECIPES = Path(__file__).resolve().parent.parent / "docs" / "recipes"
 BASELINES = {

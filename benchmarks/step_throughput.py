@@ -47,11 +47,11 @@ from mtljax.modules import TransformerEncoder
 from mtljax.presets import Config, GradientsConfig, preset
 from mtljax.tasks import Task
 from mtljax.training import build_model, make_init, make_optimizer, make_step
-from mtljax.training.method import make_method
+from mtljax.training.inputs.aligned_streams import Streams
 from mtljax.training.model import attention_of
-from mtljax.training.overview import class_counts
-from mtljax.training.streams import Streams
-from mtljax.training.summary import versions
+from mtljax.training.reporting.data_overview import class_counts
+from mtljax.training.update.method import make_method
+from mtljax.versions import versions
 
 DENSE_BFLOAT16 = {"H200": 989e12, "H100": 989e12, "A100": 312e12, "L4": 121e12}
 LAYERS, WIDTH, HEADS, FEED_FORWARD, LENGTH, ROWS, TASKS = 24, 1024, 16, 4096, 512, 16, 4

@@ -30,7 +30,7 @@ from rich.console import Console
 from rich.table import Table
 
 from mtljax import aggregation, weighting
-from mtljax.training.summary import versions
+from mtljax.versions import versions
 
 BASELINE = "equal"
 

@@ -36,7 +36,7 @@ from rich.console import Console
 from rich.table import Table
 
 from mtljax import aggregation, weighting
-from mtljax.training.summary import versions
+from mtljax.versions import versions
 
 TASKS = (2, 4, 8, 16, 32, 64)
 COORDINATES = 1000

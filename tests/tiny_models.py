@@ -13,10 +13,10 @@ from mtljax.modules import EncoderConfig, HeadsConfig
 from mtljax.presets import BatchConfig, Config, OptimizerConfig
 from mtljax.tasks import KINDS, Task
 from mtljax.training import step as step_module
-from mtljax.training.gradients import task_losses
+from mtljax.training.inputs.aligned_streams import Streams
 from mtljax.training.model import attention_of, build_model, initial_params
 from mtljax.training.step import make_init, make_step
-from mtljax.training.streams import Streams
+from mtljax.training.update.model_gradients import task_losses
 from mtljax.weighting.guard import guard
 from tests.training.on_devices import draw
 

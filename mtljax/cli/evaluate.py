@@ -69,7 +69,7 @@ def run(arguments: Sequence[str]) -> int:
 
 def values_table(title: str, values: Mapping[str, Mapping[str, float]]) -> Table:
     """Metric values by task as a table, a row each."""
-    from mtljax.training.progress import format_value
+    from mtljax.training.reporting.progress import format_value
 
     table = Table("task", "metric", title=title, title_justify="left")
     table.add_column("value", justify="right")

@@ -146,8 +146,8 @@ def _leave(error: BaseException, command: str, saved: Path) -> NoReturn:
     """End this process, which threads that wait for the others would hold up."""
     import jax
 
-    from mtljax.training.agreement import AgreedError, is_loss_of_process
-    from mtljax.training.checkpoints import checkpoint_steps
+    from mtljax.training.multihost import AgreedError, is_loss_of_process
+    from mtljax.training.persistence.checkpoints import checkpoint_steps
 
     logging.getLogger("absl").setLevel(logging.CRITICAL)  # threads that find the others gone
     number = jax.process_index()

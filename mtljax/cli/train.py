@@ -52,7 +52,7 @@ def run(arguments: Sequence[str]) -> int:
     directory = Path(options.run_dir or default_run_directory(options))
     with joined(options.processes, "train", directory / "checkpoints") as preempted:
         from mtljax.training import train
-        from mtljax.training.agreement import writes
+        from mtljax.training.multihost import writes
 
         console = Output(stderr=options.json, soft_wrap=True)
         summary = train(
@@ -186,8 +186,8 @@ def given(arguments: Sequence[str], option: str) -> str | None:
 
 def _draw(directory: Path) -> str:
     try:
-        from mtljax.training.figures import draw_curves
-        from mtljax.training.gradient_figure import draw_gradients
+        from mtljax.training.reporting.plot_curves import draw_curves
+        from mtljax.training.reporting.plot_gradients import draw_gradients
 
         drawn = f"curves: {draw_curves(directory)}"
         gradients = draw_gradients(directory)

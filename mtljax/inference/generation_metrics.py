@@ -9,7 +9,7 @@ from mtljax import metrics
 from mtljax.data.tokenizers import Text
 from mtljax.errors import UserError
 from mtljax.tasks import Task
-from mtljax.training.metrics_file import replace_text
+from mtljax.training.persistence.atomic_write import replace_text
 
 
 class Question(NamedTuple):

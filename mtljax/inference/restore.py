@@ -8,7 +8,7 @@ import jax
 import orbax.checkpoint as ocp
 
 from mtljax.errors import UserError
-from mtljax.training.checkpoints import checkpoint_steps, quiet, read_score
+from mtljax.training.persistence.checkpoints import checkpoint_steps, quiet, read_score
 
 
 def restore_params(

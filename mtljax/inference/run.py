@@ -24,9 +24,9 @@ from mtljax.inference.texts import Texts
 from mtljax.modules.network import Params
 from mtljax.presets import Config
 from mtljax.tasks import KINDS, Task, suggestion
-from mtljax.training import run_directory
 from mtljax.training.evaluation import Evaluator, Values
 from mtljax.training.model import Model, attention_of, build_model, initial_params
+from mtljax.training.persistence import run_directory
 
 PREVIEW_TOKENS = 20
 """Tokens of the continuation that `Run.predict` shows."""

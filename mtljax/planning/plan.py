@@ -23,11 +23,11 @@ from mtljax.parallel import (
 from mtljax.planning.assumed_layout import NOTHING_ASSUMED, Assumed, planned_layout
 from mtljax.presets import Config, check
 from mtljax.tasks import KINDS, Task
-from mtljax.training.abstract_batch import abstract_batch, abstract_extra
 from mtljax.training.distributed import Distributed, check_stages, distribute
-from mtljax.training.method import make_method
+from mtljax.training.inputs.abstract_batch import abstract_batch, abstract_extra
 from mtljax.training.model import Model, attention_of, build_model
 from mtljax.training.optimizer import make_optimizer
+from mtljax.training.update.method import make_method
 
 
 class Plan(NamedTuple):

@@ -2,17 +2,17 @@
 
 from mtljax.training.evaluation import Evaluator as Evaluator
 from mtljax.training.evaluation import score as score
-from mtljax.training.figures import draw_curves as draw_curves
-from mtljax.training.gradient_figure import draw_gradients as draw_gradients
 from mtljax.training.loop import train as train
-from mtljax.training.metrics_file import read_metrics as read_metrics
 from mtljax.training.model import Model as Model
 from mtljax.training.model import build_model as build_model
 from mtljax.training.optimizer import learning_rate_schedule as learning_rate_schedule
 from mtljax.training.optimizer import make_optimizer as make_optimizer
-from mtljax.training.progress import results_table as results_table
-from mtljax.training.step import StepMetrics as StepMetrics
-from mtljax.training.step import TrainState as TrainState
-from mtljax.training.step import evaluated_params as evaluated_params
+from mtljax.training.reporting.metrics_file import read_metrics as read_metrics
+from mtljax.training.reporting.plot_curves import draw_curves as draw_curves
+from mtljax.training.reporting.plot_gradients import draw_gradients as draw_gradients
+from mtljax.training.reporting.progress import results_table as results_table
+from mtljax.training.state import StepMetrics as StepMetrics
+from mtljax.training.state import TrainState as TrainState
+from mtljax.training.state import evaluated_params as evaluated_params
 from mtljax.training.step import make_init as make_init
 from mtljax.training.step import make_step as make_step

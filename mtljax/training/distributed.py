@@ -36,10 +36,12 @@ from mtljax.parallel import (
     spread_rows,
 )
 from mtljax.presets import Config, ParallelConfig
-from mtljax.training.directions import LAGGED, Method, Rule, as_method, reads_gradients
 from mtljax.training.model import Model
 from mtljax.training.objective import StepBatch
-from mtljax.training.step import StepMetrics, TrainState, make_init, make_step
+from mtljax.training.state import StepMetrics, TrainState
+from mtljax.training.step import make_init, make_step
+from mtljax.training.update.strategy import LAGGED
+from mtljax.training.update.types import Method, Rule, as_method, reads_gradients
 
 
 class Distributed(NamedTuple):

@@ -14,7 +14,7 @@ from mtljax.modules import Readout, encode, predict
 from mtljax.tasks import KINDS, LOWER_IS_BETTER, Task, main_metric, metric_names, span_scheme
 from mtljax.training.model import Model
 from mtljax.training.objective import element_losses, full_softmax_loss
-from mtljax.training.text_sizes import per_text
+from mtljax.training.text_likelihood import per_text
 
 Values = dict[str, dict[str, float]]
 """Metric values by task and metric."""
@@ -144,7 +144,7 @@ class Evaluator:
           params: the parameters.
           split: 'train', 'validation' or 'test'.
           full: add `PLAIN_WORDS` for language models over words with affixes, and
-            `mtljax.training.text_sizes.per_text` for tasks that write text.
+            `mtljax.training.text_likelihood.per_text` for tasks that write text.
 
         Returns:
           Values by task and metric; tasks without the split, or without a target in it, are left

@@ -14,25 +14,25 @@ from mtljax.data import MultitaskData, load_data, load_tokenizer
 from mtljax.errors import Preempted, UserError
 from mtljax.presets import Config, check, flatten
 from mtljax.tasks import Task, dump_tasks, main_metric
-from mtljax.training import run_directory
-from mtljax.training.abstract_batch import abstract_batch
-from mtljax.training.agreement import AgreedError, agreed, check_same, together, writes
-from mtljax.training.checkpoints import UNMEASURED, Checkpoints, quiet
-from mtljax.training.checks import check_penalty, check_way
-from mtljax.training.directions import Method
 from mtljax.training.distributed import Distributed, check_stages, distribute
 from mtljax.training.evaluation import Evaluator, Values, score
-from mtljax.training.feed import Feed
-from mtljax.training.method import make_method
-from mtljax.training.metrics_file import MetricsFile, check_tensorboard
+from mtljax.training.inputs.abstract_batch import abstract_batch
+from mtljax.training.inputs.aligned_streams import Streams
+from mtljax.training.inputs.device_prefetch import Feed
 from mtljax.training.model import Model, attention_of, build_model
+from mtljax.training.multihost import AgreedError, agreed, check_same, together, writes
 from mtljax.training.optimizer import learning_rate_schedule, make_optimizer
-from mtljax.training.overview import class_counts, describe, total_steps
-from mtljax.training.progress import Reporter, format_value, make_reporter
-from mtljax.training.step import StepMetrics, TrainState, evaluated_params
-from mtljax.training.streams import Streams
-from mtljax.training.summary import summarize
-from mtljax.training.window import Window
+from mtljax.training.persistence import run_directory
+from mtljax.training.persistence.checkpoints import UNMEASURED, Checkpoints, quiet
+from mtljax.training.reporting.data_overview import class_counts, describe, total_steps
+from mtljax.training.reporting.metrics_file import MetricsFile, check_tensorboard
+from mtljax.training.reporting.metrics_window import Window
+from mtljax.training.reporting.progress import Reporter, format_value, make_reporter
+from mtljax.training.reporting.summary import summarize
+from mtljax.training.state import StepMetrics, TrainState, evaluated_params
+from mtljax.training.update.checks import check_penalty, check_way
+from mtljax.training.update.method import make_method
+from mtljax.training.update.types import Method
 
 
 def train(

@@ -131,7 +131,7 @@ def test_curves_need_the_extra(monkeypatch, tmp_path):
 
     monkeypatch.setitem(sys.modules, "matplotlib", None)
     monkeypatch.setitem(sys.modules, "matplotlib.figure", None)
-    monkeypatch.delitem(sys.modules, "mtljax.training.figures", raising=False)
+    monkeypatch.delitem(sys.modules, "mtljax.training.reporting.plot_curves", raising=False)
     (tmp_path / "metrics.jsonl").write_text('{"step": 1, "split": "train", "loss/a": 1.0}\n')
     assert _draw(tmp_path) == "curves: not drawn; the extra 'plot' (matplotlib) draws them"
 
@@ -142,7 +142,7 @@ def test_curves_of_a_directory_that_cannot_be_written(tmp_path, monkeypatch):
     def refuse(directory):
         raise PermissionError(13, "Permission denied")
 
-    figures = importlib.import_module("mtljax.training.figures")
+    figures = importlib.import_module("mtljax.training.reporting.plot_curves")
     monkeypatch.setattr(figures, "draw_curves", refuse)
     assert _draw(tmp_path) == f"curves: not drawn; {tmp_path}: Permission denied"
 

@@ -89,7 +89,7 @@ def work(request, index, address):
 
 def inject(faults):
     """Have them happen when the batch of their step is asked for."""
-    from mtljax.training.feed import Feed
+    from mtljax.training.inputs.device_prefetch import Feed
 
     plain = Feed.__next__
 

@@ -7,7 +7,7 @@ import subprocess
 
 import pytest
 
-from mtljax.training.metrics_file import read_metrics
+from mtljax.training.reporting.metrics_file import read_metrics
 from tests.faults.conftest import EVERY, STEPS, assert_same, steps
 
 

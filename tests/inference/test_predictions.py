@@ -18,9 +18,10 @@ from mtljax.inference.prompts import affix_table
 from mtljax.modules import DecoderConfig, EncoderConfig, HeadsConfig, encode, predict
 from mtljax.presets import BatchConfig, Config
 from mtljax.tasks import Task
-from mtljax.training import build_model, run_directory
+from mtljax.training import build_model
 from mtljax.training.evaluation import Evaluator
 from mtljax.training.model import initial_params
+from mtljax.training.persistence import run_directory
 from tests.tiny_models import random_params
 
 LENGTH = 16

@@ -8,10 +8,10 @@ import pytest
 
 from mtljax.errors import UserError
 from mtljax.presets import ParallelConfig
-from mtljax.training.abstract_batch import abstract_batch
-from mtljax.training.checkpoints import Checkpoints
 from mtljax.training.distributed import check_stages, distribute
-from mtljax.training.method import make_method
+from mtljax.training.inputs.abstract_batch import abstract_batch
+from mtljax.training.persistence.checkpoints import Checkpoints
+from mtljax.training.update.method import make_method
 from tests.training.on_devices import (
     LABEL,
     OPTIMIZER,
@@ -132,7 +132,7 @@ def test_a_checkpoint_goes_from_one_device_to_eight_and_back(
     checkpoints.close()
     printed = on_eight_devices(f"""{START}
 from pathlib import Path
-from mtljax.training.checkpoints import Checkpoints
+from mtljax.training.persistence.checkpoints import Checkpoints
 
 config = configuration("linear", "moco")
 config = dataclasses.replace(

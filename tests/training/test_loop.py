@@ -10,8 +10,8 @@ from mtljax.inference import load_run
 from mtljax.presets import DataConfig, RegularizerConfig
 from mtljax.tasks import Column, Dataset, Task
 from mtljax.training.loop import train
-from mtljax.training.metrics_file import read_metrics
-from mtljax.training.overview import class_counts, total_steps
+from mtljax.training.reporting.data_overview import class_counts, total_steps
+from mtljax.training.reporting.metrics_file import read_metrics
 
 
 @pytest.fixture

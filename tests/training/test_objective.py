@@ -10,9 +10,9 @@ from mtljax.modules import DecoderConfig, Readout, encode, predict
 from mtljax.presets import Config, RegularizerConfig
 from mtljax.tasks import Task
 from mtljax.training.evaluation import Evaluator
-from mtljax.training.gradients import task_losses
 from mtljax.training.model import attention_of, build_model, compute_dtype, single_logit
 from mtljax.training.objective import element_losses, penalty, present_tasks
+from mtljax.training.update.model_gradients import task_losses
 from tests.tiny_models import random_params
 
 S = np.array([[0.5, -1.0, 2.0], [0.1, 0.2, -0.3], [-2.0, 1.5, 1.0]], np.float32)

@@ -18,9 +18,9 @@ from mtljax.errors import Preempted
 from mtljax.modules import EncoderConfig, HeadsConfig
 from mtljax.presets import BatchConfig, Config, OptimizerConfig, dump_config
 from mtljax.tasks import Task, dump_tasks
-from mtljax.training.checkpoints import Checkpoints, checkpoint_steps, read_score
 from mtljax.training.loop import train
-from mtljax.training.metrics_file import read_metrics
+from mtljax.training.persistence.checkpoints import Checkpoints, checkpoint_steps, read_score
+from mtljax.training.reporting.metrics_file import read_metrics
 
 
 @pytest.fixture

@@ -9,9 +9,10 @@ import pytest
 from mtljax import weighting
 from mtljax.presets import RegularizerConfig
 from mtljax.regularizers import l2
-from mtljax.training.gradients import task_losses
 from mtljax.training.optimizer import make_optimizer
-from mtljax.training.step import evaluated_params, make_init, make_step, task_dict
+from mtljax.training.state import evaluated_params
+from mtljax.training.step import make_init, make_step, task_dict
+from mtljax.training.update.model_gradients import task_losses
 
 
 @pytest.fixture
@@ -182,7 +183,7 @@ from mtljax.data import all_causal, load_data
 from mtljax.modules import EncoderConfig, HeadsConfig
 from mtljax.presets import Config
 from mtljax.tasks import Task
-from mtljax.training.overview import class_counts
+from mtljax.training.reporting.data_overview import class_counts
 from mtljax.training.model import build_model
 from mtljax.training.optimizer import make_optimizer
 from mtljax.training.step import make_init, make_step

@@ -1,0 +1,276 @@
+"""Checkpoints: asynchronous, atomic, with the position in the data."""
+
+import contextlib
+import json
+import logging
+import re
+import sys
+import time
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import jax
+import orbax.checkpoint as ocp
+from orbax.checkpoint import checkpoint_managers as policies
+
+from mtljax.errors import UserError
+from mtljax.parallel import gather_texts
+from mtljax.training.multihost import agreed, is_loss_of_process, together, writes
+from mtljax.training.state import TrainState
+
+BROKEN = "broken"
+"""Suffix of checkpoints that could not be read; they are moved aside, not deleted."""
+
+
+_BETWEEN_LOOKS = 0.03  # seconds
+
+UNMEASURED = -1e30
+"""The score of a checkpoint that was saved without an evaluation."""
+
+
+class Checkpoints:
+    """The checkpoints of one run: the two latest and the best.
+
+    All processes of a run take part in what it does, but for `latest_step`.
+
+    A checkpoint holds the train state, the state of the data iterator and the values on validation.
+    It appears under its name only when it is complete.
+    """
+
+    def __init__(self, directory: Path, warn: Callable[[str], None]) -> None:
+        """Open the directory, made if need be.
+
+        Args:
+          directory: of the checkpoints.
+          warn: told in one line of a checkpoint that cannot be read.
+        """
+        self._directory, self._warn = directory.resolve(), warn
+        self._failed, self._problem = False, ""
+        self._manager = self._open()
+
+    def _open(self) -> ocp.CheckpointManager:
+        options = ocp.CheckpointManagerOptions(
+            preservation_policy=policies.AnyPreservationPolicy(
+                [
+                    policies.LatestN(2),
+                    policies.BestN(get_metric_fn=lambda m: m["score"], n=1),
+                ]
+            ),
+            best_fn=lambda m: m["score"],
+            save_decision_policy=policies.FixedIntervalPolicy(1),
+            enable_async_checkpointing=True,
+            async_options=ocp.AsyncOptions(barrier_sync_fn=self._barrier),
+        )
+        together(self._move_unscored)
+        with quiet():
+            return ocp.CheckpointManager(self._directory, options=options)
+
+    def _move_unscored(self) -> None:
+        # Orbax reads all scores when it opens, and gives up on one that it cannot read.
+        for step in checkpoint_steps(self._directory) if writes() else ():
+            if read_score(self._directory, step) is None:
+                self._move_aside(step, "no score")
+
+    def save(
+        self,
+        step: int,
+        state: TrainState,
+        position: Mapping[str, Any],
+        values: Mapping[str, Any],
+        score: float,
+    ) -> None:
+        """Begin to save; the arrays are copied before this returns, the rest goes on behind.
+
+        Args:
+          step: steps done.
+          state: the train state.
+          position: of the data iterator, JSON.
+          values: on validation, JSON.
+          score: by which the best is chosen.
+
+        Raises:
+          UserError: if this one or the one before cannot be written.
+        """
+        self.wait()
+        with quiet(), self._writing():
+            self._manager.save(
+                step,
+                args=ocp.args.Composite(
+                    state=ocp.args.StandardSave(state),
+                    progress=ocp.args.JsonSave(
+                        {"position": dict(position), "values": dict(values), "score": score}
+                    ),
+                ),
+                metrics={"score": score},
+            )
+
+    def wait(self) -> None:
+        """Wait until everything is on disk.
+
+        Raises:
+          UserError: if it cannot be written, in whichever process.
+        """
+        # Orbax would have the others wait for one that cannot write.
+        while jax.process_count() > 1:
+            said = gather_texts("busy" if self._manager.is_saving_in_progress() else "")
+            problems = [text for text in gather_texts(self._problem) if text]
+            if problems:
+                raise agreed(self._unwritten(problems[0]))
+            if not any(said):
+                break
+            time.sleep(_BETWEEN_LOOKS)
+        with quiet(), self._writing():
+            self._manager.wait_until_finished()
+
+    def _barrier(self, *, key: str, timeout_ms: int) -> None:
+        # Called by the threads that write. After an error Orbax would wait for the others with it,
+        # who wait for what was not written.
+        error = sys.exc_info()[1]
+        if error is not None:
+            self._problem = _short(error) or type(error).__name__
+            raise error
+        ocp.multihost.get_barrier_sync_fn()(key=key, timeout_ms=timeout_ms)
+
+    @contextlib.contextmanager
+    def _writing(self) -> Iterator[None]:
+        try:
+            yield
+        except Exception as error:
+            if is_loss_of_process(error):
+                raise
+            raise self._unwritten(_short(error)) from error
+
+    def _unwritten(self, reason: str) -> UserError:
+        self._failed = True
+        kept = checkpoint_steps(self._directory)
+        last = f"step {kept[-1]}" if kept else "the beginning"
+        return UserError(
+            f"{self._directory}: a checkpoint cannot be written ({reason}); put that right, and "
+            f"the same command goes on from {last}"
+        )
+
+    def close(self) -> None:
+        """Wait and close."""
+        if self._failed:
+            return
+        self.wait()
+        with quiet():
+            self._manager.close()
+
+    def latest(self, like: TrainState) -> tuple[int, TrainState, dict[str, Any]] | None:
+        """Restore the newest checkpoint that can be read.
+
+        One that is damaged is moved aside to ``NAME.broken`` with a word about it, and the one
+        before is taken.
+
+        Args:
+          like: a state, or its shapes and dtypes, of the tree that was saved. Its shardings say
+            which device gets what, wherever it was when it was saved.
+
+        Returns:
+          Step, state and progress (position, values, score), or None where there is none.
+
+        Raises:
+          UserError: if there are checkpoints and none can be read.
+        """
+        return self._restore(lambda: self._manager.latest_step(), like)
+
+    def best(self, like: TrainState) -> tuple[int, TrainState, dict[str, Any]] | None:
+        """Restore the checkpoint with the best score; otherwise as `latest`."""
+        return self._restore(lambda: self._manager.best_step(), like) or self.latest(like)
+
+    def _restore(
+        self, pick: Callable[[], int | None], like: TrainState
+    ) -> tuple[int, TrainState, dict[str, Any]] | None:
+        damaged = False
+        while (step := pick()) is not None:
+            found, problem = None, ""
+            try:
+                found = self._read(step, like)
+            except Exception as error:  # noqa: BLE001 - whatever a damaged file makes a reader say
+                problem = _short(error) or type(error).__name__
+            # What one process cannot read, none takes.
+            problems = [text for text in gather_texts(problem) if text]
+            if found is not None and not problems:
+                return step, *found
+            damaged = True
+            self._manager.close()
+            if writes():
+                self._move_aside(step, problems[0])
+            self._manager = self._open()
+        if damaged and self._manager.latest_step() is None:
+            raise agreed(UserError(f"{self._directory}: no checkpoint can be read"))
+        return None
+
+    def latest_step(self) -> int | None:
+        """Step of the newest checkpoint that is complete, None if there is none."""
+        return self._manager.latest_step()
+
+    def _read(self, step: int, like: TrainState) -> tuple[TrainState, dict[str, Any]]:
+        shapes = jax.tree.map(
+            lambda leaf: jax.ShapeDtypeStruct(
+                leaf.shape, leaf.dtype, sharding=getattr(leaf, "sharding", None)
+            ),
+            like,
+        )
+        # Each process reads for itself: one that fails would have the others wait for it.
+        own = jax.process_index()
+        alone = ocp.options.MultiprocessingOptions(primary_host=own, active_processes={own})
+        args = ocp.args.Composite(
+            state=ocp.args.StandardRestore(shapes), progress=ocp.args.JsonRestore()
+        )
+        handler = ocp.CompositeCheckpointHandler()
+        with quiet(), ocp.Checkpointer(handler, multiprocessing_options=alone) as reader:
+            restored = reader.restore(self._directory / str(step), args=args)
+        return restored["state"], restored["progress"]
+
+    def _move_aside(self, step: int, reason: str) -> None:
+        aside = self._directory / f"{step}.{BROKEN}"
+        number = 1
+        while aside.exists():
+            number += 1
+            aside = self._directory / f"{step}.{BROKEN}{number}"
+        (self._directory / str(step)).rename(aside)
+        self._warn(f"checkpoint {step} cannot be read, moved to {aside.name}: {reason}")
+
+
+def _short(error: BaseException) -> str:
+    text = " ".join(str(error).split())
+    # What the system says stands far behind, after names of files.
+    found = re.search(r": ([^:\[\]]+) \[os_error_code=", text)
+    return found[1] if found else text[:120]
+
+
+def checkpoint_steps(directory: Path) -> list[int]:
+    """The steps that have a checkpoint in a directory, the latest last.
+
+    Raises:
+      UserError: if the directory cannot be read.
+    """
+    try:
+        names = [path.name for path in directory.iterdir()] if directory.is_dir() else []
+    except OSError as error:
+        raise UserError(f"{directory}: {error.strerror or error}") from None
+    return sorted(int(name) for name in names if name.isdigit())
+
+
+def read_score(directory: Path, step: int) -> float | None:
+    """The score of a checkpoint, None if it cannot be read."""
+    try:
+        found = json.loads((directory / str(step) / "metrics" / "metrics").read_bytes())["score"]
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+    return float(found) if isinstance(found, int | float) else None
+
+
+@contextlib.contextmanager
+def quiet() -> Iterator[None]:
+    """Keep Orbax's and absl's running commentary out of the output; errors are raised anyway."""
+    logger = logging.getLogger("absl")
+    before = logger.level
+    logger.setLevel(logging.CRITICAL)
+    try:
+        yield
+    finally:
+        logger.setLevel(before)

@@ -1,0 +1,109 @@
+"""The method of a configuration: which one, and what is wrapped around it."""
+
+import inspect
+from collections.abc import Callable
+from typing import Any
+
+import jax
+
+from mtljax import aggregation, weighting
+from mtljax.errors import UserError
+from mtljax.presets import Config
+from mtljax.tasks import suggestion
+from mtljax.training.update.types import GRADIENT_SIGNALS, Method, check_heads
+from mtljax.weighting import Weighting, wrappers
+from mtljax.weighting.arguments import check_count, check_positive
+
+WRAPPERS: dict[str, Callable[[Weighting, Any], Weighting]] = {
+    "normalize": lambda method, by: wrappers.normalize(method, by),
+    "scale": lambda method, to: wrappers.scale(method, to),
+    "rescale": lambda method, to: wrappers.rescale(method, to),
+    "cr_mogm": lambda method, alpha: wrappers.cr_mogm(method, alpha),
+    "moving_average": lambda method, alpha: wrappers.moving_average(method, alpha),
+    "every": lambda method, k: wrappers.every(method, k),
+}
+"""Options that wrap any weighting, in the order in which they are put around it."""
+
+SERVICE = ("heads", "inner_lr", "inner_steps")
+"""Options of the step rather than of the method."""
+
+GROUPS: dict[str, Callable[[str], str]] = {
+    "leaf": lambda path: path,
+    "module": lambda path: path.rpartition("/")[0],
+    "top": lambda path: path.partition("/")[0],
+}
+"""Ways to divide the shared parameters: every array, every module, the outermost modules."""
+
+
+def make_method(config: Config, num_tasks: int) -> Method:
+    """The method that a configuration names, with what its options wrap around it.
+
+    Besides the method's own options, `weighting_options` may have
+
+    - ``normalize``, ``scale``, ``rescale``, ``moving_average`` (or ``cr_mogm``), ``every``: put
+      around the method in this order, see `mtljax.weighting.wrappers`;
+    - ``groups``: ``'leaf'``, ``'module'`` or ``'top'``, weights of their own for each group of the
+      shared parameters, see `mtljax.aggregation.per_group`;
+    - ``heads``: ``'own'`` or ``'weighted'``, see `mtljax.training.make_step`;
+    - ``inner_lr`` and ``inner_steps`` of bilevel methods, see `mtljax.training.Method`.
+
+    An option that the method has itself goes to the method, but for ``every``, which stays
+    outermost. A name that is both a weighting and an aggregator is the aggregator as soon as an
+    option is given that only the aggregator has.
+
+    Raises:
+      UserError: if there is none of that name, or it does not take the options or so many tasks.
+    """
+    name = config.weighting
+    known = {**weighting.METHODS, **aggregation.METHODS}
+    if name not in known:
+        raise UserError(f"weighting {name!r}: unknown{suggestion(name, known)}")
+    try:
+        return _make(name, dict(config.weighting_options), num_tasks)
+    except (TypeError, ValueError) as error:
+        raise UserError(f"weighting {name!r}: {error}") from None
+
+
+def _make(name: str, options: dict[str, Any], num_tasks: int) -> Method:
+    own = _options_of(weighting.METHODS[name]) if name in weighting.METHODS else set()
+    # Outside of all others, where the step asks which steps need gradients.
+    own -= {"every"}
+    around = {
+        option: options.pop(option)
+        for option in (*WRAPPERS, "groups", *SERVICE)
+        if option in options and option not in own
+    }
+    if {"cr_mogm", "moving_average"} <= around.keys():
+        raise ValueError("cr_mogm and moving_average are two names of one option")
+    service = {option: around.pop(option) for option in SERVICE if option in around}
+    if "inner_lr" in service:
+        check_positive("inner_lr", service["inner_lr"])
+    if "inner_steps" in service:
+        check_count("inner_steps", service["inner_steps"])
+    if name not in weighting.METHODS or (name in aggregation.METHODS and options.keys() - own):
+        if around:
+            raise ValueError(f"{next(iter(around))} is for weightings, and this is an aggregator")
+        rule = aggregation.METHODS[name](num_tasks, **options)
+        requires = aggregation.REQUIRES.get(name, frozenset({"losses"}))
+    else:
+        groups = around.pop("groups", None)
+        rule = weighting.METHODS[name](**options)
+        for option, wrap in WRAPPERS.items():
+            if option in around:
+                rule = wrap(rule, around[option])
+        jax.eval_shape(lambda: rule.init(num_tasks))
+        requires = rule.requires
+        if groups is not None:
+            if groups not in GROUPS:
+                raise ValueError(f"groups must be one of {', '.join(GROUPS)}, got {groups!r}")
+            if requires & {"cross_gramian", "validation_gradients"}:
+                raise ValueError("groups: not for methods that read products of several batches")
+            rule = aggregation.per_group(rule, num_tasks, GROUPS[groups])
+            requires = requires - GRADIENT_SIGNALS
+    method = Method(rule, requires, **service)
+    check_heads(method)
+    return method
+
+
+def _options_of(factory: Callable[..., Any]) -> set[str]:
+    return set(inspect.signature(factory).parameters)

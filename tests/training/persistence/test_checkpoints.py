@@ -1,0 +1,187 @@
+import dataclasses
+import shutil
+
+import jax
+import numpy as np
+import pytest
+
+from mtljax import weighting
+from mtljax.errors import UserError
+from mtljax.training.optimizer import make_optimizer
+from mtljax.training.persistence.checkpoints import Checkpoints, checkpoint_steps
+from mtljax.training.step import make_init, make_step
+
+VALUES = {"label": {"accuracy": 0.5, "loss": float("nan")}}
+
+
+STATES: list = []
+
+
+@pytest.fixture
+def states(make, config, tasks):
+    """Five states, a step apart, with a random key and half accumulated gradients in them."""
+    if not STATES:
+        config = dataclasses.replace(
+            config,
+            encoder=dataclasses.replace(config.encoder, kind="linear", ngram_buckets=32),
+            optimizer=dataclasses.replace(config.optimizer, accumulate=2),
+        )
+        model, data = make(config, (tasks["label"],))
+        batches = data.training_batches(0)
+        method, optimizer = weighting.random(seed=3), make_optimizer(config.optimizer, 5)
+        STATES.append(jax.jit(make_init(model, method, optimizer, config))(next(batches)))
+        step = jax.jit(make_step(model, method, optimizer, config))
+        for _ in range(4):
+            STATES.append(step(STATES[-1], next(batches))[0])
+    return STATES
+
+
+@pytest.fixture
+def open_them(tmp_path):
+    """Opens the checkpoints anew, as another process would; with the warnings it gave."""
+    warnings = []
+    opened = []
+
+    def run():
+        opened.append(Checkpoints(tmp_path / "checkpoints", warnings.append))
+        return opened[-1], warnings
+
+    yield run
+    for checkpoints in opened:
+        checkpoints.close()
+
+
+def save_all(checkpoints, states, scores):
+    for step, score in enumerate(scores, 1):
+        checkpoints.save(step, states[step], {"next_index": step}, VALUES, score)
+    checkpoints.close()
+
+
+def assert_same(a, b):
+    assert jax.tree.structure(a) == jax.tree.structure(b)
+    for x, y in zip(jax.tree.leaves(a), jax.tree.leaves(b), strict=True):
+        assert x.dtype == y.dtype
+        np.testing.assert_array_equal(x, y)
+
+
+def steps_in(path):
+    return sorted(int(p.name) for p in (path / "checkpoints").iterdir() if p.name.isdigit())
+
+
+def truncate(directory):
+    """Cut every file in half, as a full disk would."""
+    for file in directory.rglob("*"):
+        if file.is_file():
+            file.write_bytes(file.read_bytes()[: file.stat().st_size // 2])
+
+
+def test_every_leaf_comes_back(states, open_them):
+    checkpoints, _ = open_them()
+    assert checkpoints.latest(states[0]) is None and checkpoints.latest_step() is None
+    save_all(checkpoints, states, [0.5])
+    checkpoints, warnings = open_them()
+    step, state, progress = checkpoints.latest(states[0])
+    assert step == 1 and type(state) is type(states[0])
+    assert_same(state, states[1])
+    assert state.optimizer.weighting.key.dtype == np.uint32
+    assert int(state.sums.count) == 1
+    assert progress["position"] == {"next_index": 1} and progress["score"] == 0.5
+    assert progress["values"]["label"]["accuracy"] == 0.5
+    assert not warnings
+
+
+def test_a_state_is_saved_as_it_was_then(make, config, tasks, states, open_them):
+    # The step that follows writes over the buffers of the state that is still being saved.
+    checkpoints, _ = open_them()
+    state = jax.tree.map(np.array, jax.device_get(states[1]))
+    donated = jax.device_put(state)
+    checkpoints.save(1, donated, {}, VALUES, 0.0)
+    jax.jit(lambda s: jax.tree.map(lambda x: x * 0, s), donate_argnums=0)(donated)
+    checkpoints.close()
+    checkpoints, _ = open_them()
+    assert_same(checkpoints.latest(states[0])[1], state)
+
+
+def test_keeps_the_best_and_the_two_latest(states, open_them, tmp_path):
+    checkpoints, _ = open_them()
+    save_all(checkpoints, states, [0.9, 0.1, 0.2, 0.3])
+    assert steps_in(tmp_path) == [1, 3, 4]
+    checkpoints, _ = open_them()
+    assert checkpoints.latest(states[0])[0] == 4
+    step, state, _ = checkpoints.best(states[0])
+    assert step == 1
+    assert_same(state, states[1])
+
+
+@pytest.mark.parametrize("score", [0.5, -1.0])
+def test_of_equally_good_ones_the_same_is_best_after_an_interruption(states, open_them, score):
+    checkpoints, _ = open_them()
+    for step in range(1, 5):
+        checkpoints.save(step, states[step], {}, VALUES, score)
+    checkpoints.wait()
+    undisturbed = checkpoints.best(states[0])[0]
+    checkpoints.close()
+    assert open_them()[0].best(states[0])[0] == undisturbed
+
+
+@pytest.mark.parametrize("part", ["", "state", "progress", "metrics"])
+def test_a_truncated_checkpoint_is_moved_aside(states, open_them, tmp_path, part):
+    checkpoints, _ = open_them()
+    save_all(checkpoints, states, [0.1, 0.2, 0.3])
+    truncate(tmp_path / "checkpoints/3" / part)
+    checkpoints, warnings = open_them()
+    step, state, progress = checkpoints.latest(states[0])
+    assert step == 2 and progress["position"] == {"next_index": 2}
+    assert_same(state, states[2])
+    assert len(warnings) == 1 and "checkpoint 3 cannot be read, moved to 3.broken" in warnings[0]
+    assert "\n" not in warnings[0] and (tmp_path / "checkpoints/3.broken").is_dir()
+    # The run goes on, and meets the same step again.
+    checkpoints.save(3, states[3], {"next_index": 3}, VALUES, 0.3)
+    checkpoints.close()
+    assert open_them()[0].latest(states[0])[0] == 3
+
+
+def test_a_checkpoint_without_its_arrays(states, open_them, tmp_path):
+    checkpoints, _ = open_them()
+    save_all(checkpoints, states, [0.1, 0.2])
+    shutil.rmtree(tmp_path / "checkpoints/2/state/d")
+    checkpoints, warnings = open_them()
+    assert checkpoints.latest(states[0])[0] == 1 and len(warnings) == 1
+
+
+def test_the_next_best_stands_in_for_a_damaged_best(states, open_them, tmp_path):
+    checkpoints, _ = open_them()
+    save_all(checkpoints, states, [0.9, 0.1, 0.8, 0.3])
+    truncate(tmp_path / "checkpoints/1/state")
+    checkpoints, warnings = open_them()
+    assert checkpoints.best(states[0])[0] == 3 and len(warnings) == 1
+
+
+@pytest.mark.parametrize("which", ["latest", "best"])
+def test_when_none_can_be_read(states, open_them, tmp_path, which):
+    checkpoints, _ = open_them()
+    save_all(checkpoints, states, [0.1, 0.2])
+    for step in (1, 2):
+        truncate(tmp_path / f"checkpoints/{step}/state")
+    checkpoints, warnings = open_them()
+    with pytest.raises(UserError, match="no checkpoint can be read"):
+        getattr(checkpoints, which)(states[0])
+    assert len(warnings) == 2
+
+
+def test_what_an_interrupted_save_leaves_is_ignored(states, open_them, tmp_path):
+    checkpoints, _ = open_them()
+    save_all(checkpoints, states, [0.1])
+    partial = tmp_path / "checkpoints/2.orbax-checkpoint-tmp-0"
+    shutil.copytree(tmp_path / "checkpoints/1", partial)
+    checkpoints, warnings = open_them()
+    assert checkpoints.latest(states[0])[0] == 1 and not warnings
+
+
+def test_steps_of_a_directory(tmp_path):
+    for name in ("20", "3", "3.broken", "4.orbax-checkpoint-tmp-0"):
+        (tmp_path / name).mkdir()
+    assert checkpoint_steps(tmp_path) == [3, 20]
+    assert checkpoint_steps(tmp_path / "none") == []
+    with pytest.raises(UserError, match="File name too long"):
+        checkpoint_steps(tmp_path / ("x" * 300))

@@ -1,0 +1,103 @@
+import json
+import sys
+
+import numpy as np
+import pytest
+
+from mtljax.errors import UserError
+from mtljax.training.reporting.metrics_file import MetricsFile, finite, read_metrics, replace_text
+
+
+def write(directory, last_step, lines):
+    file = MetricsFile(directory, last_step)
+    for step, split, values in lines:
+        file.write(step, split, values)
+    file.close()
+
+
+LINES = [(5, "train", {"loss/a": 0.1 + 0.2}), (10, "train", {"loss/a": 1e-9}),
+         (10, "validation", {"a/accuracy": 2 / 3})]  # fmt: skip
+
+
+def test_round_trip(tmp_path):
+    write(tmp_path, -1, LINES)
+    expected = [{"step": s, "split": split, **values} for s, split, values in LINES]
+    assert read_metrics(tmp_path) == expected
+    assert len((tmp_path / "metrics.jsonl").read_text().splitlines()) == 3
+
+
+def test_lines_are_there_before_the_file_is_closed(tmp_path):
+    file = MetricsFile(tmp_path, -1)
+    file.write(1, "train", {})
+    assert read_metrics(tmp_path) == [{"step": 1, "split": "train"}]
+    file.close()
+
+
+@pytest.mark.parametrize("last_step, kept", [(-1, 0), (0, 0), (5, 1), (7, 1), (10, 3), (99, 3)])
+def test_what_a_lost_part_had_written_is_dropped(tmp_path, last_step, kept):
+    write(tmp_path, -1, LINES)
+    before = (tmp_path / "metrics.jsonl").read_text().splitlines(keepends=True)
+    write(tmp_path, last_step, [])
+    assert (tmp_path / "metrics.jsonl").read_text() == "".join(before[:kept])
+
+
+@pytest.mark.parametrize("torn", [b'{"step": 10, "spl', b'{"step": 10, "x": "\xc3', b"{", b"\x00"])
+def test_a_torn_last_line(tmp_path, torn):
+    write(tmp_path, -1, LINES)
+    path = tmp_path / "metrics.jsonl"
+    whole = path.read_bytes()
+    path.write_bytes(whole + torn)
+    assert len(read_metrics(tmp_path)) == 3
+    write(tmp_path, 10, [])
+    assert path.read_bytes() == whole
+
+
+def test_a_last_line_without_its_end(tmp_path):
+    write(tmp_path, -1, LINES)
+    path = tmp_path / "metrics.jsonl"
+    whole = path.read_bytes()
+    path.write_bytes(whole[:-1])
+    write(tmp_path, 10, [])
+    assert path.read_bytes() == whole
+
+
+def test_values_that_json_does_not_have(tmp_path):
+    values = {"a": float("nan"), "b": float("inf"), "c": np.float64("-inf"), "d": None, "e": 1}
+    write(tmp_path, -1, [(1, "train", values)])
+    text = (tmp_path / "metrics.jsonl").read_text()
+    strict = json.loads(text, parse_constant=pytest.fail)
+    assert strict == {"step": 1, "split": "train", "a": None, "b": None, "c": None, "d": None,
+                      "e": 1}  # fmt: skip
+    assert finite({"x": [float("nan"), {"y": (1.5,)}]}) == {"x": [None, {"y": [1.5]}]}
+
+
+def test_unusual_characters_stay_on_their_line(tmp_path):
+    write(tmp_path, -1, [(1, "train", {"loss/a\u2028b\x85": 1.0}), (2, "train", {})])
+    assert [line["step"] for line in read_metrics(tmp_path)] == [1, 2]
+
+
+def test_no_file_no_lines(tmp_path):
+    assert read_metrics(tmp_path) == []
+
+
+def test_replacing_leaves_nothing_beside(tmp_path):
+    replace_text(tmp_path / "a", "old")
+    replace_text(tmp_path / "a", "new")
+    assert [p.name for p in tmp_path.iterdir()] == ["a"]
+    assert (tmp_path / "a").read_text() == "new"
+
+
+def test_tensorboard_has_the_same_values(tmp_path):
+    pytest.importorskip("tensorboardX")
+    file = MetricsFile(tmp_path, -1, tensorboard=True)
+    file.write(3, "train", {"loss/a": 0.5, "loss/b": None})
+    file.close()
+    (events,) = (tmp_path / "tensorboard").iterdir()
+    content = events.read_bytes()
+    assert b"train/loss/a" in content and b"loss/b" not in content
+
+
+def test_tensorboard_is_an_extra(tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "tensorboardX", None)
+    with pytest.raises(UserError, match="extra 'tensorboard'"):
+        MetricsFile(tmp_path, -1, tensorboard=True)

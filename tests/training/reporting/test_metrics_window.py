@@ -1,0 +1,111 @@
+import dataclasses
+import time
+
+import numpy as np
+import pytest
+
+from mtljax.training.inputs.device_prefetch import Fed
+from mtljax.training.inputs.extra import Extra
+from mtljax.training.optimizer import learning_rate_schedule
+from mtljax.training.reporting.metrics_window import Window
+from mtljax.training.state import StepMetrics
+
+
+@pytest.fixture
+def window(make, plain, tasks):
+    model, _ = make(plain, (tasks["label"], tasks["number"]))
+    config = dataclasses.replace(
+        plain, optimizer=dataclasses.replace(plain.optimizer, accumulate=2)
+    )
+    return Window(model, learning_rate_schedule(config.optimizer, 10), config, 0, 10)
+
+
+def metrics(
+    losses, weights=(0.5, 0.5), present=(1, 1), penalty=0.0, norm=1.0, bad=(0, 0), skipped=0
+):
+    given = (losses, weights, present, penalty, norm, bad, 1 - skipped, skipped)
+    return StepMetrics(*(None if x is None else np.asarray(x, np.float32) for x in given))
+
+
+BATCH = Fed(None, Extra(), tokens=4, positions=8, rows=(2,))
+
+
+def test_means_since_the_last_line(window):
+    window.add(metrics([1.0, 4.0], penalty=0.5))
+    window.add(metrics([3.0, 0.0], weights=(1, 0), present=(1, 0), norm=3.0))
+    values = window.flush(2)
+    assert values["loss/label"] == 2.0
+    assert values["loss/number"] == 4.0  # of the one step in which it was there
+    assert values["weight/label"] == 0.75 and values["weight/number"] == 0.25
+    assert values["penalty"] == 0.25 and values["gradient_norm"] == 2.0
+    window.add(metrics([0.0, 0.0], weights=(1, 0), present=(1, 0)))
+    assert window.flush(3)["loss/number"] is None
+
+
+def test_learning_rate_is_that_of_the_last_update(window, plain):
+    optimizer = dataclasses.replace(plain.optimizer, accumulate=2)
+    schedule = learning_rate_schedule(optimizer, 10)
+    for step, update in ((1, 0), (2, 0), (4, 1), (5, 1), (10, 4)):
+        window.add(metrics([0.0, 0.0]))
+        found = window.flush(step)["learning_rate"]
+        np.testing.assert_allclose(found, float(np.asarray(schedule(update))))
+
+
+@pytest.mark.parametrize(
+    "bad, expected",
+    [
+        (metrics([1.0, np.nan]), "the loss of task 'number' (nan)"),
+        (metrics([np.inf, 1.0]), "the loss of task 'label' (inf)"),
+        (metrics([1.0, 1.0], penalty=np.inf), "the penalty (inf)"),
+        (metrics([1.0, 9.0], norm=np.nan), "the gradient (nan; largest loss: task 'number')"),
+        (metrics([1.0, 9.0], norm=np.nan, bad=(1, 0)), "the gradient (nan; of task 'label')"),
+    ],
+)
+def test_what_is_not_finite_is_named(window, bad, expected):
+    assert window.add(bad) == expected
+    assert window.add(metrics([0.0, 0.0])) is None
+
+
+def test_tokens_and_time_of_the_same_steps(window):
+    # As the loop does: a batch is counted after the metrics of the step before were read.
+    with window.waiting():
+        time.sleep(0.01)
+    window.dispatch(BATCH)
+    window.count(BATCH)  # the first step is compilation
+    for _ in range(3):
+        time.sleep(0.002)
+        window.dispatch(BATCH)
+        window.add(metrics([0.0, 0.0]))
+        window.count(BATCH)
+    window.add(metrics([0.0, 0.0]))
+    assert window.compile_seconds >= 0.01 and window.waited == 0
+    assert window.tokens == 3 * 4 and window.positions == 3 * 8
+    assert 0 < window.seconds < 10
+    assert window.flush(4)["tokens_per_second"] == pytest.approx(12 / window.seconds, abs=0.1)
+    assert window.seconds_left(4) == pytest.approx(window.seconds / 3 * 6)
+    with window.waiting():
+        time.sleep(0.005)
+    assert window.waited >= 0.005
+    before = window.seconds
+    with window.pause():
+        during = window.seconds
+        time.sleep(0.05)
+    window.add(metrics([0.0, 0.0]))
+    assert before <= during < before + 0.05 and window.seconds < before + 0.05
+
+
+def test_what_is_not_finite_is_counted_where_the_run_goes_on(make, plain, tasks):
+    model, _ = make(plain, (tasks["label"], tasks["number"]))
+    config = dataclasses.replace(plain, non_finite="leave_out")
+    window = Window(model, learning_rate_schedule(config.optimizer, 10), config, 0, 10)
+    assert window.add(metrics([1.0, np.nan], bad=(0, 1))) is None
+    assert window.add(metrics([3.0, 5.0], norm=np.inf, skipped=1)) is None
+    values = window.flush(2)
+    assert values["loss/label"] == 2.0 and values["loss/number"] == 5.0
+    assert values["not_finite/label"] == 0 and values["not_finite/number"] == 1
+    assert values["skipped"] == 1 and values["gradient_norm"] == 1.0
+
+
+def test_an_aggregator_has_no_weights(window):
+    window.add(metrics([1.0, 2.0], weights=None))
+    assert not [name for name in window.flush(1) if name.startswith("weight/")]
