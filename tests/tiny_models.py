@@ -72,7 +72,9 @@ def source():
 @pytest.fixture
 def tiny(source, monkeypatch):
     """Makes the data set `tiny` known."""
-    monkeypatch.setattr("mtljax.data.sources.load_source", lambda name, data_dir, **_: source)
+    monkeypatch.setattr(
+        "mtljax.data.catalogue.load_sources.load_source", lambda name, data_dir, **_: source
+    )
 
 
 LABEL = Task("label", "tiny", "classification", "text", "label")

@@ -37,7 +37,7 @@ def run(arguments: Sequence[str]) -> int:
     directory = data_directory(options.data_dir)
     if directory is None:
         raise UserError(f"name a directory: --data-dir DIR, or {DATA_DIR} in the environment")
-    from mtljax.data.prepare import prepare_dataset
+    from mtljax.data.catalogue.prepare import prepare_dataset
 
     console = Output(soft_wrap=True)
     for name in options.names:

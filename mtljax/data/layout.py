@@ -4,9 +4,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from mtljax.data.batches import Shape
-from mtljax.data.groups import Group
-from mtljax.data.outputs import Output
+from mtljax.data.batching.batches import Shape
+from mtljax.data.encoding.input_groups import Group
+from mtljax.data.encoding.outputs import Output
 from mtljax.tasks.task import Task
 
 

@@ -8,14 +8,13 @@ import jax.numpy as jnp
 import numpy as np
 
 from mtljax.data import GroupBatch, Output, Tokenizer, input_batches, split_words
-from mtljax.data.embedded import case_and_punctuation
+from mtljax.data.catalogue.case_and_punctuation import case_and_punctuation, restored_text
 from mtljax.data.tokenizers import Text
 from mtljax.inference.inputs import Reading
 from mtljax.inference.overlapping_chunks import Chunk, chunks
 from mtljax.modules import encode, predict
 from mtljax.modules.network import Params
 from mtljax.tasks import Task
-from mtljax.training.casepunct import restored_text
 from mtljax.training.evaluation import answers
 from mtljax.training.model import Model
 

@@ -6,13 +6,13 @@ from typing import Any
 
 import numpy as np
 
-from mtljax.data.batches import Shape
-from mtljax.data.groups import Attention, attention_by_kind, input_groups
+from mtljax.data.batching.batches import Shape
+from mtljax.data.batching.mixture import PROPORTIONAL, MixtureSettings, rows_per_group
+from mtljax.data.encoding.input_groups import Attention, attention_by_kind, input_groups
+from mtljax.data.encoding.outputs import Output
 from mtljax.data.layout import Layout
-from mtljax.data.loading import load_data
-from mtljax.data.mixture import PROPORTIONAL, MixtureSettings, rows_per_group
-from mtljax.data.outputs import Output
-from mtljax.data.source import Feature, FeatureKind, Source
+from mtljax.data.load_data import load_data
+from mtljax.data.sources.source import Feature, FeatureKind, Source
 from mtljax.data.tokenizers import END, OOV, SPECIALS, TokenizerSettings, train_tokenizer
 from mtljax.errors import UserError
 from mtljax.tasks.kinds import KINDS

@@ -4,7 +4,7 @@ import dataclasses
 import math
 from typing import Any, Literal
 
-from mtljax.data.mixture import MixtureSettings
+from mtljax.data.batching.mixture import MixtureSettings
 from mtljax.data.tokenizers import TokenizerSettings
 from mtljax.errors import UserError
 from mtljax.modules.config import DecoderConfig, EncoderConfig, HeadsConfig, output_width

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from mtljax.data import Layout, all_causal, attention_by_kind
-from mtljax.data.groups import Attention
+from mtljax.data.encoding.input_groups import Attention
 from mtljax.errors import UserError
 from mtljax.losses import Proposal, unigram_proposal
 from mtljax.modules import HeadSpec, Network, build, init

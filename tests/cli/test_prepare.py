@@ -3,8 +3,8 @@ from pathlib import Path
 
 import pytest
 
-import mtljax.data.prepare as prepare
-from mtljax.data.prepare import Prepared
+import mtljax.data.catalogue.prepare as prepare
+from mtljax.data.catalogue.prepare import Prepared
 
 
 @pytest.fixture

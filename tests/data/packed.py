@@ -3,7 +3,7 @@
 import numpy as np
 
 from mtljax.data import EveryGroup, Shape, Stream, plan_rows, training_batches
-from mtljax.data.examples import Examples
+from mtljax.data.encoding.examples import Examples
 from mtljax.tasks import Task
 
 TASKS = (

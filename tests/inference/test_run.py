@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from mtljax.data import load_source
-from mtljax.data.embedded import case_and_punctuation
+from mtljax.data.catalogue.case_and_punctuation import case_and_punctuation
 from mtljax.errors import UserError
 from mtljax.inference import load_run
 from mtljax.inference.run import PREVIEW_TOKENS

@@ -8,7 +8,7 @@ import numpy as np
 import optax
 
 from mtljax.data import Group, Layout, Output
-from mtljax.data.batches import Shape
+from mtljax.data.batching.batches import Shape
 from mtljax.modules import DecoderConfig, EncoderConfig, HeadsConfig, init
 from mtljax.presets import Config, GradientsConfig, OptimizerConfig, ParallelConfig
 from mtljax.tasks import Task

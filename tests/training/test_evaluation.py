@@ -151,7 +151,9 @@ def test_spans_are_counted_by_the_scheme(make, linear, tasks, source, monkeypatc
     names = ("O", "B-x", "I-x", "E-x", "S-x")
     renamed = {**source.features, "tags": Feature("tags", names)}
     changed = dataclasses.replace(source, features=renamed)
-    monkeypatch.setattr("mtljax.data.sources.load_source", lambda name, data_dir, **_: changed)
+    monkeypatch.setattr(
+        "mtljax.data.catalogue.load_sources.load_source", lambda name, data_dir, **_: changed
+    )
     model, data = make(linear, (tasks["tags"],))
     params = random_params(model, 1.0)
     found = Evaluator(model, data)(params, "validation")["tags"]
@@ -253,7 +255,9 @@ def test_tasks_without_split_or_targets_are_left_out(make, linear, tasks, source
     unlabelled = [{**row, "label": -1} for row in source.splits["validation"]]
     few = {"train": source.splits["train"], "validation": unlabelled}
     changed = dataclasses.replace(source, splits=few)
-    monkeypatch.setattr("mtljax.data.sources.load_source", lambda name, data_dir, **_: changed)
+    monkeypatch.setattr(
+        "mtljax.data.catalogue.load_sources.load_source", lambda name, data_dir, **_: changed
+    )
     model, data = make(linear, (tasks["label"], tasks["number"]))
     params = random_params(model)
     evaluate = Evaluator(model, data)

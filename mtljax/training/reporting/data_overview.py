@@ -6,7 +6,7 @@ import jax
 import numpy as np
 
 from mtljax.data import Examples, MultitaskData
-from mtljax.data.mixture import inclusion
+from mtljax.data.batching.mixture import inclusion
 from mtljax.errors import UserError
 from mtljax.presets import Config
 from mtljax.tasks import KINDS

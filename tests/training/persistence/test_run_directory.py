@@ -90,7 +90,9 @@ def test_data_that_has_changed(written, tmp_path, monkeypatch, source, plain):
     _, tasks, _ = written
     shorter = {**source.splits, "train": source.splits["train"][:-1]}
     changed = dataclasses.replace(source, splits=shorter)
-    monkeypatch.setattr("mtljax.data.sources.load_source", lambda name, data_dir, **_: changed)
+    monkeypatch.setattr(
+        "mtljax.data.catalogue.load_sources.load_source", lambda name, data_dir, **_: changed
+    )
     data = load_data(tasks, tokenizer=plain.tokenizer, row_length=12, batch_tokens=96)
     with pytest.raises(UserError, match="its data has changed, tiny train had 60 .* has 59"):
         run_directory.check_same_data(tmp_path, data)

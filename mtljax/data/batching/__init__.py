@@ -1,0 +1,1 @@
+"""From encoded rows to the batches of steps: mixtures, schedules and order."""

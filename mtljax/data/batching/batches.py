@@ -1,0 +1,154 @@
+"""Batches: rows of packed examples as dense arrays of one shape."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from mtljax.data.encoding.examples import Examples
+from mtljax.data.encoding.packing import pack, spans
+from mtljax.data.encoding.targets import TOKEN_KINDS
+from mtljax.tasks.task import Task
+
+GroupBatch = dict[str, Any]
+"""One batch of an input group; `R` rows, `S` ids a row, `N` segments a row, `A` affixes.
+
+- `tokens` int32 `[R, S]`, 0 where there is padding
+- `affixes` int32 `[R, S, A]`, only if `A > 0`
+- `segments` int32 `[R, S]`, 1..N within the row, 0 where there is padding
+- `positions` int32 `[R, S]`, position within the segment
+- `targets`, `weights` by task: `[R, S]` (tagging, language models) or `[R, N]`; targets of
+  multi-label tasks uint8 `[R, N, classes]`
+- `example` int32 `[R, N]`, only in evaluation: the row of the split that a segment comes from,
+  or -1
+"""
+
+StepBatch = dict[str, GroupBatch]
+"""The batch of a step: one batch for each input group, by its name."""
+
+
+@dataclass(frozen=True)
+class Shape:
+    """The static shape of an input group's batches.
+
+    Attributes:
+        rows: rows in a batch, `R`.
+        row_length: ids in a row, `S`.
+        max_segments: segments in a row at most, `N`.
+        affixes: hashed affixes beside each token, `A`.
+    """
+
+    rows: int
+    row_length: int
+    max_segments: int
+    affixes: int
+
+
+def evaluation_batches(
+    examples: Examples, tasks: Sequence[Task], shape: Shape
+) -> Iterator[GroupBatch]:
+    """One pass over a split of an input group, each example exactly once.
+
+    Args:
+        examples: of the split.
+        tasks: of the group.
+        shape: of the batches; the last one is filled up with empty rows.
+
+    Yields:
+        Batches with `example`.
+    """
+    packing = pack(examples.lengths, shape.row_length, shape.max_segments, seed=None)
+    for row in range(0, packing.num_rows, shape.rows):
+        end = min(row + shape.rows, packing.num_rows)
+        slots = packing.slots[packing.rows[row] : packing.rows[end]]
+        counts = np.zeros(shape.rows, np.int64)
+        counts[: end - row] = np.diff(packing.rows[row : end + 1])
+        batch = fill(examples, tasks, slots, counts, shape)
+        example = np.full((shape.rows, shape.max_segments), -1, np.int32)
+        example[_places(counts)] = examples.rows[slots]
+        batch["example"] = example
+        yield batch
+
+
+def fill(
+    examples: Examples,
+    tasks: Sequence[Task],
+    slots: np.ndarray,
+    counts: np.ndarray,
+    shape: Shape,
+) -> GroupBatch:
+    """Makes a batch of given rows.
+
+    Args:
+        examples: where the examples are taken from.
+        tasks: those whose targets are wanted, if the examples have them.
+        slots: int `[sum(counts)]`, example numbers, row by row.
+        counts: int `[R]`, examples in each row.
+        shape: of the batch.
+
+    Returns:
+        The arrays of a `GroupBatch`, without `example`.
+    """
+    row, segment = _places(counts)
+    lengths = examples.lengths[slots]
+    ends = np.cumsum(lengths)
+    row_begin = np.concatenate([[0], ends])[np.concatenate([[0], np.cumsum(counts)[:-1]])]
+    column = ends - lengths - row_begin[row]
+    source = spans(examples.starts[slots], lengths)
+    place = spans(row * shape.row_length + column, lengths)
+    size = shape.rows * shape.row_length
+
+    def tokenwise(values: np.ndarray) -> np.ndarray:
+        array = np.zeros((size, *values.shape[1:]), values.dtype)
+        array[place] = values
+        return array.reshape(shape.rows, shape.row_length, *values.shape[1:])
+
+    def segmentwise(values: np.ndarray) -> np.ndarray:
+        array = np.zeros((shape.rows, shape.max_segments, *values.shape[1:]), values.dtype)
+        array[row, segment] = values
+        return array
+
+    batch: GroupBatch = {"tokens": tokenwise(examples.tokens[source])}
+    if shape.affixes:
+        batch["affixes"] = tokenwise(examples.affixes[source])
+    batch["segments"] = tokenwise(np.repeat(segment + 1, lengths).astype(np.int32))
+    within = np.arange(len(source)) - np.repeat(ends - lengths, lengths)
+    batch["positions"] = tokenwise(within.astype(np.int32))
+    batch["targets"], batch["weights"] = {}, {}
+    for task in tasks:
+        if task.name not in examples.targets:
+            continue
+        per_token = task.kind in TOKEN_KINDS
+        put, at = (tokenwise, source) if per_token else (segmentwise, slots)
+        batch["targets"][task.name] = put(examples.targets[task.name][at])
+        batch["weights"][task.name] = put(examples.weights[task.name][at])
+    return batch
+
+
+def _places(counts: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    # Row, and number within the row, of each example.
+    row = np.repeat(np.arange(len(counts)), counts)
+    return row, np.arange(len(row)) - np.repeat(np.cumsum(counts) - counts, counts)
+
+
+def unpack(batch: GroupBatch, values: np.ndarray) -> Iterator[tuple[int, np.ndarray]]:
+    """Takes a model's packed answers apart again.
+
+    Args:
+        batch: an evaluation batch.
+        values: `[R, N, ...]`, one answer a segment, or `[R, S, ...]`, one a position; where `N`
+            equals `S`, taken as one a position.
+
+    Yields:
+        The row of the split and its answers: `[...]`, or `[length, ...]` with the one at `<s>`
+        first.
+    """
+    values = np.asarray(values)
+    per_position = values.shape[:2] == batch["segments"].shape
+    for row, segment in zip(*np.nonzero(batch["example"] >= 0), strict=True):
+        example = int(batch["example"][row, segment])
+        if per_position:
+            yield example, values[row][batch["segments"][row] == segment + 1]
+        else:
+            yield example, values[row, segment]

@@ -1,0 +1,137 @@
+"""Finding a data set by name: embedded, prepared in a directory, or only in a catalogue."""
+
+import json
+import os
+import re
+import shlex
+import warnings
+from collections.abc import Collection
+from pathlib import Path
+
+from mtljax.data.catalogue.embedded import EMBEDDED, load_embedded
+from mtljax.data.files.file_rows import BadRows
+from mtljax.data.files.load_files import load_files
+from mtljax.data.sources.source import Source
+from mtljax.errors import UserError
+from mtljax.tasks import Dataset, suggestion
+
+_VERSION = re.compile(r"\d+\.\d+\.\d+")
+
+
+def load_source(
+    dataset: str | Dataset,
+    data_dir: str | os.PathLike[str] | None = None,
+    *,
+    bad_rows: BadRows = "stop",
+    wanted: Collection[str] | None = None,
+    required: Collection[str] = (),
+) -> Source:
+    """Loads a data set by its name or description.
+
+    Args:
+        dataset: name of an embedded set; else of a directory under `data_dir` in TFDS format
+            (`name`, `name/version`, `name/config`, the newest version where none is named);
+            else a path to such a directory. Or a description of files or of such a set.
+        data_dir: where data sets lie.
+        bad_rows: what a malformed row of a file does: `stop` with an error that names file and
+            line, or `skip`, left out and counted.
+        wanted: the features of a file that are checked and read; None for all.
+        required: those without which a row is malformed.
+
+    Returns:
+        The data set. Its splits are read when they are first used.
+
+    Raises:
+        UserError: if there is no such data set, or it cannot be read.
+    """
+    if data_dir is not None:
+        _check_directory(data_dir)
+    described = dataset if isinstance(dataset, Dataset) else None
+    name = dataset if isinstance(dataset, str) else dataset.dataset
+    if described is not None and described.name in EMBEDDED:
+        raise UserError(
+            f"source {described.name!r}: a set inside the package has this name; choose another"
+        )
+    if described is not None and name is None:
+        return load_files(described, data_dir, bad_rows, wanted, required)
+    assert name is not None
+    if name in EMBEDDED:
+        return load_embedded(name, described)
+    # The catalogue's name:version lies in name/version.
+    places = [Path(data_dir) / name.replace(":", "/")] if data_dir is not None else []
+    for place in [*places, Path(os.path.expanduser(name))]:
+        found = _prepared(place)
+        if found is not None:
+            from mtljax.data.tfds.prepared import load_prepared
+
+            return load_prepared(found, described.name if described else name, described)
+    where = f"source {described.name!r}: " if described else ""
+    raise UserError(where + _unknown(name, data_dir))
+
+
+def is_prepared(dataset: str, data_dir: str | os.PathLike[str] | None) -> bool:
+    """Whether a data set lies in a directory of prepared ones, in TFDS format."""
+    return data_dir is not None and _prepared(Path(data_dir) / dataset) is not None
+
+
+def _check_directory(data_dir: str | os.PathLike[str]) -> None:
+    try:
+        reason = "" if Path(data_dir).is_dir() else "no such directory"
+    except OSError as error:
+        reason = error.strerror or str(error)
+    if reason:
+        raise UserError(f"data directory {str(data_dir)!r}: {reason}")
+
+
+def _prepared(place: Path) -> Path | None:
+    # The directory itself, or the newest version below it.
+    try:
+        if (place / "features.json").is_file() or (place / "dataset_info.json").is_file():
+            return place
+        versions = [
+            child for child in place.iterdir() if child.is_dir() and _VERSION.fullmatch(child.name)
+        ]
+    except (OSError, ValueError):
+        return None
+    if not versions:
+        config = _default_config(place)
+        return None if config is None else _prepared(place / config)
+    return max(versions, key=lambda path: tuple(map(int, path.name.split("."))))
+
+
+def _default_config(place: Path) -> str | None:
+    # TFDS notes which configuration of a set a name without one means.
+    try:
+        content = json.loads((place / ".config" / "metadata.json").read_text(encoding="utf-8"))
+        return str(content["default_config_name"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+
+
+def _unknown(dataset: str, data_dir: str | os.PathLike[str] | None) -> str:
+    known = list(EMBEDDED)
+    where = "no data directory was given"
+    if data_dir is not None:
+        where = f"not in the data directory {str(data_dir)!r}"
+        try:
+            children = sorted(Path(data_dir).iterdir())
+        except OSError as error:
+            return f"data directory {str(data_dir)!r}: {error.strerror or error}"
+        known += [child.name for child in children if _prepared(child) is not None]
+    if dataset.split("/")[0].split(":")[0] in _catalogue_names():
+        place = "DIR" if data_dir is None else shlex.quote(str(data_dir))
+        return (
+            f"data set {dataset!r} is in the TFDS catalogue but not prepared ({where}): "
+            f"mtljax prepare {shlex.quote(dataset)} --data-dir {place}"
+        )
+    close = suggestion(dataset, known)
+    listing = "" if close.startswith("; known") else f" (known: {', '.join(known)})"
+    return f"unknown data set {dataset!r}: {where}{close}{listing}"
+
+
+def _catalogue_names() -> frozenset[str]:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        from mtljax.data.tfds.builders import catalogue_names
+
+        return catalogue_names()

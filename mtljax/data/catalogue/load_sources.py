@@ -1,0 +1,61 @@
+"""The data sets that some tasks read."""
+
+import os
+from collections.abc import Sequence
+
+from mtljax.data.catalogue.load_source import load_source
+from mtljax.data.files.file_rows import BadRows
+from mtljax.data.sources.concatenation import combine
+from mtljax.data.sources.source import Source
+from mtljax.errors import UserError
+from mtljax.tasks.dataset import Dataset
+from mtljax.tasks.task import Task
+
+
+def load_sources(
+    tasks: Sequence[Task],
+    data_dir: str | os.PathLike[str] | None = None,
+    bad_rows: BadRows = "stop",
+) -> dict[str, Source]:
+    """Loads what some tasks read, each data set once.
+
+    Args:
+        tasks: with unique names.
+        data_dir: where data sets lie.
+        bad_rows: what a malformed row of a file does.
+
+    Returns:
+        For each task, by its `source_name`, its data set, or its several data sets as one.
+
+    Raises:
+        UserError: with the task, for a data set that is not there or cannot be read.
+    """
+    described: dict[str, Dataset | None] = {}
+    wanted: dict[str, set[str]] = {}
+    required: dict[str, set[str]] = {}
+    for task in tasks:
+        own = {source.name: source for source in task.sources}
+        for name in task.datasets:
+            if described.setdefault(name, own.get(name)) != own.get(name):
+                raise UserError(f"task {task.name!r}: source {name!r} is described in two ways")
+            wanted.setdefault(name, set()).update(task.features)
+            inputs = (task.inputs,) if isinstance(task.inputs, str) else task.inputs
+            required.setdefault(name, set()).update(inputs)
+    loaded: dict[str, Source] = {}
+    sources: dict[str, Source] = {}
+    for task in tasks:
+        try:
+            for name in task.datasets:
+                if name not in loaded:
+                    loaded[name] = load_source(
+                        described[name] or name,
+                        data_dir,
+                        bad_rows=bad_rows,
+                        wanted=wanted[name],
+                        required=required[name],
+                    )
+        except UserError as error:
+            raise UserError(f"task {task.name!r}: {error}") from error
+        if task.source_name not in sources:
+            sources[task.source_name] = combine([loaded[name] for name in task.datasets])
+    return sources

@@ -1,0 +1,1 @@
+"""From text to arrays: examples, targets, input groups and packed rows."""

@@ -1,0 +1,70 @@
+"""Weights of classes: how much the loss of a target counts in training, by its class."""
+
+import math
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any
+
+from mtljax.data.encoding.labels import as_class
+from mtljax.errors import UserError
+from mtljax.tasks.suggest import suggestion
+from mtljax.tasks.task import Task
+
+
+def class_weights(
+    task: Task, classes: Sequence[str], rows: Iterable[Mapping[str, Any]]
+) -> tuple[float, ...]:
+    """The weight of each class of a task.
+
+    `balanced` gives class `k` the weight `n / (K n_k)`, where `n_k` of the `n` targets of the rows
+    are of class `k` and `K` classes occur at all: over all targets the mean weight is 1 (King and
+    Zeng, "Logistic Regression in Rare Events Data", 2001). A class that does not occur weighs 1.
+    Missing targets, those of samples of weight 0, and rows that cannot be used are not counted.
+
+    Args:
+        task: names the weights; labels that it does not name weigh 1.
+        classes: names of all its classes.
+        rows: of its training split; only read for `balanced`.
+
+    Returns:
+        A weight for each class, or nothing for a task without class weights.
+
+    Raises:
+        UserError: if the task names a class that there is not.
+    """
+    if task.class_weights is None:
+        return ()
+    if not isinstance(task.class_weights, str):
+        named = dict(task.class_weights)
+        for label in named:
+            if label not in classes:
+                raise UserError(
+                    f"task {task.name!r}, field 'class_weights': unknown class "
+                    f"{label!r}{suggestion(label, classes)}"
+                )
+        return tuple(float(named.get(name, 1.0)) for name in classes)
+    index = {name: i for i, name in enumerate(classes)}
+    counts = Counter(number for row in rows for number in _counted(task, classes, index, row))
+    total = sum(counts.values())
+    return tuple(
+        total / (len(counts) * counts[i]) if counts[i] else 1.0 for i in range(len(classes))
+    )
+
+
+def _counted(
+    task: Task, classes: Sequence[str], index: Mapping[str, int], row: Mapping[str, Any]
+) -> Iterator[int]:
+    weight = 1.0 if task.weights is None else row[task.weights]
+    target = row[task.targets or ""]
+    if weight is None or not (math.isfinite(weight) and weight > 0) or target is None:
+        return
+    values = [target] if task.kind == "classification" else target
+    if task.kind == "tagging" and len(values) != len(row[task.parts[0]]):
+        return
+    try:
+        numbers = [as_class(value, classes, index) for value in values]
+    except ValueError:
+        return
+    if task.kind == "multilabel":
+        numbers = [] if -1 in numbers else sorted(set(numbers))
+    yield from (number for number in numbers if number >= 0)

@@ -1,0 +1,243 @@
+"""Examples: one split of an input group, tokenised, with the targets of its tasks."""
+
+import itertools
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import numpy as np
+
+from mtljax.data.encoding.input_groups import Group
+from mtljax.data.encoding.multi_part_inputs import encode_parts, first_yields
+from mtljax.data.encoding.outputs import Output
+from mtljax.data.encoding.packing import spans
+from mtljax.data.encoding.targets import TOKEN_KINDS, Rows, read_targets
+from mtljax.data.files.file_rows import BadRows
+from mtljax.data.sources.source import Source
+from mtljax.data.tokenizers import Encodings, Tokenizer
+from mtljax.errors import UserError
+
+_BLOCK = 8192  # rows that are read at a time
+
+
+@dataclass(frozen=True)
+class Examples:
+    """Tokenised examples, one after another in flat arrays.
+
+    Attributes:
+        tokens: int32 `[n]`, ids.
+        affixes: int32 `[n, A]`, hashed affixes.
+        starts: int64 `[examples + 1]`, where each example starts, and the end of the last one.
+        rows: int32 `[examples]`, the row of the split that each example comes from; several
+            examples in turn have the same one if it was read in chunks.
+        targets: by task, int32 or float32, `[n]` for kinds with a target a token, `[examples]` for
+            the others; 0 where there is none. Of `multilabel` uint8 `[examples, classes]`.
+        weights: by task, float32 `[n]` or `[examples]`: `alpha_ij`, 0 where nothing is to be
+            counted.
+        skipped: by task, how many rows could not be used and are not counted; no entry for none.
+        malformed: by data set, how many rows were left out because they could not be read.
+        reopen: a function and its argument that give them again, where they are mapped from files;
+            a process that they are sent to calls it instead of getting a copy.
+    """
+
+    tokens: np.ndarray
+    affixes: np.ndarray
+    starts: np.ndarray
+    rows: np.ndarray
+    targets: Mapping[str, np.ndarray]
+    weights: Mapping[str, np.ndarray]
+    skipped: Mapping[str, int] = field(default_factory=dict)
+    malformed: Mapping[str, int] = field(default_factory=dict)
+    reopen: tuple[Callable[[Any], "Examples"], Any] | None = None
+
+    def __reduce__(self) -> Any:
+        if self.reopen is None:
+            return super().__reduce__()
+        function, argument = self.reopen
+        return function, (argument,)
+
+    @property
+    def lengths(self) -> np.ndarray:
+        """int64 `[examples]`, ids in each example."""
+        return np.diff(self.starts)
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+
+def read_examples(
+    group: Group,
+    split: str,
+    sources: Mapping[str, Source],
+    tokenizer: Tokenizer,
+    outputs: Mapping[str, Output],
+    row_length: int,
+    bad_rows: BadRows = "stop",
+) -> Iterator[Examples]:
+    """Tokenises one split of an input group, some thousand rows at a time.
+
+    Args:
+        group: the tasks.
+        split: name of a split of all their data sets.
+        sources: data sets by name.
+        tokenizer: a trained one.
+        outputs: by task.
+        row_length: longest example there may be, in ids.
+        bad_rows: what a row does that cannot be used.
+
+    Yields:
+        All rows of the split, in order, in blocks for `joined`. Texts longer than `row_length` or
+        the group's `max_length` are cut off, those of a group of language models split into
+        consecutive chunks.
+
+    Raises:
+        UserError: with task, split and row, if a target or weight cannot be used and `bad_rows`
+            is 'stop'.
+    """
+    limit = min(row_length, group.max_length or row_length)
+    names = list(dict.fromkeys(task.source_name for task in group.tasks))
+    streams = [_blocks(sources[name].splits[split]) for name in names]
+    first = 0
+    for blocks in zip(*streams, strict=True):
+        rows = dict(zip(names, blocks, strict=True))
+        yield _read_block(group, split, rows, first, tokenizer, outputs, limit, bad_rows)
+        first += len(blocks[0])
+    # What was left out is known when all has been read.
+    malformed = {
+        dataset: counts[split]
+        for name in names
+        for dataset, counts in (sources[name].skipped or dict)().items()
+        if counts.get(split)
+    }
+    if malformed:
+        rows = dict.fromkeys(names, ())
+        none = _read_block(group, split, rows, first, tokenizer, outputs, limit, bad_rows)
+        yield replace(none, malformed=malformed)
+
+
+def _blocks(rows: Iterable) -> Iterator[list]:
+    # At least one, so that an empty split has its arrays too.
+    iterator = iter(rows)
+    block = list(itertools.islice(iterator, _BLOCK))
+    yield block
+    while block := list(itertools.islice(iterator, _BLOCK)):
+        yield block
+
+
+def _read_block(
+    group: Group,
+    split: str,
+    rows: Mapping[str, Rows],
+    first: int,
+    tokenizer: Tokenizer,
+    outputs: Mapping[str, Output],
+    limit: int,
+    bad_rows: BadRows,
+) -> Examples:
+    encodings = _encoded(group, rows[group.tasks[0].source_name], tokenizer, limit)
+    targets, weights = {}, {}
+    skipped: Counter[str] = Counter()
+    for task in group.tasks:
+
+        def fault(row: int, reason: str, task=task) -> None:
+            if bad_rows == "stop":
+                raise UserError(
+                    f"task {task.name!r}, data set {task.source_name!r}, "
+                    f"split {split!r}, row {first + row}: {reason}"
+                )
+            skipped[task.name] += 1
+
+        targets[task.name], weights[task.name] = read_targets(
+            task, rows[task.source_name], encodings, outputs[task.name], tokenizer, fault
+        )
+    per_token = [task.name for task in group.tasks if task.kind in TOKEN_KINDS]
+    found = _cut(encodings, targets, weights, per_token, limit, group.chunked)
+    return replace(found, rows=found.rows + np.int32(first), skipped=dict(skipped))
+
+
+def _encoded(group: Group, rows: Rows, tokenizer: Tokenizer, limit: int) -> Encodings:
+    parts = [[row[name] for row in rows] for name in group.parts]
+    if group.text_to_text:
+        # A target that is missing counts for nothing.
+        parts[1] = ["" if text is None else text for text in parts[1]]
+        return encode_parts(parts, tokenizer, limit, first_yields)
+    if len(parts) > 1:
+        return encode_parts(parts, tokenizer, limit)
+    # One id more than is kept, which the last position of a text that is cut off predicts.
+    return tokenizer.encode(parts[0], None if group.chunked else limit + 1)
+
+
+def encode_inputs(
+    texts: Sequence[Any],
+    tokenizer: Tokenizer,
+    limit: int,
+    parts: int = 1,
+) -> Examples:
+    """Examples without targets, of `limit` ids at most; of tuples of texts if `parts` is not 1."""
+    if parts == 1:
+        encodings = tokenizer.encode(texts, limit)
+    else:
+        encodings = encode_parts(
+            [[text[i] for text in texts] for i in range(parts)], tokenizer, limit
+        )
+    return _cut(encodings, {}, {}, [], limit, chunked=False)
+
+
+def joined(blocks: Iterable[Examples]) -> Examples:
+    """One `Examples` of several in turn, in memory."""
+    parts = list(blocks)
+    if len(parts) == 1:
+        return parts[0]
+    ends = np.cumsum([0, *(part.starts[-1] for part in parts)])
+    starts = [part.starts[:-1] + end for part, end in zip(parts, ends, strict=False)]
+    skipped: Counter[str] = Counter()
+    malformed: Counter[str] = Counter()
+    for part in parts:
+        skipped.update(part.skipped)
+        malformed.update(part.malformed)
+
+    def by_task(name: str) -> dict[str, np.ndarray]:
+        tasks = getattr(parts[0], name)
+        return {task: np.concatenate([getattr(p, name)[task] for p in parts]) for task in tasks}
+
+    return Examples(
+        tokens=np.concatenate([part.tokens for part in parts]),
+        affixes=np.concatenate([part.affixes for part in parts]),
+        starts=np.concatenate([*starts, ends[-1:]]),
+        rows=np.concatenate([part.rows for part in parts]),
+        targets=by_task("targets"),
+        weights=by_task("weights"),
+        skipped=dict(skipped),
+        malformed=dict(malformed),
+    )
+
+
+def _cut(
+    encodings: Encodings,
+    targets: Mapping[str, np.ndarray],
+    weights: Mapping[str, np.ndarray],
+    per_token: Sequence[str],
+    limit: int,
+    chunked: bool,
+) -> Examples:
+    starts, lengths = encodings.starts[:-1], np.diff(encodings.starts)
+    pieces = -(-lengths // limit) if chunked else np.ones_like(lengths)
+    rows = np.repeat(np.arange(len(lengths)), pieces)
+    # Number of each chunk within its text.
+    number = np.arange(len(rows)) - np.repeat(np.cumsum(pieces) - pieces, pieces)
+    begin = starts[rows] + number * limit
+    kept = np.minimum(lengths[rows] - number * limit, limit)
+    at = spans(begin, kept)
+
+    def select(values: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+        return {name: v[at] if name in per_token else v[rows] for name, v in values.items()}
+
+    return Examples(
+        tokens=encodings.tokens[at],
+        affixes=encodings.affixes[at],
+        starts=np.concatenate([[0], np.cumsum(kept)]).astype(np.int64),
+        rows=rows.astype(np.int32),
+        targets=select(targets),
+        weights=select(weights),
+    )

@@ -1,0 +1,169 @@
+"""Input groups: tasks that read the same inputs share one forward pass."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from mtljax.data.sources.source import Source
+from mtljax.errors import UserError
+from mtljax.tasks.kinds import KINDS
+from mtljax.tasks.suggest import suggestion
+from mtljax.tasks.task import Task
+
+Attention = Literal["bidirectional", "causal", "prefix", "separate"]
+
+
+@dataclass(frozen=True)
+class Group:
+    """Tasks with one forward pass.
+
+    Attributes:
+        name: readable, unique: the data set of its first task.
+        tasks: in the order in which they were given.
+        inputs: the feature that all of them read, or several, read one after another.
+        attention: `bidirectional`; `causal`, a position sees those before it; of text to text also
+            `prefix`, and all of the source, or `separate`, source and target each for itself.
+        max_length: pieces an example has at most, or None.
+        chunked: whether longer texts are read in consecutive chunks (only language models do)
+            rather than cut off.
+    """
+
+    name: str
+    tasks: tuple[Task, ...]
+    inputs: str | tuple[str, ...]
+    attention: Attention
+    max_length: int | None
+    chunked: bool
+
+    @property
+    def parts(self) -> tuple[str, ...]:
+        """The features that are read, one after another; most groups have one."""
+        return (self.inputs,) if isinstance(self.inputs, str) else self.inputs
+
+    @property
+    def text_to_text(self) -> bool:
+        """Whether the parts are a text and the text that is to follow it."""
+        return self.tasks[0].kind == "text_to_text"
+
+
+def attention_by_kind(task: Task) -> Attention:
+    """Causal for tasks that write text, bidirectional for all others."""
+    return "causal" if KINDS[task.kind].writes else "bidirectional"
+
+
+def all_causal(task: Task) -> Attention:
+    """Causal for every task, so that a language model shares its pass with others."""
+    return "causal"
+
+
+def input_groups(
+    tasks: Sequence[Task],
+    sources: Mapping[str, Source],
+    attention: Callable[[Task], Attention] = attention_by_kind,
+) -> tuple[Group, ...]:
+    """Puts tasks together that read the same inputs in the same way.
+
+    Args:
+        tasks: with unique names.
+        sources: the data set of each task, by the name of the data set.
+        attention: how the encoder reads the inputs of a task.
+
+    Returns:
+        Groups in the order of their first tasks. Two tasks are in one group if their data sets
+        have the same identity and they agree in input features, attention, `max_length` and
+        `rename_words`.
+
+    Raises:
+        UserError: if a data set does not have a feature that a task names, or not of a kind that
+            the task can use.
+        ValueError: if a language model would see what it predicts.
+    """
+    members: dict[tuple, list[Task]] = {}
+    for task in tasks:
+        check_features(task, sources[task.source_name])
+        mode = attention(task)
+        if mode not in _modes(task):
+            kind = task.kind.replace("_", " ")
+            wanted = " or ".join(_modes(task))
+            raise ValueError(f"task {task.name!r}: a {kind} needs {wanted} attention, got {mode}")
+        identity = sources[task.source_name].identity
+        inputs = task.inputs
+        if task.kind == "text_to_text":
+            inputs = (*task.parts, task.targets or "")
+        # A pair of texts to be judged is shortened in another way than one of question and answer.
+        pair = (task.kind == "text_to_text", task.rename_words)
+        key = (identity, inputs, mode, task.max_length, pair)
+        members.setdefault(key, []).append(task)
+    groups: list[Group] = []
+    for (_, inputs, mode, max_length, _), together in members.items():
+        name = _unused(together[0], mode, [group.name for group in groups])
+        chunked = all(task.kind == "language_model" for task in together)
+        groups.append(Group(name, tuple(together), inputs, mode, max_length, chunked))
+    return tuple(groups)
+
+
+def _modes(task: Task) -> tuple[Attention, ...]:
+    if task.kind == "text_to_text":
+        return ("causal", "prefix", "separate")
+    return ("causal",) if KINDS[task.kind].writes else ("bidirectional", "causal")
+
+
+def _unused(task: Task, mode: Attention, taken: Sequence[str]) -> str:
+    base = task.source_name.rstrip("/").replace("\\", "/").split("/")[-1] or task.name
+    names = [base, f"{base}_{mode}", f"{base}_{'_'.join(task.parts)}", f"{base}_{task.name}"]
+    names += [f"{base}_{i}" for i in range(2, len(taken) + 3)]
+    return next(name for name in names if name not in taken)
+
+
+_TARGETS = {
+    "classification": ("label", "number", "text"),
+    "multilabel": ("tags", "tokens"),
+    "tagging": ("tags", "tokens"),
+    "text_to_text": ("text", "tokens"),
+    "regression": ("number", "label"),
+}
+_DESCRIPTIONS = {
+    "text": "a text",
+    "tokens": "a list of texts",
+    "label": "a class label",
+    "tags": "a list of class labels",
+    "number": "a number",
+    "numbers": "a list of numbers",
+}
+
+
+def check_features(task: Task, source: Source) -> None:
+    """Checks that a data set has what a task reads.
+
+    Raises:
+        UserError: with the task, the field and the features there are.
+    """
+
+    def check(field: str, name: str, kinds: Sequence[str]) -> None:
+        where = f"task {task.name!r}, field {field!r}"
+        if name not in source.features:
+            close = suggestion(name, source.features)
+            listing = "" if close.startswith("; known") else f" (features: {_list(source)})"
+            raise UserError(
+                f"{where}: data set {source.name!r} has no feature {name!r}{close}{listing}"
+            )
+        kind = source.features[name].kind
+        if kind not in kinds:
+            wanted = " or ".join(dict.fromkeys(_DESCRIPTIONS[k] for k in kinds))
+            raise UserError(
+                f"{where}: feature {name!r} of {source.name!r} is {_DESCRIPTIONS[kind]}, "
+                f"but {task.kind if field != 'weights' else 'a weight'} needs {wanted}"
+            )
+
+    for part in task.parts:
+        check("inputs", part, ("tokens",) if task.kind == "tagging" else ("text", "tokens"))
+    if task.targets is not None:
+        check("targets", task.targets, _TARGETS[task.kind])
+    if task.references is not None:
+        check("references", task.references, ("text", "tokens"))
+    if task.weights is not None:
+        check("weights", task.weights, ("number",))
+
+
+def _list(source: Source) -> str:
+    return ", ".join(source.features)

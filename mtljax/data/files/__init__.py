@@ -1,0 +1,1 @@
+"""A user's own files: formats, readers, and the features that they hold."""

@@ -1,0 +1,150 @@
+"""The rows of one file: checked in a first pass, held or read again block by block."""
+
+import contextlib
+import lzma
+import zlib
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Literal
+
+from mtljax.data.files.formats import Opened
+from mtljax.data.files.readers import Lines, Record, open_file
+from mtljax.data.sources.lazy_rows import IN_MEMORY, Row
+from mtljax.errors import UserError
+
+BadRows = Literal["stop", "skip"]
+"""What a malformed row does: stop with an error, or be left out and counted."""
+
+DAMAGE = (OSError, EOFError, lzma.LZMAError, zlib.error)
+"""What reading a damaged or missing file raises."""
+
+_MARK_EVERY = 1024
+
+
+class FileRows:
+    """The rows of a file.
+
+    The first pass reads all of it, checks and counts the rows and holds up to `IN_MEMORY` of them;
+    if there are more, it holds only where every 1,024th begins.
+
+    Attributes:
+        path: of the file.
+        bad: for each malformed row that was left out, the number of good rows before it; None
+            before the first pass.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        path: Path,
+        open_rows: Callable[[Path], tuple[Opened, Callable[[object], Row]]],
+        bad_rows: BadRows,
+    ) -> None:
+        """Nothing is read yet.
+
+        Args:
+            name: of the source, for messages.
+            path: of the file.
+            open_rows: finds out how it is read, and how the values of a record become a row. The
+                latter raises ValueError for values that cannot.
+            bad_rows: what a malformed row does.
+        """
+        self.path = path
+        self.bad: list[int] | None = None
+        self._name = name
+        self._open_rows = open_rows
+        self._bad_rows = bad_rows
+        self._rows: list[Row] | None = None
+        self._size = 0
+        # Offset and line after which every 1,024th good row begins.
+        self._marks: list[tuple[int, int]] = [(0, 0)]
+        # Passes that were left where the next block may begin.
+        self._open: dict[int, Iterator[tuple[Row | None, Record, Lines]]] = {}
+
+    def count(self) -> int:
+        """The number of good rows.
+
+        Raises:
+            UserError: naming file and line, for a malformed row that stops, or if the file cannot
+                be read.
+        """
+        if self.bad is None:
+            self._check()
+        return self._size
+
+    def read(self, start: int, stop: int) -> list[Row]:
+        """Some of the good rows, by their numbers."""
+        self.count()
+        if self._rows is not None:
+            return self._rows[start:stop]
+        if start >= stop:
+            return []
+        going = self._open.pop(start, None)
+        at = start
+        if going is None:
+            at = start - start % _MARK_EVERY
+            going = self._pass(*self._marks[at // _MARK_EVERY])
+        found: list[Row] = []
+        for row, _, _ in going:
+            if row is None:
+                continue
+            if at >= start:
+                found.append(row)
+            at += 1
+            if at == stop:
+                break
+        if at < stop:
+            raise UserError(f"{self._where}: has changed while it was read")
+        self._open = {stop: going}
+        return found
+
+    @property
+    def _where(self) -> str:
+        return f"source {self._name!r}, {self.path}"
+
+    def _check(self) -> None:
+        rows: list[Row] | None = []
+        bad: list[int] = []
+        marks, size = [(0, 0)], 0
+        for row, record, lines in self._pass(0, 0):
+            if row is None:
+                if self._bad_rows == "stop":
+                    raise UserError(f"{self._where}, line {record.line}: {record.problem}")
+                bad.append(size)
+                continue
+            size += 1
+            if rows is not None:
+                rows.append(row)
+            if size > IN_MEMORY:
+                rows = None
+            if size % _MARK_EVERY == 0:
+                marks.append((lines.offset, lines.number))
+        self._rows, self._marks, self._size, self.bad = rows, marks, size, bad
+
+    def _pass(self, offset: int, number: int) -> Iterator[tuple[Row | None, Record, Lines]]:
+        # Each record with its row, or None and the record's problem.
+        with self._damage_named():
+            opened, to_row = self._open_rows(self.path)
+            with open_file(self.path) as file:
+                lines = Lines(file, offset, number)
+                for record in opened.records(lines):
+                    if lines.damaged:
+                        record = record._replace(line=lines.damaged, problem="not UTF-8 text")
+                        lines.damaged = 0
+                    row = None
+                    if record.problem is None:
+                        try:
+                            row = to_row(record.values)
+                        except ValueError as error:
+                            record = record._replace(problem=str(error))
+                    yield row, record, lines
+
+    @contextlib.contextmanager
+    def _damage_named(self) -> Iterator[None]:
+        try:
+            yield
+        except DAMAGE as error:
+            reason = getattr(error, "strerror", None) or str(error) or type(error).__name__
+            raise UserError(f"{self._where}: cannot be read: {reason}") from error
+        except ValueError as error:
+            raise UserError(f"{self._where}: {error}") from None

@@ -1,0 +1,123 @@
+"""File formats: how the records of a file of each are read, and where a feature lies in them."""
+
+from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from mtljax.data.files.readers import (
+    Lines,
+    Record,
+    flat,
+    open_file,
+    pluck,
+    read_conll,
+    read_jsonl,
+    read_table,
+    read_text,
+)
+from mtljax.tasks import Dataset, suggestion
+
+
+class Opened(NamedTuple):
+    """How one file is read.
+
+    Attributes:
+        records: its records, from lines that begin at its start or after any record.
+        columns: the names and values of a record's columns, as far as they have names.
+        get: from a column to the function that takes its value out of a record's values. Raises
+            ValueError if there is no such column.
+        cells: whether all values are texts.
+    """
+
+    records: Callable[[Lines], Iterator[Record]]
+    columns: Callable[[Any], Iterable[tuple[str, Any]]]
+    get: Callable[[str | int], Callable[[Any], Any]]
+    cells: bool = False
+
+
+def _jsonl(dataset: Dataset, path: Path) -> Opened:
+    def get(column: str | int) -> Callable[[Any], Any]:
+        if isinstance(column, int):
+            raise ValueError(f"column {column}: JSON objects have names, not numbers")
+        return lambda values: pluck(values, column)
+
+    return Opened(read_jsonl, flat, get)
+
+
+def _table(dataset: Dataset, path: Path) -> Opened:
+    separator = dataset.separator or ("," if dataset.format == "csv" else "\t")
+    quotes = dataset.format == "csv" if dataset.quotes is None else dataset.quotes
+    with open_file(path) as file:
+        first = next(read_table(Lines(file), separator, quotes), None)
+    if first is not None and first.problem is not None:
+        raise ValueError(f"line {first.line}: {first.problem}")
+    cells: list[str] = [] if first is None else first.values
+    names = [name.strip() for name in cells] if dataset.header else []
+    for name in names:
+        if name and names.count(name) > 1:
+            raise ValueError(f"line 1: column {name!r} appears twice")
+
+    def records(lines: Lines) -> Iterator[Record]:
+        at_start = lines.offset == 0
+        found = read_table(lines, separator, quotes, len(cells))
+        if dataset.header and at_start:
+            next(found, None)
+        yield from found
+
+    def get(column: str | int) -> Callable[[Any], Any]:
+        if isinstance(column, str):
+            if column not in names and cells:
+                known = suggestion(column, filter(None, names))
+                raise ValueError(f"no column {column!r}{known}")
+            column = names.index(column) if cells else 0
+        elif cells and not -len(cells) <= column < len(cells):
+            raise ValueError(f"no column {column} among its {len(cells)}")
+        return lambda values: values[column]
+
+    def columns(values: list[str]) -> Iterator[tuple[str, str]]:
+        for name, value in zip(names, values, strict=bool(names)):
+            if name:
+                yield name, value
+
+    return Opened(records, columns, get, cells=True)
+
+
+def _conll(dataset: Dataset, path: Path) -> Opened:
+    for feature in dataset.features:
+        if isinstance(feature.column, str):
+            raise ValueError(
+                f"feature {feature.name!r}: give the number of its column, not {feature.column!r}"
+            )
+    numbers = [feature.column for feature in dataset.features if isinstance(feature.column, int)]
+    comments = "# " if dataset.comments is None else dataset.comments
+    word_ids = path.name.removesuffix(".gz").removesuffix(".xz").endswith(".conllu")
+
+    def records(lines: Lines) -> Iterator[Record]:
+        return read_conll(lines, numbers, dataset.separator, comments, word_ids)
+
+    def get(column: str | int) -> Callable[[Any], Any]:
+        place = numbers.index(int(column))
+        return lambda values: values[place]
+
+    return Opened(records, lambda values: (), get)
+
+
+def _text(dataset: Dataset, path: Path) -> Opened:
+    def get(column: str | int) -> Callable[[Any], Any]:
+        if column != "text":
+            raise ValueError(f"no column {column!r}: plain text has one, 'text'")
+        return lambda values: values
+
+    return Opened(
+        lambda lines: read_text(lines, dataset.paragraphs), lambda text: [("text", text)], get
+    )
+
+
+OPENERS: dict[str, Callable[[Dataset, Path], Opened]] = {
+    "jsonl": _jsonl,
+    "csv": _table,
+    "tsv": _table,
+    "conll": _conll,
+    "text": _text,
+}
+"""For each format of files the function that finds out how one of them is read."""

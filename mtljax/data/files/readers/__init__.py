@@ -1,0 +1,11 @@
+"""Readers of file formats: from lines to records, one at a time and without reading ahead."""
+
+from mtljax.data.files.readers.conll import read_conll as read_conll
+from mtljax.data.files.readers.jsonl import flat as flat
+from mtljax.data.files.readers.jsonl import pluck as pluck
+from mtljax.data.files.readers.jsonl import read_jsonl as read_jsonl
+from mtljax.data.files.readers.lines import Lines as Lines
+from mtljax.data.files.readers.lines import Record as Record
+from mtljax.data.files.readers.lines import open_file as open_file
+from mtljax.data.files.readers.table import read_table as read_table
+from mtljax.data.files.readers.text import read_text as read_text

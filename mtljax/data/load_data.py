@@ -1,0 +1,300 @@
+"""From tasks to tokenised data: reads, tokenises and packs what some tasks name."""
+
+import functools
+import os
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from mtljax.data.batching.batches import Shape
+from mtljax.data.batching.mixture import (
+    PROPORTIONAL,
+    MixtureSettings,
+    num_stages,
+    progress,
+    rows_per_group,
+)
+from mtljax.data.batching.row_order import RowPlan, plan_rows
+from mtljax.data.catalogue.load_sources import load_sources
+from mtljax.data.encoding.cache import Cache, Say, cache_key, cached_examples, cached_json
+from mtljax.data.encoding.examples import Examples, read_examples
+from mtljax.data.encoding.input_groups import Attention, Group, attention_by_kind, input_groups
+from mtljax.data.encoding.outputs import Output, check_spans, task_output
+from mtljax.data.files.file_rows import BadRows
+from mtljax.data.layout import Layout
+from mtljax.data.multitask_data import MultitaskData
+from mtljax.data.sources.source import Source, first_rows
+from mtljax.data.tokenizers import (
+    Text,
+    Tokenizer,
+    TokenizerSettings,
+    load_tokenizer,
+    save_tokenizer,
+    train_tokenizer,
+)
+from mtljax.errors import UserError
+from mtljax.tasks.dataset import SPLITS
+from mtljax.tasks.task import Task
+
+
+def load_data(
+    tasks: Sequence[Task],
+    *,
+    data_dir: str | os.PathLike[str] | None = None,
+    tokenizer: Tokenizer | TokenizerSettings | None = None,
+    row_length: int = 64,
+    batch_tokens: int = 4096,
+    row_multiple: int = 1,
+    attention: Callable[[Task], Attention] = attention_by_kind,
+    mixture: MixtureSettings = PROPORTIONAL,
+    bad_rows: BadRows = "stop",
+    cache_dir: str | os.PathLike[str] | None = None,
+    say: Say = lambda text: None,
+    sample: int = 0,
+) -> MultitaskData:
+    """Reads and tokenises the data of some tasks.
+
+    Args:
+        tasks: with unique names.
+        data_dir: where data sets in TFDS format lie.
+        tokenizer: a trained one, or how to train one on the training splits.
+        row_length: ids in a row of a batch, the longest example.
+        batch_tokens: ids in a step, padding included, over all groups.
+        row_multiple: of which the rows of every group are.
+        attention: how the encoder reads the inputs of each task.
+        mixture: how the groups share the steps.
+        bad_rows: what a malformed row of a file, or one that a task cannot use, does: 'stop' with
+            an error that names it; 'skip', left out, of the file or of that task, and counted.
+        cache_dir: where tokenised data is kept and looked for, by its content; None keeps it in
+            memory.
+        say: told, in a line, of files of the cache that cannot be used.
+        sample: rows that are read of a split at most, from its first on; 0 for all. The batches
+            are then those of the whole splits, as far as the sample tells.
+
+    Returns:
+        All splits of all tasks, ready to be batched.
+
+    Raises:
+        UserError: for a data set, feature, label or rate that cannot be used.
+    """
+    _check_arguments(tasks, row_length, batch_tokens)
+    cache = Cache(None if cache_dir is None else Path(cache_dir), say)
+    whole = sources = load_sources(tasks, data_dir, bad_rows)
+    if sample:
+        sources = {name: first_rows(source, sample) for name, source in whole.items()}
+    groups = input_groups(tasks, sources, attention)
+    digests = {
+        name: None if source.fingerprint is None else source.fingerprint()
+        for name, source in sources.items()
+    }
+    if tokenizer is None or isinstance(tokenizer, TokenizerSettings):
+        tokenizer = _tokenizer(groups, sources, tokenizer or TokenizerSettings(), cache, digests)
+    known = cache_key(tokenizer.settings, tokenizer.to_json()) if cache.directory else ""
+    outputs = {
+        task.name: _output(task, sources[task.source_name], tokenizer, cache, digests, known)
+        for task in tasks
+    }
+    examples: dict[str, dict[str, Examples]] = {}
+    plans: dict[str, RowPlan] = {}
+    for group in groups:
+        key = _group_key(group, digests, known, outputs, row_length, bad_rows)
+        splits = sources[group.tasks[0].source_name].splits
+        examples[group.name] = {
+            split: cached_examples(
+                cache,
+                key and cache_key(key, split),
+                functools.partial(
+                    read_examples,
+                    group,
+                    split,
+                    sources,
+                    tokenizer,
+                    outputs,
+                    row_length,
+                    bad_rows,
+                ),
+            )
+            for split in SPLITS
+            if split in splits
+        }
+        plans[group.name] = _plan(examples[group.name]["train"], row_length, cache, key)
+    scale = {
+        name: _length(source) / max(1, _length(sources[name])) for name, source in whole.items()
+    }
+    stages = _stages(groups, examples, scale, batch_tokens, row_length, mixture, row_multiple)
+    layout = Layout(
+        groups=groups,
+        outputs=outputs,
+        shapes={
+            group.name: Shape(
+                rows=stages[0][group.name],
+                row_length=row_length,
+                max_segments=plans[group.name].max_segments,
+                affixes=tokenizer.settings.affixes,
+            )
+            for group in groups
+        },
+        vocab_size=tokenizer.vocab_size,
+        affix_buckets=tokenizer.settings.affix_buckets if tokenizer.settings.affixes else 0,
+    )
+    return MultitaskData(tokenizer, layout, examples, plans, stages, mixture, sources, digests)
+
+
+def _length(source: Source) -> int:
+    return len(source.splits["train"])
+
+
+def _check_arguments(tasks: Sequence[Task], row_length: int, batch_tokens: int) -> None:
+    if not tasks:
+        raise UserError("no tasks")
+    names = [task.name for task in tasks]
+    for name in names:
+        if names.count(name) > 1:
+            raise UserError(f"duplicate task name {name!r}")
+    if row_length < 2:
+        raise UserError(f"row_length {row_length}: must be at least 2")
+    for task in tasks:
+        if row_length < len(task.parts):
+            raise UserError(
+                f"row_length {row_length}: too short for the {len(task.parts)} inputs of task "
+                f"{task.name!r}"
+            )
+    if batch_tokens < row_length:
+        raise UserError(f"batch_tokens {batch_tokens}: must be at least row_length, {row_length}")
+
+
+def _corpora(groups: Sequence[Group], sources: Mapping[str, Source]) -> dict[tuple[str, str], Any]:
+    # The same text is counted once, however many tasks and groups read it.
+    found = {}
+    for group in groups:
+        name = group.tasks[0].source_name
+        for feature in group.parts:
+            found.setdefault((sources[name].identity, feature), (name, feature))
+    return found
+
+
+def _texts(source: Source, feature: str) -> Iterator[Text]:
+    # What a text is to be answered with may be missing.
+    return (text for row in source.splits["train"] if (text := row[feature]) is not None)
+
+
+def _tokenizer(
+    groups: Sequence[Group],
+    sources: Mapping[str, Source],
+    settings: TokenizerSettings,
+    cache: Cache,
+    digests: Mapping[str, str | None],
+) -> Tokenizer:
+    corpora = list(_corpora(groups, sources).values())
+
+    def train() -> Tokenizer:
+        return train_tokenizer(
+            (_texts(sources[name], feature) for name, feature in corpora), settings
+        )
+
+    if cache.directory is None or any(digests[name] is None for name, _ in corpora):
+        return train()
+    # Another version of the library may learn other pieces from the same texts.
+    version = metadata.version("tokenizers")
+    key = cache_key(settings, version, [(digests[name], inputs) for name, inputs in corpora])
+    path = cache.directory / "tokenizers" / f"{key}.json"
+    if path.exists():
+        try:
+            return load_tokenizer(path)
+        except UserError as error:
+            cache.say(f"cache: {error}; made anew")
+    tokenizer = train()
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        save_tokenizer(tokenizer, path)
+    except OSError as error:
+        cache.say(f"cache: cannot write {path}: {error.strerror or error}")
+    return tokenizer
+
+
+def _output(
+    task: Task,
+    source: Source,
+    tokenizer: Tokenizer,
+    cache: Cache,
+    digests: Mapping[str, str | None],
+    known: str,
+) -> Output:
+    digest = digests[task.source_name]
+    key = None if digest is None else cache_key(digest, known, _fields(task))
+    make = lambda: task_output(task, source, tokenizer).to_json()  # noqa: E731
+    output = Output.from_json(cached_json(cache, "outputs", key, make))
+    check_spans(task, output.classes)
+    return output
+
+
+def _fields(task: Task) -> dict[str, Any]:
+    # All that a task is but how it is called and how much it counts.
+    ignored = ("name", "dataset", "sources", "rate", "batch_size", "weight", "metrics")
+    return {name: value for name, value in vars(task).items() if name not in ignored}
+
+
+def _group_key(
+    group: Group,
+    digests: Mapping[str, str | None],
+    known: str,
+    outputs: Mapping[str, Output],
+    row_length: int,
+    bad_rows: BadRows,
+) -> str | None:
+    found = [digests[task.source_name] for task in group.tasks]
+    if any(digest is None for digest in found):
+        return None
+    tasks = [(task.name, _fields(task), outputs[task.name].to_json()) for task in group.tasks]
+    about = [group.inputs, group.max_length, group.chunked, row_length, bad_rows]
+    return cache_key(found, known, tasks, about)
+
+
+def _plan(examples: Examples, row_length: int, cache: Cache, key: str | None) -> RowPlan:
+    def make() -> dict[str, Any]:
+        plan = plan_rows(examples, row_length)
+        return {"rows": plan.rows.tolist(), "max_segments": plan.max_segments}
+
+    found = cached_json(cache, "plans", key and cache_key(key, row_length), make)
+    return RowPlan(np.asarray(found["rows"], np.int64), found["max_segments"])
+
+
+_MAX_POSITIONS = 2**31 - 1  # they are numbered in int32
+
+
+def _stages(
+    groups: Sequence[Group],
+    examples: Mapping[str, Mapping[str, Examples]],
+    scale: Mapping[str, float],
+    batch_tokens: int,
+    row_length: int,
+    mixture: MixtureSettings,
+    multiple: int,
+) -> tuple[dict[str, int], ...]:
+    train = {name: splits["train"] for name, splits in examples.items()}
+    more = {group.name: scale[group.tasks[0].source_name] for group in groups}
+    count = num_stages(groups, mixture)
+    stages = tuple(
+        rows_per_group(
+            groups,
+            {name: round(int(split.starts[-1]) * more[name]) for name, split in train.items()},
+            {name: round(len(split) * more[name]) for name, split in train.items()},
+            batch_tokens,
+            row_length,
+            mixture,
+            progress(stage, count),
+            multiple,
+        )
+        for stage in range(count)
+    )
+    for stage in stages:
+        for name, rows in stage.items():
+            if rows * row_length > _MAX_POSITIONS:
+                raise UserError(
+                    f"input group {name!r}: a step of {rows * row_length:.3g} positions is larger "
+                    f"than 2^31 - 1; make batch_size or batch_tokens smaller"
+                )
+    return stages

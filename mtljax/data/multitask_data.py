@@ -1,0 +1,187 @@
+"""The data of a run: everything that training and evaluation read."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+
+from mtljax.data.batching.batches import GroupBatch, evaluation_batches
+from mtljax.data.batching.group_schedule import EveryGroup, SomeGroups, Turns
+from mtljax.data.batching.mixture import MixtureSettings, group_rates, inclusion, progress
+from mtljax.data.batching.row_order import RowPlan, plan_rows
+from mtljax.data.batching.training_batches import Shard, StepIterator, Stream, training_batches
+from mtljax.data.batching.word_renaming import Renaming
+from mtljax.data.encoding.examples import Examples, encode_inputs
+from mtljax.data.encoding.input_groups import Group
+from mtljax.data.encoding.outputs import Output
+from mtljax.data.layout import Layout
+from mtljax.data.sources.source import Source
+from mtljax.data.tokenizers import SPECIALS, Text, Tokenizer
+
+
+@dataclass(frozen=True)
+class MultitaskData:
+    """Tokenised data of several tasks, in memory or mapped from a cache.
+
+    Attributes:
+        tokenizer: how text becomes ids.
+        layout: groups, outputs and shapes.
+        examples: by group and split.
+        plans: the packed rows of each group's training split.
+        stages: rows that a step reads of each group, when it has a turn, by stage of the run.
+        mixture: how groups share the steps.
+        sources: the data sets, by name.
+        fingerprints: digests of their content, by name; None for one that has none.
+    """
+
+    tokenizer: Tokenizer
+    layout: Layout
+    examples: Mapping[str, Mapping[str, Examples]]
+    plans: Mapping[str, RowPlan]
+    stages: Sequence[Mapping[str, int]]
+    mixture: MixtureSettings
+    sources: Mapping[str, Source] = field(repr=False)
+    fingerprints: Mapping[str, str | None] = field(repr=False)
+
+    @property
+    def groups(self) -> tuple[Group, ...]:
+        """The input groups."""
+        return self.layout.groups
+
+    @property
+    def outputs(self) -> Mapping[str, Output]:
+        """What each task predicts."""
+        return self.layout.outputs
+
+    def splits(self, group: str) -> tuple[str, ...]:
+        """The splits that a group has, of `train`, `validation` and `test`."""
+        return tuple(self.examples[group])
+
+    def rates(self, stage: int = 0) -> dict[str, float]:
+        """The share of a step's tokens that each group is to have, before rounding to rows."""
+        sizes = {name: int(splits["train"].starts[-1]) for name, splits in self.examples.items()}
+        return group_rates(self.groups, sizes, self.mixture, progress(stage, len(self.stages)))
+
+    def turns(self, steps: int, seed: int) -> Turns:
+        """The rows that each step of a run reads.
+
+        Args:
+            steps: of the run.
+            seed: of the order of the turns, where a step reads some of the groups.
+        """
+        count = self.mixture.subset
+        if not 0 < count < len(self.groups):
+            return EveryGroup(self.stages, steps)
+        shares = [inclusion(self.rates(stage), count) for stage in range(len(self.stages))]
+        return SomeGroups(self.stages[0], shares, steps, [seed])
+
+    def training_batches(
+        self,
+        seed: int,
+        *,
+        turns: Turns | None = None,
+        ahead: int = 4,
+        workers: int = 0,
+        shard: Shard = (0, 1),
+        split: str = "train",
+    ) -> StepIterator:
+        """Endless batches of a split; see `mtljax.data.training_batches`.
+
+        Args:
+            seed: of the order.
+            turns: from `turns`; by default those of a run of one step, with this seed.
+            ahead: batches made ahead.
+            workers: processes that make them; 0 for a thread.
+            shard: part of every batch.
+            split: name of the split.
+
+        Raises:
+            KeyError: if a group does not have the split.
+        """
+        streams = {}
+        for group in self.groups:
+            shape = self.layout.shapes[group.name]
+            examples = self.examples[group.name][split]
+            plan = self.plans[group.name]
+            if split != "train":
+                plan = plan_rows(examples, shape.row_length, shape.max_segments)
+            renaming = self._renaming(group) if split == "train" else None
+            streams[group.name] = Stream(examples, plan, group.tasks, shape, renaming)
+        turns = turns or self.turns(1, seed)
+        return training_batches(streams, turns, seed, ahead=ahead, workers=workers, shard=shard)
+
+    def _renaming(self, group: Group) -> Renaming | None:
+        task = group.tasks[0]
+        if not task.rename_words:
+            return None
+        output = self.outputs[task.name]
+        assert output.ids is not None
+        classes = output.class_of_id(self.layout.vocab_size)
+        return Renaming(task.rename_words, classes, output.ids[output.ids >= len(SPECIALS)])
+
+    def epochs(self, turns: Turns, step: int) -> dict[str, float]:
+        """Passes of each task over its training split in the steps before this one."""
+        read = turns.before(step)
+        return {
+            task: read[group.name] / self.plans[group.name].num_rows
+            for task in self.outputs
+            for group in (self.layout.group_of(task),)
+        }
+
+    def evaluation_batches(
+        self, group: str, split: str, rows: int | None = None
+    ) -> Iterator[GroupBatch]:
+        """One pass over a split of a group; see `mtljax.data.evaluation_batches`.
+
+        Args:
+            group: its name.
+            split: one of `splits(group)`.
+            rows: rows in a batch, if not as many as in training.
+
+        Raises:
+            KeyError: if there is no such group or split.
+        """
+        shape = self.layout.shapes[group]
+        shape = shape if rows is None else replace(shape, rows=rows)
+        examples = self.examples[group][split]
+        return evaluation_batches(examples, self.layout.group(group).tasks, shape)
+
+    @property
+    def skipped_targets(self) -> dict[str, dict[str, int]]:
+        """Rows that do not count for a task that cannot use them, by task and split."""
+        return self._counts("skipped")
+
+    @property
+    def skipped_rows(self) -> dict[str, dict[str, int]]:
+        """Malformed rows that were left out, by data set and split."""
+        return self._counts("malformed")
+
+    def _counts(self, name: str) -> dict[str, dict[str, int]]:
+        found: dict[str, dict[str, int]] = {}
+        for splits in self.examples.values():
+            for split, examples in splits.items():
+                for where, count in getattr(examples, name).items():
+                    found.setdefault(where, {})[split] = count
+        return found
+
+
+def input_batches(
+    texts: Sequence[Text] | Sequence[tuple[Text, ...]],
+    group: str,
+    layout: Layout,
+    tokenizer: Tokenizer,
+) -> Iterator[GroupBatch]:
+    """Batches of new texts, without targets, for a model's predictions.
+
+    Args:
+        texts: texts or lists of words; for a group that reads several features, tuples of them.
+        group: name of the input group that reads them.
+        layout: of the data the model was trained on.
+        tokenizer: that of the model.
+
+    Yields:
+        Evaluation batches whose `example` is the number of the text.
+    """
+    shape = layout.shapes[group]
+    reads = layout.group(group)
+    limit = min(shape.row_length, reads.max_length or shape.row_length)
+    examples = encode_inputs(texts, tokenizer, limit, len(reads.parts))
+    yield from evaluation_batches(examples, (), shape)

@@ -1,0 +1,58 @@
+"""Sources: data sets with named features and splits, wherever they come from."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Literal
+
+from mtljax.data.sources.lazy_rows import part
+
+FeatureKind = Literal["text", "tokens", "label", "tags", "number", "numbers"]
+
+
+@dataclass(frozen=True)
+class Feature:
+    """One field of a data set's rows.
+
+    Attributes:
+        kind: `text` (str), `tokens` (list of str), `label` (int, -1 or None where missing),
+            `tags` (list of int), `number` (int or float, NaN or None where missing) or `numbers`
+            (list of numbers).
+        classes: names of the classes of a `label` or of `tags`; empty where the data set does not
+            name them.
+    """
+
+    kind: FeatureKind
+    classes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Source:
+    """A data set.
+
+    Attributes:
+        name: what it is called in a tasks file.
+        identity: two sources with equal identity have the same rows in the same order, so that
+            tasks on them can share one forward pass.
+        features: by name.
+        splits: rows by name of split, with at least `train`.
+        fingerprint: computes a hexadecimal digest that changes when the content of the data, or
+            what is made of it, does; None where the source does not know.
+        skipped: counts the malformed rows that were left out, by name of data set and split, as far
+            as they have been read; None where rows cannot be malformed.
+    """
+
+    name: str
+    identity: str
+    features: Mapping[str, Feature]
+    splits: Mapping[str, Sequence[Mapping[str, Any]]]
+    fingerprint: Callable[[], str] | None = None
+    skipped: Callable[[], Mapping[str, Mapping[str, int]]] | None = None
+
+
+def first_rows(source: Source, count: int) -> Source:
+    """A data set of the first rows of each split, `count` at most."""
+    splits = {
+        name: part(rows, lambda size: range(min(size, count)))
+        for name, rows in source.splits.items()
+    }
+    return replace(source, splits=splits, fingerprint=None)

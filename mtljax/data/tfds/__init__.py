@@ -1,0 +1,1 @@
+"""TFDS data sets without TensorFlow."""

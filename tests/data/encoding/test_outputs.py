@@ -1,0 +1,108 @@
+import json
+
+import numpy as np
+import pytest
+
+from mtljax.data import Feature, Output, Source, TokenizerSettings, load_data
+from mtljax.data.encoding.outputs import check_spans, task_output
+from mtljax.data.tokenizers import Tokenizer, WordTokenizer, train_tokenizer
+from mtljax.errors import UserError
+from mtljax.tasks import Task
+
+TOKENIZER = WordTokenizer([], TokenizerSettings())
+
+
+def output(task, source, tokenizer: Tokenizer = TOKENIZER):
+    return task_output(task, source, tokenizer)
+
+
+def source_of(feature, values):
+    rows = [{"text": "x", "y": value} for value in values]
+    return Source("s", "s", {"text": Feature("text"), "y": feature}, {"train": rows})
+
+
+def test_named_classes(small_source):
+    task = Task("t", "small", "classification", "text", "label")
+    assert output(task, small_source()) == Output(2, ("bad", "good"))
+
+
+@pytest.mark.parametrize(
+    ("kind", "values", "classes"),
+    [
+        ("number", [2, 0, -1, None, float("nan")], ("0", "1", "2")),
+        ("label", [1, 0], ("0", "1")),
+        ("text", ["b", "a", None, "b"], ("a", "b")),
+    ],
+)
+def test_unnamed_classes_are_those_of_train(kind, values, classes):
+    task = Task("t", "s", "classification", "text", "y")
+    assert output(task, source_of(Feature(kind), values)).classes == classes
+
+
+def test_no_targets_at_all():
+    task = Task("t", "s", "classification", "text", "y")
+    with pytest.raises(UserError, match="task 't': the train split of 's' has no targets"):
+        output(task, source_of(Feature("number"), [None, -1]))
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"scheme": "bioes"}, None),
+        ({"scheme": "none"}, None),
+        ({"scheme": "bio"}, "task 't', field 'scheme': tag 'S-x' is not one of bio"),
+        ({"scheme": "bio", "metrics": ("accuracy",)}, None),
+    ],
+)
+def test_tags_fit_the_scheme(options, message):
+    task = Task("t", "s", "tagging", "words", "y", **options)
+    classes = ("B-x", "O", "S-x")
+    if message is None:
+        check_spans(task, classes)
+    else:
+        with pytest.raises(UserError, match=message):
+            check_spans(task, classes)
+
+
+def test_span_f1_needs_spans(monkeypatch):
+    rows = [{"words": ["a"], "y": ["NOUN"]}]
+    features = {"words": Feature("tokens"), "y": Feature("tokens")}
+    source = Source("s", "s", features, {"train": rows})
+    monkeypatch.setattr(
+        "mtljax.data.catalogue.load_sources.load_source", lambda name, data_dir, **_: source
+    )
+    task = Task("t", "s", "tagging", "words", "y", metrics=("span_f1",))
+    with pytest.raises(UserError, match="task 't', field 'metrics': span_f1 needs .* got NOUN"):
+        load_data((task,))
+
+
+def test_regression(small_source):
+    assert output(Task("t", "small", "regression", "text", "y"), small_source()) == Output(1)
+
+
+def test_language_model_over_words(small_source):
+    # Its own words alone, however many more the tokenizer has.
+    tokenizer = WordTokenizer(["zebra", "film", "a", "good", "bad"], TokenizerSettings())
+    found = output(Task("t", "small", "language_model", "text"), small_source(), tokenizer)
+    assert found.num_classes == 5
+    # <oov>, </s>, then a, film, good, twice each; bad is seen once.
+    assert found.ids is not None and found.ids.tolist() == [1, 3, 6, 5, 7]
+    classes = found.class_of_id(tokenizer.vocab_size)
+    assert classes.tolist() == [0, 0, 0, 1, 0, 3, 2, 4, 0]
+
+
+def test_language_model_over_byte_pairs(small_source):
+    settings = TokenizerSettings(kind="bpe", vocab_size=260)
+    tokenizer = train_tokenizer([["a good film"]], settings)
+    found = output(Task("t", "small", "language_model", "text"), small_source(), tokenizer)
+    assert found.ids is not None and found.ids.tolist() == [1, 3, *range(4, 260)]
+
+
+def test_json():
+    weighted = Output(3, ("a", "b", "c"), class_weights=(1 / 3, 1.0, 7.1))
+    model = Output(3, ids=np.array([1, 3, 9], np.int32))
+    for one in (Output(1), Output(2, ("a", "b")), model, weighted):
+        two = Output.from_json(json.loads(json.dumps(one.to_json())))
+        assert (two.num_classes, two.classes) == (one.num_classes, one.classes)
+        assert two.class_weights == one.class_weights
+        np.testing.assert_array_equal(two.ids, one.ids)

@@ -1,0 +1,163 @@
+"""Targets of rows that cannot be used, and of sets of labels."""
+
+import numpy as np
+import pytest
+
+from mtljax.data import Feature, Source, TokenizerSettings, load_data
+from mtljax.errors import UserError
+from mtljax.tasks import Task
+
+SETTINGS = TokenizerSettings(min_count=1, prefixes=(), suffixes=(), shape=False)
+
+
+@pytest.fixture
+def read(monkeypatch):
+    """Reads rows of one task; returns the examples of the last split."""
+
+    def load(task, features, bad_rows="stop", **splits):
+        source = Source("s", "s", {"text": Feature("text"), **features}, splits)
+        monkeypatch.setattr(
+            "mtljax.data.catalogue.load_sources.load_source", lambda name, data_dir, **_: source
+        )
+        data = load_data(
+            (task,), tokenizer=SETTINGS, row_length=16, batch_tokens=64, bad_rows=bad_rows
+        )
+        return data, data.examples["s"][list(splits)[-1]]
+
+    return load
+
+
+CLASS = Task("c", "s", "classification", "text", "y")
+SETS = Task("m", "s", "multilabel", "text", "y", weights="w")
+TAGS = Task("t", "s", "tagging", "words", "y")
+
+
+def labelled(*values):
+    return [{"text": f"w{i}", "y": value} for i, value in enumerate(values)]
+
+
+def tagged(*values):
+    return [{"text": "", "words": words.split(), "y": tags} for words, tags in values]
+
+
+BAD = {
+    "a name that train does not have": (
+        CLASS,
+        {"y": Feature("text")},
+        labelled("a", "b", "a"),
+        labelled("a", "c", "b"),
+        "label 'c' does not occur in train",
+        [1, 0, 1],
+    ),
+    "a number out of range": (
+        CLASS,
+        {"y": Feature("label", ("a", "b"))},
+        labelled(0, 1, 1),
+        labelled(0, 2, 1),
+        "label 2 is not in 0..1",
+        [1, 0, 1],
+    ),
+    "a tag out of range": (
+        TAGS,
+        {"words": Feature("tokens"), "y": Feature("tags", ("O", "X"))},
+        tagged(("a b", [0, 1])),
+        tagged(("a b", [0, 1]), ("a b", [0, 7]), ("b", [1])),
+        "label 7 is not in 0..1",
+        [0, 1, 1, 0, 0, 0, 0, 1],
+    ),
+    "a tag that train does not have": (
+        TAGS,
+        {"words": Feature("tokens"), "y": Feature("tokens")},
+        tagged(("a b", ["O", "X"])),
+        tagged(("a", ["X"]), ("a b", ["O", "Y"])),
+        "label 'Y' does not occur in train",
+        [0, 1, 0, 0, 0],
+    ),
+    "fewer tags than words": (
+        TAGS,
+        {"words": Feature("tokens"), "y": Feature("tags", ("O", "X"))},
+        tagged(("a b", [0, 1])),
+        tagged(("a", [1]), ("a b", [0])),
+        "1 tags for 2 words",
+        [0, 1, 0, 0, 0],
+    ),
+    "more tags than words": (
+        TAGS,
+        {"words": Feature("tokens"), "y": Feature("tags", ("O", "X"))},
+        tagged(("a b", [0, 1])),
+        tagged(("a", [1]), ("a b", [0, 0, 1])),
+        "3 tags for 2 words",
+        [0, 1, 0, 0, 0],
+    ),
+}
+
+
+@pytest.mark.parametrize("name", BAD)
+def test_a_bad_row_stops_or_is_counted(read, name):
+    task, features, train, validation, reason, weights = BAD[name]
+    with pytest.raises(UserError) as error:
+        read(task, features, train=train, validation=validation)
+    where = f"task {task.name!r}, data set 's', split 'validation', row 1: "
+    assert str(error.value) == where + reason
+    _, examples = read(task, features, "skip", train=train, validation=validation)
+    assert examples.weights[task.name].tolist() == weights
+    assert examples.skipped == {task.name: 1}
+
+
+def sets(*values, weights=None):
+    rows = [{"text": f"w{i}", "y": value, "w": 1.0} for i, value in enumerate(values)]
+    for row, weight in zip(rows, weights or (), strict=False):
+        row["w"] = weight
+    return rows
+
+
+FEATURES = {"y": Feature("tags", ("a", "b", "c")), "w": Feature("number")}
+
+
+def test_sets_of_labels(read):
+    rows = sets([2, 0], [], None, [1, 1], [0, -1], weights=[1, 2, 1, 0.5, 1])
+    data, examples = read(SETS, FEATURES, train=rows)
+    targets = examples.targets["m"]
+    assert targets.tolist() == [[1, 0, 1], [0, 0, 0], [0, 0, 0], [0, 1, 0], [0, 0, 0]]
+    # None at all is an answer, a list that is not there or not known in full is none.
+    assert examples.weights["m"].tolist() == [1, 2, 0, 0.5, 0]
+    assert (targets.dtype, examples.weights["m"].dtype) == (np.uint8, np.float32)
+    assert data.outputs["m"].classes == ("a", "b", "c")
+
+
+def test_sets_of_names(read):
+    names = {"y": Feature("tokens"), "w": Feature("number")}
+    data, examples = read(SETS, names, train=sets(["z", "x"], ["y"], []))
+    assert data.outputs["m"].classes == ("x", "y", "z")
+    assert examples.targets["m"].tolist() == [[1, 0, 1], [0, 1, 0], [0, 0, 0]]
+    with pytest.raises(UserError, match="validation', row 0: label 'q' does not occur in train"):
+        read(SETS, names, train=sets(["z"]), validation=sets(["z", "q"]))
+
+
+def test_a_row_with_two_faults_counts_once(read):
+    rows = sets([0], [7], weights=[1, -1])
+    _, examples = read(SETS, FEATURES, "skip", train=rows)
+    assert examples.weights["m"].tolist() == [1, 0]
+    assert examples.skipped == {"m": 1}
+
+
+def test_sets_lie_at_their_segments(read):
+    rows = sets(*([i % 3, (i + 1) % 3] if i % 4 else [] for i in range(9)), weights=range(9))
+    data, examples = read(SETS, FEATURES, train=rows)
+    batch = next(data.evaluation_batches("s", "train"))
+    shape = data.layout.shapes["s"]
+    targets, weights = batch["targets"]["m"], batch["weights"]["m"]
+    assert targets.shape == (shape.rows, shape.max_segments, 3)
+    assert weights.shape == (shape.rows, shape.max_segments)
+    seen = batch["example"] >= 0
+    numbers = batch["example"][seen]
+    assert sorted(numbers) == list(range(9))
+    np.testing.assert_array_equal(targets[seen], examples.targets["m"][numbers])
+    np.testing.assert_array_equal(weights[seen], numbers)
+    assert not targets[~seen].any() and not weights[~seen].any()
+
+
+@pytest.mark.parametrize("kind", ["text", "label", "number"])
+def test_sets_are_lists(read, kind):
+    with pytest.raises(UserError, match="multilabel needs a list of"):
+        read(SETS, {"y": Feature(kind), "w": Feature("number")}, train=sets([0]))

@@ -1,0 +1,145 @@
+import math
+
+import pytest
+
+from mtljax.data import Feature
+from mtljax.data.files.schema import feature_of, inferred_kind
+
+
+def feature(values, **declared):
+    found = feature_of(values, **declared)
+    assert found is not None
+    return found
+
+
+@pytest.mark.parametrize(
+    ("values", "kind"),
+    [
+        (["a"], "text"),
+        ([None, "", 3], "text"),
+        ([3], "number"),
+        ([None, 2.5], "number"),
+        ([True], "number"),
+        ([["a"]], "tokens"),
+        ([[], [None, "a"]], "tokens"),
+        ([[]], "tokens"),
+        ([[1, 2.5]], "numbers"),
+        ([None, None], None),
+        ([], None),
+        ([[[1]]], None),
+        ([{}], None),
+    ],
+)
+def test_kinds_are_inferred(values, kind):
+    assert inferred_kind(values) == kind
+
+
+@pytest.mark.parametrize(
+    ("cells", "kind"),
+    [
+        (["1", "-2.5", "", "+.5e-3"], "number"),
+        (["1", "a"], "text"),
+        (["", ""], "text"),
+        ([], "text"),
+        (["nan"], "text"),
+        (["1 2"], "text"),
+    ],
+)
+def test_kinds_of_cells(cells, kind):
+    assert inferred_kind(cells, cells=True) == kind
+
+
+CLASSES = ("no", "yes")
+
+
+@pytest.mark.parametrize(
+    ("values", "declared", "wanted", "converted"),
+    [
+        (["a"], {}, Feature("text"), {"b": "b", None: None, "": ""}),
+        (
+            [3],
+            {},
+            Feature("number"),
+            {4: 4, 2.5: 2.5, None: None, "7": 7, "": None, " 1e2 ": 100.0},
+        ),
+        (["a"], {"kind": "tokens"}, Feature("tokens"), {"b  c": ["b", "c"], "": []}),
+        (["1 2"], {"kind": "numbers"}, Feature("numbers"), {"3 4.5": [3, 4.5], None: None}),
+        (
+            ["yes"],
+            {"classes": CLASSES},
+            Feature("label", CLASSES),
+            {
+                "yes": 1,
+                "no": 0,
+                "1": 1,
+                0: 0,
+                1.0: 1,
+                None: None,
+                "": None,
+                -1: -1,
+                "-1": -1,
+            },
+        ),
+        ([3], {"kind": "label"}, Feature("label"), {0: 0, 12: 12, math.nan: -1, None: None}),
+        # Names without a list of classes: texts, of which train has the classes.
+        (["a"], {"kind": "label"}, Feature("text"), {"b": "b", "": None}),
+        ([["O"]], {"kind": "tags"}, Feature("tokens"), {None: None}),
+        (
+            ["O B"],
+            {"kind": "tags", "cells": True},
+            Feature("tokens"),
+            {"O I": ["O", "I"], "": None},
+        ),
+        (
+            [["no"]],
+            {"classes": CLASSES},
+            Feature("tags", CLASSES),
+            {"yes no": [1, 0], None: None, "": None},
+        ),
+        # A number that is the name of a class is its name.
+        ([5], {"classes": ("1", "5")}, Feature("label", ("1", "5")), {5: 1, 1: 0, 0: 0}),
+    ],
+)
+def test_values_become_features(values, declared, wanted, converted):
+    found, convert = feature(values, **declared)
+    assert found == wanted
+    for value, result in converted.items():
+        assert convert(value) == result
+        assert type(convert(value)) is type(result)
+
+
+def test_lists_become_features():
+    assert feature([["a"]])[1](["b", "c"]) == ["b", "c"]
+    assert feature([[1]])[1]([2, 3.5]) == [2, 3.5]
+    assert feature([["no"]], classes=CLASSES)[1](["yes", "", None, 0]) == [1, None, None, 0]
+    assert feature([[1]], kind="tags")[1]([2, 0]) == [2, 0]
+
+
+def test_a_kind_that_nothing_tells():
+    assert feature_of([None]) is None
+    assert feature([], kind="text")[0] == Feature("text")
+
+
+@pytest.mark.parametrize(
+    ("values", "declared", "bad", "message"),
+    [
+        (["a"], {}, 3, "expected a text, got 3"),
+        (["a"], {}, ["b"], r"expected a text, got \['b'\]"),
+        ([3], {}, "x", "expected a number, got 'x'"),
+        ([3], {}, [3], "expected a number"),
+        ([["a"]], {}, 3, "expected a list, got 3"),
+        ([["a"]], {}, ["b", 3], "expected texts, got 3 among them"),
+        ([["a"]], {}, [None], "expected texts, got None among them"),
+        ([[1]], {}, ["x"], "expected a number, got 'x'"),
+        (["no"], {"classes": CLASSES}, "maybe", "'maybe' is not one of its 2 classes"),
+        (["no"], {"classes": CLASSES}, 2, "2 is not one of its 2 classes"),
+        (["no"], {"classes": CLASSES}, "-2", "'-2' is not one of"),
+        (["no"], {"classes": CLASSES}, 0.5, "0.5 is not one of"),
+        (["no"], {"classes": CLASSES}, ["no"], "is not one of"),
+        ([1], {"kind": "label"}, "a", "'a' is not the number of a class"),
+        (["a"], {}, {"b": "x" * 100}, r"got \{'b': 'x{48,51}\.\.\.$"),
+    ],
+)
+def test_values_that_do_not_fit(values, declared, bad, message):
+    with pytest.raises(ValueError, match=message):
+        feature(values, **declared)[1](bad)
