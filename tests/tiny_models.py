@@ -17,7 +17,7 @@ from mtljax.training.inputs.aligned_streams import Streams
 from mtljax.training.model import attention_of, build_model, initial_params
 from mtljax.training.step import make_init, make_step
 from mtljax.training.update.model_gradients import task_losses
-from mtljax.weighting.guard import guard
+from mtljax.weighting.common.guard import guard
 from tests.training.on_devices import draw
 
 WORDS = [f"w{i}" for i in range(24)]

@@ -8,7 +8,7 @@ from optax.experimental import aggregating
 
 from mtljax.aggregation.rows import as_grads, counted_tasks, per_row, wide_rows, zero_rows
 from mtljax.gradients import combine, scaled_gramian_diagonal
-from mtljax.weighting.arguments import check_count, check_range
+from mtljax.weighting.common.arguments import check_count, check_range
 
 
 class DBMTLState(NamedTuple):

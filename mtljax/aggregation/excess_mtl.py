@@ -8,8 +8,8 @@ from optax.experimental import aggregating
 
 from mtljax.aggregation.rows import as_grads, counted_tasks, wide_rows, zero_rows
 from mtljax.gradients import combine
-from mtljax.weighting.arguments import check_choice, check_count, check_positive
-from mtljax.weighting.trivial import SCALES
+from mtljax.weighting.common.arguments import check_choice, check_count, check_positive
+from mtljax.weighting.common.trivial import SCALES
 
 
 class ExcessMTLState(NamedTuple):

@@ -10,8 +10,8 @@ from mtljax.aggregation.rows import as_grads, counted_tasks, wide_rows
 from mtljax.gradients import combine, cross_gramian, scaled_gramian, scaled_gramian_diagonal
 from mtljax.solvers import unit_rows
 from mtljax.solvers.min_norm import min_norm
-from mtljax.weighting.adam import AdamState, adam_init, adam_step
-from mtljax.weighting.arguments import check_count, check_positive
+from mtljax.weighting.common.adam import AdamState, adam_init, adam_step
+from mtljax.weighting.common.arguments import check_count, check_positive
 
 
 class FORUMState(NamedTuple):

@@ -9,8 +9,8 @@ import numpy as np
 from optax.experimental import aggregating
 
 from mtljax.aggregation.rows import as_grads, counted_tasks, per_row, wide_rows
-from mtljax.weighting.arguments import check_count
-from mtljax.weighting.keys import keyed
+from mtljax.weighting.common.arguments import check_count
+from mtljax.weighting.common.keys import keyed
 
 
 class GradDropState(NamedTuple):

@@ -10,7 +10,7 @@ from mtljax.aggregation.rows import as_grads, counted_tasks, per_row, wide_rows,
 from mtljax.gradients import combine, scaled_gramian
 from mtljax.solvers import unit_rows
 from mtljax.solvers.simplex import project_simplex
-from mtljax.weighting.arguments import check_count, check_positive, check_range
+from mtljax.weighting.common.arguments import check_count, check_positive, check_range
 
 
 class MoCoState(NamedTuple):

@@ -10,7 +10,7 @@ from mtljax.aggregation.from_weighting import check_tasks, weighted_direction
 from mtljax.gradients.labels import Labels, leaf_groups
 from mtljax.gradients.row_gradients import is_rows
 from mtljax.weighting import Weighting
-from mtljax.weighting.arguments import check_count
+from mtljax.weighting.common.arguments import check_count
 
 _OF_GRADIENTS = ("gramian", "gramian_diagonal", "cross_gramian", "validation_gradients")
 

@@ -9,7 +9,7 @@ import optax
 from optax.experimental import aggregating
 
 from mtljax.aggregation.rows import counted_tasks, per_row
-from mtljax.weighting.arguments import check_count
+from mtljax.weighting.common.arguments import check_count
 
 _MOST_WIRES = 32
 

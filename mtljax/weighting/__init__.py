@@ -8,9 +8,11 @@ from mtljax.weighting.aligned_mtl import aligned_mtl as aligned_mtl
 from mtljax.weighting.auto_lambda import auto_lambda as auto_lambda
 from mtljax.weighting.cagrad import cagrad as cagrad
 from mtljax.weighting.coba import coba as coba
-from mtljax.weighting.config import config as config
-from mtljax.weighting.contract import SIGNALS as SIGNALS
-from mtljax.weighting.contract import Weighting as Weighting
+from mtljax.weighting.common.contract import SIGNALS as SIGNALS
+from mtljax.weighting.common.contract import Weighting as Weighting
+from mtljax.weighting.common.guard import finite_rows as finite_rows
+from mtljax.weighting.common.guard import guard as guard
+from mtljax.weighting.conflict_free import config as config
 from mtljax.weighting.cosmos import cosmos as cosmos
 from mtljax.weighting.db_mtl import db_mtl as db_mtl
 from mtljax.weighting.dual_proj import dual_proj as dual_proj
@@ -23,8 +25,6 @@ from mtljax.weighting.geometric import geometric as geometric
 from mtljax.weighting.go4align import go4align as go4align
 from mtljax.weighting.gradnorm import gradnorm as gradnorm
 from mtljax.weighting.gradvac import gradvac as gradvac
-from mtljax.weighting.guard import finite_rows as finite_rows
-from mtljax.weighting.guard import guard as guard
 from mtljax.weighting.imtl_g import imtl_g as imtl_g
 from mtljax.weighting.imtl_l import imtl_l as imtl_l
 from mtljax.weighting.krum import krum as krum

@@ -6,11 +6,11 @@ import jax.numpy as jnp
 import numpy as np
 
 from mtljax.solvers.spectrum import spectrum
-from mtljax.weighting.arguments import check_choice
-from mtljax.weighting.contract import Weighting
-from mtljax.weighting.guard import guard
-from mtljax.weighting.preference import check_length, check_preference, preference
-from mtljax.weighting.unit_weights import active_norms
+from mtljax.weighting.common.arguments import check_choice
+from mtljax.weighting.common.contract import Weighting
+from mtljax.weighting.common.guard import guard
+from mtljax.weighting.common.preference import check_length, check_preference, preference
+from mtljax.weighting.common.unit_weights import active_norms
 
 _SCALES = ("min", "median", "rmse")
 

@@ -7,12 +7,12 @@ import jax.numpy as jnp
 import numpy as np
 
 from mtljax.solvers.least_change import least_change
-from mtljax.weighting.arguments import check_count, check_range
-from mtljax.weighting.contract import Weighting
-from mtljax.weighting.guard import guard
-from mtljax.weighting.preference import check_length, check_preference, preference
-from mtljax.weighting.trivial import trivial_weights
-from mtljax.weighting.unit_weights import from_unit_weights
+from mtljax.weighting.common.arguments import check_count, check_range
+from mtljax.weighting.common.contract import Weighting
+from mtljax.weighting.common.guard import guard
+from mtljax.weighting.common.preference import check_length, check_preference, preference
+from mtljax.weighting.common.trivial import trivial_weights
+from mtljax.weighting.common.unit_weights import from_unit_weights
 
 
 def cagrad(

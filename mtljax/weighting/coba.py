@@ -5,11 +5,11 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
-from mtljax.weighting.arguments import check_count, check_positive
-from mtljax.weighting.contract import Weighting
-from mtljax.weighting.guard import guard
-from mtljax.weighting.log_scale import softmax
-from mtljax.weighting.trivial import trivial_weights
+from mtljax.weighting.common.arguments import check_count, check_positive
+from mtljax.weighting.common.contract import Weighting
+from mtljax.weighting.common.guard import guard
+from mtljax.weighting.common.log_scale import softmax
+from mtljax.weighting.common.trivial import trivial_weights
 
 
 class Trend(NamedTuple):

@@ -6,11 +6,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from mtljax.weighting.arguments import check_range
-from mtljax.weighting.contract import Weighting
-from mtljax.weighting.guard import guard
-from mtljax.weighting.preference import check_length, check_preference, preference
-from mtljax.weighting.unit_vector import unit_vector
+from mtljax.weighting.common.arguments import check_range
+from mtljax.weighting.common.contract import Weighting
+from mtljax.weighting.common.guard import guard
+from mtljax.weighting.common.preference import check_length, check_preference, preference
+from mtljax.weighting.common.unit_vector import unit_vector
 
 
 def cosmos(

@@ -2,10 +2,10 @@
 
 import jax.numpy as jnp
 
-from mtljax.weighting.contract import Weighting
-from mtljax.weighting.guard import guard
-from mtljax.weighting.trivial import trivial_weights
-from mtljax.weighting.unit_weights import from_unit_weights
+from mtljax.weighting.common.contract import Weighting
+from mtljax.weighting.common.guard import guard
+from mtljax.weighting.common.trivial import trivial_weights
+from mtljax.weighting.common.unit_weights import from_unit_weights
 
 
 def db_mtl() -> Weighting:

@@ -5,11 +5,11 @@ from collections.abc import Sequence
 import jax.numpy as jnp
 import numpy as np
 
-from mtljax.weighting.arguments import check_choice
-from mtljax.weighting.contract import Weighting
-from mtljax.weighting.guard import guard
-from mtljax.weighting.preference import check_length, check_preference, preference
-from mtljax.weighting.trivial import SCALES, trivial_weights
+from mtljax.weighting.common.arguments import check_choice
+from mtljax.weighting.common.contract import Weighting
+from mtljax.weighting.common.guard import guard
+from mtljax.weighting.common.preference import check_length, check_preference, preference
+from mtljax.weighting.common.trivial import SCALES, trivial_weights
 
 
 def equal(scale: str = "mean", pref: Sequence[float] | np.ndarray | None = None) -> Weighting:

@@ -8,13 +8,13 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from mtljax.weighting.adam import AdamState, adam_init, adam_step
-from mtljax.weighting.arguments import check_choice, check_positive, check_range
-from mtljax.weighting.contract import Weighting
-from mtljax.weighting.guard import guard
-from mtljax.weighting.log_scale import softmax
-from mtljax.weighting.per_task import check_each, each
-from mtljax.weighting.trivial import trivial_weights
+from mtljax.weighting.common.adam import AdamState, adam_init, adam_step
+from mtljax.weighting.common.arguments import check_choice, check_positive, check_range
+from mtljax.weighting.common.contract import Weighting
+from mtljax.weighting.common.guard import guard
+from mtljax.weighting.common.log_scale import softmax
+from mtljax.weighting.common.per_task import check_each, each
+from mtljax.weighting.common.trivial import trivial_weights
 
 _POST = ("same", "next")
 

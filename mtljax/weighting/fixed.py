@@ -5,8 +5,8 @@ from collections.abc import Sequence
 import jax.numpy as jnp
 import numpy as np
 
-from mtljax.weighting.contract import Weighting
-from mtljax.weighting.guard import guard
+from mtljax.weighting.common.contract import Weighting
+from mtljax.weighting.common.guard import guard
 
 
 def fixed(weights: Sequence[float] | np.ndarray) -> Weighting:

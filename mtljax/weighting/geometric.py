@@ -4,10 +4,10 @@ import math
 
 import jax.numpy as jnp
 
-from mtljax.weighting.contract import Weighting
-from mtljax.weighting.guard import guard
-from mtljax.weighting.log_scale import log_losses
-from mtljax.weighting.trivial import trivial_weights
+from mtljax.weighting.common.contract import Weighting
+from mtljax.weighting.common.guard import guard
+from mtljax.weighting.common.log_scale import log_losses
+from mtljax.weighting.common.trivial import trivial_weights
 
 
 def geometric() -> Weighting:

@@ -2,10 +2,10 @@
 
 import jax.numpy as jnp
 
-from mtljax.weighting.contract import Weighting
-from mtljax.weighting.guard import guard
-from mtljax.weighting.trivial import trivial_weights
-from mtljax.weighting.unit_weights import active_norms
+from mtljax.weighting.common.contract import Weighting
+from mtljax.weighting.common.guard import guard
+from mtljax.weighting.common.trivial import trivial_weights
+from mtljax.weighting.common.unit_weights import active_norms
 
 
 def imtl_g() -> Weighting:

@@ -5,10 +5,10 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
-from mtljax.weighting.adam import AdamState, adam_init, adam_step
-from mtljax.weighting.arguments import check_positive
-from mtljax.weighting.contract import Weighting
-from mtljax.weighting.guard import guard
+from mtljax.weighting.common.adam import AdamState, adam_init, adam_step
+from mtljax.weighting.common.arguments import check_positive
+from mtljax.weighting.common.contract import Weighting
+from mtljax.weighting.common.guard import guard
 
 _LIMIT = 20.0
 

@@ -3,11 +3,11 @@
 import jax
 import jax.numpy as jnp
 
-from mtljax.weighting.arguments import check_count
-from mtljax.weighting.contract import Weighting
-from mtljax.weighting.guard import guard
-from mtljax.weighting.trivial import trivial_weights
-from mtljax.weighting.unit_weights import active_norms
+from mtljax.weighting.common.arguments import check_count
+from mtljax.weighting.common.contract import Weighting
+from mtljax.weighting.common.guard import guard
+from mtljax.weighting.common.trivial import trivial_weights
+from mtljax.weighting.common.unit_weights import active_norms
 
 
 def krum(num_byzantine: int = 1, num_selected: int = 1) -> Weighting:

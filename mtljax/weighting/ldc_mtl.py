@@ -5,11 +5,11 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
-from mtljax.weighting.adam import AdamState, adam_init, adam_step
-from mtljax.weighting.arguments import check_choice, check_positive, check_range
-from mtljax.weighting.contract import Weighting
-from mtljax.weighting.guard import guard
-from mtljax.weighting.log_scale import softmax
+from mtljax.weighting.common.adam import AdamState, adam_init, adam_step
+from mtljax.weighting.common.arguments import check_choice, check_positive, check_range
+from mtljax.weighting.common.contract import Weighting
+from mtljax.weighting.common.guard import guard
+from mtljax.weighting.common.log_scale import softmax
 
 _PAIRS = ("next", "all")
 

@@ -4,11 +4,11 @@ import jax
 import jax.numpy as jnp
 
 from mtljax.solvers.min_norm import min_norm
-from mtljax.weighting.arguments import check_choice
-from mtljax.weighting.contract import Weighting
-from mtljax.weighting.guard import guard
-from mtljax.weighting.trivial import trivial_weights
-from mtljax.weighting.unit_weights import from_unit_weights
+from mtljax.weighting.common.arguments import check_choice
+from mtljax.weighting.common.contract import Weighting
+from mtljax.weighting.common.guard import guard
+from mtljax.weighting.common.trivial import trivial_weights
+from mtljax.weighting.common.unit_weights import from_unit_weights
 
 _NORMALIZE = ("l2", "loss", "loss+")
 

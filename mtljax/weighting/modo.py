@@ -6,10 +6,10 @@ import jax
 import jax.numpy as jnp
 
 from mtljax.solvers.simplex import project_simplex
-from mtljax.weighting.arguments import check_positive, check_range
-from mtljax.weighting.contract import Weighting
-from mtljax.weighting.guard import guard
-from mtljax.weighting.trivial import trivial_weights
+from mtljax.weighting.common.arguments import check_positive, check_range
+from mtljax.weighting.common.contract import Weighting
+from mtljax.weighting.common.guard import guard
+from mtljax.weighting.common.trivial import trivial_weights
 
 
 class MoDoState(NamedTuple):

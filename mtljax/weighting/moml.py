@@ -7,10 +7,10 @@ import jax.numpy as jnp
 
 from mtljax.solvers import unit_rows
 from mtljax.solvers.min_norm import min_norm
-from mtljax.weighting.adam import AdamState, adam_init, adam_step
-from mtljax.weighting.arguments import check_positive
-from mtljax.weighting.contract import Weighting
-from mtljax.weighting.guard import guard
+from mtljax.weighting.common.adam import AdamState, adam_init, adam_step
+from mtljax.weighting.common.arguments import check_positive
+from mtljax.weighting.common.contract import Weighting
+from mtljax.weighting.common.guard import guard
 
 
 class MOMLState(NamedTuple):

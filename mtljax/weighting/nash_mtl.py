@@ -7,12 +7,12 @@ import jax.numpy as jnp
 import numpy as np
 
 from mtljax.solvers.power_balance import power_balance
-from mtljax.weighting.arguments import check_count, check_positive
-from mtljax.weighting.contract import Weighting
-from mtljax.weighting.guard import guard
-from mtljax.weighting.preference import check_length, check_preference, log_preference
-from mtljax.weighting.trivial import trivial_weights
-from mtljax.weighting.unit_weights import from_unit_weights
+from mtljax.weighting.common.arguments import check_count, check_positive
+from mtljax.weighting.common.contract import Weighting
+from mtljax.weighting.common.guard import guard
+from mtljax.weighting.common.preference import check_length, check_preference, log_preference
+from mtljax.weighting.common.trivial import trivial_weights
+from mtljax.weighting.common.unit_weights import from_unit_weights
 from mtljax.weighting.wrappers.every import every as keep
 
 

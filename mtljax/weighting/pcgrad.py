@@ -6,11 +6,11 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
-from mtljax.weighting.contract import Weighting
-from mtljax.weighting.guard import guard
-from mtljax.weighting.keys import keyed
-from mtljax.weighting.projections import column_weights, random_orders
-from mtljax.weighting.trivial import trivial_weights
+from mtljax.weighting.common.contract import Weighting
+from mtljax.weighting.common.guard import guard
+from mtljax.weighting.common.keys import keyed
+from mtljax.weighting.common.projections import column_weights, random_orders
+from mtljax.weighting.common.trivial import trivial_weights
 
 
 class PCGradState(NamedTuple):

@@ -5,11 +5,11 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
-from mtljax.weighting.arguments import check_choice
-from mtljax.weighting.contract import Weighting
-from mtljax.weighting.guard import guard
-from mtljax.weighting.keys import keyed
-from mtljax.weighting.trivial import SCALES, trivial_weights
+from mtljax.weighting.common.arguments import check_choice
+from mtljax.weighting.common.contract import Weighting
+from mtljax.weighting.common.guard import guard
+from mtljax.weighting.common.keys import keyed
+from mtljax.weighting.common.trivial import SCALES, trivial_weights
 
 
 class RandomState(NamedTuple):

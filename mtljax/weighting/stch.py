@@ -7,12 +7,12 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from mtljax.weighting.arguments import check_choice, check_count, check_positive
-from mtljax.weighting.contract import Weighting
-from mtljax.weighting.guard import guard
-from mtljax.weighting.log_scale import bounded_exp, log_losses, log_softmax, softmax
-from mtljax.weighting.per_task import check_each, each
-from mtljax.weighting.preference import check_length, check_preference, preference
+from mtljax.weighting.common.arguments import check_choice, check_count, check_positive
+from mtljax.weighting.common.contract import Weighting
+from mtljax.weighting.common.guard import guard
+from mtljax.weighting.common.log_scale import bounded_exp, log_losses, log_softmax, softmax
+from mtljax.weighting.common.per_task import check_each, each
+from mtljax.weighting.common.preference import check_length, check_preference, preference
 
 _FORMS = ("log", "raw")
 

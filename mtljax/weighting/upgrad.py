@@ -7,11 +7,11 @@ import jax.numpy as jnp
 import numpy as np
 
 from mtljax.solvers.dual_cone import dual_cone
-from mtljax.weighting.contract import Weighting
-from mtljax.weighting.guard import guard
-from mtljax.weighting.preference import check_length, check_preference, preference
-from mtljax.weighting.trivial import trivial_weights
-from mtljax.weighting.unit_weights import from_unit_weights
+from mtljax.weighting.common.contract import Weighting
+from mtljax.weighting.common.guard import guard
+from mtljax.weighting.common.preference import check_length, check_preference, preference
+from mtljax.weighting.common.trivial import trivial_weights
+from mtljax.weighting.common.unit_weights import from_unit_weights
 
 
 def upgrad(pref: Sequence[float] | np.ndarray | None = None) -> Weighting:

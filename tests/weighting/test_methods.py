@@ -8,7 +8,7 @@ import pytest
 from scipy import stats
 
 from mtljax import weighting
-from mtljax.weighting.adam import adam_init, adam_step
+from mtljax.weighting.common.adam import adam_init, adam_step
 
 LOSSES = jnp.array([0.5, 2.0, 7.0])
 

@@ -5,8 +5,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from mtljax.weighting.common.projections import random_orders
 from mtljax.weighting.pcgrad import pcgrad
-from mtljax.weighting.projections import random_orders
 from tests.weighting.padded import NUMBERS_OF_TASKS, answers, problems, unit, weights
 from tests.weighting.visits import orders
 

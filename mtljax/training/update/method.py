@@ -12,7 +12,7 @@ from mtljax.presets import Config
 from mtljax.tasks import suggestion
 from mtljax.training.update.types import GRADIENT_SIGNALS, Method, check_heads
 from mtljax.weighting import Weighting, wrappers
-from mtljax.weighting.arguments import check_count, check_positive
+from mtljax.weighting.common.arguments import check_count, check_positive
 
 WRAPPERS: dict[str, Callable[[Weighting, Any], Weighting]] = {
     "normalize": lambda method, by: wrappers.normalize(method, by),

@@ -6,9 +6,9 @@ import jax
 import jax.numpy as jnp
 from jax.typing import ArrayLike
 
-from mtljax.weighting.arguments import check_count
-from mtljax.weighting.contract import Weighting
-from mtljax.weighting.guard import guard
+from mtljax.weighting.common.arguments import check_count
+from mtljax.weighting.common.contract import Weighting
+from mtljax.weighting.common.guard import guard
 
 
 class Kept(NamedTuple):

@@ -5,9 +5,9 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
-from mtljax.weighting.arguments import check_choice, check_range
-from mtljax.weighting.contract import Weighting
-from mtljax.weighting.guard import guard
+from mtljax.weighting.common.arguments import check_choice, check_range
+from mtljax.weighting.common.contract import Weighting
+from mtljax.weighting.common.guard import guard
 
 _SIZES = ("l2", "loss", "loss+", "ema")
 _UNSCALED = frozenset({"cross_gramian", "validation_gradients"})

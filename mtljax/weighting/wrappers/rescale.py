@@ -3,9 +3,9 @@
 import jax
 import jax.numpy as jnp
 
-from mtljax.weighting.arguments import check_choice, check_positive
-from mtljax.weighting.contract import Weighting
-from mtljax.weighting.guard import guard
+from mtljax.weighting.common.arguments import check_choice, check_positive
+from mtljax.weighting.common.contract import Weighting
+from mtljax.weighting.common.guard import guard
 
 _LENGTHS = ("mean", "sum", "max", "primary")
 

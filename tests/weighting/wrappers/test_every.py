@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 
 from mtljax.weighting import random
-from mtljax.weighting.contract import Weighting
+from mtljax.weighting.common.contract import Weighting
+from mtljax.weighting.common.guard import guard
 from mtljax.weighting.geometric import geometric
-from mtljax.weighting.guard import guard
 from mtljax.weighting.wrappers import every, moving_average, needs_gradients
 from tests.weighting.steps import assert_trees_equal, steps
 

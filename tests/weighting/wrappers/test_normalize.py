@@ -5,8 +5,8 @@ import numpy as np
 import pytest
 
 from mtljax.weighting import equal
-from mtljax.weighting.contract import Weighting
-from mtljax.weighting.guard import guard
+from mtljax.weighting.common.contract import Weighting
+from mtljax.weighting.common.guard import guard
 from mtljax.weighting.wrappers import normalize
 from tests.weighting.steps import assert_trees_equal, steps
 

@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from mtljax.weighting.config import config
+from mtljax.weighting.conflict_free import config
 from tests.weighting.padded import NUMBERS_OF_TASKS, answers, conflict, problems, unit, weights
 
 

@@ -9,7 +9,7 @@ import jax.numpy as jnp
 from jax.typing import ArrayLike
 
 from mtljax.solvers import unit_rows
-from mtljax.weighting.contract import SIGNALS, Weighting
+from mtljax.weighting.common.contract import SIGNALS, Weighting
 
 
 def guard(

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from mtljax import weighting
-from mtljax.weighting.trivial import trivial_weights
+from mtljax.weighting.common.trivial import trivial_weights
 
 
 class Steps(NamedTuple):

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy import special
 
-from mtljax.weighting.log_scale import bounded_exp, log_losses, log_softmax, softmax
+from mtljax.weighting.common.log_scale import bounded_exp, log_losses, log_softmax, softmax
 
 
 def test_softmax_equals_scipy_on_the_tasks_present(rng):

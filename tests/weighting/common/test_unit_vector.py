@@ -2,7 +2,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from mtljax.weighting.unit_vector import unit_vector
+from mtljax.weighting.common.unit_vector import unit_vector
 
 
 @pytest.mark.parametrize("scale", [1e-37, 1e-20, 1.0, 1e20, 1e37])

@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from mtljax.weighting.trivial import trivial_weights
+from mtljax.weighting.common.trivial import trivial_weights
 
 
 def check_preference(
