@@ -7,7 +7,7 @@ import jax
 from optax.experimental import aggregating
 
 from mtljax.aggregation.from_weighting import check_tasks, weighted_direction
-from mtljax.gradients.labels import Labels, leaf_groups
+from mtljax.gradients.leaf_groups import Labels, leaf_groups
 from mtljax.gradients.row_gradients import is_rows
 from mtljax.weighting import Weighting
 from mtljax.weighting.common.arguments import check_count

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, NoReturn
 from mtljax.errors import Preempted, UserError
 
 if TYPE_CHECKING:
-    from mtljax.parallel import Seat
+    from mtljax.parallel import ProcessSpec
 
 _LAST = 2.0  # seconds that the others have to say why they end, before JAX ends them with process 0
 
@@ -62,19 +62,19 @@ def joined(options: ProcessOptions, command: str, saved: Path) -> Iterator[Preem
     Raises:
       UserError: if the options do not fit together.
     """
-    from mtljax.parallel import cluster, named_seat
+    from mtljax.parallel import cluster, named_process
 
     try:
-        seat = named_seat(options.coordinator, options.processes, options.process)
+        spec = named_process(options.coordinator, options.processes, options.process)
     except ValueError as error:
         raise UserError(f"parallel.{error}") from None
     if options.timeout <= 0:
         raise UserError(f"parallel.timeout: must be positive, got {options.timeout}")
-    if seat is None and (options.processes == 1 or not cluster()):
+    if spec is None and (options.processes == 1 or not cluster()):
         with _noticed() as preempted:
             yield preempted
         return
-    _meet(seat, options.timeout, command)
+    _initialize(spec, options.timeout, command)
     from jax.experimental.multihost_utils import reached_preemption_sync_point
 
     try:
@@ -102,8 +102,8 @@ def _noticed() -> Iterator[Preemption]:
         signal.signal(signal.SIGTERM, before)
 
 
-def _meet(seat: "Seat | None", timeout: float, command: str) -> None:
-    from mtljax.parallel import meet
+def _initialize(spec: "ProcessSpec | None", timeout: float, command: str) -> None:
+    from mtljax.parallel import initialize
 
     # What the libraries of JAX print would be among the results.
     results = os.dup(1)
@@ -114,16 +114,16 @@ def _meet(seat: "Seat | None", timeout: float, command: str) -> None:
     def watch() -> None:
         # JAX would end the process with pages of its own.
         if not there.wait(timeout):
-            where = "the coordinator" if seat is None else seat.coordinator
+            where = "the coordinator" if spec is None else spec.coordinator
             what = "the other processes have not come to"
-            if seat is not None and seat.process > 0 and not _answers(seat.coordinator):
+            if spec is not None and spec.process > 0 and not _answers(spec.coordinator):
                 what = "no process 0 answers at"
             _say(command, f"parallel: {what} {where} within {timeout:g} s (--parallel.timeout)")
             os._exit(2)
 
     threading.Thread(target=watch, daemon=True).start()
     try:
-        meet(seat, timeout + 60)
+        initialize(spec, timeout + 60)
     except (ValueError, RuntimeError, OSError) as error:
         raise UserError(
             f"parallel: the processes cannot meet ({error}); name --parallel.coordinator, "

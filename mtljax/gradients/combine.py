@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 from jax.typing import ArrayLike
 
-from mtljax.gradients.labels import Labels, leaf_groups
+from mtljax.gradients.leaf_groups import Labels, leaf_groups
 from mtljax.gradients.row_gradients import RowGradients, dense_sum, is_rows
 from mtljax.gradients.stacked import task_count
 

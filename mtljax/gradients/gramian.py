@@ -1,13 +1,14 @@
 """Inner products of per-task gradients."""
 
+from collections.abc import Hashable
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 
 from mtljax.gradients.dense_products import dense_products
-from mtljax.gradients.labels import Labels, selected
-from mtljax.gradients.row_gradients import RowGradients, row_products
+from mtljax.gradients.leaf_groups import Labels, leaf_groups, selected
+from mtljax.gradients.row_gradients import RowGradients, is_rows, row_products
 from mtljax.gradients.stacked import leaves_of, stored, task_count
 
 
@@ -74,3 +75,64 @@ def gramian_diagonal(task_grads: Any, *, where: Labels = None) -> jax.Array:
         wide = leaf.astype(jnp.promote_types(leaf.dtype, jnp.float32))
         total = total + jnp.sum(jnp.square(wide), axis=range(1, leaf.ndim))
     return total
+
+
+def cross_gramian(rows: Any, columns: Any) -> jax.Array:
+    """Inner products ``<r_i, c_j>`` of two trees of per-task gradients, not symmetric.
+
+    Args:
+      rows: a tree of floating point leaves ``[T, *param]``, or `RowGradients`.
+      columns: the same tree with leaves ``[U, *param]``.
+
+    Returns:
+      ``[T, U]``, float32 (float64 if a leaf is).
+
+    Raises:
+      TypeError: a leaf is not real floating point.
+      ValueError: no leaves, leaves that differ in T or U, or trees that differ.
+
+    >>> cross_gramian(jnp.array([[1.0, 0.0]]), jnp.array([[2.0, 3.0], [0.0, 1.0]]))
+    Array([[2., 0.]], dtype=float32)
+    """
+    total = jnp.zeros((task_count(rows), task_count(columns)), jnp.float32)
+    pairs: list[tuple[Any, Any]] = []
+    jax.tree.map(lambda *leaves: pairs.append(leaves), rows, columns, is_leaf=is_rows)
+    dense = []
+    for one, other in pairs:
+        if isinstance(one, RowGradients) != isinstance(other, RowGradients):
+            raise ValueError("a leaf is RowGradients in one tree, and must be in both")
+        if isinstance(one, RowGradients):
+            total = total + row_products(one, other)
+        else:
+            dense.append((jnp.asarray(one), jnp.asarray(other)))
+    if dense:
+        total = total + dense_products(*map(list, zip(*dense, strict=True)))
+    return total
+
+
+def group_gramians(task_grads: Any, labels: Labels) -> dict[Hashable, jax.Array]:
+    """The Gramian of each group of leaves; their sum is the Gramian of all.
+
+    For weights of a group's own (`combine` takes them with the same labels), and to see in which
+    layers tasks conflict.
+
+    Args:
+      task_grads: a tree of floating point leaves ``[T, *param]``, or `RowGradients`.
+      labels: a tree of labels like the parameters, a prefix of one, or a function from the path of
+        a leaf, such as ``"encoder/layer_0/kernel"``, to its label. Labels are strings, or integers.
+
+    Returns:
+      By label, ``[T, T]`` float32 (float64 if a leaf of the group is).
+
+    Raises:
+      TypeError: a leaf is not real floating point.
+      ValueError: as `gramian`; labels that do not fit the tree.
+
+    >>> rows = {"low": jnp.array([[1.0, 0.0], [1.0, 1.0]]), "high": jnp.array([2.0, -1.0])}
+    >>> group_gramians(rows, lambda path: path)["high"]
+    Array([[ 4., -2.],
+           [-2.,  1.]], dtype=float32)
+    """
+    leaves = jax.tree.leaves(task_grads, is_leaf=is_rows)
+    groups = leaf_groups(labels, task_grads)
+    return {label: gramian([leaves[i] for i in places]) for label, places in groups.items()}

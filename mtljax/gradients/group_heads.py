@@ -1,5 +1,6 @@
 """The heads of an input group on its features: one trace where they are alike."""
 
+from collections.abc import Callable
 from typing import Any
 
 import jax
@@ -14,7 +15,7 @@ from mtljax.gradients.problem import (
     task_key,
     unstacked,
 )
-from mtljax.gradients.unlike import unlike_heads
+from mtljax.gradients.same_shapes import unlike_heads
 
 
 def group_tasks(problem: Problem, name: str) -> list[str]:
@@ -58,6 +59,28 @@ def group_head_gradients(
     losses = jnp.stack([loss for loss, _, _ in found])
     slopes = stacked([slope for _, _, slope in found])
     return losses, slopes, {task: own for task, (_, own, _) in zip(tasks, found, strict=True)}
+
+
+def pulled_back(pull_back: Callable[[Any], tuple[Any]], slopes: Any) -> Any:
+    """The gradient of each task, of what the tasks say of the features that they share.
+
+    Args:
+      pull_back: of `jax.vjp`, in the shared parameters alone.
+      slopes: gradients of the features, ``[n, *feature]``.
+
+    Returns:
+      Gradients of the shared parameters, ``[n, *param]``.
+    """
+    if jax.tree.leaves(slopes)[0].shape[0] == 1:
+        (row,) = pull_back(jax.tree.map(lambda leaf: leaf[0], slopes))
+        return jax.tree.map(lambda leaf: leaf[None], row)
+    return jax.lax.platform_dependent(
+        slopes,
+        # What one task needs stays in the cache, and each gradient is written in its place: batched
+        # ones come transposed, and every reader on a CPU would have them copied.
+        cpu=lambda slopes: jax.lax.map(lambda slope: pull_back(slope)[0], slopes),
+        default=lambda slopes: jax.vmap(pull_back)(slopes)[0],
+    )
 
 
 def in_order(order: list[str], found: list[str], tree: Any) -> Any:

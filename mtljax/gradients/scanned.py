@@ -15,7 +15,7 @@ from mtljax.gradients.problem import (
     task_key,
     unstacked,
 )
-from mtljax.gradients.unlike import unlike_heads
+from mtljax.gradients.same_shapes import unlike_heads
 
 
 class OneTask(NamedTuple):

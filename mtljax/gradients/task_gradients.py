@@ -6,8 +6,8 @@ from typing import Any, NamedTuple
 import jax
 
 from mtljax.gradients.problem import Encode, Examples, Head, Problem, make_problem
+from mtljax.gradients.same_shapes import unlike_groups, unlike_heads
 from mtljax.gradients.scanned import scanned
-from mtljax.gradients.unlike import unlike_groups, unlike_heads
 from mtljax.gradients.unrolled import unrolled
 from mtljax.gradients.vmapped import vmapped
 

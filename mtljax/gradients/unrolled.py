@@ -6,9 +6,8 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from mtljax.gradients.group_heads import group_head_gradients, in_order
+from mtljax.gradients.group_heads import group_head_gradients, in_order, pulled_back
 from mtljax.gradients.problem import Problem, encoded, group_key
-from mtljax.gradients.pull_back import pulled_back
 
 
 def unrolled(problem: Problem) -> tuple[jax.Array, Any, dict[str, Any]]:

@@ -13,7 +13,14 @@ import numpy as np
 from mtljax.data.tokenizers.protocol import END, OOV
 from mtljax.errors import UserError
 from mtljax.generation import Beams, Decodable, Rows, Sampling, advance, beam_search, begin
-from mtljax.modules import DecoderHead, Features, Readout, answering, incremental, predict
+from mtljax.modules import (
+    DecoderHead,
+    Features,
+    Readout,
+    decoder_decoding,
+    kv_cache_decoding,
+    predict,
+)
 from mtljax.modules.config import output_width
 from mtljax.modules.network import Params
 from mtljax.training.model import Model
@@ -225,9 +232,9 @@ def prepare(model: Model, task: str, params: Params) -> dict[str, Any]:
     readout = predict(network, head, task, empty, 1)
     assert isinstance(readout, Readout)
     if isinstance(network.heads[task], DecoderHead):
-        steps = incremental.with_kernels(head, network.encoder.dtype)
+        steps = kv_cache_decoding.with_kernels(head, network.encoder.dtype)
     else:
-        steps = incremental.prepare(network, params["shared"])
+        steps = kv_cache_decoding.prepare(network, params["shared"])
     return {
         "params": {"shared": params["shared"], "head": head},
         "steps": steps,
@@ -240,7 +247,7 @@ def make_decodable(model: Model, task: str, affix_table: np.ndarray) -> Decodabl
     """A task's model as two functions, for `mtljax.generation`.
 
     Its parameters are those of `prepare`, its prompts a batch of rows as
-    `mtljax.modules.incremental.begin` wants them.
+    `mtljax.modules.kv_cache_decoding.begin` wants them.
 
     Args:
       model: the model.
@@ -266,9 +273,9 @@ def make_decodable(model: Model, task: str, affix_table: np.ndarray) -> Decodabl
         shared = weights["params"]["shared"]
         if decoder:
             own = weights["steps"]
-            readout, written = answering.begin(network, shared, own, task, batch, room)
+            readout, written = decoder_decoding.begin(network, shared, own, task, batch, room)
             return written, read_out(weights, readout)
-        features, past = incremental.begin(network, shared, group, batch, room)
+        features, past = kv_cache_decoding.begin(network, shared, group, batch, room)
         last = {
             name: getattr(features, name)[:, -1:] for name in ("hidden", "embedded", "segments")
         }
@@ -279,14 +286,14 @@ def make_decodable(model: Model, task: str, affix_table: np.ndarray) -> Decodabl
         affixes = jnp.asarray(affix_table)[tokens] if affix_table.shape[-1] else None
         if decoder:
             shared, own = weights["params"]["shared"], weights["steps"]
-            readout, past = answering.advance(
+            readout, past = decoder_decoding.advance(
                 network, shared, own, task, past, tokens, affixes, count
             )
             return past, read_out(weights, readout)
         read = (network, weights["steps"], past, tokens, affixes, count)
-        features, past = incremental.advance(*read)
+        features, past = kv_cache_decoding.advance(*read)
         return past, logits(weights, features)
 
     if decoder or network.encoder.config.kind != "transformer":
         return Decodable(prefill, step)
-    return Decodable(prefill, step, incremental.fork, incremental.choose)
+    return Decodable(prefill, step, kv_cache_decoding.fork, kv_cache_decoding.choose)

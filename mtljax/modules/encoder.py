@@ -13,7 +13,7 @@ from mtljax.modules.embedding import TokenEmbedding
 from mtljax.modules.heads import Features
 from mtljax.modules.linear import LinearEncoder
 from mtljax.modules.lstm import LSTMEncoder
-from mtljax.modules.rows import by_rows, source_part
+from mtljax.modules.packed_rows import by_rows, source_part
 from mtljax.modules.transformer import TransformerEncoder
 
 

@@ -9,12 +9,12 @@ import jax.numpy as jnp
 from jax.sharding import NamedSharding
 from jax.typing import DTypeLike
 
-from mtljax.modules.branches import Branches, attend_branches, write_branches
+from mtljax.modules.beam_cache import Branches, attend_branches, write_branches
 from mtljax.modules.by_position import by_position
 from mtljax.modules.dropout import LockedDropout
 from mtljax.modules.fused_attention import fused_attention
 from mtljax.modules.keys_values import KeysValues, attend, keys_values
-from mtljax.modules.rows import by_rows
+from mtljax.modules.packed_rows import by_rows
 
 Implementation = Literal["xla", "cudnn"]
 Remat = Literal["none", "full", "dots"]

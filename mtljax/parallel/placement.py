@@ -5,8 +5,8 @@ from typing import NamedTuple
 
 from jax.sharding import Mesh
 
-from mtljax.parallel.exchange import placed_bytes, stacked_bytes
 from mtljax.parallel.mesh import present_axes
+from mtljax.parallel.task_exchange import placed_bytes, stacked_bytes
 
 Places = tuple[tuple[str, ...], ...]
 

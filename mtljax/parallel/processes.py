@@ -11,12 +11,12 @@ from jax.sharding import Mesh, NamedSharding
 from jax.sharding import PartitionSpec as P
 
 COORDINATOR, PROCESSES, PROCESS = "JAX_COORDINATOR_ADDRESS", "JAX_NUM_PROCESSES", "JAX_PROCESS_ID"
-"""Environment variables for the fields of `Seat`."""
+"""Environment variables for the fields of `ProcessSpec`."""
 
 _LONGEST = 2000  # bytes of a text that is gathered
 
 
-class Seat(NamedTuple):
+class ProcessSpec(NamedTuple):
     """The place of this process among those of a run.
 
     Attributes:
@@ -30,28 +30,28 @@ class Seat(NamedTuple):
     process: int
 
 
-def named_seat(
+def named_process(
     coordinator: str | None = None,
     processes: int = 0,
     process: int = -1,
     environ: Mapping[str, str] = os.environ,
-) -> Seat | None:
-    """The seat that is named, argument by argument or else by the environment.
+) -> ProcessSpec | None:
+    """The spec that is named, argument by argument or else by the environment.
 
     Args:
-      coordinator: see `Seat`; None or empty for that of the environment.
+      coordinator: see `ProcessSpec`; None or empty for that of the environment.
       processes: 0 for that of the environment; 1 for no others, whatever else is named.
       process: -1 for that of the environment.
       environ: with `COORDINATOR`, `PROCESSES` and `PROCESS`.
 
     Returns:
-      A seat, or None where nothing is named, or one process.
+      A spec, or None where nothing is named, or one process.
 
     Raises:
       ValueError: naming what is missing or out of range.
 
-    >>> named_seat("host:1234", 4, 1, {})
-    Seat(coordinator='host:1234', processes=4, process=1)
+    >>> named_process("host:1234", 4, 1, {})
+    ProcessSpec(coordinator='host:1234', processes=4, process=1)
     """
     if processes == 1:
         return None
@@ -72,7 +72,7 @@ def named_seat(
         raise ValueError("coordinator: needs the number of processes too")
     if not 0 <= process < processes:
         raise ValueError(f"process: must be from 0 to {processes - 1}, got {process}")
-    return Seat(coordinator, processes, process)
+    return ProcessSpec(coordinator, processes, process)
 
 
 def _number(environ: Mapping[str, str], name: str, default: int) -> int:
@@ -112,21 +112,21 @@ def _on_tpu_vm(environ: Mapping[str, str]) -> bool:
     return environ is os.environ and os.path.exists("/dev/accel0")
 
 
-def meet(seat: Seat | None, timeout: float) -> None:
+def initialize(spec: ProcessSpec | None, timeout: float) -> None:
     """Join the other processes; before anything else is asked of JAX.
 
     JAX ends the process where they do not come together in time.
 
     Args:
-      seat: of this process; None to have JAX find it out from the `cluster`.
+      spec: of this process; None to have JAX find it out from the `cluster`.
       timeout: seconds that are waited for the others.
     """
     seconds = max(1, round(timeout))
     waits: dict[str, Any] = {"initialization_timeout": seconds, "shutdown_timeout_seconds": 60}
-    if seat is None:
+    if spec is None:
         jax.distributed.initialize(**waits)
     else:
-        jax.distributed.initialize(*seat, cluster_detection_method="deactivate", **waits)
+        jax.distributed.initialize(*spec, cluster_detection_method="deactivate", **waits)
 
 
 def gather_texts(text: str) -> list[str]:

@@ -30,21 +30,23 @@ WHOLE = Split()
 """A program that sees all rows."""
 
 
-def total(tree: Any, axes: Axes) -> Any:
+def psum_with_local_gradient(tree: Any, axes: Axes) -> Any:
     """The sum over the devices; to differentiation, a device's own part of it.
 
     So that the gradient of a loss of all devices is, on each, the part of its own rows, which
-    `spread` adds up.
+    `identity_with_psum_gradient` adds up.
     """
-    return jax.tree.map(lambda leaf: _total(axes, leaf), tree) if axes else tree
+    return jax.tree.map(lambda leaf: _psum_with_local_gradient(axes, leaf), tree) if axes else tree
 
 
-def spread(tree: Any, axes: Axes) -> Any:
+def identity_with_psum_gradient(tree: Any, axes: Axes) -> Any:
     """The tree as it is; gradients with respect to it are summed over the devices."""
-    return jax.tree.map(lambda leaf: _spread(axes, leaf), tree) if axes else tree
+    return (
+        jax.tree.map(lambda leaf: _identity_with_psum_gradient(axes, leaf), tree) if axes else tree
+    )
 
 
-def own_key(key: jax.Array | None, axes: Axes) -> jax.Array | None:
+def fold_axis_index(key: jax.Array | None, axes: Axes) -> jax.Array | None:
     """The device's own random key, for what is drawn for each row."""
     if key is None or not axes:
         return key
@@ -80,9 +82,9 @@ def _of_axes(forward: Any, backward: Any) -> Any:
     return function
 
 
-def _total(axes: Axes, leaf: jax.Array) -> jax.Array:
+def _psum_with_local_gradient(axes: Axes, leaf: jax.Array) -> jax.Array:
     return _of_axes(lambda x: jax.lax.psum(x, axes), lambda slope: slope)(leaf)
 
 
-def _spread(axes: Axes, leaf: jax.Array) -> jax.Array:
+def _identity_with_psum_gradient(axes: Axes, leaf: jax.Array) -> jax.Array:
     return _of_axes(lambda x: x, lambda slope: jax.lax.psum(slope, axes))(leaf)

@@ -9,7 +9,8 @@ from typing import Any, NoReturn
 
 from mtljax.errors import UserError
 from mtljax.tasks.dataset import Dataset
-from mtljax.tasks.kinds import KINDS, SCHEMES, loss_name
+from mtljax.tasks.kinds import KINDS, chosen_loss
+from mtljax.tasks.span_schemes import SCHEMES
 from mtljax.tasks.suggest import suggestion
 
 _NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.\-]*")
@@ -261,9 +262,10 @@ def _check_numbers(task: Task) -> None:
         for rate in task.rate if isinstance(task.rate, tuple) else (task.rate,):
             number("rate", rate, 0, 1, open_low=True, open_high=False)
     # The softmax over words is sampled, which spreads nothing.
-    smooth = loss_name(task) in ("softmax", "sigmoid") and not KINDS[task.kind].writes
+    loss = chosen_loss(task.kind, task.loss)
+    smooth = loss in ("softmax", "sigmoid") and not KINDS[task.kind].writes
     if task.label_smoothing and not smooth:
-        task._refuse("label_smoothing", f"not for {task.kind} with loss {loss_name(task)!r}")
+        task._refuse("label_smoothing", f"not for {task.kind} with loss {loss!r}")
     # Each part of the inputs has its mark.
     for field, least in (("batch_size", 1), ("max_length", max(2, len(task.parts)))):
         value = getattr(task, field)

@@ -7,12 +7,12 @@ from jax.sharding import Mesh
 from jax.sharding import PartitionSpec as P
 
 from mtljax.parallel import (
-    Seat,
+    ProcessSpec,
     Share,
     cluster,
     gather_texts,
     make_mesh,
-    named_seat,
+    named_process,
     own_share,
     spread_rows,
 )
@@ -25,18 +25,18 @@ HERE = {
 
 
 @pytest.mark.parametrize(
-    ("arguments", "environ", "seat"),
+    ("arguments", "environ", "spec"),
     [
         ((), {}, None),
         ((None, 1, -1), HERE, None),
-        ((), HERE, Seat("there:12", 4, 3)),
-        (("here:13", 8, 0), HERE, Seat("here:13", 8, 0)),
-        (("[::1]:13", 2, 1), {}, Seat("[::1]:13", 2, 1)),
+        ((), HERE, ProcessSpec("there:12", 4, 3)),
+        (("here:13", 8, 0), HERE, ProcessSpec("here:13", 8, 0)),
+        (("[::1]:13", 2, 1), {}, ProcessSpec("[::1]:13", 2, 1)),
         ((), HERE | {"JAX_NUM_PROCESSES": "1", "JAX_PROCESS_ID": "0"}, None),
     ],
 )
-def test_seats(arguments, environ, seat):
-    assert named_seat(*arguments, environ=environ) == seat
+def test_seats(arguments, environ, spec):
+    assert named_process(*arguments, environ=environ) == spec
 
 
 @pytest.mark.parametrize(
@@ -56,7 +56,7 @@ def test_seats(arguments, environ, seat):
 )
 def test_what_is_no_seat(arguments, environ, message):
     with pytest.raises(ValueError) as error:
-        named_seat(*arguments, environ=environ)
+        named_process(*arguments, environ=environ)
     assert str(error.value) == message
 
 

@@ -6,7 +6,13 @@ import numpy as np
 import pytest
 
 from mtljax.losses import weighted_mean
-from mtljax.parallel import anywhere, own_key, share_of_mean, spread, total
+from mtljax.parallel import (
+    anywhere,
+    fold_axis_index,
+    identity_with_psum_gradient,
+    psum_with_local_gradient,
+    share_of_mean,
+)
 
 AXES = ("rows",)
 
@@ -36,8 +42,8 @@ def test_a_mean_over_devices_and_its_gradient_are_those_of_all_rows(rows):
 
     def of_device(x, y, weights):
         def objective(params):
-            mean = loss(spread(params, AXES), x, y, weights)
-            return total(mean * share_of_mean(weights, AXES), AXES)
+            mean = loss(identity_with_psum_gradient(params, AXES), x, y, weights)
+            return psum_with_local_gradient(mean * share_of_mean(weights, AXES), AXES)
 
         return jax.value_and_grad(objective)(params)
 
@@ -68,13 +74,15 @@ def test_true_on_one_device_is_true_on_all():
 def test_devices_draw_of_their_own():
     key = jax.random.key(3)
     drawn = jax.vmap(
-        lambda _: jax.random.bits(own_key(key, AXES)), axis_name="rows"
+        lambda _: jax.random.bits(fold_axis_index(key, AXES)), axis_name="rows"
     )(jnp.arange(4))  # fmt: skip
     assert len(set(drawn.tolist())) == 4
 
 
 def test_a_program_that_sees_all_rows_adds_nothing_up():
     key, tree = jax.random.key(0), {"a": jnp.ones(2)}
-    assert total(tree, ()) is tree and spread(tree, ()) is tree
-    assert own_key(key, ()) is key and own_key(None, AXES) is None
+    assert (
+        psum_with_local_gradient(tree, ()) is tree and identity_with_psum_gradient(tree, ()) is tree
+    )
+    assert fold_axis_index(key, ()) is key and fold_axis_index(None, AXES) is None
     assert anywhere(tree["a"], ()) is tree["a"]

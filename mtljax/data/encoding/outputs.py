@@ -13,7 +13,9 @@ from mtljax.data.sources.source import Source
 from mtljax.data.tokenizers import END, OOV, SPECIALS, Tokenizer
 from mtljax.data.tokenizers.words import count_words
 from mtljax.errors import UserError
-from mtljax.tasks.kinds import KINDS, metric_names, misfit, span_scheme
+from mtljax.tasks.choices import metric_names, span_scheme
+from mtljax.tasks.kinds import KINDS
+from mtljax.tasks.span_schemes import misfit
 from mtljax.tasks.task import Task
 
 

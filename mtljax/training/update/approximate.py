@@ -8,7 +8,7 @@ import jax.numpy as jnp
 
 from mtljax.gradients import combine, gramian
 from mtljax.optim import weigh
-from mtljax.parallel import total
+from mtljax.parallel import psum_with_local_gradient
 from mtljax.presets import Config
 from mtljax.training.model import Model
 from mtljax.training.update.heads import scaled_heads
@@ -81,7 +81,7 @@ def decide_representation(
     context: Callable[[Any], Any],
 ) -> Direction:
     """Asks the method about the features' Gramian, and goes through the encoder once."""
-    products = total(gramian(measured.shared), model.split.axes)
+    products = psum_with_local_gradient(gramian(measured.shared), model.split.axes)
     found = _asked(model, method, state, inputs, measured, products, None)
     assert found.weights is not None
     shared = context(combine(found.weights, measured.shared))

@@ -9,7 +9,7 @@ import jax
 from mtljax import losses
 from mtljax.gradients import Examples, Unbatched
 from mtljax.modules import Readout, encode, predict
-from mtljax.parallel import own_key, share_of_mean, spread, together
+from mtljax.parallel import fold_axis_index, identity_with_psum_gradient, share_of_mean, together
 from mtljax.tasks import Task
 from mtljax.training.model import Model
 from mtljax.training.objective import StepBatch, element_losses, readout_loss
@@ -63,8 +63,8 @@ def _encode(
     key: jax.Array | None = None,
 ) -> Any:
     axes, summed = model.split
-    shared = together(spread(shared, axes if summed else ()), model.residence)
-    features = encode(model.network, shared, group, inputs, own_key(key, axes))
+    shared = together(identity_with_psum_gradient(shared, axes if summed else ()), model.residence)
+    features = encode(model.network, shared, group, inputs, fold_axis_index(key, axes))
     return features._replace(table=Unbatched(features.table))
 
 
@@ -78,12 +78,12 @@ def _loss(
 ) -> jax.Array:
     targets, weights, *share = wanted
     axes, summed = model.split
-    head = spread(head, axes if summed else ())
+    head = identity_with_psum_gradient(head, axes if summed else ())
     head_key = loss_key = None
     if key is not None:
         # What is drawn for all rows, the negatives of a softmax, is the same on all devices.
         head_key, loss_key = jax.random.split(key)
-        head_key = own_key(head_key, axes)
+        head_key = fold_axis_index(head_key, axes)
     features = features._replace(table=features.table.value)
     count = model.layout.shapes[model.layout.group_of(task.name).name].max_segments
     predictions = predict(model.network, head, task.name, features, count, head_key)

@@ -9,7 +9,7 @@ from jax.sharding import NamedSharding, PartitionSpec
 
 from mtljax import gradients
 from mtljax.gradients import LaggedGradients, RepresentationGradients, TaskGradients
-from mtljax.parallel import Split, spread, total
+from mtljax.parallel import Split, identity_with_psum_gradient, psum_with_local_gradient
 from mtljax.training.model import Model
 from mtljax.training.objective import Params, StepBatch
 from mtljax.training.update import gradient_problem
@@ -38,7 +38,7 @@ def task_losses(
     axes, summed = model.split
     if axes and summed:
         # Once for all groups: added up one by one, their gradients would be sent one by one.
-        params = spread(params, axes)
+        params = identity_with_psum_gradient(params, axes)
         model = dataclasses.replace(model, split=Split(axes, summed=False))
     heads = gradient_problem.heads(model)
     if model.placement is not None:
@@ -58,7 +58,7 @@ def task_losses(
         gradient_problem.examples(model, batch),
         key=key,
     )
-    return total(found, model.split.axes)
+    return psum_with_local_gradient(found, model.split.axes)
 
 
 def task_gradients(
@@ -66,7 +66,7 @@ def task_gradients(
 ) -> TaskGradients:
     """The gradients of `task_losses`: see `mtljax.gradients.task_gradients`."""
     found = gradients.task_gradients(*_arguments(model, params, batch), key=key, way=way)
-    return found._replace(losses=total(found.losses, model.split.axes))
+    return found._replace(losses=psum_with_local_gradient(found.losses, model.split.axes))
 
 
 def lagged_gradients(
@@ -82,7 +82,7 @@ def lagged_gradients(
     found = gradients.lagged_gradients(
         encode, heads, shared, head_params, examples, weights, key=key, sketch=sketch
     )
-    return found._replace(losses=total(found.losses, model.split.axes))
+    return found._replace(losses=psum_with_local_gradient(found.losses, model.split.axes))
 
 
 def representation_gradients(
@@ -107,7 +107,7 @@ def representation_gradients(
         return found.pull_back((*slope[:-1], slope[-1] * scale))
 
     return RepresentationGradients(
-        total(found.losses, axes), (*of_rows, table), found.heads, pull_back
+        psum_with_local_gradient(found.losses, axes), (*of_rows, table), found.heads, pull_back
     )
 
 

@@ -19,8 +19,8 @@ from mtljax.parallel import (
     flattened,
     natural,
     part_specs,
+    psum_with_local_gradient,
     split_dimensions,
-    total,
 )
 from mtljax.training.model import Model
 from mtljax.training.objective import Params, StepBatch
@@ -35,7 +35,7 @@ def task_gradients(
 
     Returns:
       `TaskGradients`. With a placement each device has a part of every leaf of `shared`, and a leaf
-      that could not be cut is flat and filled up: see `mtljax.parallel.exchange` and `whole`.
+      that could not be cut is flat and filled up: see `mtljax.parallel.task_exchange` and `whole`.
     """
     placement = model.placement
     if placement is None:
@@ -105,7 +105,7 @@ def cross_gramian(model: Model, shared: Any, rows: Any, columns: Any) -> jax.Arr
 
 def _cross_gramian(rows: Any, columns: Any, mask: None, axis_name: tuple[str, ...]) -> jax.Array:
     del mask
-    return total(gradients.cross_gramian(rows, columns), axis_name)
+    return psum_with_local_gradient(gradients.cross_gramian(rows, columns), axis_name)
 
 
 def _on_parts(

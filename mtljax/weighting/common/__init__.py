@@ -1,1 +1,1 @@
-"""What the methods share: the contract, its guard, checks of arguments and small building blocks."""
+"""What the methods share: the contract, its guard, argument checks and small building blocks."""

@@ -2,7 +2,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from mtljax.modules.rows import source_part
+from mtljax.modules.packed_rows import source_part
 
 MARK = 3
 

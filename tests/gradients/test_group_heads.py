@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from mtljax import gradients
-from mtljax.gradients.pull_back import pulled_back
+from mtljax.gradients.group_heads import pulled_back
 
 
 @pytest.mark.parametrize("count", [1, 3])

@@ -16,7 +16,7 @@ from mtljax.parallel import (
     split_dimensions,
     stacked_bytes,
 )
-from mtljax.parallel.exchange import flattened, natural, shaped
+from mtljax.parallel.task_exchange import flattened, natural, shaped
 
 PARAMS = {"kernel": jnp.zeros((3, 16)), "bias": jnp.zeros(5), "scale": jnp.zeros(())}
 

@@ -8,7 +8,15 @@ import numpy as np
 import pytest
 
 from mtljax.generation.decodable import choose_rows, fork_rows
-from mtljax.modules import EncoderConfig, HeadsConfig, HeadSpec, build, encode, incremental, init
+from mtljax.modules import (
+    EncoderConfig,
+    HeadsConfig,
+    HeadSpec,
+    build,
+    encode,
+    init,
+    kv_cache_decoding,
+)
 from tests.modules.conftest import drawn
 
 VOCABULARY, BUCKETS, MARK = 20, 9, 3
@@ -72,13 +80,13 @@ def stepwise(network, shared, tokens, affixes):
 
     @jax.jit
     def run(shared, tokens, batch):
-        features, past = incremental.begin(network, shared, "words", batch, ROOM)
-        ready = incremental.prepare(network, shared)
+        features, past = kv_cache_decoding.begin(network, shared, "words", batch, ROOM)
+        ready = kv_cache_decoding.prepare(network, shared)
 
         def one(past, count):
             own = jnp.take_along_axis(tokens, (LENGTHS + count)[:, None], axis=1)[:, 0]
             read = jnp.asarray(affixes)[own]
-            features, past = incremental.advance(network, ready, past, own, read, count)
+            features, past = kv_cache_decoding.advance(network, ready, past, own, read, count)
             return past, features.hidden[:, 0]
 
         _, hidden = jax.lax.scan(one, past, jnp.arange(ROOM))
@@ -109,7 +117,7 @@ def test_step_by_step_equals_the_whole_text(kind, changes, tokens, affixes):
 @pytest.mark.parametrize("kind", ["transformer", "lstm"])
 def test_bfloat16(kind, tokens, affixes):
     network, shared = make(kind, affixes, jnp.bfloat16)
-    ready = incremental.prepare(network, shared)
+    ready = kv_cache_decoding.prepare(network, shared)
     kernels = [
         leaf.dtype
         for path, leaf in jax.tree.leaves_with_path(ready[kind])
@@ -147,7 +155,7 @@ def test_training_keeps_nothing(tokens, affixes):
     @jax.jit
     def both(shared, batch):
         found = network.encoder.apply({"params": shared}, batch, attention="causal", train=False)
-        return found, *incremental.begin(network, shared, "words", batch, 0)
+        return found, *kv_cache_decoding.begin(network, shared, "words", batch, 0)
 
     found, features, past = both(shared, batch)
     np.testing.assert_allclose(found.hidden, features.hidden, atol=1e-6)
@@ -168,7 +176,7 @@ def test_a_bidirectional_lstm_has_no_past(tokens, affixes):
         VOCABULARY,
     )
     with pytest.raises(ValueError, match="token by token"):
-        incremental.begin(network, {}, "words", prompts(tokens, affixes), 1)
+        kv_cache_decoding.begin(network, {}, "words", prompts(tokens, affixes), 1)
 
 
 def test_branches_are_rows_that_change_places(tokens, affixes):
@@ -181,11 +189,11 @@ def test_branches_are_rows_that_change_places(tokens, affixes):
 
     @jax.jit
     def run(shared, batch):
-        _, past = incremental.begin(network, shared, "words", batch, ROOM)
-        ready = incremental.prepare(network, shared)
+        _, past = kv_cache_decoding.begin(network, shared, "words", batch, ROOM)
+        ready = kv_cache_decoding.prepare(network, shared)
         outputs = []
         for fork, choose in (
-            (incremental.fork, incremental.choose),
+            (kv_cache_decoding.fork, kv_cache_decoding.choose),
             (fork_rows, choose_rows),
         ):
             state, hidden = fork(past, count), []
@@ -193,7 +201,7 @@ def test_branches_are_rows_that_change_places(tokens, affixes):
                 state = choose(state, jnp.asarray(chosen))
                 own = jnp.asarray(tokens[:, turn : turn + count]).reshape(-1)
                 read = jnp.asarray(affixes)[own]
-                features, state = incremental.advance(network, ready, state, own, read, turn)
+                features, state = kv_cache_decoding.advance(network, ready, state, own, read, turn)
                 hidden.append(features.hidden)
             outputs.append(jnp.concatenate(hidden, axis=1))
         return outputs

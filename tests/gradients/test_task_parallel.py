@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from mtljax.gradients import placed_gradients, placed_order
-from mtljax.gradients.placed import check_places
+from mtljax.gradients.task_parallel import check_places
 
 
 def call(case, places):

@@ -6,7 +6,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from mtljax.gradients.group_heads import group_head_gradients
+from mtljax.gradients.group_heads import group_head_gradients, pulled_back
 from mtljax.gradients.problem import (
     Encode,
     Examples,
@@ -17,9 +17,8 @@ from mtljax.gradients.problem import (
     make_problem,
     stacked,
 )
-from mtljax.gradients.pull_back import pulled_back
+from mtljax.gradients.same_shapes import unlike_inputs
 from mtljax.gradients.task_gradients import TaskGradients
-from mtljax.gradients.unlike import unlike_inputs
 
 
 def placed_gradients(

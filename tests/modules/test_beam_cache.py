@@ -2,7 +2,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from mtljax.modules.branches import (
+from mtljax.modules.beam_cache import (
     attend_branches,
     branched,
     own_lines,

@@ -12,7 +12,7 @@ import jax
 import jax.numpy as jnp
 from jax.typing import DTypeLike
 
-from mtljax.modules.branches import branched, own_lines, seen_branches
+from mtljax.modules.beam_cache import branched, own_lines, seen_branches
 from mtljax.modules.encoder import make_body, make_embedding
 from mtljax.modules.heads import Features
 from mtljax.modules.keys_values import KeysValues, keys_values
