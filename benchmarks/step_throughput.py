@@ -72,7 +72,7 @@ def variants() -> dict[str, tuple[Config, tuple[Task, ...]]]:
     every = dataclasses.replace(small, weighting="upgrad", weighting_options={"every": 4})
     found["small, upgrad every 4"] = (every, tasks)
     sketched = dataclasses.replace(
-        small, weighting="upgrad", gradients=GradientsConfig(way="sketched")
+        small, weighting="upgrad", gradients=GradientsConfig(strategy="sketched")
     )
     found["small, upgrad sketched"] = (sketched, tasks)
     return found

@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from mtljax.data.batching.batches import GroupBatch, evaluation_batches
-from mtljax.data.batching.group_schedule import EveryGroup, SomeGroups, Turns
+from mtljax.data.batching.group_schedule import AllGroups, GroupSubset, Turns
 from mtljax.data.batching.mixture import MixtureSettings, group_rates, inclusion, progress
 from mtljax.data.batching.row_order import RowPlan, plan_rows
 from mtljax.data.batching.training_batches import Shard, StepIterator, Stream, training_batches
@@ -69,9 +69,9 @@ class MultitaskData:
         """
         count = self.mixture.subset
         if not 0 < count < len(self.groups):
-            return EveryGroup(self.stages, steps)
+            return AllGroups(self.stages, steps)
         shares = [inclusion(self.rates(stage), count) for stage in range(len(self.stages))]
-        return SomeGroups(self.stages[0], shares, steps, [seed])
+        return GroupSubset(self.stages[0], shares, steps, [seed])
 
     def training_batches(
         self,

@@ -21,7 +21,7 @@ from mtljax.gradients.scaled_gramian import scaled_gramian as scaled_gramian
 from mtljax.gradients.scaled_gramian import scaled_gramian_diagonal as scaled_gramian_diagonal
 from mtljax.gradients.sketch import sketch as sketch
 from mtljax.gradients.stacked import task_count as task_count
-from mtljax.gradients.task_gradients import WAYS as WAYS
+from mtljax.gradients.task_gradients import STRATEGIES as STRATEGIES
 from mtljax.gradients.task_gradients import TaskGradients as TaskGradients
 from mtljax.gradients.task_gradients import task_gradients as task_gradients
 from mtljax.gradients.task_losses import task_losses as task_losses

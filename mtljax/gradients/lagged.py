@@ -13,7 +13,7 @@ from mtljax.gradients.group_heads import in_order
 from mtljax.gradients.problem import Encode, Examples, Head, Problem, make_problem
 from mtljax.gradients.scanned import scan_tasks
 from mtljax.gradients.sketch import sketch as project
-from mtljax.gradients.task_gradients import chosen_way, compute
+from mtljax.gradients.task_gradients import chosen_strategy, compute
 from mtljax.gradients.unrolled import group_pass
 
 
@@ -44,7 +44,7 @@ def lagged_gradients(
     weights: ArrayLike,
     *,
     key: jax.Array | None = None,
-    way: str = "auto",
+    strategy: str = "auto",
     sketch: int | None = None,
     seed: int = 0,
 ) -> LaggedGradients:
@@ -63,7 +63,7 @@ def lagged_gradients(
       batch: `Examples` by input group.
       weights: ``[T]``.
       key: of the step.
-      way: see `task_gradients`; with a sketch, `'vmapped'` is an error.
+      strategy: see `task_gradients`; with a sketch, `'vmapped'` is an error.
       sketch: None, or the size of the projection: see `mtljax.gradients.sketch`.
       seed: of the projection.
 
@@ -77,13 +77,13 @@ def lagged_gradients(
     weights = jnp.asarray(weights)
     if weights.shape != (len(heads),):
         raise ValueError(f"weights must have shape ({len(heads)},), got {weights.shape}")
-    way = chosen_way(problem, way)
+    strategy = chosen_strategy(problem, strategy)
     if sketch is None:
-        losses, rows, own = compute(problem, way)
+        losses, rows, own = compute(problem, strategy)
         return LaggedGradients(losses, combine(weights, rows), gramian(rows), own)
-    if way == "vmapped":
-        raise ValueError("way 'vmapped': a sketch goes from task to task; use 'scanned'")
-    go = _scanned if way == "scanned" else _unrolled
+    if strategy == "vmapped":
+        raise ValueError("strategy 'vmapped': a sketch goes from task to task; use 'scanned'")
+    go = _scanned if strategy == "scanned" else _unrolled
     losses, direction, sketches, own = go(problem, weights, sketch, seed)
     return LaggedGradients(losses, direction, gramian(sketches), own, sketches)
 

@@ -32,8 +32,8 @@ _COMPUTE: dict[str, Callable[[Problem], tuple[jax.Array, Any, dict[str, Any]]]] 
     "scanned": scanned,
 }
 
-WAYS = ("auto", *_COMPUTE)
-"""Ways to compute per-task gradients, which agree to rounding."""
+STRATEGIES = ("auto", *_COMPUTE)
+"""Strategies to compute per-task gradients, which agree to rounding."""
 
 
 def task_gradients(
@@ -44,7 +44,7 @@ def task_gradients(
     batch: Mapping[str, Examples],
     *,
     key: jax.Array | None = None,
-    way: str = "auto",
+    strategy: str = "auto",
 ) -> TaskGradients:
     """The gradient of every task's loss, each example differentiated once.
 
@@ -52,7 +52,7 @@ def task_gradients(
     gradient is a sum over its own examples, and only the last sum, over the tasks, is left out.
     Tasks of one input group share its forward pass, and each has a backward pass.
 
-    | way | wants | compile time | activations held |
+    | strategy | wants | compile time | activations held |
     |---|---|---|---|
     | `'unrolled'` | nothing | grows with the groups | as XLA schedules them |
     | `'vmapped'` | one encoder, a task a group, equal shapes | one group, and unlike heads | all |
@@ -73,15 +73,15 @@ def task_gradients(
       batch: `Examples` by input group. Masks, segments and weights are part of them.
       key: if given, encoders and heads take a key as one argument more: ``fold_in(key, g)`` for the
         g-th group by name, ``fold_in(key, len(batch) + i)`` for the i-th task.
-      way: see above.
+      strategy: see above.
 
     Returns:
       `TaskGradients`.
 
     Raises:
       ValueError: tasks of `heads`, `head_params` and `batch` differ; a head returns no scalar;
-        features have no batch axis; a way that the shapes do not allow, or another `way`. At trace
-        time, naming tasks and shapes.
+        features have no batch axis; an unknown strategy, or one that the shapes do not allow. At
+        trace time, naming tasks and shapes.
 
     >>> import jax.numpy as jnp
     >>> def encode(shared, inputs):
@@ -98,25 +98,25 @@ def task_gradients(
     (Array([4., 1.], dtype=float32), (2, 2, 2))
     """
     problem = make_problem(encode, heads, shared, head_params, batch, key)
-    return TaskGradients(*compute(problem, chosen_way(problem, way)))
+    return TaskGradients(*compute(problem, chosen_strategy(problem, strategy)))
 
 
-def compute(problem: Problem, way: str) -> tuple[jax.Array, Any, dict[str, Any]]:
-    """Losses, shared and head gradients of a checked problem, in one of the ways but `'auto'`."""
-    return _COMPUTE[way](problem)
+def compute(problem: Problem, strategy: str) -> tuple[jax.Array, Any, dict[str, Any]]:
+    """Losses, shared and head gradients of a checked problem, by any strategy but `'auto'`."""
+    return _COMPUTE[strategy](problem)
 
 
-def chosen_way(problem: Problem, way: str) -> str:
-    """The way that is meant: `'auto'` resolved, the others checked.
+def chosen_strategy(problem: Problem, strategy: str) -> str:
+    """The strategy that is meant: `'auto'` resolved, the others checked.
 
     Raises:
-      ValueError: no such way, or one that the shapes do not allow.
+      ValueError: no such strategy, or one that the shapes do not allow.
     """
-    if way not in WAYS:
-        raise ValueError(f"way must be one of {', '.join(WAYS)}, got {way!r}")
-    if way == "auto":
+    if strategy not in STRATEGIES:
+        raise ValueError(f"strategy must be one of {', '.join(STRATEGIES)}, got {strategy!r}")
+    if strategy == "auto":
         alike = unlike_groups(problem) is None and unlike_heads(problem) is None
         return "scanned" if alike and len(problem.heads) > 1 else "unrolled"
-    if way != "unrolled" and (why := unlike_groups(problem)):
-        raise ValueError(f"way {way!r}: {why}")
-    return way
+    if strategy != "unrolled" and (why := unlike_groups(problem)):
+        raise ValueError(f"strategy {strategy!r}: {why}")
+    return strategy

@@ -20,7 +20,7 @@ from mtljax.gradients.problem import (
     stacked_params,
     task_key,
 )
-from mtljax.gradients.task_gradients import chosen_way
+from mtljax.gradients.task_gradients import chosen_strategy
 
 
 def task_losses(
@@ -40,7 +40,7 @@ def task_losses(
     grow with them.
     """
     problem = make_problem(encode, heads, shared, head_params, batch, key)
-    if chosen_way(problem, "auto") == "scanned":
+    if chosen_strategy(problem, "auto") == "scanned":
         return _of_alike(problem)
     blocks, found = [], []
     for place, (name, examples) in enumerate(problem.batch.items()):

@@ -33,7 +33,7 @@ MOST_TEXTS = 10_000
 
 
 @dataclasses.dataclass(frozen=True)
-class Decoding:
+class GenerationConfig:
     """How text is generated.
 
     Attributes:
@@ -68,7 +68,7 @@ class Decoding:
     too_long: Literal["refuse", "left", "right"] = "refuse"
 
 
-def check_decoding(how: Decoding, classes: int) -> None:
+def check_generation(how: GenerationConfig, classes: int) -> None:
     """Check the settings.
 
     Args:

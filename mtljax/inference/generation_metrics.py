@@ -12,7 +12,7 @@ from mtljax.tasks import Task
 from mtljax.training.persistence.atomic_write import replace_text
 
 
-class Question(NamedTuple):
+class ReferencedSource(NamedTuple):
     """A source with the texts that would be right.
 
     Attributes:
@@ -24,7 +24,7 @@ class Question(NamedTuple):
     references: tuple[str, ...]
 
 
-def sources_of(task: Task, rows: Iterable[Mapping[str, Any]]) -> list[Question]:
+def sources_of(task: Task, rows: Iterable[Mapping[str, Any]]) -> list[ReferencedSource]:
     """The sources of some rows, each once, with the references of all rows that have it.
 
     References are the targets, and what the task names as `references`, each once.
@@ -46,11 +46,11 @@ def sources_of(task: Task, rows: Iterable[Mapping[str, Any]]) -> list[Question]:
         texts = [_joined(text) for text in (target, *others) if text is not None]
         if texts:
             found.setdefault(key, (source, {}))[1].update(dict.fromkeys(texts))
-    return [Question(source, tuple(texts)) for source, texts in found.values()]
+    return [ReferencedSource(source, tuple(texts)) for source, texts in found.values()]
 
 
 def text_measures(
-    questions: Sequence[Question], texts: Sequence[str], *, lowercase: bool
+    questions: Sequence[ReferencedSource], texts: Sequence[str], *, lowercase: bool
 ) -> dict[str, float]:
     """What generated texts are worth.
 
@@ -75,7 +75,7 @@ def text_measures(
     }
 
 
-def write_texts(path: Path, questions: Sequence[Question], texts: Sequence[str]) -> None:
+def write_texts(path: Path, questions: Sequence[ReferencedSource], texts: Sequence[str]) -> None:
     """Write a line of JSON a text: ``source``, ``text`` and ``references``.
 
     Raises:

@@ -7,16 +7,16 @@ from mtljax.data.tokenizers import Text
 from mtljax.errors import UserError
 from mtljax.tasks import Task
 
-Question = Text | Mapping[str, Text]
+UserInput = Text | Mapping[str, Text]
 """What is asked about: a text, the list of its words, or texts by the names of features."""
 
-Reading = Text | tuple[Text, ...]
+TaskInput = Text | tuple[Text, ...]
 """What one input group reads: a text, or as many as it has parts."""
 
 _ANY_NAME = ("text", "tokens")
 
 
-def checked_questions(texts: Sequence[Question]) -> list[Question]:
+def checked_inputs(texts: Sequence[UserInput]) -> list[UserInput]:
     """The texts, each of a type that can be read.
 
     Raises:
@@ -44,7 +44,7 @@ def _type(value: Any) -> str:
     return "text" if isinstance(value, str) else type(value).__name__
 
 
-def reading(task: Task, text: Question, *, named: bool) -> Reading | None:
+def reading(task: Task, text: UserInput, *, named: bool) -> TaskInput | None:
     """What a task reads of a text.
 
     A text without a name is read by every task of one input; so is that of a mapping under the name

@@ -10,7 +10,7 @@ import numpy as np
 from mtljax.data import GroupBatch, Output, Tokenizer, input_batches, split_words
 from mtljax.data.catalogue.case_and_punctuation import case_and_punctuation, restored_text
 from mtljax.data.tokenizers import Text
-from mtljax.inference.inputs import Reading
+from mtljax.inference.inputs import TaskInput
 from mtljax.inference.overlapping_chunks import Chunk, chunks
 from mtljax.modules import encode, predict
 from mtljax.modules.network import Params
@@ -64,7 +64,7 @@ def group_answers(
     tokenizer: Tokenizer,
     group_name: str,
     tasks: Sequence[Task],
-    texts: Sequence[Reading],
+    texts: Sequence[TaskInput],
 ) -> list[dict[str, Answer]]:
     """The answers of some tasks of one input group.
 

@@ -13,9 +13,9 @@ import jax
 from mtljax.data import Layout, Tokenizer, load_data
 from mtljax.data.tokenizers.protocol import END, START
 from mtljax.errors import UserError
-from mtljax.inference.decoder import Decoding, check_decoding
+from mtljax.inference.decoder import GenerationConfig, check_generation
 from mtljax.inference.generation_metrics import sources_of, text_measures, write_texts
-from mtljax.inference.inputs import Question, Reading, checked_questions, reading
+from mtljax.inference.inputs import TaskInput, UserInput, checked_inputs, reading
 from mtljax.inference.predictions import Answer, Function, group_answers, make_answers
 from mtljax.inference.prompts import prompt_keys
 from mtljax.inference.restore import restore_params
@@ -57,7 +57,7 @@ class Run:
     step: int
 
     def predict(
-        self, texts: Sequence[Question], tasks: Sequence[str] | None = None
+        self, texts: Sequence[UserInput], tasks: Sequence[str] | None = None
     ) -> list[dict[str, Answer]]:
         """What every task says of some texts.
 
@@ -86,7 +86,7 @@ class Run:
         Raises:
           UserError: if the run has no such task, or a text lacks an input of one that is asked.
         """
-        texts = checked_questions(texts)
+        texts = checked_inputs(texts)
         wanted = self._wanted(tasks)
         found: list[dict[str, Answer]] = [{} for _ in texts]
         if not texts:
@@ -110,7 +110,7 @@ class Run:
                         found[place][task.name] = answer
         return [{name: one[name] for name in wanted if name in one} for one in found]
 
-    def check_text(self, text: Question, tasks: Sequence[str] | None = None) -> None:
+    def check_text(self, text: UserInput, tasks: Sequence[str] | None = None) -> None:
         """Check that `predict` can answer a text.
 
         Raises:
@@ -125,10 +125,10 @@ class Run:
         return names if tasks is None else [name for name in names if name in set(tasks)]
 
     def _readings(
-        self, texts: Sequence[Question], wanted: Sequence[str], *, named: bool
+        self, texts: Sequence[UserInput], wanted: Sequence[str], *, named: bool
     ) -> dict[str, tuple[list[int], list[Any]]]:
         # By task the texts it reads: their numbers, and what it reads of each.
-        found: dict[str, list[Reading | None]] = {
+        found: dict[str, list[TaskInput | None]] = {
             name: [reading(self._task(name), text, named=named) for text in texts]
             for name in wanted
         }
@@ -143,16 +143,18 @@ class Run:
             for name, read in found.items()
         }
 
-    def _written(self, task: Task, inputs: Sequence[Reading]) -> list[Answer]:
+    def _written(self, task: Task, inputs: Sequence[TaskInput]) -> list[Answer]:
         answers = task.kind == "text_to_text"
         most = self._texts.width(task) // 2 if answers else PREVIEW_TOKENS
-        how = Decoding(max_tokens=most, temperature=0.0, too_long="right" if answers else "left")
+        how = GenerationConfig(
+            max_tokens=most, temperature=0.0, too_long="right" if answers else "left"
+        )
         name = "text" if answers else "continuation"
         return [{name: text.strip()} for text in self._texts.write(task, inputs, how)]
 
     def generate(
         self,
-        prompts: Sequence[Question],
+        prompts: Sequence[UserInput],
         max_tokens: int = 50,
         temperature: float = 1.0,
         top_k: int = 0,
@@ -204,7 +206,7 @@ class Run:
           UserError: for a number out of range, a prompt that is too long, or if there is no such
             task.
         """
-        how = Decoding(
+        how = GenerationConfig(
             max_tokens,
             temperature,
             top_k,
@@ -219,25 +221,25 @@ class Run:
             seed,
             "left" if truncate_left else "refuse",
         )
-        prompts = checked_questions(prompts)
+        prompts = checked_inputs(prompts)
         found = self._task(self.language_model(task))
-        check_decoding(how, self.layout.outputs[found.name].num_classes)
+        check_generation(how, self.layout.outputs[found.name].num_classes)
         readings = [reading(found, prompt, named=True) for prompt in prompts]
         return self._texts.write(found, readings, how, seen, say)
 
     def count_prompts(
-        self, prompts: Sequence[Question], task: str | None = None, samples: int = 1
+        self, prompts: Sequence[UserInput], task: str | None = None, samples: int = 1
     ) -> Counter[str]:
         """What `generate` takes for `seen` to go on after these prompts."""
         found = self._task(self.language_model(task))
-        readings = [reading(found, prompt, named=True) for prompt in checked_questions(prompts)]
+        readings = [reading(found, prompt, named=True) for prompt in checked_inputs(prompts)]
         seen: Counter[str] = Counter()
         prompt_keys(0, readings, samples, seen)
         return seen
 
     def check_prompt(
         self,
-        prompt: Question,
+        prompt: UserInput,
         task: str | None = None,
         max_tokens: int = 50,
         *,
@@ -251,7 +253,7 @@ class Run:
         found = self._task(self.language_model(task))
         text = reading(found, prompt, named=True)
         too_long = "left" if truncate_left else "refuse"
-        read = self._texts.prompt(found, text, Decoding(max_tokens, too_long=too_long))
+        read = self._texts.prompt(found, text, GenerationConfig(max_tokens, too_long=too_long))
         if set(read.tokens.tolist()) <= {START, END}:
             raise UserError("the text is empty")
 
@@ -301,10 +303,12 @@ class Run:
             cache_dir=cache_dir,
         )
         run_directory.check_same_data(self.directory, data)
-        how = Decoding(max_tokens, 0.0, beam=beam, length_penalty=length_penalty, too_long="right")
+        how = GenerationConfig(
+            max_tokens, 0.0, beam=beam, length_penalty=length_penalty, too_long="right"
+        )
         answering = [task for task in self.tasks if generate and task.kind == "text_to_text"]
         for task in answering:
-            check_decoding(how, self.layout.outputs[task.name].num_classes)
+            check_generation(how, self.layout.outputs[task.name].num_classes)
         values = Evaluator(self.model, data)(self.params, split, full=True)
         if not values:
             raise UserError(f"split {split!r}: no task of {self.directory} has one")

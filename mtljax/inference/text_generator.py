@@ -11,7 +11,7 @@ import numpy as np
 from mtljax.data.tokenizers import Tokenizer
 from mtljax.data.tokenizers.protocol import SPECIALS
 from mtljax.generation import Sampling, padded_length
-from mtljax.inference.decoder import Decoder, Decoding
+from mtljax.inference.decoder import Decoder, GenerationConfig
 from mtljax.inference.prompts import Prompt, shortened
 
 ROWS = 8
@@ -60,7 +60,7 @@ def continuations(
     writer: Writer,
     prompts: Sequence[Prompt],
     keys: Sequence[np.ndarray],
-    how: Decoding,
+    how: GenerationConfig,
     say: Say | None = None,
 ) -> list[str]:
     """Write what follows some prompts.
@@ -135,7 +135,9 @@ def added_text(tokenizer: Tokenizer, prompt: Prompt, added: Sequence[int]) -> st
     return f" {alone}" if before else alone
 
 
-def _shown(writer: Writer, prompt: Prompt, added: Sequence[int], how: Decoding) -> tuple[str, bool]:
+def _shown(
+    writer: Writer, prompt: Prompt, added: Sequence[int], how: GenerationConfig
+) -> tuple[str, bool]:
     # An answer stands for itself: no space before it.
     prompt = prompt if writer.goes_on else Prompt(prompt.tokens[:0], prompt.affixes[:0])
     return cut(added_text(writer.tokenizer, prompt, added), how.stop)
@@ -196,7 +198,9 @@ def _classes(writer: Writer) -> np.ndarray:
     return table
 
 
-def _write(writer: Writer, texts: list[_Text], size: int, how: Decoding, say: Say | None) -> None:
+def _write(
+    writer: Writer, texts: list[_Text], size: int, how: GenerationConfig, say: Say | None
+) -> None:
     """Go on with a batch of texts until they end, have all their tokens or fill the context."""
     before = [len(text.added) for text in texts]
     left = [how.max_tokens - count for count in before]
@@ -239,7 +243,7 @@ def _write(writer: Writer, texts: list[_Text], size: int, how: Decoding, say: Sa
         text.ended |= not writer.goes_on
 
 
-def _searched(writer: Writer, prompts: Sequence[Prompt], how: Decoding) -> list[str]:
+def _searched(writer: Writer, prompts: Sequence[Prompt], how: GenerationConfig) -> list[str]:
     found: list[list[str]] = [[""] * how.samples for _ in prompts]
     if writer.goes_on:
         # Beams end where the context is full: the text is to have room.

@@ -8,7 +8,7 @@ from typing import Any
 
 from mtljax.data import Tokenizer
 from mtljax.errors import UserError
-from mtljax.inference.decoder import Decoding, make_decoder
+from mtljax.inference.decoder import GenerationConfig, make_decoder
 from mtljax.inference.predictions import reading_length
 from mtljax.inference.prompts import Prompt, affix_table, prompt_keys, read_prompt
 from mtljax.inference.text_generator import Say, Writer, continuations
@@ -35,7 +35,7 @@ class Texts:
         """Pieces that the model reads at once for a task."""
         return reading_length(self.model, self.model.layout.group_of(task.name).name)
 
-    def prompt(self, task: Task, reading: Any, how: Decoding) -> Prompt:
+    def prompt(self, task: Task, reading: Any, how: GenerationConfig) -> Prompt:
         """What the model reads of a prompt.
 
         Raises:
@@ -49,7 +49,7 @@ class Texts:
         self,
         task: Task,
         readings: Sequence[Any],
-        how: Decoding,
+        how: GenerationConfig,
         seen: Counter[str] | None = None,
         say: Say | None = None,
     ) -> list[str]:

@@ -94,14 +94,14 @@ class GradientsConfig:
     """How per-task gradients are found, for methods that read them.
 
     Attributes:
-      way: 'unrolled', 'vmapped', 'scanned' or 'auto', which agree to rounding; 'representation', at
-        the encoder's output only; 'lagged' or 'sketched', with the weights of the step before, one
-        gradient let go after the other.
+      strategy: 'unrolled', 'vmapped', 'scanned' or 'auto', which agree to rounding;
+        'representation', at the encoder's output only; 'lagged' or 'sketched', with the weights of
+        the step before, each gradient freed once it is accumulated.
       sketch: numbers that 'sketched' keeps of a gradient.
       telemetry: write Gramian, norms and cosines of the tasks' gradients with the metrics.
     """
 
-    way: Literal[
+    strategy: Literal[
         "auto", "unrolled", "vmapped", "scanned", "representation", "lagged", "sketched"
     ] = "auto"
     sketch: int = 4096

@@ -58,6 +58,7 @@ def _build(cls: type, content: Mapping[str, Any], prefix: str) -> Any:
     names = {field.name for field in dataclasses.fields(cls)}
     values = {}
     for key, value in content.items():
+        key = _OLD_FIELDS.get(f"{prefix}{key}", key)
         where = f"{prefix}{key}"
         if key not in names:
             raise UserError(f"unknown field {where!r}")
@@ -71,8 +72,11 @@ def _build(cls: type, content: Mapping[str, Any], prefix: str) -> Any:
     return cls(**values)
 
 
+_OLD_FIELDS: dict[str, str] = {"gradients.way": "strategy"}
+"""By dotted name, fields that older versions wrote, and what they are called now."""
+
 _RENAMED: dict[str, dict[Any, str]] = {"encoder.remat": {True: "full", False: "none"}}
-"""By field, what older versions wrote, and what it is called now."""
+"""By field, values that older versions wrote, and what they are called now."""
 
 
 def _value(hint: Any, value: Any, where: str) -> Any:

@@ -239,8 +239,8 @@ def _no_placement(config: Config, model: Model, method: Method, mesh: Mesh) -> s
         return f"strategy {config.parallel.strategy!r} has no axis of tasks"
     if mesh.shape["model"] > 1:
         return "the axis of features has several devices"
-    if config.gradients.way in (*LAGGED, "representation"):
-        return f"gradients.way {config.gradients.way!r} has no gradients side by side"
+    if config.gradients.strategy in (*LAGGED, "representation"):
+        return f"gradients.strategy {config.gradients.strategy!r} has no gradients side by side"
     return ""
 
 

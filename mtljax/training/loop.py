@@ -30,7 +30,7 @@ from mtljax.training.reporting.metrics_window import Window
 from mtljax.training.reporting.progress import Reporter, format_value, make_reporter
 from mtljax.training.reporting.summary import summarize
 from mtljax.training.state import StepMetrics, TrainState, evaluated_params
-from mtljax.training.update.checks import check_penalty, check_way
+from mtljax.training.update.checks import check_penalty, check_strategy
 from mtljax.training.update.method import make_method
 from mtljax.training.update.types import Method
 
@@ -176,7 +176,7 @@ def _content(data: MultitaskData) -> dict[str, str]:
 def _compose(config: Config, data: MultitaskData, method: Method) -> tuple[Model, int, Distributed]:
     model = build_model(config, data.layout, class_counts(data))
     check_penalty(config, model)
-    check_way(config, model, method)
+    check_strategy(config, model, method)
     steps = total_steps(config, data)
     optimizer = make_optimizer(config.optimizer, steps)
     devices = distribute(config, model, method, optimizer, abstract_batch(data.layout))

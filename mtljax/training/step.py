@@ -17,7 +17,7 @@ from mtljax.training.objective import StepBatch, penalty, present_tasks
 from mtljax.training.state import Memory, StepMetrics, TrainState
 from mtljax.training.update import accumulation
 from mtljax.training.update.model_gradients import task_losses
-from mtljax.training.update.strategy import LAGGED, choose_way, find
+from mtljax.training.update.strategy import LAGGED, choose_strategy, find
 from mtljax.training.update.types import Direction, Method, Rule, StepInputs, as_method, check_heads
 from mtljax.weighting import SIGNALS, Weighting
 
@@ -33,7 +33,7 @@ def make_init(
     """Return the pure function that draws the first state; it reads a batch for its shapes."""
     method = as_method(method)
     num_tasks = len(model.tasks)
-    way = choose_way(model, method, config)
+    strategy = choose_strategy(model, method, config)
 
     def initial_state(batch: StepBatch) -> TrainState:
         params = init(model.network, jax.random.key(config.seed), batch)
@@ -49,7 +49,7 @@ def make_init(
 
         def measured(batch):
             inputs = _inputs(model, method, config, first, batch, None)
-            return way.measure(first, inputs)[1]
+            return strategy.measure(first, inputs)[1]
 
         return first._replace(sums=accumulation.zeros(jax.eval_shape(measured, batch)))
 
@@ -59,7 +59,7 @@ def make_init(
 def _memory(method: Method, config: Config, rule: Any, count: int) -> Memory:
     needed = method.requires
     weights = None
-    if config.gradients.way in LAGGED:
+    if config.gradients.strategy in LAGGED:
         # As if nothing conflicted, which gives the scale of the method's weights.
         assert isinstance(method.rule, Weighting)
         shapes = {name: SIGNALS[name] for name in needed - {"losses"}}
@@ -126,7 +126,7 @@ def make_step(
     """
     method = as_method(method)
     check_heads(method)
-    way = choose_way(model, method, config)
+    strategy = choose_strategy(model, method, config)
     every = config.optimizer.accumulate
 
     def step(
@@ -134,16 +134,16 @@ def make_step(
     ) -> tuple[TrainState, StepMetrics]:
         inputs = _inputs(model, method, config, state, batch, extra)
         if every == 1:
-            losses, found = find(way, model, method, config, state, inputs)
+            losses, found = find(strategy, model, method, config, state, inputs)
             return update(state, inputs, losses, inputs.importance * losses, found)
 
         assert state.sums is not None
-        losses, measured, context = way.measure(state, inputs)
-        sums, not_finite = accumulation.add(model, way, config, state.sums, measured, losses)
+        losses, measured, context = strategy.measure(state, inputs)
+        sums, not_finite = accumulation.add(model, strategy, config, state.sums, measured, losses)
 
         def due(state):
             mean = accumulation.mean(sums)
-            found = way.decide(state, inputs, mean, context)
+            found = strategy.decide(state, inputs, mean, context)
             found = found._replace(not_finite=found.not_finite | not_finite)
             new, metrics = update(state, inputs, losses, mean.objectives, found)
             return new._replace(sums=jax.tree.map(jnp.zeros_like, sums)), metrics

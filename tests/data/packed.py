@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from mtljax.data import EveryGroup, Shape, Stream, plan_rows, training_batches
+from mtljax.data import AllGroups, Shape, Stream, plan_rows, training_batches
 from mtljax.data.encoding.examples import Examples
 from mtljax.tasks import Task
 
@@ -86,5 +86,5 @@ def check(batch, examples, shape):
 def batches_of(examples, shape, seed=0, turns=None, **options):
     """Training batches of one group."""
     plan = plan_rows(examples, shape.row_length, shape.max_segments)
-    turns = turns or EveryGroup([{"g": shape.rows}], steps=1)
+    turns = turns or AllGroups([{"g": shape.rows}], steps=1)
     return training_batches({"g": Stream(examples, plan, TASKS, shape)}, turns, seed, **options)

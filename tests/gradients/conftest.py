@@ -13,7 +13,7 @@ from mtljax.gradients import Examples, Unbatched
 
 @pytest.fixture(autouse=True, scope="package")
 def kept_compilations(keep_compilations):
-    """Ways agree on some programs, and tests call one program with several numbers."""
+    """Strategies agree on some programs, and tests call one program with several numbers."""
     with keep_compilations():
         yield
 
@@ -24,7 +24,7 @@ def rng():
 
 
 class Case(NamedTuple):
-    """The arguments of `task_gradients`, and the ways that it allows."""
+    """The arguments of `task_gradients`, and the strategies that it allows."""
 
     encode: Any
     heads: dict[str, Any]
@@ -32,7 +32,7 @@ class Case(NamedTuple):
     head_params: dict[str, Any]
     batch: dict[str, Examples]
     key: Any = None
-    ways: tuple[str, ...] = ("auto", "unrolled", "vmapped", "scanned")
+    strategies: tuple[str, ...] = ("auto", "unrolled", "vmapped", "scanned")
 
 
 ANY_SHAPE = ("auto", "unrolled")
@@ -177,7 +177,7 @@ def cases(rng) -> dict[str, Callable[..., Case]]:
             "third": Examples(normal(2, 3), {"c": normal(2)}),
             "first": Examples(normal(5, 3), {"a": normal(5)}),
         }
-        return Case(encode, heads, dense(), params, batch, ways=ANY_SHAPE)
+        return Case(encode, heads, dense(), params, batch, strategies=ANY_SHAPE)
 
     def groups():
         """Several tasks in a group, two encoders, an order unlike that of the heads."""
@@ -188,7 +188,7 @@ def cases(rng) -> dict[str, Callable[..., Case]]:
             "y": Examples(normal(4, 3), {"d": whole(2, 4), "a": normal(4), "c": normal(4)}),
         }
         encoders = {"y": encode, "x": lambda shared, inputs: jnp.sin(encode(shared, inputs))}
-        return Case(encoders, heads, dense(), params, batch, ways=ANY_SHAPE)
+        return Case(encoders, heads, dense(), params, batch, strategies=ANY_SHAPE)
 
     def packed():
         shared = {"table": normal(11, 4), "kernel": normal(4, 4)}
@@ -214,7 +214,7 @@ def cases(rng) -> dict[str, Callable[..., Case]]:
         case = tied()
         inputs = case.batch["a"].inputs
         targets = {n: rows.targets[n] for n, rows in case.batch.items()}
-        return case._replace(batch={"all": Examples(inputs, targets)}, ways=ANY_SHAPE)
+        return case._replace(batch={"all": Examples(inputs, targets)}, strategies=ANY_SHAPE)
 
     def dropout():
         case = alike()
@@ -226,7 +226,7 @@ def cases(rng) -> dict[str, Callable[..., Case]]:
         case = dropout()
         inputs = next(iter(case.batch.values())).inputs
         targets = {n: y for examples in case.batch.values() for n, y in examples.targets.items()}
-        return case._replace(batch={"all": Examples(inputs, targets)}, ways=ANY_SHAPE)
+        return case._replace(batch={"all": Examples(inputs, targets)}, strategies=ANY_SHAPE)
 
     def dropout_groups():
         case = groups()

@@ -9,16 +9,16 @@ from mtljax import gradients
 from mtljax.gradients import Examples
 
 
-def run(case, way="auto", **changes):
+def run(case, strategy="auto", **changes):
     case = case._replace(**changes)
-    return gradients.task_gradients(*case[:5], key=case.key, way=way)
+    return gradients.task_gradients(*case[:5], key=case.key, strategy=strategy)
 
 
 def head_that_returns(make):
     return lambda params, features, targets: make(features)
 
 
-@pytest.mark.parametrize("way", ["unrolled", "vmapped", "scanned"])
+@pytest.mark.parametrize("strategy", ["unrolled", "vmapped", "scanned"])
 @pytest.mark.parametrize(
     ("make", "names"),
     [
@@ -31,11 +31,11 @@ def head_that_returns(make):
         (lambda features: None, "'t1'.*None"),
     ],
 )
-def test_a_head_returns_no_scalar(cases, make, names, way):
+def test_a_head_returns_no_scalar(cases, make, names, strategy):
     case = cases["alike"]()
     heads = {**case.heads, "t1": head_that_returns(make)}
     with pytest.raises(ValueError, match=names):
-        run(case, way, heads=heads)
+        run(case, strategy, heads=heads)
     with pytest.raises(ValueError, match=names):
         gradients.task_losses(case.encode, heads, *case[2:5])
 
@@ -93,7 +93,7 @@ def test_no_tasks(cases):
         run(cases["alike"](), heads={}, head_params={}, batch={})
 
 
-@pytest.mark.parametrize("way", ["vmapped", "scanned"])
+@pytest.mark.parametrize("strategy", ["vmapped", "scanned"])
 @pytest.mark.parametrize(
     ("name", "names"),
     [
@@ -102,30 +102,32 @@ def test_no_tasks(cases):
         ("tied_group", "'a', 'b', 'c' read one batch"),
     ],
 )
-def test_ways_that_shapes_do_not_allow(cases, name, names, way):
-    with pytest.raises(ValueError, match=f"{way}.*({names})"):
-        run(cases[name](), way)
+def test_ways_that_shapes_do_not_allow(cases, name, names, strategy):
+    with pytest.raises(ValueError, match=f"{strategy}.*({names})"):
+        run(cases[name](), strategy)
     with pytest.raises(ValueError, match=names):
         case = cases[name]()
-        gradients.lagged_gradients(*case[:5], np.ones(3 + 2 * (name == "groups")), way=way)
+        gradients.lagged_gradients(
+            *case[:5], np.ones(3 + 2 * (name == "groups")), strategy=strategy
+        )
 
 
-@pytest.mark.parametrize("way", ["vmapped", "scanned"])
-def test_two_encoders(cases, way):
+@pytest.mark.parametrize("strategy", ["vmapped", "scanned"])
+def test_two_encoders(cases, strategy):
     case = cases["alike"]()
     encoders = {name: lambda shared, inputs: inputs @ shared["kernel"] for name in case.batch}
     encoders = {**encoders, "gt0": case.encode}
-    with pytest.raises(ValueError, match=f"{way}.*'gt0' and 'gt1' have encoders of their own"):
-        run(case, way, encode=encoders)
-    run(case, way, encode=dict.fromkeys(case.batch, case.encode))
+    with pytest.raises(ValueError, match=f"{strategy}.*'gt0' and 'gt1' have encoders of their own"):
+        run(case, strategy, encode=encoders)
+    run(case, strategy, encode=dict.fromkeys(case.batch, case.encode))
 
 
-@pytest.mark.parametrize("way", ["vmapped", "scanned"])
-def test_inputs_of_other_dtypes(cases, way):
+@pytest.mark.parametrize("strategy", ["vmapped", "scanned"])
+def test_inputs_of_other_dtypes(cases, strategy):
     case = cases["alike"]()
     halves = case.batch["gt1"]._replace(inputs=case.batch["gt1"].inputs.astype(jnp.bfloat16))
     with pytest.raises(ValueError, match=r"bfloat16\[6, 3\]"):
-        run(case, way, batch={**case.batch, "gt1": halves})
+        run(case, strategy, batch={**case.batch, "gt1": halves})
 
 
 def test_no_such_way(cases):
@@ -142,7 +144,7 @@ def test_weights_of_another_shape(cases, weights):
 def test_a_sketch_is_not_vmapped(cases):
     case = cases["alike"]()
     with pytest.raises(ValueError, match="vmapped.*sketch"):
-        gradients.lagged_gradients(*case[:5], jnp.ones(3), way="vmapped", sketch=64)
+        gradients.lagged_gradients(*case[:5], jnp.ones(3), strategy="vmapped", sketch=64)
     with pytest.raises(ValueError, match="size"):
         gradients.lagged_gradients(*case[:5], jnp.ones(3), sketch=1)
 

@@ -36,10 +36,10 @@ def flops(function, *arguments):
 
 
 @pytest.mark.parametrize(
-    ("way", "rows"), [("unrolled", (32,)), ("unrolled", (16, 48)), ("vmapped", (32,))]
+    ("strategy", "rows"), [("unrolled", (32,)), ("unrolled", (16, 48)), ("vmapped", (32,))]
 )
 @pytest.mark.parametrize("tasks", [2, 8])
-def test_own_batches_cost_what_their_sum_costs(way, rows, tasks):
+def test_own_batches_cost_what_their_sum_costs(strategy, rows, tasks):
     arguments = problem(tasks, rows)
 
     def of_sum(shared, params, batch):
@@ -54,7 +54,7 @@ def test_own_batches_cost_what_their_sum_costs(way, rows, tasks):
 
     def per_task(shared, params, batch):
         heads = dict.fromkeys(params, head)
-        return gradients.task_gradients(encode, heads, shared, params, batch, way=way)
+        return gradients.task_gradients(encode, heads, shared, params, batch, strategy=strategy)
 
     assert flops(per_task, *arguments) <= 1.03 * flops(of_sum, *arguments)
 
@@ -66,7 +66,7 @@ def test_a_shared_batch_is_encoded_once():
 
     def per_task(shared, params, batch):
         return gradients.task_gradients(
-            encode, dict.fromkeys(params, head), shared, params, batch, way="unrolled"
+            encode, dict.fromkeys(params, head), shared, params, batch, strategy="unrolled"
         )
 
     def features(shared):
@@ -82,8 +82,8 @@ def test_a_shared_batch_is_encoded_once():
     assert flops(per_task, shared, params, batch) <= 1.05 * flops(passes, shared)
 
 
-@pytest.mark.parametrize("way", ["vmapped", "scanned"])
-def test_the_encoder_is_traced_once(way):
+@pytest.mark.parametrize("strategy", ["vmapped", "scanned"])
+def test_the_encoder_is_traced_once(strategy):
     """What grows with T is the stacking of what tasks bring, and its reverse: a few equations."""
 
     def equations(tasks):
@@ -91,7 +91,7 @@ def test_the_encoder_is_traced_once(way):
 
         def run(shared, params, batch):
             heads = dict.fromkeys(params, head)
-            return gradients.task_gradients(encode, heads, shared, params, batch, way=way)
+            return gradients.task_gradients(encode, heads, shared, params, batch, strategy=strategy)
 
         jaxpr = jax.make_jaxpr(run)(shared, params, batch)
         return names_of(jaxpr.jaxpr)

@@ -29,9 +29,9 @@ class Classifier(nn.Module):
         return nn.Dense(self.classes)(features.mean(1) if self.pooled else features)
 
 
-@pytest.mark.parametrize("way", ["unrolled", "vmapped", "scanned"])
+@pytest.mark.parametrize("strategy", ["unrolled", "vmapped", "scanned"])
 @pytest.mark.parametrize("train", [False, True])
-def test_modules(rng, way, train, close):
+def test_modules(rng, strategy, train, close):
     encoder = Encoder()
     heads = {"label": Classifier(3), "stars": Classifier(1), "tags": Classifier(5, pooled=False)}
     tokens = {task: jnp.asarray(rng.integers(0, 13, (4, 6))) for task in TASKS}
@@ -72,7 +72,9 @@ def test_modules(rng, way, train, close):
 
     @jax.jit
     def run(shared, params):
-        return gradients.task_gradients(encode, losses, shared, params, batch, key=key, way=way)
+        return gradients.task_gradients(
+            encode, losses, shared, params, batch, key=key, strategy=strategy
+        )
 
     found = run(shared, params)
     for i, task in enumerate(TASKS):

@@ -9,11 +9,15 @@ import pytest
 
 from mtljax import gradients
 
-WAYS = [
-    (name, way)
+STRATEGIES = [
+    (name, strategy)
     for name in ("unlike_heads", "dropout")
-    for way in ("auto", "unrolled", "vmapped", "scanned")
-] + [(name, way) for name in ("unlike_shapes", "groups", "tied_group") for way in ("unrolled",)]
+    for strategy in ("auto", "unrolled", "vmapped", "scanned")
+] + [
+    (name, strategy)
+    for name in ("unlike_shapes", "groups", "tied_group")
+    for strategy in ("unrolled",)
+]
 
 
 def rows_of(shared):
@@ -21,7 +25,7 @@ def rows_of(shared):
     return np.concatenate([leaf.reshape(len(leaf), -1) for leaf in leaves], axis=1)
 
 
-def call(case, weights, way, **options):
+def call(case, weights, strategy, **options):
     def run(shared, head_params, batch):
         return gradients.lagged_gradients(
             case.encode,
@@ -31,7 +35,7 @@ def call(case, weights, way, **options):
             batch,
             weights,
             key=case.key,
-            way=way,
+            strategy=strategy,
             **options,
         )
 
@@ -39,13 +43,14 @@ def call(case, weights, way, **options):
 
 
 @pytest.mark.parametrize(
-    ("name", "way", "sketch"),
-    [(*pair, None) for pair in WAYS] + [(*pair, 101) for pair in WAYS if pair[1] != "vmapped"],
+    ("name", "strategy", "sketch"),
+    [(*pair, None) for pair in STRATEGIES]
+    + [(*pair, 101) for pair in STRATEGIES if pair[1] != "vmapped"],
 )
-def test_weights_known_beforehand(name, way, sketch, cases, expected, close):
+def test_weights_known_beforehand(name, strategy, sketch, cases, expected, close):
     case = cases[name]()
     weights = jnp.linspace(-0.5, 2, len(case.heads))
-    found = call(case, weights, way, sketch=sketch, seed=5)
+    found = call(case, weights, strategy, sketch=sketch, seed=5)
     losses, shared, own = expected(case)
     close(found.losses, losses)
     close(found.heads, own)
@@ -62,27 +67,29 @@ def test_weights_known_beforehand(name, way, sketch, cases, expected, close):
 
 
 @pytest.mark.parametrize("sketch", [None, 101])
-@pytest.mark.parametrize("way", ["unrolled", "scanned"])
-def test_a_task_of_weight_zero_is_left_out(way, sketch, cases, expected, close):
+@pytest.mark.parametrize("strategy", ["unrolled", "scanned"])
+def test_a_task_of_weight_zero_is_left_out(strategy, sketch, cases, expected, close):
     case = cases["unlike_heads"]()
     params = {**case.head_params, "a": jnp.full(4, jnp.nan)}
-    found = call(case._replace(head_params=params), jnp.array([0, 1, 2]), way, sketch=sketch)
+    found = call(case._replace(head_params=params), jnp.array([0, 1, 2]), strategy, sketch=sketch)
     _, shared, _ = expected(case)
     close(found.direction, jax.tree.map(lambda leaf: leaf[1] + 2 * leaf[2], shared))
     np.testing.assert_array_equal(np.isnan(np.diagonal(found.gramian)), [True, False, False])
 
 
-@pytest.mark.parametrize("way", ["unrolled", "scanned"])
-def test_bfloat16_is_summed_in_float32(way, cases):
+@pytest.mark.parametrize("strategy", ["unrolled", "scanned"])
+def test_bfloat16_is_summed_in_float32(strategy, cases):
     """The direction has the parameters' dtype and one rounding."""
     case = cases["unlike_heads"]()
     narrow = case._replace(shared=jax.tree.map(lambda x: x.astype(jnp.bfloat16), case.shared))
     weights = jnp.array([1.0, 1 / 256, 1 / 256])
-    found = call(narrow, weights, way, sketch=101).direction
+    found = call(narrow, weights, strategy, sketch=101).direction
 
     @jax.jit
     def stacked(*arguments):
-        return gradients.task_gradients(case.encode, case.heads, *arguments, way=way).shared
+        return gradients.task_gradients(
+            case.encode, case.heads, *arguments, strategy=strategy
+        ).shared
 
     rows = stacked(*narrow[2:5])
     wanted = jax.tree.map(lambda x: jnp.tensordot(weights, x.astype(jnp.float32), 1), rows)

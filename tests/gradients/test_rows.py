@@ -141,8 +141,8 @@ def test_no_more_rows_than_the_table():
     assert gather_rows(jnp.ones((4, 2)), jnp.arange(40) % 4).rows.shape == (4, 2)
 
 
-@pytest.mark.parametrize("way", ["unrolled", "vmapped", "scanned"])
-def test_gradients_of_gathered_rows(rng, way):
+@pytest.mark.parametrize("strategy", ["unrolled", "vmapped", "scanned"])
+def test_gradients_of_gathered_rows(rng, strategy):
     """Each task's own rows, against its gradient with respect to the table."""
     table = jnp.asarray(rng.normal(size=(30, 3)), jnp.float32)
     kernel = jnp.asarray(rng.normal(size=(3, 4)), jnp.float32)
@@ -163,7 +163,7 @@ def test_gradients_of_gathered_rows(rng, way):
 
         shared = {"rows": jnp.zeros((20, 3)), "kernel": kernel}
         grads = gradients.task_gradients(
-            encode, dict.fromkeys(params, head), shared, params, batch, way=way
+            encode, dict.fromkeys(params, head), shared, params, batch, strategy=strategy
         ).shared
         indices = [gather_rows(table, examples.inputs).indices for examples in batch.values()]
         return {**grads, "rows": RowGradients(jnp.stack(indices), grads["rows"], 30)}

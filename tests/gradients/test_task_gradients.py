@@ -1,4 +1,4 @@
-"""All ways against `jax.grad` of each plain loss."""
+"""All strategies against `jax.grad` of each plain loss."""
 
 import jax
 import jax.numpy as jnp
@@ -8,34 +8,34 @@ import pytest
 from mtljax import gradients
 
 PAIRS = [
-    (name, way)
+    (name, strategy)
     for name in ("alike", "unlike_heads", "packed", "tied", "dropout", "one")
-    for way in ("auto", "unrolled", "vmapped", "scanned")
+    for strategy in ("auto", "unrolled", "vmapped", "scanned")
 ] + [
-    (name, way)
+    (name, strategy)
     for name in ("unlike_shapes", "groups", "tied_group", "dropout_group", "dropout_groups")
-    for way in ("auto", "unrolled")
+    for strategy in ("auto", "unrolled")
 ]
 
 FEW = ("unlike_heads", "tied", "groups")
 
 
-def call(case, way, **changes):
+def call(case, strategy, **changes):
     """`task_gradients` with all arrays as arguments of the compiled function."""
     case = case._replace(**changes)
 
     def run(shared, head_params, batch, key):
         return gradients.task_gradients(
-            case.encode, case.heads, shared, head_params, batch, key=key, way=way
+            case.encode, case.heads, shared, head_params, batch, key=key, strategy=strategy
         )
 
     return jax.jit(run), (case.shared, case.head_params, case.batch, case.key)
 
 
-@pytest.mark.parametrize(("name", "way"), PAIRS)
-def test_equal_to_the_gradient_of_each_loss(name, way, cases, expected, close):
+@pytest.mark.parametrize(("name", "strategy"), PAIRS)
+def test_equal_to_the_gradient_of_each_loss(name, strategy, cases, expected, close):
     case = cases[name]()
-    run, arguments = call(case, way)
+    run, arguments = call(case, strategy)
     found = run(*arguments)
     losses, shared, own = expected(case)
     assert found.losses.dtype == jnp.float32
@@ -46,22 +46,22 @@ def test_equal_to_the_gradient_of_each_loss(name, way, cases, expected, close):
 
 
 @pytest.mark.parametrize(
-    ("name", "way"),
+    ("name", "strategy"),
     [("unlike_heads", "unrolled"), ("unlike_heads", "vmapped"), ("groups", "auto")],
 )
-def test_without_jit(name, way, cases, expected, close):
+def test_without_jit(name, strategy, cases, expected, close):
     case = cases[name]()
-    found = gradients.task_gradients(*case[:5], key=case.key, way=way)
+    found = gradients.task_gradients(*case[:5], key=case.key, strategy=strategy)
     losses, shared, own = expected(case)
     close(found, gradients.TaskGradients(np.float64(losses), shared, own))
     assert list(found.heads) == list(case.heads)
 
 
-@pytest.mark.parametrize(("name", "way"), [p for p in PAIRS if p[0] in FEW])
-def test_float64(name, way, cases, expected, close):
+@pytest.mark.parametrize(("name", "strategy"), [p for p in PAIRS if p[0] in FEW])
+def test_float64(name, strategy, cases, expected, close):
     with jax.enable_x64(True):
         case = cases[name]()
-        run, arguments = call(case, way)
+        run, arguments = call(case, strategy)
         found = run(*arguments)
         losses, shared, own = expected(case)
         assert found.losses.dtype == jnp.float64
@@ -69,8 +69,8 @@ def test_float64(name, way, cases, expected, close):
         close(tuple(found), (losses, shared, own), 1e-12)
 
 
-@pytest.mark.parametrize(("name", "way"), [p for p in PAIRS if p[0] in FEW])
-def test_bfloat16(name, way, cases, expected, close):
+@pytest.mark.parametrize(("name", "strategy"), [p for p in PAIRS if p[0] in FEW])
+def test_bfloat16(name, strategy, cases, expected, close):
     """Parameters and features of 8 bits: jax.grad rounds as often, in its own order."""
 
     def narrow(tree):
@@ -82,7 +82,7 @@ def test_bfloat16(name, way, cases, expected, close):
     parts = dict(
         shared=narrow(case.shared), head_params=narrow(case.head_params), batch=narrow(case.batch)
     )
-    run, arguments = call(case, way, **parts)
+    run, arguments = call(case, strategy, **parts)
     found = run(*arguments)
     assert found.losses.dtype == jnp.float32
     assert {leaf.dtype for leaf in jax.tree.leaves(found[1:])} == {jnp.dtype(jnp.bfloat16)}
@@ -104,8 +104,8 @@ def test_bfloat16(name, way, cases, expected, close):
 def test_parameters_of_several_dtypes(cases, expected, close):
     case = cases["alike"]()
     shared = {**case.shared, "bias": case.shared["bias"].astype(jnp.bfloat16)}
-    for way in case.ways:
-        run, arguments = call(case, way, shared=shared)
+    for strategy in case.strategies:
+        run, arguments = call(case, strategy, shared=shared)
         found = run(*arguments).shared
         assert found["bias"].dtype == jnp.bfloat16 and found["kernel"].dtype == jnp.float32
         _, wanted, _ = expected(case._replace(shared=shared))
@@ -131,14 +131,15 @@ def test_task_losses(name, cases, expected, close):
 
 
 @pytest.mark.parametrize(
-    ("name", "way"), [p for p in PAIRS if p[0] in ("alike", "unlike_heads", "groups", "tied_group")]
+    ("name", "strategy"),
+    [p for p in PAIRS if p[0] in ("alike", "unlike_heads", "groups", "tied_group")],
 )
-def test_a_nan_stays_with_its_task(name, way, cases, expected, close):
+def test_a_nan_stays_with_its_task(name, strategy, cases, expected, close):
     case = cases[name]()
     order = list(case.heads)
     bad = order[1]
     params = {**case.head_params, bad: jax.tree.map(lambda x: x * np.nan, case.head_params[bad])}
-    run, arguments = call(case, way, head_params=params)
+    run, arguments = call(case, strategy, head_params=params)
     found = run(*arguments)
     losses, shared, own = expected(case)
     rest = np.array([i for i, task in enumerate(order) if task != bad])
@@ -155,23 +156,25 @@ def test_a_batch_may_be_plain_pairs(cases, expected, close):
     close(found.shared, expected(case)[1])
 
 
-@pytest.mark.parametrize("way", ["unrolled", "vmapped", "scanned"])
-def test_features_that_do_not_depend_on_the_inputs(way, cases, expected, close):
+@pytest.mark.parametrize("strategy", ["unrolled", "vmapped", "scanned"])
+def test_features_that_do_not_depend_on_the_inputs(strategy, cases, expected, close):
     case = cases["unlike_heads"]()
     case = case._replace(encode=lambda shared, inputs: jnp.tile(jnp.tanh(shared["bias"]), (6, 1)))
-    run, arguments = call(case, way)
+    run, arguments = call(case, strategy)
     losses, shared, own = expected(case)
     close(tuple(run(*arguments)), (losses, shared, own))
 
 
-@pytest.mark.parametrize("way", ["unrolled", "vmapped", "scanned"])
-def test_inside_other_transformations(way, cases, close):
+@pytest.mark.parametrize("strategy", ["unrolled", "vmapped", "scanned"])
+def test_inside_other_transformations(strategy, cases, close):
     """A map over parameters, as over seeds, and a derivative of the gradients."""
     case = cases["unlike_heads"]()
 
     def norm(bias):
         shared = {**case.shared, "bias": bias}
-        rows = gradients.task_gradients(case.encode, case.heads, shared, *case[3:5], way=way).shared
+        rows = gradients.task_gradients(
+            case.encode, case.heads, shared, *case[3:5], strategy=strategy
+        ).shared
         return jnp.sum(gradients.gramian(rows))
 
     biases = jnp.stack([case.shared["bias"], 2 * case.shared["bias"]])
@@ -185,15 +188,15 @@ def test_inside_other_transformations(way, cases, close):
         np.testing.assert_allclose(found[1][i, 1], slope, rtol=2e-2, atol=1e-3)
 
 
-@pytest.mark.parametrize("way", ["unrolled", "scanned"])
-def test_parameters_that_are_python_numbers(way, cases):
+@pytest.mark.parametrize("strategy", ["unrolled", "scanned"])
+def test_parameters_that_are_python_numbers(strategy, cases):
     case = cases["alike"]()
     shared = {**case.shared, "scale": 2.0}
     arrays = {**case.shared, "scale": jnp.array(2.0)}
     for options in ({}, {"sketch": 31}):
         found, wanted = (
             gradients.lagged_gradients(
-                case.encode, case.heads, s, *case[3:5], jnp.ones(3), way=way, **options
+                case.encode, case.heads, s, *case[3:5], jnp.ones(3), strategy=strategy, **options
             ).direction
             for s in (shared, arrays)
         )

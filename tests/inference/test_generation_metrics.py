@@ -3,7 +3,12 @@ import json
 import pytest
 
 from mtljax.errors import UserError
-from mtljax.inference.generation_metrics import Question, sources_of, text_measures, write_texts
+from mtljax.inference.generation_metrics import (
+    ReferencedSource,
+    sources_of,
+    text_measures,
+    write_texts,
+)
 from mtljax.tasks import Task
 
 TASK = Task("reply", "d", "text_to_text", "source", "target", references="others")
@@ -15,20 +20,23 @@ ROWS = [
     {"source": "b c", "target": None, "others": ["v"]},
 ]
 QUESTIONS = [
-    Question("a", ("x", "y", "z")),
-    Question(["b", "c"], ("t u",)),
-    Question("b c", ("v",)),
+    ReferencedSource("a", ("x", "y", "z")),
+    ReferencedSource(["b", "c"], ("t u",)),
+    ReferencedSource("b c", ("v",)),
 ]
 
 
 def test_each_source_stands_once_with_all_its_references():
     assert sources_of(TASK, ROWS) == QUESTIONS
     plain = Task("reply", "d", "text_to_text", "source", "target")
-    assert sources_of(plain, ROWS[:1]) == [Question("a", ("x",))]
+    assert sources_of(plain, ROWS[:1]) == [ReferencedSource("a", ("x",))]
 
 
 def test_measures_of_perfect_and_of_useless_texts():
-    questions = [Question("s", ("The cat sat on it", "no")), Question("t", ("a dog ran to us",))]
+    questions = [
+        ReferencedSource("s", ("The cat sat on it", "no")),
+        ReferencedSource("t", ("a dog ran to us",)),
+    ]
     perfect = text_measures(questions, ["the cat sat on it", "a dog ran to us"], lowercase=True)
     assert perfect["bleu"] == pytest.approx(100)
     assert perfect["chrf"] == pytest.approx(100)

@@ -1,7 +1,7 @@
 import pytest
 
 from mtljax.errors import UserError
-from mtljax.inference.inputs import checked_questions, reading
+from mtljax.inference.inputs import checked_inputs, reading
 from mtljax.tasks import Task
 
 ONE = Task("mood", "d", "classification", "review", "label")
@@ -51,10 +51,10 @@ def test_what_is_missing_is_named(task, text, named, message):
 
 
 def test_texts_of_other_types():
-    assert checked_questions(["a", ["b"], {"c": "d"}]) == ["a", ["b"], {"c": "d"}]
+    assert checked_inputs(["a", ["b"], {"c": "d"}]) == ["a", ["b"], {"c": "d"}]
     for bad in ("a", {"a": "b"}):
         with pytest.raises(TypeError, match="expected a list of texts"):
-            checked_questions(bad)
+            checked_inputs(bad)
     for bad in (3, ["a", 3], {"a": 3}, {"a": "b", "c": [3]}):
         with pytest.raises(TypeError, match="text 1: expected a str"):
-            checked_questions(["a", bad])
+            checked_inputs(["a", bad])

@@ -5,7 +5,7 @@ import pytest
 
 from mtljax.data.tokenizers import TokenizerSettings, train_tokenizer
 from mtljax.generation import Decodable
-from mtljax.inference.decoder import Decoding, compiled
+from mtljax.inference.decoder import GenerationConfig, compiled
 from mtljax.inference.prompts import read_prompt
 from mtljax.inference.text_generator import ROWS, Writer, added_text, continuations, settled
 
@@ -51,7 +51,7 @@ NEXT = type("Next", (), {"name": "next", "kind": "language_model"})
 
 
 def write(writer, texts, **how):
-    how = Decoding(temperature=0.0, **how)
+    how = GenerationConfig(temperature=0.0, **how)
     prompts = [
         read_prompt(NEXT, writer.tokenizer, text, WIDTH, how.max_tokens, "refuse") for text in texts
     ]

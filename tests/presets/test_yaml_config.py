@@ -129,3 +129,7 @@ def test_a_tuple_among_options_is_no_difference():
 @pytest.mark.parametrize("before, now", [("true", "full"), ("false", "none")])
 def test_what_older_versions_wrote_is_read(before, now):
     assert parse_config(f"encoder: {{remat: {before}}}").encoder.remat == now
+
+
+def test_a_field_of_an_older_version_is_read_under_its_new_name():
+    assert parse_config("gradients: {way: lagged}").gradients.strategy == "lagged"

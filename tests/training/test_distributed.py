@@ -81,8 +81,8 @@ def test_shared_inputs_and_a_recurrent_encoder(on_eight_devices: Callable[[str],
 tasks, together = [LABEL, TAGS, NEXT], ("label", "tags", "next")
 full = HeadsConfig(negatives=0, tag_hidden=4)
 compare(configuration("lstm", "imtl_g", heads=full), tasks, [JIT, MAPPED], together)
-way = GradientsConfig(way="representation")
-compare(configuration("linear", "imtl_g", gradients=way), tasks[:2], [MAPPED], together)
+strategy = GradientsConfig(strategy="representation")
+compare(configuration("linear", "imtl_g", gradients=strategy), tasks[:2], [MAPPED], together)
 print("done")
 """)
     assert printed == "done\n"
@@ -111,9 +111,9 @@ compare(configuration("linear", "modo"), tasks, [{{**placed, "sharding": "fsdp"}
 def test_weights_of_the_step_before(on_eight_devices: Callable[[str], str]):
     printed = on_eight_devices(f"""{START}
 tasks = [LABEL, STARS]
-lagged = GradientsConfig(way="lagged")
+lagged = GradientsConfig(strategy="lagged")
 compare(configuration("linear", "imtl_g", gradients=lagged), tasks, [MAPPED])
-sketched = GradientsConfig(way="sketched", sketch=64)
+sketched = GradientsConfig(strategy="sketched", sketch=64)
 compare(configuration("linear", "imtl_g", gradients=sketched), tasks, [JIT, MAPPED])
 print("done")
 """)
@@ -187,8 +187,8 @@ print(error(task=8))
 print(error(**shared))
 print(error(**shared, placement="task"))
 print(error(task=2, data=4, placement="task", strategy="shard_map"))
-print(error(task=2, data=4, placement="task", way="lagged"))
-print(error(task=2, data=4, way="lagged"))
+print(error(task=2, data=4, placement="task", strategy="lagged"))
+print(error(task=2, data=4, strategy="lagged"))
 print(error(task=2, data=4, weighting="equal"))
 print(error(task=2, data=4, placement="off"))
 print(error(data=8, sharding="fsdp", strategy="pmap"))
@@ -214,8 +214,8 @@ except UserError as error:
         "parallel: placement 'task': 1 input groups of 3 tasks cannot be divided among 4 devices "
         "of the task axis",
         "parallel: placement 'task': strategy 'shard_map' has no axis of tasks",
-        "parallel: placement 'task': gradients.way 'lagged' has no gradients side by side",
-        f"{mesh}gradients.way 'lagged' has no gradients side by side",
+        "parallel: placement 'task': gradients.strategy 'lagged' has no gradients side by side",
+        f"{mesh}gradients.strategy 'lagged' has no gradients side by side",
         f"{mesh}weighting 'equal' reads no gradients",
         f"{mesh}as asked for",
         "parallel: strategy 'pmap': the state must be replicated",
@@ -227,11 +227,11 @@ except UserError as error:
     ]
 
 
-def attempt(tasks=(LABEL, TAGS), weighting="mgda", together=(), way=None, **parallel):
+def attempt(tasks=(LABEL, TAGS), weighting="mgda", together=(), strategy=None, **parallel):
     config = configuration("linear", weighting)
-    if way:
+    if strategy:
         config = dataclasses.replace(
-            config, gradients=dataclasses.replace(config.gradients, way=way)
+            config, gradients=dataclasses.replace(config.gradients, strategy=strategy)
         )
     config = dataclasses.replace(config, parallel=ParallelConfig(**parallel))
     model = make(config, tasks, together)

@@ -21,7 +21,7 @@ class Turns(Protocol):
         ...
 
 
-class EveryGroup:
+class AllGroups:
     """Every step reads every group; the number of rows may change from stage to stage.
 
     Args:
@@ -50,7 +50,7 @@ class EveryGroup:
         return dict(self._stages[bisect.bisect_right(self._starts, step) - 1])
 
 
-class SomeGroups:
+class GroupSubset:
     """A step reads some of the groups: those that are most behind what is due to them.
 
     What a group has had is never more than a turn from what is due to it, so that observed rates

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 from mtljax.presets import Config
 from mtljax.training.model import Model
 from mtljax.training.update.per_task import without_not_finite
-from mtljax.training.update.strategy import Way
+from mtljax.training.update.strategy import Strategy
 from mtljax.training.update.types import Measured
 
 
@@ -34,13 +34,18 @@ def zeros(like: Measured) -> Sums:
 
 
 def add(
-    model: Model, way: Way, config: Config, sums: Sums, measured: Measured, losses: jax.Array
+    model: Model,
+    strategy: Strategy,
+    config: Config,
+    sums: Sums,
+    measured: Measured,
+    losses: jax.Array,
 ) -> tuple[Sums, jax.Array]:
     """Adds a batch.
 
     Args:
       model: the model.
-      way: that of the step.
+      strategy: that of the step.
       config: says what a number that is not finite does: 'leave_out' its task of this batch, 'skip'
         this batch.
       sums: what there is.
@@ -51,7 +56,7 @@ def add(
       The new sums, and the tasks with a number that is not finite: ``[T]`` bool.
     """
     not_finite = (measured.present > 0) & ~jnp.isfinite(losses)
-    if way.by_task:
+    if strategy.by_task:
         clean, not_finite = without_not_finite(model, measured)
         measured = clean if config.non_finite == "leave_out" else measured
     new = Sums(sums.count + 1, jax.tree.map(jnp.add, sums.measured, measured))

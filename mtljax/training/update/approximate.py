@@ -28,7 +28,7 @@ def measure_lagged(
 ) -> tuple[jax.Array, Measured, Any]:
     """The gradients combined with the weights of the step before; their sketches or Gramian."""
     weights = jnp.where(inputs.present, state.memory.weights, 0) * inputs.importance
-    sketch = config.gradients.sketch if config.gradients.way == "sketched" else None
+    sketch = config.gradients.sketch if config.gradients.strategy == "sketched" else None
     found = lagged_gradients(model, state.params, inputs.batch, inputs.key, weights, sketch)
     measured = Measured(
         inputs.importance * found.losses,

@@ -6,7 +6,7 @@ from mtljax.errors import UserError
 from mtljax.presets import Config
 from mtljax.training.model import Model, initial_params
 from mtljax.training.objective import penalty
-from mtljax.training.update.strategy import choose_way
+from mtljax.training.update.strategy import choose_strategy
 from mtljax.training.update.types import Method
 
 
@@ -25,17 +25,19 @@ def check_penalty(config: Config, model: Model) -> None:
         raise UserError(f"regularizer: {error}") from None
 
 
-def check_way(config: Config, model: Model, method: Method) -> None:
+def check_strategy(config: Config, model: Model, method: Method) -> None:
     """Check that gradients can be found in the way that a configuration names.
 
     Raises:
       UserError: naming the way and what it does not suit.
     """
     try:
-        choose_way(model, method, config)
+        choose_strategy(model, method, config)
     except ValueError as error:
         raise UserError(str(error)) from None
     if config.mixture.subset and config.optimizer.accumulate > 1:
         raise UserError("mixture.subset: not with optimizer.accumulate")
-    if config.mixture.subset and config.gradients.way in ("vmapped", "scanned"):
-        raise UserError(f"mixture.subset: not with gradients.way {config.gradients.way!r}")
+    if config.mixture.subset and config.gradients.strategy in ("vmapped", "scanned"):
+        raise UserError(
+            f"mixture.subset: not with gradients.strategy {config.gradients.strategy!r}"
+        )

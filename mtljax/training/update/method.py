@@ -32,7 +32,7 @@ GROUPS: dict[str, Callable[[str], str]] = {
     "module": lambda path: path.rpartition("/")[0],
     "top": lambda path: path.partition("/")[0],
 }
-"""Ways to divide the shared parameters: every array, every module, the outermost modules."""
+"""Strategies to divide the shared parameters: every array, every module, the outermost modules."""
 
 
 def make_method(config: Config, num_tasks: int) -> Method:

@@ -62,10 +62,10 @@ def task_losses(
 
 
 def task_gradients(
-    model: Model, params: Params, batch: StepBatch, key: jax.Array | None, way: str = "auto"
+    model: Model, params: Params, batch: StepBatch, key: jax.Array | None, strategy: str = "auto"
 ) -> TaskGradients:
     """The gradients of `task_losses`: see `mtljax.gradients.task_gradients`."""
-    found = gradients.task_gradients(*_arguments(model, params, batch), key=key, way=way)
+    found = gradients.task_gradients(*_arguments(model, params, batch), key=key, strategy=strategy)
     return found._replace(losses=psum_with_local_gradient(found.losses, model.split.axes))
 
 

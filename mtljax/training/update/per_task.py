@@ -33,8 +33,8 @@ def measure(
     model: Model, config: Config, state: Any, inputs: StepInputs
 ) -> tuple[jax.Array, Measured, None]:
     """Losses and gradients of every task, times the tasks' own weights."""
-    way = config.gradients.way
-    found = task_gradients(model, state.params, inputs.batch, inputs.key, way)
+    strategy = config.gradients.strategy
+    found = task_gradients(model, state.params, inputs.batch, inputs.key, strategy)
     if config.optimizer.accumulate > 1:
         shared = whole(model, state.params["shared"], found.shared, 1)
         found = found._replace(shared=shared)
@@ -65,7 +65,7 @@ def decide(
     signals: dict[str, Any] = dict(inputs.signals)
     if "cross_gramian" in needed:
         key = jax.random.fold_in(inputs.key, 1)
-        second = task_gradients(model, params, inputs.extra.second, key, config.gradients.way)
+        second = task_gradients(model, params, inputs.extra.second, key, config.gradients.strategy)
         other = _times(inputs, second)[2]
         signals["cross_gramian"] = cross_gramian(model, like, measured.shared, other)
         shared = jax.tree.map(lambda a, b: (a + b) / 2, measured.shared, other)
@@ -91,7 +91,9 @@ def decide(
         # One step of gradient descent with the weights at hand, and validation gradients there.
         inner = whole(model, like, combine(state.memory.weights, shared), 0)
         moved = {**params, "shared": _descended(params["shared"], inner, method.inner_lr)}
-        found = task_gradients(model, moved, inputs.extra.validation, None, config.gradients.way)
+        found = task_gradients(
+            model, moved, inputs.extra.validation, None, config.gradients.strategy
+        )
         rows = _times(inputs, found)[2]
         signals["validation_gradients"] = cross_gramian(model, like, rows, shared)
 
@@ -157,7 +159,7 @@ def _bilevel_keywords(
     keywords: dict[str, Any] = {}
     if "validation_grads" in method.requires:
         found = task_gradients(
-            model, state.params, inputs.extra.validation, None, config.gradients.way
+            model, state.params, inputs.extra.validation, None, config.gradients.strategy
         )
         rows = _times(inputs, found)[2]
         keywords["validation_grads"] = whole(model, state.params["shared"], rows, 1)

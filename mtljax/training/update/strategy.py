@@ -1,4 +1,4 @@
-"""Which way a step goes from its batch to its direction."""
+"""Which strategy a step goes from its batch to its direction."""
 
 import functools
 from collections.abc import Callable
@@ -25,8 +25,8 @@ LAGGED = ("lagged", "sketched")
 FRUGAL = (*LAGGED, "representation")
 
 
-class Way(NamedTuple):
-    """A way in two stages, between which the results of several batches can be added up.
+class Strategy(NamedTuple):
+    """A strategy in two stages, between which the results of several batches can be added up.
 
     Attributes:
       measure: ``(state, inputs) -> (losses [T], Measured, context)``.
@@ -39,22 +39,22 @@ class Way(NamedTuple):
     by_task: bool
 
 
-def choose_way(model: Model, method: Method, config: Config) -> Way:
-    """The way of a configuration.
+def choose_strategy(model: Model, method: Method, config: Config) -> Strategy:
+    """The strategy of a configuration.
 
     Raises:
-      ValueError: a way that does not suit the method, the model, or accumulated gradients.
+      ValueError: a strategy that does not suit the method, the model, or accumulated gradients.
     """
-    name = config.gradients.way
+    name = config.gradients.strategy
     _check(name, model, method, config)
     if name in LAGGED:
-        return Way(
+        return Strategy(
             functools.partial(approximate.measure_lagged, model, config),
             functools.partial(approximate.decide_lagged, model, method),
             False,
         )
     if name == "representation":
-        return Way(
+        return Strategy(
             functools.partial(approximate.measure_representation, model, config),
             functools.partial(approximate.decide_representation, model, method),
             False,
@@ -68,12 +68,12 @@ def choose_way(model: Model, method: Method, config: Config) -> Way:
         or config.gradients.telemetry
     )
     if in_one_pass:
-        return Way(
+        return Strategy(
             functools.partial(weighted_sum.measure, model, method),
             functools.partial(weighted_sum.decide, method),
             False,
         )
-    return Way(
+    return Strategy(
         functools.partial(per_task.measure, model, config),
         functools.partial(per_task.decide, model, method, config),
         True,
@@ -81,16 +81,16 @@ def choose_way(model: Model, method: Method, config: Config) -> Way:
 
 
 def find(
-    way: Way, model: Model, method: Method, config: Config, state: Any, inputs: StepInputs
+    strategy: Strategy, model: Model, method: Method, config: Config, state: Any, inputs: StepInputs
 ) -> tuple[jax.Array, Direction]:
     """Losses ``[T]`` and the direction of a step of one batch."""
 
     def whole(_):
-        losses, measured, context = way.measure(state, inputs)
-        return losses, way.decide(state, inputs, measured, context)
+        losses, measured, context = strategy.measure(state, inputs)
+        return losses, strategy.decide(state, inputs, measured, context)
 
     keeps = isinstance(state.optimizer.weighting, EveryState) and reads_gradients(method)
-    if not (keeps and way.by_task) or config.non_finite == "leave_out":
+    if not (keeps and strategy.by_task) or config.non_finite == "leave_out":
         return whole(None)
 
     def kept(like):
@@ -110,7 +110,7 @@ def find(
 
 
 def _check(name: str, model: Model, method: Method, config: Config) -> None:
-    what = f"gradients.way {name!r}"
+    what = f"gradients.strategy {name!r}"
     if name in ("vmapped", "scanned"):
         _check_alike(what, model)
     if name not in FRUGAL:

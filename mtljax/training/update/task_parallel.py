@@ -29,7 +29,7 @@ from mtljax.training.update.model_gradients import task_gradients as plain_gradi
 
 
 def task_gradients(
-    model: Model, params: Params, batch: StepBatch, key: jax.Array | None, way: str = "auto"
+    model: Model, params: Params, batch: StepBatch, key: jax.Array | None, strategy: str = "auto"
 ) -> TaskGradients:
     """Per-task gradients, each taken by the devices of its task.
 
@@ -39,7 +39,7 @@ def task_gradients(
     """
     placement = model.placement
     if placement is None:
-        return plain_gradients(model, params, batch, key, way)
+        return plain_gradients(model, params, batch, key, strategy)
     task, data = placement.task, placement.data
     split = Split(() if data is None else (data,), summed=False)
     local = dataclasses.replace(model, placement=None, split=split)

@@ -2,7 +2,7 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mtljax.data.batching.group_schedule import EveryGroup, SomeGroups
+from mtljax.data.batching.group_schedule import AllGroups, GroupSubset
 from mtljax.data.batching.mixture import inclusion
 
 
@@ -11,7 +11,7 @@ from mtljax.data.batching.mixture import inclusion
     steps=st.integers(1, 40),
 )
 def test_rows_before_a_step_are_the_sum_of_those_read(stages, steps):
-    turns = EveryGroup([{"a": a, "b": b} for a, b in stages], steps)
+    turns = AllGroups([{"a": a, "b": b} for a, b in stages], steps)
     had = {"a": 0, "b": 0}
     for step in range(steps + 5):
         assert turns.before(step) == had
@@ -29,7 +29,7 @@ def test_observed_turns_are_those_that_are_due(rates, data):
     count = data.draw(st.integers(1, len(names) - 1))
     whole = sum(rates)
     shares = inclusion({n: r / whole for n, r in zip(names, rates, strict=True)}, count)
-    turns = SomeGroups(dict.fromkeys(names, 1), [shares], 300, [0])
+    turns = GroupSubset(dict.fromkeys(names, 1), [shares], 300, [0])
     had = np.zeros(len(names))
     for step in range(300):
         read = np.asarray([turns.at(step)[name] for name in names])
@@ -42,7 +42,7 @@ def test_observed_turns_are_those_that_are_due(rates, data):
 
 def test_observed_rates_over_ten_thousand_steps():
     rates = {"a": 0.62, "b": 0.3, "c": 0.07, "d": 0.01}
-    turns = SomeGroups({"a": 4, "b": 4, "c": 4, "d": 4}, [inclusion(rates, 1)], 10_000, [1])
+    turns = GroupSubset({"a": 4, "b": 4, "c": 4, "d": 4}, [inclusion(rates, 1)], 10_000, [1])
     read = turns.before(10_000)
     for name, rate in rates.items():
         assert abs(read[name] / 40_000 - rate) <= 0.01 * rate
@@ -50,14 +50,14 @@ def test_observed_rates_over_ten_thousand_steps():
 
 def test_rates_that_change_over_the_run():
     stages = [{"a": 0.9, "b": 0.1}, {"a": 0.5, "b": 0.5}]
-    turns = SomeGroups({"a": 1, "b": 1}, stages, 2000, [0])
+    turns = GroupSubset({"a": 1, "b": 1}, stages, 2000, [0])
     first, all_ = turns.before(1000), turns.before(2000)
     assert abs(first["a"] - 900) <= 1 and abs(all_["a"] - first["a"] - 500) <= 1
 
 
 def test_any_step_can_be_asked_first():
     shares = inclusion({"a": 0.5, "b": 0.3, "c": 0.2}, 2)
-    one, two = (SomeGroups({"a": 1, "b": 2, "c": 3}, [shares], 9000, [5]) for _ in range(2))
+    one, two = (GroupSubset({"a": 1, "b": 2, "c": 3}, [shares], 9000, [5]) for _ in range(2))
     late = one.at(8000), one.before(8000)
     for step in range(100):
         two.at(step)

@@ -6,15 +6,15 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mtljax.data import EveryGroup, Shape, SomeGroups, Stream, plan_rows, training_batches
+from mtljax.data import AllGroups, GroupSubset, Shape, Stream, plan_rows, training_batches
 from mtljax.data.encoding.cache import Cache, cached_examples
 from tests.data.packed import EXAMPLES, SHAPE, TASKS, batches_of, check, make_examples
 
 OTHERS = make_examples(np.random.default_rng(2).integers(1, 9, size=23), seed=3)
 MIXTURES = {
-    "all": EveryGroup([{"g": 4, "h": 8}], steps=40),
-    "stages": EveryGroup([{"g": 4, "h": 8}, {"g": 8, "h": 4}, {"g": 8, "h": 8}], steps=40),
-    "some": SomeGroups({"g": 4, "h": 8}, [{"g": 0.7, "h": 0.3}], 40, [0]),
+    "all": AllGroups([{"g": 4, "h": 8}], steps=40),
+    "stages": AllGroups([{"g": 4, "h": 8}, {"g": 8, "h": 4}, {"g": 8, "h": 8}], steps=40),
+    "some": GroupSubset({"g": 4, "h": 8}, [{"g": 0.7, "h": 0.3}], 40, [0]),
 }
 
 
@@ -141,7 +141,7 @@ def test_epochs_are_whole_in_every_mixture(mixture):
 
 
 def test_rows_that_a_stage_cannot_divide():
-    turns = EveryGroup([{"g": 4}, {"g": 6}], steps=2)
+    turns = AllGroups([{"g": 4}, {"g": 6}], steps=2)
     batches = batches_of(EXAMPLES, SHAPE, turns=turns, shard=(0, 4), ahead=0)
     next(batches)
     with pytest.raises(ValueError, match="'g': 6 rows cannot be divided by 4"):

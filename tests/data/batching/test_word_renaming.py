@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mtljax.data import (
-    EveryGroup,
+    AllGroups,
     Shape,
     Stream,
     TokenizerSettings,
@@ -58,7 +58,7 @@ SHAPE = Shape(rows=4, row_length=24, max_segments=6, affixes=2)
 def batches(renaming, seed=0, **options):
     plan = plan_rows(EXAMPLES, SHAPE.row_length, SHAPE.max_segments)
     streams = {"g": Stream(EXAMPLES, plan, (TASK,), SHAPE, renaming)}
-    turns = EveryGroup([{"g": SHAPE.rows}], steps=1)
+    turns = AllGroups([{"g": SHAPE.rows}], steps=1)
     return training_batches(streams, turns, seed, ahead=0, **options)
 
 
@@ -131,7 +131,7 @@ def test_names_depend_on_seed_and_row_alone(seed, position):
 def test_a_group_that_sits_a_step_out_is_left_empty():
     plan = plan_rows(EXAMPLES, SHAPE.row_length, SHAPE.max_segments)
     stream = Stream(EXAMPLES, plan, (TASK,), SHAPE, Renaming(1.0, CLASSES, WORDS))
-    steps = training_batches({"g": stream}, EveryGroup([{"g": 0}], steps=1), 0, ahead=0)
+    steps = training_batches({"g": stream}, AllGroups([{"g": 0}], steps=1), 0, ahead=0)
     assert not next(steps)["g"]["tokens"].any()
 
 

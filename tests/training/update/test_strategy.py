@@ -1,4 +1,4 @@
-"""Ways from batches to an update, against the gradients of each task taken one by one."""
+"""Strategies from batches to an update, against the gradients of each task taken one by one."""
 
 import dataclasses
 
@@ -94,9 +94,9 @@ def test_between_two_gramians_the_weights_stay(begin, unaveraged, three, heads):
     jax.tree.map(close, moved, expected)
 
 
-@pytest.mark.parametrize("way", ["lagged", "sketched"])
-def test_weights_of_the_step_before(begin, unaveraged, three, way):
-    config = with_gradients(unaveraged, way=way, sketch=8192, telemetry=True)
+@pytest.mark.parametrize("strategy", ["lagged", "sketched"])
+def test_weights_of_the_step_before(begin, unaveraged, three, strategy):
+    config = with_gradients(unaveraged, strategy=strategy, sketch=8192, telemetry=True)
     model, step, state, streams = begin(agreement(), three, config)
     rows_of = rows_reader(model)
     np.testing.assert_allclose(state.memory.weights, 1 / 3)  # as if nothing conflicted
@@ -109,12 +109,12 @@ def test_weights_of_the_step_before(begin, unaveraged, three, way):
         gramian = rows @ rows.T
         norms = np.sqrt(np.diagonal(gramian))
         # A sketch of 8,191 numbers is right to about 1.5 standard deviations of 1.1 %.
-        tolerance = 2e-4 if way == "lagged" else 0.05
+        tolerance = 2e-4 if strategy == "lagged" else 0.05
         np.testing.assert_allclose(metrics.gradients.norms, norms, rtol=tolerance)
         np.testing.assert_allclose(
             metrics.gradients.cosines, gramian / np.outer(norms, norms), atol=tolerance
         )
-        if way == "lagged":
+        if strategy == "lagged":
             close(metrics.weights, agreement_of(gramian))
         state, used = new, np.asarray(new.memory.weights)
         np.testing.assert_array_equal(used, metrics.weights)
@@ -122,7 +122,7 @@ def test_weights_of_the_step_before(begin, unaveraged, three, way):
 
 def test_an_absent_task_keeps_its_lagged_weight(begin, unaveraged, three):
     model, step, state, streams = begin(
-        agreement(), three, with_gradients(unaveraged, way="lagged")
+        agreement(), three, with_gradients(unaveraged, strategy="lagged")
     )
     state, _ = step(state, *next(streams))
     batch, _ = next(streams)
@@ -133,7 +133,7 @@ def test_an_absent_task_keeps_its_lagged_weight(begin, unaveraged, three):
 
 
 def test_sketches_accumulate(begin, unaveraged, three):
-    config = accumulating(with_gradients(unaveraged, way="sketched", telemetry=True), 2)
+    config = accumulating(with_gradients(unaveraged, strategy="sketched", telemetry=True), 2)
     model, step, first, streams = begin(agreement(), three, config)
     state, rows, rows_of = first, 0, rows_reader(model)
     for number in range(2):
@@ -148,7 +148,7 @@ def test_sketches_accumulate(begin, unaveraged, three):
 def test_gradients_at_the_features(begin, unaveraged, tasks):
     """One input group: the Gramian is that of the slopes at the encoder's output."""
     chosen = (tasks["label"], tasks["number"])
-    config = with_gradients(unaveraged, way="representation", telemetry=True)
+    config = with_gradients(unaveraged, strategy="representation", telemetry=True)
     model, step, state, streams = begin(agreement(), chosen, config)
     batch, _ = next(streams)
     new, metrics = step(state, batch)
@@ -158,11 +158,11 @@ def test_gradients_at_the_features(begin, unaveraged, tasks):
     close(metrics.weights, agreement_of(cosines * np.outer(norms, norms)), 1e-3)
 
 
-@pytest.mark.parametrize("way", ["unrolled", "lagged", "sketched"])
-def test_telemetry_does_not_change_the_step(begin, unaveraged, three, way):
+@pytest.mark.parametrize("strategy", ["unrolled", "lagged", "sketched"])
+def test_telemetry_does_not_change_the_step(begin, unaveraged, three, strategy):
     found = []
     for telemetry in (False, True):
-        config = with_gradients(unaveraged, way=way, sketch=8192, telemetry=telemetry)
+        config = with_gradients(unaveraged, strategy=strategy, sketch=8192, telemetry=telemetry)
         _, step, state, streams = begin(agreement(), three, config)
         state, metrics = step(state, *next(streams))
         found.append(state.params)
@@ -177,12 +177,12 @@ def test_ways_that_do_not_suit(make, plain, three):
         return make_step(model, method, optax.sgd(1.0), config)
 
     with pytest.raises(ValueError, match="same inputs"):
-        build(weighting.mgda(), with_gradients(plain, way="representation"))
+        build(weighting.mgda(), with_gradients(plain, strategy="representation"))
     with pytest.raises(ValueError, match="not for weighting"):
-        build(weighting.modo(), with_gradients(plain, way="lagged"))
+        build(weighting.modo(), with_gradients(plain, strategy="lagged"))
     with pytest.raises(ValueError, match="'sketched'"):
-        build(weighting.mgda(), accumulating(with_gradients(plain, way="lagged"), 2))
-    config = dataclasses.replace(with_gradients(plain, way="sketched"), non_finite="leave_out")
+        build(weighting.mgda(), accumulating(with_gradients(plain, strategy="lagged"), 2))
+    config = dataclasses.replace(with_gradients(plain, strategy="sketched"), non_finite="leave_out")
     with pytest.raises(ValueError, match="leave_out"):
         build(weighting.mgda(), config)
 
