@@ -3,6 +3,7 @@
 import ast
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -53,6 +54,25 @@ OWNERS = {
     "array_record": {"data"},
     "sacrebleu": {"metrics"},
 }
+# Within a package: modules that must not import others, at any depth.
+INNER = {
+    "mtljax.data.sources": tuple(
+        f"mtljax.data.{room}" for room in ("files", "catalogue", "encoding", "batching")
+    ),
+    "mtljax.data.files": ("mtljax.data.catalogue", "mtljax.data.encoding", "mtljax.data.batching"),
+    "mtljax.data.tokenizers": ("mtljax.data.encoding", "mtljax.data.batching"),
+    "mtljax.data.encoding": ("mtljax.data.batching",),
+    "mtljax.training": ("mtljax.inference", "mtljax.planning"),
+    "mtljax.training.update": tuple(
+        f"mtljax.training.{above}" for above in ("step", "loop", "reporting")
+    ),
+    "mtljax.weighting.common": tuple(
+        f"mtljax.weighting.{path.stem}"
+        for path in (ROOT / "weighting").glob("*.py")
+        if path.stem != "__init__"
+    ),
+    "mtljax.inference": ("mtljax.planning",),
+}
 FORBIDDEN = ("flax.nnx", "flax.training", "tensorflow", "torch")
 
 
@@ -94,6 +114,47 @@ def test_imports_point_downwards(file):
         assert package not in third or own in owners
     for name in names:
         assert not any(name == bad or name.startswith(bad + ".") for bad in FORBIDDEN), name
+
+
+@pytest.mark.parametrize("room", INNER)
+def test_the_order_within_a_package(room):
+    folder = ROOT.joinpath(*room.split(".")[1:])
+    for file in sorted(folder.rglob("*.py")):
+        for name in imports(file):
+            for above in INNER[room]:
+                assert name != above and not name.startswith(f"{above}."), (file, name)
+
+
+def test_no_import_goes_in_a_circle():
+    """Of modules, whatever is imported inside of functions or for types only included."""
+    names = {module_of(file): file for file in FILES}
+    edges = {
+        name: {target for target in map(known_module(names), imports(file)) if target} - {name}
+        for name, file in names.items()
+    }
+    left = {name: set(targets) for name, targets in edges.items()}
+    while free := [name for name, targets in left.items() if not targets]:
+        for name in free:
+            del left[name]
+        for targets in left.values():
+            targets.difference_update(free)
+    assert not left
+
+
+def module_of(file: Path) -> str:
+    parts = ("mtljax", *file.relative_to(ROOT).with_suffix("").parts)
+    return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
+
+
+def known_module(names: dict[str, Path]) -> Callable[[str], str]:
+    """From an imported name to the module that it is, or is in; packages stand for nothing."""
+
+    def find(name: str) -> str:
+        while name and name not in names:
+            name = name.rpartition(".")[0]
+        return "" if not name or names[name].name == "__init__.py" else name
+
+    return find
 
 
 def test_the_scan_sees_imports(tmp_path):

@@ -141,7 +141,7 @@ def test_of_two_runs_the_first_wins(cache):
 def test_two_processes_at_once(tmp_path):
     code = f"""
 import sys
-sys.path.insert(0, "tests/data")
+sys.path.insert(0, "tests/data/encoding")
 from pathlib import Path
 from test_cache import BLOCKS, joined, same
 from mtljax.data.encoding.cache import Cache, cached_examples

@@ -124,7 +124,7 @@ def test_pyplot_is_left_alone(run, tasks):
     )
     found = subprocess.run(
         [sys.executable, "-W", "error", "-c", code],
-        cwd=Path(__file__).parents[2],
+        cwd=Path(__file__).resolve().parents[3],
         env=os.environ | {"JAX_PLATFORMS": "cpu"},
         capture_output=True,
         text=True,

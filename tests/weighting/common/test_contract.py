@@ -38,8 +38,10 @@ def assert_trees_equal(a, b):
 
 def test_every_method_has_tests():
     here = {name.split("-")[0] for name in CASES}
-    files = {path.stem.removeprefix("test_") for path in Path(__file__).parent.glob("test_*.py")}
-    assert set(weighting.METHODS) <= here | files
+    folder = Path(__file__).parent.parent
+    files = {path.stem.removeprefix("test_") for path in folder.glob("test_*.py")}
+    for name, factory in weighting.METHODS.items():
+        assert name in here or factory.__module__.split(".")[-1] in files
 
 
 @every_method
