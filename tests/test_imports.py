@@ -57,9 +57,11 @@ OWNERS = {
 # Within a package: modules that must not import others, at any depth.
 INNER = {
     "mtljax.data.sources": tuple(
-        f"mtljax.data.{room}" for room in ("files", "catalogue", "encoding", "batching")
+        f"mtljax.data.{room}" for room in ("files", "tfds", "catalogue", "encoding", "batching")
     ),
-    "mtljax.data.files": ("mtljax.data.catalogue", "mtljax.data.encoding", "mtljax.data.batching"),
+    "mtljax.data.files": tuple(
+        f"mtljax.data.{room}" for room in ("tfds", "catalogue", "encoding", "batching")
+    ),
     "mtljax.data.tokenizers": ("mtljax.data.encoding", "mtljax.data.batching"),
     "mtljax.data.encoding": ("mtljax.data.batching",),
     "mtljax.training": ("mtljax.inference", "mtljax.planning"),

@@ -23,9 +23,9 @@ from mtljax.data.encoding.cache import Cache, Say, cache_key, cached_examples, c
 from mtljax.data.encoding.examples import Examples, read_examples
 from mtljax.data.encoding.input_groups import Attention, Group, attention_by_kind, input_groups
 from mtljax.data.encoding.outputs import Output, check_spans, task_output
-from mtljax.data.files.file_rows import BadRows
 from mtljax.data.layout import Layout
 from mtljax.data.multitask_data import MultitaskData
+from mtljax.data.sources.bad_rows import BadRows
 from mtljax.data.sources.source import Source, first_rows
 from mtljax.data.tokenizers import (
     Text,

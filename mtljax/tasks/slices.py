@@ -23,8 +23,8 @@ class Slice:
     percent: bool = False
 
     @property
-    def whole(self) -> bool:
-        """Whether it is all rows."""
+    def everything(self) -> bool:
+        """Whether it takes all rows."""
         return self.start is None and self.stop is None
 
     def rows(self, size: int) -> range:

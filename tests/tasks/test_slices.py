@@ -56,7 +56,7 @@ def test_names_may_be_patterns():
     assert parse_slices("part-[0-9]*.jsonl")[0] == Slice("part-[0-9]*.jsonl")
     assert parse_slices("a/b c.jsonl[-10:]")[0] == Slice("a/b c.jsonl", -10, None)
     assert parse_slices("[:3]")[0] == Slice("", None, 3)
-    assert parse_slices("a[:]")[0].whole
+    assert parse_slices("a[:]")[0].everything
 
 
 @pytest.mark.parametrize(

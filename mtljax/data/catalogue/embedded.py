@@ -10,9 +10,9 @@ from importlib.resources.abc import Traversable
 from typing import Any
 
 from mtljax.data.catalogue.case_and_punctuation import case_and_punctuation
-from mtljax.data.files.load_files import cut_splits
 from mtljax.data.sources.fingerprint import fingerprint_of
 from mtljax.data.sources.source import Feature, Source
+from mtljax.data.sources.splits import select_splits
 from mtljax.errors import UserError
 from mtljax.tasks import Dataset
 
@@ -48,7 +48,7 @@ def load_embedded(name: str, dataset: Dataset | None = None) -> Source:
         source,
         name=dataset.name,
         identity=source.identity + json.dumps(cuts),
-        splits=cut_splits(dataset, source.splits),
+        splits=select_splits(dataset, source.splits),
     )
 
 

@@ -9,8 +9,8 @@ from collections.abc import Collection
 from pathlib import Path
 
 from mtljax.data.catalogue.embedded import EMBEDDED, load_embedded
-from mtljax.data.files.file_rows import BadRows
 from mtljax.data.files.load_files import load_files
+from mtljax.data.sources.bad_rows import BadRows
 from mtljax.data.sources.source import Source
 from mtljax.errors import UserError
 from mtljax.tasks import Dataset, suggestion

@@ -4,7 +4,7 @@ import os
 from collections.abc import Sequence
 
 from mtljax.data.catalogue.load_source import load_source
-from mtljax.data.files.file_rows import BadRows
+from mtljax.data.sources.bad_rows import BadRows
 from mtljax.data.sources.concatenation import combine
 from mtljax.data.sources.source import Source
 from mtljax.errors import UserError

@@ -13,7 +13,7 @@ from mtljax.data.encoding.multi_part_inputs import encode_parts, first_yields
 from mtljax.data.encoding.outputs import Output
 from mtljax.data.encoding.packing import spans
 from mtljax.data.encoding.targets import TOKEN_KINDS, Rows, read_targets
-from mtljax.data.files.file_rows import BadRows
+from mtljax.data.sources.bad_rows import BadRows
 from mtljax.data.sources.source import Source
 from mtljax.data.tokenizers import Encodings, Tokenizer
 from mtljax.errors import UserError

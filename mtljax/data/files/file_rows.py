@@ -1,22 +1,14 @@
 """The rows of one file: checked in a first pass, held or read again block by block."""
 
 import contextlib
-import lzma
-import zlib
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Literal
 
 from mtljax.data.files.formats import Opened
 from mtljax.data.files.readers import Lines, Record, open_file
+from mtljax.data.sources.bad_rows import READ_ERRORS, BadRows, reason_of
 from mtljax.data.sources.lazy_rows import IN_MEMORY, Row
 from mtljax.errors import UserError
-
-BadRows = Literal["stop", "skip"]
-"""What a malformed row does: stop with an error, or be left out and counted."""
-
-DAMAGE = (OSError, EOFError, lzma.LZMAError, zlib.error)
-"""What reading a damaged or missing file raises."""
 
 _MARK_EVERY = 1024
 
@@ -123,7 +115,7 @@ class FileRows:
 
     def _pass(self, offset: int, number: int) -> Iterator[tuple[Row | None, Record, Lines]]:
         # Each record with its row, or None and the record's problem.
-        with self._damage_named():
+        with self._errors_named():
             opened, to_row = self._open_rows(self.path)
             with open_file(self.path) as file:
                 lines = Lines(file, offset, number)
@@ -140,11 +132,10 @@ class FileRows:
                     yield row, record, lines
 
     @contextlib.contextmanager
-    def _damage_named(self) -> Iterator[None]:
+    def _errors_named(self) -> Iterator[None]:
         try:
             yield
-        except DAMAGE as error:
-            reason = getattr(error, "strerror", None) or str(error) or type(error).__name__
-            raise UserError(f"{self._where}: cannot be read: {reason}") from error
+        except READ_ERRORS as error:
+            raise UserError(f"{self._where}: cannot be read: {reason_of(error)}") from error
         except ValueError as error:
             raise UserError(f"{self._where}: {error}") from None

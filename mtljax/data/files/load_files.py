@@ -8,16 +8,18 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from mtljax.data.files.file_rows import DAMAGE, BadRows, FileRows
+from mtljax.data.files.file_rows import FileRows
 from mtljax.data.files.find_files import Parts, declared_columns, find_files
 from mtljax.data.files.formats import OPENERS, Opened
 from mtljax.data.files.readers import Lines, open_file
 from mtljax.data.files.schema import Convert, feature_of
+from mtljax.data.sources.bad_rows import READ_ERRORS, BadRows, reason_of
 from mtljax.data.sources.fingerprint import fingerprint_of
-from mtljax.data.sources.lazy_rows import Row, Rows, joined, part, with_validation
+from mtljax.data.sources.lazy_rows import Row, Rows, concatenated
 from mtljax.data.sources.source import Feature, Source
+from mtljax.data.sources.splits import require_rows, slice_rows, with_validation
 from mtljax.errors import UserError
-from mtljax.tasks import Column, Dataset, Slice, parse_slices, suggestion
+from mtljax.tasks import Column, Dataset
 
 _SAMPLE = 1000  # rows from which the kinds of features are inferred
 
@@ -64,11 +66,11 @@ def load_files(
     files = {path: FileRows(dataset.name, path, open_rows, bad_rows) for path in paths}
     splits: dict[str, Sequence[Row]] = {}
     for split, pieces in parts.items():
-        cuts = [
-            cut(_all_rows([files[path] for path in paths]), piece, dataset.name, split)
+        slices = [
+            slice_rows(_all_rows([files[path] for path in paths]), piece, dataset.name, split)
             for piece, paths in pieces
         ]
-        splits[split] = _not_empty(joined(cuts), dataset.name, split)
+        splits[split] = require_rows(concatenated(slices), dataset.name, split)
     description = {
         "format": [getattr(dataset, option) for option in _OPTIONS],
         "features": [(c.name, c.column, c.kind, c.classes) for c in columns],
@@ -94,64 +96,8 @@ def load_files(
 _OPTIONS = ("format", "header", "separator", "quotes", "comments", "paragraphs")
 
 
-def cut_splits(
-    dataset: Dataset, splits: Mapping[str, Sequence[Row]], aliases: Mapping[str, str] | None = None
-) -> dict[str, Sequence[Row]]:
-    """The splits that a description makes of those of another set.
-
-    Args:
-        dataset: a description with splits.
-        splits: of the other set.
-        aliases: other names of them.
-
-    Raises:
-        UserError: with source and split, if one is not there; an empty one when it is used.
-    """
-    found = {}
-    for split, texts in dataset.splits:
-        read = []
-        for piece in (parse_slices(text)[0] for text in texts):
-            name = (aliases or {}).get(piece.name, piece.name)
-            if name not in splits:
-                close = suggestion(piece.name, splits)
-                raise UserError(
-                    f"source {dataset.name!r}, split {split!r}: {dataset.dataset!r} has no split "
-                    f"{piece.name!r}{close}"
-                )
-            read.append(cut(splits[name], piece, dataset.name, split))
-        found[split] = _not_empty(joined(read), dataset.name, split)
-    return found
-
-
-def cut(rows: Sequence[Row], piece: Slice, source: str, split: str) -> Sequence[Row]:
-    """A slice of some rows; what is wrong with it is found when it is used.
-
-    Raises:
-        UserError: when it is used, if it reaches beyond the rows.
-    """
-    if piece.whole:
-        return rows
-
-    def choose(size: int) -> range:
-        try:
-            return piece.rows(size)
-        except ValueError as error:
-            raise UserError(f"source {source!r}, split {split!r}: {error}") from None
-
-    return part(rows, choose)
-
-
-def _not_empty(rows: Sequence[Row], source: str, split: str) -> Sequence[Row]:
-    def count() -> int:
-        if not len(rows):
-            raise UserError(f"source {source!r}, split {split!r}: no rows")
-        return len(rows)
-
-    return Rows(count, lambda start, stop: list(rows[start:stop]))
-
-
 def _all_rows(files: Sequence[FileRows]) -> Sequence[Row]:
-    return joined([Rows(file.count, file.read) for file in files])
+    return concatenated([Rows(file.count, file.read) for file in files])
 
 
 def _skipped(parts: Parts, files: Mapping[Path, FileRows]) -> dict[str, int]:
@@ -194,9 +140,8 @@ def _fields(
                 first = records[0]
                 raise UserError(f"{where}, {path}, line {first.line}: {first.problem}")
             declared = {c.name: [opened.get(c.column)(v) for v in sample] for c in columns}
-        except DAMAGE as error:
-            reason = getattr(error, "strerror", None) or str(error) or type(error).__name__
-            raise UserError(f"{where}, {path}: cannot be read: {reason}") from error
+        except READ_ERRORS as error:
+            raise UserError(f"{where}, {path}: cannot be read: {reason_of(error)}") from error
         except ValueError as error:
             raise UserError(f"{where}, {path}: {error}") from None
         if sample:

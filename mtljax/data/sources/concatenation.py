@@ -6,7 +6,7 @@ import json
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from mtljax.data.sources.lazy_rows import Row, joined, mapped
+from mtljax.data.sources.lazy_rows import Row, concatenated, mapped
 from mtljax.data.sources.source import Feature, Source
 from mtljax.errors import UserError
 
@@ -46,7 +46,7 @@ def combine(sources: Sequence[Source]) -> Source:
                     convert[name] = _conversion(source.features[name], united, where)
     splits = {}
     for split in dict.fromkeys(split for source in sources for split in source.splits):
-        splits[split] = joined(
+        splits[split] = concatenated(
             [
                 mapped(source.splits[split], functools.partial(_row, convert))
                 for source, convert in zip(sources, converts, strict=True)

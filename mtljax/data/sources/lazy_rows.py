@@ -10,7 +10,6 @@ IN_MEMORY = 200_000
 """A file or split of more rows is read anew each time it is gone through."""
 
 _BLOCK = 4096
-_HELD_OUT = 10  # every tenth row of train, where a set has no validation split
 
 
 class Rows(Sequence[Row]):
@@ -50,7 +49,7 @@ class Rows(Sequence[Row]):
             yield from self._read(start, min(start + _BLOCK, size))
 
 
-def part(rows: Sequence[Row], choose: Callable[[int], range]) -> Rows:
+def subrange(rows: Sequence[Row], choose: Callable[[int], range]) -> Rows:
     """Consecutive rows of others.
 
     Args:
@@ -66,7 +65,7 @@ def part(rows: Sequence[Row], choose: Callable[[int], range]) -> Rows:
     return Rows(lambda: len(chosen()), read)
 
 
-def joined(parts: Sequence[Sequence[Row]]) -> Sequence[Row]:
+def concatenated(parts: Sequence[Sequence[Row]]) -> Sequence[Row]:
     """Rows of several sequences, one after the other."""
     if len(parts) == 1:
         return parts[0]
@@ -87,29 +86,3 @@ def joined(parts: Sequence[Sequence[Row]]) -> Sequence[Row]:
 def mapped(rows: Sequence[Row], function: Callable[[Row], Row]) -> Rows:
     """Rows with a function applied to each when it is read."""
     return Rows(lambda: len(rows), lambda start, stop: [function(row) for row in rows[start:stop]])
-
-
-def with_validation(splits: Mapping[str, Sequence[Row]]) -> dict[str, Sequence[Row]]:
-    """Splits with every tenth row of train held out as validation, where there is none."""
-    if "validation" in splits:
-        return dict(splits)
-    rows = splits["train"]
-
-    def validation(start: int, stop: int) -> list[Row]:
-        begin = start * _HELD_OUT
-        return list(rows[begin : stop * _HELD_OUT])[_HELD_OUT - 1 :: _HELD_OUT]
-
-    def train(start: int, stop: int) -> list[Row]:
-        if start >= stop:
-            return []
-        # Before each kept row i lie i // 9 that are held out.
-        begin, end = (i + i // (_HELD_OUT - 1) for i in (start, stop - 1))
-        block = rows[begin : end + 1]
-        return [row for i, row in enumerate(block, begin) if i % _HELD_OUT != _HELD_OUT - 1]
-
-    held_out = functools.cache(lambda: len(rows) // _HELD_OUT)
-    return {
-        **splits,
-        "train": Rows(lambda: len(rows) - held_out(), train),
-        "validation": Rows(held_out, validation),
-    }

@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
-from mtljax.data.sources.lazy_rows import part
+from mtljax.data.sources.lazy_rows import subrange
 
 FeatureKind = Literal["text", "tokens", "label", "tags", "number", "numbers"]
 
@@ -52,7 +52,7 @@ class Source:
 def first_rows(source: Source, count: int) -> Source:
     """A data set of the first rows of each split, `count` at most."""
     splits = {
-        name: part(rows, lambda size: range(min(size, count)))
+        name: subrange(rows, lambda size: range(min(size, count)))
         for name, rows in source.splits.items()
     }
     return replace(source, splits=splits, fingerprint=None)

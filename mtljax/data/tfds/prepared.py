@@ -9,10 +9,10 @@ from typing import Any
 
 import numpy as np
 
-from mtljax.data.files.load_files import cut_splits
 from mtljax.data.sources.fingerprint import fingerprint_of
-from mtljax.data.sources.lazy_rows import IN_MEMORY, Row, Rows, with_validation
+from mtljax.data.sources.lazy_rows import IN_MEMORY, Row, Rows
 from mtljax.data.sources.source import Feature, Source
+from mtljax.data.sources.splits import select_splits, with_validation
 from mtljax.errors import UserError
 from mtljax.tasks import Dataset
 
@@ -63,7 +63,7 @@ def load_prepared(directory: Path, name: str, dataset: Dataset | None = None) ->
         if size
     }
     if dataset is not None and dataset.splits:
-        splits = cut_splits(dataset, splits, _ALIASES)
+        splits = select_splits(dataset, splits, _ALIASES)
     elif "train" not in splits:
         raise UserError(
             f"data set {name!r} has no train split (splits: {', '.join(sizes) or 'none'})"

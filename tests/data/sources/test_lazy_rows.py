@@ -3,17 +3,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import mtljax.data.sources.lazy_rows as rows_module
-from mtljax.data.sources.lazy_rows import Rows, joined, mapped, part, with_validation
-
-
-def lazy(items):
-    """Rows over a list that refuse to read beyond it."""
-
-    def read(start, stop):
-        assert 0 <= start <= stop <= len(items)
-        return items[start:stop]
-
-    return Rows(lambda: len(items), read)
+from mtljax.data.sources.lazy_rows import Rows, concatenated, mapped, subrange
+from mtljax.data.sources.splits import with_validation
+from tests.data.sources.lazy import lazy
 
 
 @given(st.lists(st.integers(), max_size=30), st.data())
@@ -31,36 +23,19 @@ def test_rows_are_a_sequence_like_the_list(items, data):
 
 
 @given(st.lists(st.lists(st.integers(), max_size=8), min_size=1, max_size=4), st.data())
-def test_joined(lists, data):
+def test_concatenated(lists, data):
     whole = [item for items in lists for item in items]
-    rows = joined([lazy(items) for items in lists])
+    rows = concatenated([lazy(items) for items in lists])
     assert list(rows) == whole
     index = data.draw(st.slices(len(whole)))
     assert rows[index] == whole[index]
 
 
-def test_part_and_mapped():
-    rows = part(lazy([{"x": i} for i in range(10)]), lambda size: range(size // 2, size - 1))
+def test_subrange_and_mapped():
+    rows = subrange(lazy([{"x": i} for i in range(10)]), lambda size: range(size // 2, size - 1))
     assert [row["x"] for row in rows] == [5, 6, 7, 8]
     assert [row["x"] for row in rows[1:3]] == [6, 7]
     assert list(mapped(rows, lambda row: {"y": row["x"] * 2}))[-1] == {"y": 16}
-
-
-@given(st.integers(0, 45), st.data())
-def test_every_tenth_row_is_held_out(size, data):
-    items = [{"x": i} for i in range(size)]
-    splits = with_validation({"train": lazy(items), "test": items})
-    train = [row for i, row in enumerate(items) if i % 10 != 9]
-    assert list(splits["validation"]) == items[9::10]
-    assert list(splits["train"]) == train
-    index = data.draw(st.slices(len(train)))
-    assert splits["train"][index] == train[index]
-    assert splits["test"] is items
-
-
-def test_a_validation_split_stays():
-    splits = {"train": [{}], "validation": []}
-    assert with_validation(splits) == splits
 
 
 def test_going_through_rows_holds_a_block_at_a_time(monkeypatch):
@@ -72,7 +47,7 @@ def test_going_through_rows_holds_a_block_at_a_time(monkeypatch):
         return [{"x": i} for i in range(start, stop)]
 
     source = Rows(lambda: 1000, read)
-    splits = with_validation({"train": joined([source, source])})
+    splits = with_validation({"train": concatenated([source, source])})
     assert (
         sum(row["x"] for row in splits["train"]) + sum(row["x"] for row in splits["validation"])
         == sum(range(1000)) * 2
