@@ -9,7 +9,7 @@ from optax.experimental import aggregating
 from mtljax.aggregation.rows import as_grads, counted_tasks, wide_rows, zero_rows
 from mtljax.gradients import combine
 from mtljax.weighting.common.arguments import check_choice, check_count, check_positive
-from mtljax.weighting.common.trivial import SCALES
+from mtljax.weighting.common.preference import SCALES
 
 
 class ExcessMTLState(NamedTuple):

@@ -10,7 +10,7 @@ from mtljax.weighting.common.arguments import check_choice
 from mtljax.weighting.common.contract import Weighting
 from mtljax.weighting.common.guard import guard
 from mtljax.weighting.common.preference import check_length, check_preference, preference
-from mtljax.weighting.common.unit_weights import active_norms
+from mtljax.weighting.common.unit_vectors import active_norms
 
 _SCALES = ("min", "median", "rmse")
 

@@ -10,9 +10,13 @@ from mtljax.solvers.least_change import least_change
 from mtljax.weighting.common.arguments import check_count, check_range
 from mtljax.weighting.common.contract import Weighting
 from mtljax.weighting.common.guard import guard
-from mtljax.weighting.common.preference import check_length, check_preference, preference
-from mtljax.weighting.common.trivial import trivial_weights
-from mtljax.weighting.common.unit_weights import from_unit_weights
+from mtljax.weighting.common.preference import (
+    check_length,
+    check_preference,
+    equal_weights,
+    preference,
+)
+from mtljax.weighting.common.unit_vectors import from_unit_weights
 
 
 def cagrad(
@@ -83,6 +87,6 @@ def cagrad(
     return guard(
         init,
         update,
-        fallback=lambda state, counted: trivial_weights(counted, "mean"),
+        fallback=lambda state, counted: equal_weights(counted, "mean"),
         requires=("gramian",),
     )

@@ -9,7 +9,7 @@ from mtljax.weighting.common.arguments import check_count, check_positive
 from mtljax.weighting.common.contract import Weighting
 from mtljax.weighting.common.guard import guard
 from mtljax.weighting.common.log_scale import softmax
-from mtljax.weighting.common.trivial import trivial_weights
+from mtljax.weighting.common.preference import equal_weights
 
 
 class Trend(NamedTuple):
@@ -157,7 +157,7 @@ def coba(
     return guard(
         init,
         update,
-        fallback=lambda state, counted: trivial_weights(counted, "mean"),
+        fallback=lambda state, counted: equal_weights(counted, "mean"),
         requires=("losses", "validation_losses"),
         per_task=("first", "tasks"),
     )

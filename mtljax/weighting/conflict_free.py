@@ -9,9 +9,8 @@ import numpy as np
 from mtljax.solvers.spectrum import spectrum
 from mtljax.weighting.common.contract import Weighting
 from mtljax.weighting.common.guard import guard
-from mtljax.weighting.common.preference import check_length, check_preference
-from mtljax.weighting.common.trivial import trivial_weights
-from mtljax.weighting.common.unit_weights import active_norms
+from mtljax.weighting.common.preference import check_length, check_preference, equal_weights
+from mtljax.weighting.common.unit_vectors import active_norms
 
 
 def config(pref: Sequence[float] | np.ndarray | None = None) -> Weighting:
@@ -89,11 +88,11 @@ def config(pref: Sequence[float] | np.ndarray | None = None) -> Weighting:
         factor = gain / jnp.where(square > 0, square, 1)
         weights = y * factor / jnp.where(relative > 0, relative, 1)
         weights = jnp.where(relative > 0, jnp.clip(weights, -limit, limit), 0)
-        return jnp.where(jnp.any(active), weights, trivial_weights(present, "sum")), state
+        return jnp.where(jnp.any(active), weights, equal_weights(present, "sum")), state
 
     return guard(
         init,
         update,
-        fallback=lambda state, counted: trivial_weights(counted, "sum"),
+        fallback=lambda state, counted: equal_weights(counted, "sum"),
         requires=("gramian",),
     )

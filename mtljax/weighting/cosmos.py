@@ -10,7 +10,7 @@ from mtljax.weighting.common.arguments import check_range
 from mtljax.weighting.common.contract import Weighting
 from mtljax.weighting.common.guard import guard
 from mtljax.weighting.common.preference import check_length, check_preference, preference
-from mtljax.weighting.common.unit_vector import unit_vector
+from mtljax.weighting.common.unit_vectors import unit_vector
 
 
 def cosmos(

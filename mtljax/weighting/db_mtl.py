@@ -4,8 +4,8 @@ import jax.numpy as jnp
 
 from mtljax.weighting.common.contract import Weighting
 from mtljax.weighting.common.guard import guard
-from mtljax.weighting.common.trivial import trivial_weights
-from mtljax.weighting.common.unit_weights import from_unit_weights
+from mtljax.weighting.common.preference import equal_weights
+from mtljax.weighting.common.unit_vectors import from_unit_weights
 
 
 def db_mtl() -> Weighting:
@@ -42,11 +42,11 @@ def db_mtl() -> Weighting:
         lengths = jnp.where(counted, norms / jnp.where(counted, losses, 1), 0)
         longest = jnp.minimum(jnp.max(lengths), limit)
         weights = jnp.where(counted, from_unit_weights(longest, norms), 0)
-        return jnp.where(jnp.any(counted), weights, trivial_weights(present, "sum")), state
+        return jnp.where(jnp.any(counted), weights, equal_weights(present, "sum")), state
 
     return guard(
         lambda num_tasks: (),
         update,
-        fallback=lambda state, counted: trivial_weights(counted, "sum"),
+        fallback=lambda state, counted: equal_weights(counted, "sum"),
         requires=("losses", "gramian_diagonal"),
     )

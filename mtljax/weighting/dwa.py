@@ -9,7 +9,7 @@ from mtljax.weighting.common.arguments import check_count, check_positive
 from mtljax.weighting.common.contract import Weighting
 from mtljax.weighting.common.guard import guard
 from mtljax.weighting.common.log_scale import softmax
-from mtljax.weighting.common.trivial import trivial_weights
+from mtljax.weighting.common.preference import equal_weights
 
 
 class DWAState(NamedTuple):
@@ -101,6 +101,6 @@ def dwa(temperature: float | jax.Array = 2.0, period: int = 100) -> Weighting:
     return guard(
         init,
         update,
-        fallback=lambda state, counted: trivial_weights(counted, "sum"),
+        fallback=lambda state, counted: equal_weights(counted, "sum"),
         per_task=DWAState._fields,
     )

@@ -8,8 +8,13 @@ import numpy as np
 from mtljax.weighting.common.arguments import check_choice
 from mtljax.weighting.common.contract import Weighting
 from mtljax.weighting.common.guard import guard
-from mtljax.weighting.common.preference import check_length, check_preference, preference
-from mtljax.weighting.common.trivial import SCALES, trivial_weights
+from mtljax.weighting.common.preference import (
+    SCALES,
+    check_length,
+    check_preference,
+    equal_weights,
+    preference,
+)
 
 
 def equal(scale: str = "mean", pref: Sequence[float] | np.ndarray | None = None) -> Weighting:
@@ -51,7 +56,7 @@ def equal(scale: str = "mean", pref: Sequence[float] | np.ndarray | None = None)
 
     def weigh(present, dtype):
         if given is None:
-            return trivial_weights(present, scale)
+            return equal_weights(present, scale)
         return preference(given, present, scale, dtype)
 
     return guard(

@@ -10,8 +10,12 @@ from mtljax.solvers.power_balance import power_balance
 from mtljax.weighting.common.arguments import check_positive
 from mtljax.weighting.common.contract import Weighting
 from mtljax.weighting.common.guard import guard
-from mtljax.weighting.common.preference import check_length, check_preference, log_preference
-from mtljax.weighting.common.trivial import trivial_weights
+from mtljax.weighting.common.preference import (
+    check_length,
+    check_preference,
+    equal_weights,
+    log_preference,
+)
 
 
 def fairgrad(
@@ -82,11 +86,11 @@ def fairgrad(
         limits = jnp.finfo(cosines.dtype)
         exponent = jnp.clip(exponent, jnp.log(limits.tiny) + 1, jnp.log(limits.max) - 1)
         weights = jnp.where(active, jnp.exp(exponent), 0)
-        return jnp.where(jnp.any(active), weights, trivial_weights(present, "mean")), state
+        return jnp.where(jnp.any(active), weights, equal_weights(present, "mean")), state
 
     return guard(
         init,
         update,
-        fallback=lambda state, counted: trivial_weights(counted, "mean"),
+        fallback=lambda state, counted: equal_weights(counted, "mean"),
         requires=("gramian",),
     )

@@ -9,12 +9,17 @@ import jax.numpy as jnp
 import numpy as np
 
 from mtljax.weighting.common.adam import AdamState, adam_init, adam_step
-from mtljax.weighting.common.arguments import check_choice, check_positive, check_range
+from mtljax.weighting.common.arguments import (
+    check_choice,
+    check_each,
+    check_positive,
+    check_range,
+    each,
+)
 from mtljax.weighting.common.contract import Weighting
 from mtljax.weighting.common.guard import guard
 from mtljax.weighting.common.log_scale import softmax
-from mtljax.weighting.common.per_task import check_each, each
-from mtljax.weighting.common.trivial import trivial_weights
+from mtljax.weighting.common.preference import equal_weights
 
 _POST = ("same", "next")
 
@@ -127,7 +132,7 @@ def famo(
     return guard(
         init,
         update,
-        fallback=lambda state, counted: trivial_weights(counted, "mean"),
+        fallback=lambda state, counted: equal_weights(counted, "mean"),
         requires=("losses",) if post == "next" else ("losses", "losses_after"),
         per_task=("logits", "adam", "losses"),
     )

@@ -7,7 +7,7 @@ import jax.numpy as jnp
 from mtljax.weighting.common.contract import Weighting
 from mtljax.weighting.common.guard import guard
 from mtljax.weighting.common.log_scale import log_losses
-from mtljax.weighting.common.trivial import trivial_weights
+from mtljax.weighting.common.preference import equal_weights
 
 
 def geometric() -> Weighting:
@@ -51,5 +51,5 @@ def geometric() -> Weighting:
     return guard(
         lambda num_tasks: (),
         update,
-        fallback=lambda state, counted: trivial_weights(counted, "mean"),
+        fallback=lambda state, counted: equal_weights(counted, "mean"),
     )

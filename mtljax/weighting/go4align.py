@@ -11,7 +11,7 @@ from mtljax.weighting.common.arguments import check_count, check_positive
 from mtljax.weighting.common.contract import Weighting
 from mtljax.weighting.common.guard import guard
 from mtljax.weighting.common.log_scale import log_losses, log_softmax
-from mtljax.weighting.common.trivial import trivial_weights
+from mtljax.weighting.common.preference import equal_weights
 
 
 class GO4AlignState(NamedTuple):
@@ -90,6 +90,6 @@ def go4align(num_groups: int = 2, eta: float | jax.Array = 1e-4) -> Weighting:
     return guard(
         init,
         update,
-        fallback=lambda state, counted: trivial_weights(counted, "sum"),
+        fallback=lambda state, counted: equal_weights(counted, "sum"),
         per_task=("log_probability",),
     )

@@ -9,7 +9,7 @@ import jax.numpy as jnp
 from mtljax.weighting.common.arguments import check_count, check_positive, check_range
 from mtljax.weighting.common.contract import Weighting
 from mtljax.weighting.common.guard import guard
-from mtljax.weighting.common.unit_weights import active_norms
+from mtljax.weighting.common.unit_vectors import active_norms
 
 
 class GradNormState(NamedTuple):

@@ -9,9 +9,9 @@ from jax import lax
 from mtljax.weighting.common.arguments import check_range
 from mtljax.weighting.common.contract import Weighting
 from mtljax.weighting.common.guard import guard
-from mtljax.weighting.common.keys import keyed
-from mtljax.weighting.common.projections import column_weights, random_orders
-from mtljax.weighting.common.trivial import trivial_weights
+from mtljax.weighting.common.keys import keyed, random_orders
+from mtljax.weighting.common.preference import equal_weights
+from mtljax.weighting.common.unit_vectors import from_unit_coefficients
 
 
 class GradVacState(NamedTuple):
@@ -112,12 +112,12 @@ def gradvac(beta: float | jax.Array = 0.5, seed: int | jax.Array = 0) -> Weighti
         )
         moved = (1 - beta) * state.targets + beta * seen
         moved = jnp.where(present[:, None] & present, moved, state.targets)
-        return column_weights(changed, norms), GradVacState(moved, words)
+        return from_unit_coefficients(changed, norms), GradVacState(moved, words)
 
     return guard(
         init,
         update,
-        fallback=lambda state, counted: trivial_weights(counted, "sum"),
+        fallback=lambda state, counted: equal_weights(counted, "sum"),
         requires=("gramian",),
         per_task=("targets",),
     )

@@ -4,8 +4,8 @@ import jax.numpy as jnp
 
 from mtljax.weighting.common.contract import Weighting
 from mtljax.weighting.common.guard import guard
-from mtljax.weighting.common.trivial import trivial_weights
-from mtljax.weighting.common.unit_weights import active_norms
+from mtljax.weighting.common.preference import equal_weights
+from mtljax.weighting.common.unit_vectors import active_norms
 
 
 def imtl_g() -> Weighting:
@@ -62,11 +62,11 @@ def imtl_g() -> Weighting:
         total = jnp.maximum(jnp.sum(v), 0.1 * jnp.sum(jnp.abs(v)))
         some = total > 0
         weights = v / jnp.where(some, total, 1)
-        return jnp.where(some, weights, trivial_weights(present, "mean")), state
+        return jnp.where(some, weights, equal_weights(present, "mean")), state
 
     return guard(
         lambda num_tasks: (),
         update,
-        fallback=lambda state, counted: trivial_weights(counted, "mean"),
+        fallback=lambda state, counted: equal_weights(counted, "mean"),
         requires=("gramian",),
     )

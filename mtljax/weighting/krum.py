@@ -6,8 +6,8 @@ import jax.numpy as jnp
 from mtljax.weighting.common.arguments import check_count
 from mtljax.weighting.common.contract import Weighting
 from mtljax.weighting.common.guard import guard
-from mtljax.weighting.common.trivial import trivial_weights
-from mtljax.weighting.common.unit_weights import active_norms
+from mtljax.weighting.common.preference import equal_weights
+from mtljax.weighting.common.unit_vectors import active_norms
 
 
 def krum(num_byzantine: int = 1, num_selected: int = 1) -> Weighting:
@@ -74,12 +74,12 @@ def krum(num_byzantine: int = 1, num_selected: int = 1) -> Weighting:
         best = jax.lax.top_k(jnp.where(present, -scores, -jnp.inf), selected)[1]
         chosen = jnp.zeros(norms.size, bool).at[best].set(True) & present
         chosen = jnp.where(jnp.any(active), chosen, present)
-        return trivial_weights(chosen, "mean"), state
+        return equal_weights(chosen, "mean"), state
 
     return guard(
         init,
         update,
-        fallback=lambda state, counted: trivial_weights(counted, "mean"),
+        fallback=lambda state, counted: equal_weights(counted, "mean"),
         requires=("gramian",),
     )
 

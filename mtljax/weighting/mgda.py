@@ -7,8 +7,8 @@ from mtljax.solvers.min_norm import min_norm
 from mtljax.weighting.common.arguments import check_choice
 from mtljax.weighting.common.contract import Weighting
 from mtljax.weighting.common.guard import guard
-from mtljax.weighting.common.trivial import trivial_weights
-from mtljax.weighting.common.unit_weights import from_unit_weights
+from mtljax.weighting.common.preference import equal_weights
+from mtljax.weighting.common.unit_vectors import from_unit_weights
 
 _NORMALIZE = ("l2", "loss", "loss+")
 
@@ -84,7 +84,7 @@ def mgda(normalize: str | None = None) -> Weighting:
     return guard(
         lambda num_tasks: (),
         update,
-        fallback=lambda state, counted: trivial_weights(counted, "mean"),
+        fallback=lambda state, counted: equal_weights(counted, "mean"),
         requires=("losses", "gramian"),
     )
 

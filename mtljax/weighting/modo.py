@@ -9,7 +9,7 @@ from mtljax.solvers.simplex import project_simplex
 from mtljax.weighting.common.arguments import check_positive, check_range
 from mtljax.weighting.common.contract import Weighting
 from mtljax.weighting.common.guard import guard
-from mtljax.weighting.common.trivial import trivial_weights
+from mtljax.weighting.common.preference import equal_weights
 
 
 class MoDoState(NamedTuple):
@@ -78,7 +78,7 @@ def modo(
     return guard(
         init,
         update,
-        fallback=lambda state, counted: trivial_weights(counted, "mean"),
+        fallback=lambda state, counted: equal_weights(counted, "mean"),
         requires=("losses", "cross_gramian"),
         per_task=("weights",),
     )
@@ -92,7 +92,7 @@ def shares(weights: jax.Array, present: jax.Array) -> jax.Array:
     here = jnp.where(present, weights, 0)
     total = jnp.sum(here)
     some = total > jnp.finfo(here.dtype).eps
-    return jnp.where(some, here / jnp.where(some, total, 1), trivial_weights(present, "mean"))
+    return jnp.where(some, here / jnp.where(some, total, 1), equal_weights(present, "mean"))
 
 
 def bounded(products: jax.Array) -> jax.Array:

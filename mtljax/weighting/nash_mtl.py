@@ -10,9 +10,13 @@ from mtljax.solvers.power_balance import power_balance
 from mtljax.weighting.common.arguments import check_count, check_positive
 from mtljax.weighting.common.contract import Weighting
 from mtljax.weighting.common.guard import guard
-from mtljax.weighting.common.preference import check_length, check_preference, log_preference
-from mtljax.weighting.common.trivial import trivial_weights
-from mtljax.weighting.common.unit_weights import from_unit_weights
+from mtljax.weighting.common.preference import (
+    check_length,
+    check_preference,
+    equal_weights,
+    log_preference,
+)
+from mtljax.weighting.common.unit_vectors import from_unit_weights
 from mtljax.weighting.wrappers.every import every as keep
 
 
@@ -85,12 +89,12 @@ def nash_mtl(
             length = jnp.sqrt(jnp.maximum(y @ cosines @ y, 0))
             y = y * (max_norm / jnp.maximum(length, max_norm))
         weights = from_unit_weights(y, norms)
-        return jnp.where(jnp.any(norms > 0), weights, trivial_weights(present, "mean")), state
+        return jnp.where(jnp.any(norms > 0), weights, equal_weights(present, "mean")), state
 
     method = guard(
         init,
         update,
-        fallback=lambda state, counted: trivial_weights(counted, "mean"),
+        fallback=lambda state, counted: equal_weights(counted, "mean"),
         requires=("gramian",),
     )
     return keep(method, every)

@@ -9,7 +9,7 @@ from mtljax.solvers.nnqp import nnqp
 from mtljax.weighting.common.arguments import check_count, check_range
 from mtljax.weighting.common.contract import Weighting
 from mtljax.weighting.common.guard import guard
-from mtljax.weighting.common.unit_weights import from_unit_weights
+from mtljax.weighting.common.unit_vectors import from_unit_weights
 
 
 class PCDState(NamedTuple):

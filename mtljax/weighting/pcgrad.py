@@ -8,9 +8,9 @@ from jax import lax
 
 from mtljax.weighting.common.contract import Weighting
 from mtljax.weighting.common.guard import guard
-from mtljax.weighting.common.keys import keyed
-from mtljax.weighting.common.projections import column_weights, random_orders
-from mtljax.weighting.common.trivial import trivial_weights
+from mtljax.weighting.common.keys import keyed, random_orders
+from mtljax.weighting.common.preference import equal_weights
+from mtljax.weighting.common.unit_vectors import from_unit_coefficients
 
 
 class PCGradState(NamedTuple):
@@ -75,11 +75,11 @@ def pcgrad(seed: int | jax.Array = 0) -> Weighting:
 
         # Row i holds the i-th gradient, divided by its norm, in terms of the unit gradients.
         changed = lax.fori_loop(0, size, visit, jnp.eye(size, dtype=cosines.dtype))
-        return column_weights(changed, norms), PCGradState(words)
+        return from_unit_coefficients(changed, norms), PCGradState(words)
 
     return guard(
         lambda num_tasks: PCGradState(start()),
         update,
-        fallback=lambda state, counted: trivial_weights(counted, "sum"),
+        fallback=lambda state, counted: equal_weights(counted, "sum"),
         requires=("gramian",),
     )

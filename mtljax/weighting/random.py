@@ -9,7 +9,7 @@ from mtljax.weighting.common.arguments import check_choice
 from mtljax.weighting.common.contract import Weighting
 from mtljax.weighting.common.guard import guard
 from mtljax.weighting.common.keys import keyed
-from mtljax.weighting.common.trivial import SCALES, trivial_weights
+from mtljax.weighting.common.preference import SCALES, equal_weights
 
 
 class RandomState(NamedTuple):
@@ -65,4 +65,4 @@ def random(seed: int | jax.Array = 0, scale: str = "mean") -> Weighting:
             weights = weights * jnp.sum(present)
         return weights, RandomState(words)
 
-    return guard(init, update, fallback=lambda state, counted: trivial_weights(counted, scale))
+    return guard(init, update, fallback=lambda state, counted: equal_weights(counted, scale))

@@ -11,8 +11,12 @@ from mtljax.solvers.simplex import project_simplex
 from mtljax.weighting.common.arguments import check_count, check_positive, check_range
 from mtljax.weighting.common.contract import Weighting
 from mtljax.weighting.common.guard import guard
-from mtljax.weighting.common.preference import check_length, check_preference, preference
-from mtljax.weighting.common.trivial import trivial_weights
+from mtljax.weighting.common.preference import (
+    check_length,
+    check_preference,
+    equal_weights,
+    preference,
+)
 from mtljax.weighting.modo import bounded, shares, unit_products
 
 
@@ -97,7 +101,7 @@ def sdmgrad(
     return guard(
         init,
         update,
-        fallback=lambda state, counted: trivial_weights(counted, "mean"),
+        fallback=lambda state, counted: equal_weights(counted, "mean"),
         requires=("losses", "cross_gramian"),
         per_task=("weights",),
     )

@@ -7,11 +7,16 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from mtljax.weighting.common.arguments import check_choice, check_count, check_positive
+from mtljax.weighting.common.arguments import (
+    check_choice,
+    check_count,
+    check_each,
+    check_positive,
+    each,
+)
 from mtljax.weighting.common.contract import Weighting
 from mtljax.weighting.common.guard import guard
 from mtljax.weighting.common.log_scale import bounded_exp, log_losses, log_softmax, softmax
-from mtljax.weighting.common.per_task import check_each, each
 from mtljax.weighting.common.preference import check_length, check_preference, preference
 
 _FORMS = ("log", "raw")

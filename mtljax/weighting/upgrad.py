@@ -9,9 +9,13 @@ import numpy as np
 from mtljax.solvers.dual_cone import dual_cone
 from mtljax.weighting.common.contract import Weighting
 from mtljax.weighting.common.guard import guard
-from mtljax.weighting.common.preference import check_length, check_preference, preference
-from mtljax.weighting.common.trivial import trivial_weights
-from mtljax.weighting.common.unit_weights import from_unit_weights
+from mtljax.weighting.common.preference import (
+    check_length,
+    check_preference,
+    equal_weights,
+    preference,
+)
+from mtljax.weighting.common.unit_vectors import from_unit_weights
 
 
 def upgrad(pref: Sequence[float] | np.ndarray | None = None) -> Weighting:
@@ -71,6 +75,6 @@ def upgrad(pref: Sequence[float] | np.ndarray | None = None) -> Weighting:
     return guard(
         init,
         update,
-        fallback=lambda state, counted: trivial_weights(counted, "mean"),
+        fallback=lambda state, counted: equal_weights(counted, "mean"),
         requires=("gramian",),
     )

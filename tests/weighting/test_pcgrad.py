@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from mtljax.weighting.common.projections import random_orders
+from mtljax.weighting.common.keys import random_orders
 from mtljax.weighting.pcgrad import pcgrad
 from tests.weighting.padded import NUMBERS_OF_TASKS, answers, problems, unit, weights
 from tests.weighting.visits import orders

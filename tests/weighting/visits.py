@@ -3,7 +3,7 @@
 import jax
 import numpy as np
 
-from mtljax.weighting.common.projections import random_orders
+from mtljax.weighting.common.keys import random_orders
 
 
 def orders(words: jax.Array, num_tasks: int) -> np.ndarray:

@@ -1,4 +1,4 @@
-"""Random keys inside the states of weightings."""
+"""Random keys in the states of weightings, and random orders of the tasks."""
 
 import operator
 from collections.abc import Callable
@@ -48,3 +48,8 @@ def keyed(seed: int | jax.Array) -> tuple[Callable[[], jax.Array], Draw]:
         return use, jax.random.key_data(key)
 
     return start, draw
+
+
+def random_orders(key: jax.Array, num_tasks: int) -> jax.Array:
+    """Returns integers ``[T, T]``: T independent random orders of the tasks, one a row."""
+    return jnp.argsort(jax.random.bits(key, (num_tasks, num_tasks), jnp.uint32), axis=1)

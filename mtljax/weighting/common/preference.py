@@ -1,4 +1,4 @@
-"""Preference vectors: how much each task counts in a method."""
+"""How much each task counts in a method: equally, or by a preference vector."""
 
 from collections.abc import Sequence
 
@@ -6,7 +6,13 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from mtljax.weighting.common.trivial import trivial_weights
+SCALES = ("mean", "sum")
+
+
+def equal_weights(present: jax.Array, scale: str) -> jax.Array:
+    """Returns 1/m (``'mean'``) or 1 (``'sum'``) for the m tasks present ``[T]``, 0 elsewhere."""
+    ones = present.astype(float)
+    return ones / jnp.maximum(jnp.sum(ones), 1) if scale == "mean" else ones
 
 
 def check_preference(
@@ -51,7 +57,7 @@ def preference(pref: np.ndarray | None, present: jax.Array, scale: str, dtype) -
       ValueError: another number of tasks.
     """
     if pref is None:
-        return trivial_weights(present, scale).astype(dtype)
+        return equal_weights(present, scale).astype(dtype)
     check_length(pref, present.size)
     given = jnp.asarray(pref, dtype)
     here = jnp.where(present, given, 0)

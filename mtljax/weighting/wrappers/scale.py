@@ -5,7 +5,7 @@ import jax.numpy as jnp
 from mtljax.weighting.common.arguments import check_choice
 from mtljax.weighting.common.contract import Weighting
 from mtljax.weighting.common.guard import guard
-from mtljax.weighting.common.trivial import SCALES
+from mtljax.weighting.common.preference import SCALES
 
 
 def scale(weighting: Weighting, to: str = "mean") -> Weighting:

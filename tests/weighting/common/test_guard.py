@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from mtljax import weighting
-from mtljax.weighting.common.trivial import trivial_weights
+from mtljax.weighting.common.preference import equal_weights
 
 
 class Steps(NamedTuple):
@@ -33,7 +33,7 @@ def inverse_norm():
     return weighting.guard(
         init,
         update,
-        fallback=lambda state, counted: trivial_weights(counted, "mean"),
+        fallback=lambda state, counted: equal_weights(counted, "mean"),
         requires=("losses", "gramian"),
         per_task=("each", "moments"),
     )
