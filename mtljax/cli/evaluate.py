@@ -7,7 +7,18 @@ from typing import Annotated, Literal
 import tyro
 from rich.table import Table
 
-from mtljax.cli.options import Output, cache_directory, data_directory, parse, print_json, warn
+from mtljax.cli.options import (
+    Output,
+    cache_directory,
+    data_directory,
+    options_from,
+    parse,
+    print_json,
+    warn,
+)
+from mtljax.inference.generation_config import EVALUATION, GenerationConfig
+
+_TEXTS = options_from(GenerationConfig, "max_tokens", "beam", "length_penalty")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -15,7 +26,7 @@ class Options:
     """Measure the best checkpoint of a run on a split of its data.
 
     The texts of text to text are written, greedily or by a beam search, compared with their
-    references, and kept beside them in RUN/generated/TASK-SPLIT.jsonl.
+    references, and kept next to them in RUN/generated/TASK-SPLIT.jsonl.
 
     Attributes:
       run: run directory.
@@ -25,11 +36,7 @@ class Options:
       cache_dir: directory of the token cache, 'off' for none; the environment's MTLJAX_CACHE_DIR or
         ~/.cache/mtljax by default.
       generate: write the texts of text to text.
-      beam: beginnings that the search for such a text keeps; 0 takes the most probable word each
-        time.
-      length_penalty: of a beam; 0 favours short texts, 1 compares means a word, more favours long
-        ones.
-      max_tokens: of each text.
+      texts: how they are written.
       json: print one JSON object.
     """
 
@@ -38,9 +45,7 @@ class Options:
     data_dir: Annotated[str | None, tyro.conf.arg(metavar="DIR")] = None
     cache_dir: Annotated[str | None, tyro.conf.arg(metavar="DIR")] = None
     generate: tyro.conf.FlagCreatePairsOff[bool] = True
-    beam: int = 0
-    length_penalty: float = 1.0
-    max_tokens: int = 128
+    texts: Annotated[GenerationConfig, tyro.conf.arg(name="", constructor=_TEXTS)] = EVALUATION
     json: tyro.conf.FlagCreatePairsOff[bool] = False
 
 
@@ -55,9 +60,7 @@ def run(arguments: Sequence[str]) -> int:
         data_directory(options.data_dir),
         cache_directory(options.cache_dir),
         generate=options.generate,
-        beam=options.beam,
-        length_penalty=options.length_penalty,
-        max_tokens=options.max_tokens,
+        config=options.texts,
     )
     if options.json:
         print_json({"step": loaded.step, "split": options.split, "tasks": values})

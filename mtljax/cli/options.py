@@ -1,6 +1,7 @@
 """Options from dataclasses, and what is wrong with them in one line."""
 
 import contextlib
+import dataclasses
 import io
 import json
 import math
@@ -59,6 +60,34 @@ def parse(
         if exit_.code in (0, None):
             raise
         raise UserError(one_line(complaint.getvalue())) from None
+
+
+def options_from(config: type[T], *names: str, **types: Any) -> type[T]:
+    """A configuration of whose fields only some are options of a subcommand.
+
+    It is what ``tyro.conf.arg(constructor=...)`` takes; the help texts are those of the
+    configuration.
+
+    Args:
+      config: a dataclass.
+      names: of the fields that are options.
+      **types: of fields that are options as well, in place of their own types.
+
+    Returns:
+      A subclass in which the other fields keep their values.
+    """
+    import tyro
+
+    fields = [
+        (
+            field.name,
+            types.get(field.name, tyro.conf.Suppress[field.type]),
+            dataclasses.field(default=field.default, metadata=field.metadata),
+        )
+        for field in dataclasses.fields(config)  # pyright: ignore[reportArgumentType]
+        if field.name not in names
+    ]
+    return dataclasses.make_dataclass(config.__name__, fields, bases=(config,), frozen=True)
 
 
 def one_line(complaint: str) -> str:

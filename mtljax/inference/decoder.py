@@ -1,17 +1,14 @@
-"""How text is generated, as settings that can be checked, and the compiled functions behind it."""
+"""The compiled functions that generate the text of a task."""
 
-import dataclasses
 import functools
-import math
 from collections.abc import Callable
-from typing import Any, Literal, NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
 from mtljax.data.tokenizers.protocol import END, OOV
-from mtljax.errors import UserError
 from mtljax.generation import Beams, Decodable, Rows, Sampling, advance, beam_search, begin
 from mtljax.modules import (
     DecoderHead,
@@ -24,85 +21,6 @@ from mtljax.modules import (
 from mtljax.modules.config import output_width
 from mtljax.modules.network import Params
 from mtljax.training.model import Model
-
-MOST_TOKENS = 100_000
-"""Tokens that are added to a prompt at most."""
-
-MOST_TEXTS = 10_000
-"""Texts of a prompt at most."""
-
-
-@dataclasses.dataclass(frozen=True)
-class GenerationConfig:
-    """How text is generated.
-
-    Attributes:
-      max_tokens: tokens that are added at most.
-      temperature: from 0, the most probable token each time; 1 is the model's own distribution.
-      top_k: draw from that many most probable tokens; 0 for all.
-      top_p: draw from the most probable tokens that together have this probability, in (0, 1].
-      min_p: draw from the tokens at least this share as probable as the most probable, in [0, 1].
-      repetition_penalty: of tokens that stand in the text already, above 0; 1 for none.
-      no_repeat_ngram: n of the n-grams that a text may not have twice; 0 for any.
-      beam: beginnings that a beam search keeps; 0 for none. Nothing is drawn then.
-      length_penalty: power of the length that a beam search divides log probabilities by.
-      samples: texts for each prompt; of a beam search the best, at most `beam`.
-      stop: texts before which a text ends.
-      seed: of the draws, from 0.
-      too_long: what becomes of a prompt that is longer than the model reads at once: 'refuse', or
-        truncation from the 'left' or the 'right'.
-    """
-
-    max_tokens: int = 50
-    temperature: float = 1.0
-    top_k: int = 0
-    top_p: float = 1.0
-    min_p: float = 0.0
-    repetition_penalty: float = 1.0
-    no_repeat_ngram: int = 0
-    beam: int = 0
-    length_penalty: float = 1.0
-    samples: int = 1
-    stop: tuple[str, ...] = ()
-    seed: int = 0
-    too_long: Literal["refuse", "left", "right"] = "refuse"
-
-
-def check_generation(how: GenerationConfig, classes: int) -> None:
-    """Check the settings.
-
-    Args:
-      how: the settings.
-      classes: that the task chooses from.
-
-    Raises:
-      UserError: naming the one that is out of range.
-    """
-
-    def check(name: str, good: bool, range_: str) -> None:
-        if not good:
-            raise UserError(f"{name}: must be {range_}, got {getattr(how, name)}")
-
-    check("max_tokens", 0 <= how.max_tokens <= MOST_TOKENS, f"in [0, {MOST_TOKENS}]")
-    check(
-        "temperature",
-        math.isfinite(how.temperature) and how.temperature >= 0,
-        "finite and at least 0",
-    )
-    check("top_k", how.top_k >= 0, "at least 0")
-    check("top_p", 0 < how.top_p <= 1, "in (0, 1]")
-    check("min_p", 0 <= how.min_p <= 1, "in [0, 1]")
-    penalty = how.repetition_penalty
-    check("repetition_penalty", math.isfinite(penalty) and penalty > 0, "finite and above 0")
-    check("no_repeat_ngram", how.no_repeat_ngram >= 0, "at least 0")
-    check("beam", 0 <= how.beam <= classes, f"in [0, {classes}], the size of the vocabulary")
-    check("length_penalty", math.isfinite(how.length_penalty), "finite")
-    check("samples", 1 <= how.samples <= MOST_TEXTS, f"in [1, {MOST_TEXTS}]")
-    if how.beam:
-        check("samples", how.samples <= how.beam, f"at most the beam, {how.beam}")
-    check("seed", 0 <= how.seed < 2**32, "in [0, 2^32)")
-    if not all(how.stop):
-        raise UserError("stop: a text must not be empty")
 
 
 class Decoder(NamedTuple):

@@ -71,7 +71,7 @@ def read_prompt(
         if too_long == "refuse":
             raise UserError(
                 f"the text has {len(found.tokens)} tokens, and the model reads {most} at once; "
-                "with truncate_left it reads the last of them"
+                "with too_long 'left' (--truncate-left) it reads the last of them"
             )
         most = width - min(max_tokens, width // 2) if answers else most
         right = Prompt(*(x[:most] for x in found))

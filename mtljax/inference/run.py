@@ -13,13 +13,17 @@ import jax
 from mtljax.data import Layout, Tokenizer, load_data
 from mtljax.data.tokenizers.protocol import END, START
 from mtljax.errors import UserError
-from mtljax.inference.decoder import GenerationConfig, check_generation
+from mtljax.inference.generation_config import (
+    EVALUATION,
+    GenerationConfig,
+    check_generation,
+    with_settings,
+)
 from mtljax.inference.generation_metrics import sources_of, text_measures, write_texts
 from mtljax.inference.inputs import TaskInput, UserInput, checked_inputs, reading
 from mtljax.inference.predictions import Answer, Function, group_answers, make_answers
 from mtljax.inference.prompts import prompt_keys
 from mtljax.inference.restore import restore_params
-from mtljax.inference.text_generator import Say
 from mtljax.inference.texts import Texts
 from mtljax.modules.network import Params
 from mtljax.presets import Config
@@ -155,82 +159,49 @@ class Run:
     def generate(
         self,
         prompts: Sequence[UserInput],
-        max_tokens: int = 50,
-        temperature: float = 1.0,
-        top_k: int = 0,
-        top_p: float = 1.0,
-        seed: int = 0,
-        task: str | None = None,
+        config: GenerationConfig | None = None,
         *,
-        min_p: float = 0.0,
-        repetition_penalty: float = 1.0,
-        no_repeat_ngram: int = 0,
-        beam: int = 0,
-        length_penalty: float = 1.0,
-        samples: int = 1,
-        stop: Sequence[str] = (),
-        truncate_left: bool = False,
+        task: str | None = None,
         seen: Counter[str] | None = None,
-        say: Say | None = None,
+        on_text: Callable[[str], None] | None = None,
+        **settings: Any,
     ) -> list[str]:
-        """Go on with some prompts, or answer them.
+        """Continue some prompts with a language model, or answer them with text to text.
 
-        A seed gives the same text for a prompt whatever stands beside it; equal prompts differ from
-        each other. Unknown words are never written. A text that fills what the model reads at once
-        goes on from its last half, read anew; that of text to text and of a beam search ends there.
+        A seed gives the same text for a prompt whatever other prompts there are; equal prompts get
+        different texts. Unknown words are never written. A text that fills what the model reads at
+        once is continued from its last half, which is read again; the text of text to text and of a
+        beam search ends there.
 
         Args:
           prompts: texts, lists of words or mappings, as for `predict`; an empty one begins a text.
-          max_tokens: tokens that are added at most.
-          temperature: from 0, the most probable word each time; 1 is the model's own distribution.
-          top_k: draw from that many most probable words; 0 for all.
-          top_p: draw from the most probable words that together have this probability, in (0, 1].
-          seed: of the draws, from 0.
+          config: the settings; by default `GenerationConfig()`.
           task: name of a language model or of a task of text to text; None for the first one.
-          min_p: draw from words at least this share as probable as the most probable, in [0, 1].
-          repetition_penalty: of words that stand in the text already, above 0; 1 for none.
-          no_repeat_ngram: n of the n-grams that a text may not have twice; 0 for any.
-          beam: beginnings that a beam search keeps; 0 for none. Nothing is drawn then.
-          length_penalty: power of the length that a beam search divides log probabilities by.
-          samples: texts for each prompt; of a beam search the best ones, at most `beam`.
-          stop: texts before which a text ends.
-          truncate_left: read the end of a prompt that is longer than the model reads at once.
-          seen: how many texts there were before for equal prompts, in earlier calls; counted up.
-          say: told the first text so far, whenever it has grown.
+          seen: how many texts there were for equal prompts in earlier calls; it is counted up.
+          on_text: called with the first text so far, whenever it has grown.
+          **settings: fields of `GenerationConfig`, in place of those of `config`; `stop` may be one
+            text as well.
 
         Returns:
-          For each prompt what follows it, `samples` texts one after another, without the prompt,
-          with the space before it that belongs there; of text to text, the texts that answer it.
+          For each prompt the text that follows it, `samples` texts one after another, without the
+          prompt, with the space before it that belongs there; for text to text the answers.
 
         Raises:
-          UserError: for a number out of range, a prompt that is too long, or if there is no such
-            task.
+          TypeError: for a setting that there is none of, or a prompt that is no text.
+          UserError: for a setting out of its range, a prompt that is too long, or if there is no
+            such task.
         """
-        how = GenerationConfig(
-            max_tokens,
-            temperature,
-            top_k,
-            top_p,
-            min_p,
-            repetition_penalty,
-            no_repeat_ngram,
-            beam,
-            length_penalty,
-            samples,
-            (stop,) if isinstance(stop, str) else tuple(stop),
-            seed,
-            "left" if truncate_left else "refuse",
-        )
+        config = with_settings(config or GenerationConfig(), settings)
         prompts = checked_inputs(prompts)
         found = self._task(self.language_model(task))
-        check_generation(how, self.layout.outputs[found.name].num_classes)
+        check_generation(config, self.layout.outputs[found.name].num_classes)
         readings = [reading(found, prompt, named=True) for prompt in prompts]
-        return self._texts.write(found, readings, how, seen, say)
+        return self._texts.write(found, readings, config, seen, on_text)
 
     def count_prompts(
         self, prompts: Sequence[UserInput], task: str | None = None, samples: int = 1
     ) -> Counter[str]:
-        """What `generate` takes for `seen` to go on after these prompts."""
+        """The `seen` with which `generate` continues after these prompts."""
         found = self._task(self.language_model(task))
         readings = [reading(found, prompt, named=True) for prompt in checked_inputs(prompts)]
         seen: Counter[str] = Counter()
@@ -240,20 +211,19 @@ class Run:
     def check_prompt(
         self,
         prompt: UserInput,
-        task: str | None = None,
-        max_tokens: int = 50,
+        config: GenerationConfig | None = None,
         *,
-        truncate_left: bool = False,
+        task: str | None = None,
+        **settings: Any,
     ) -> None:
-        """Check that `generate` can go on with a prompt.
+        """Check that `generate`, called with the same settings, can continue or answer a prompt.
 
         Raises:
           UserError: if it is empty or too long, or lacks what the task reads.
         """
+        config = with_settings(config or GenerationConfig(), settings)
         found = self._task(self.language_model(task))
-        text = reading(found, prompt, named=True)
-        too_long = "left" if truncate_left else "refuse"
-        read = self._texts.prompt(found, text, GenerationConfig(max_tokens, too_long=too_long))
+        read = self._texts.prompt(found, reading(found, prompt, named=True), config)
         if set(read.tokens.tolist()) <= {START, END}:
             raise UserError("the text is empty")
 
@@ -264,32 +234,35 @@ class Run:
         cache_dir: str | Path | None = None,
         *,
         generate: bool = False,
-        beam: int = 0,
-        length_penalty: float = 1.0,
-        max_tokens: int = 128,
+        config: GenerationConfig = EVALUATION,
+        **settings: Any,
     ) -> Values:
         """Metric values on a split of the run's data.
 
         Args:
           split: 'train', 'validation' or 'test'.
-          data_dir: where data sets in TFDS format lie.
-          cache_dir: where tokenised data is kept and looked for; None for nowhere.
-          generate: write the texts of text to text as well, measure them by `text_measures` and
-            keep them beside sources and references in ``generated/TASK-SPLIT.jsonl`` of the run.
-          beam: beginnings that the search for these texts keeps; 0 takes the most probable word
-            each time.
-          length_penalty: of the search, see `generate`.
-          max_tokens: of each text.
+          data_dir: directory of the data sets in TFDS format.
+          cache_dir: directory of the cache of tokenised data; None for no cache.
+          generate: whether the texts of text to text are generated as well, measured by
+            `text_measures` and kept with their sources and references in
+            ``generated/TASK-SPLIT.jsonl`` of the run.
+          config: how these texts are generated, one for each source.
+          **settings: fields of `GenerationConfig`, in place of those of `config`.
 
         Returns:
           Values by task and metric; tasks that have no such split are left out.
 
         Raises:
-          UserError: if no task has the split, or the data is not there or not what it was.
+          TypeError: for a setting that there is none of.
+          UserError: if no task has the split, the data is missing or has changed, or a setting is
+            out of its range.
         """
         splits = ("train", "validation", "test")
         if split not in splits:
             raise UserError(f"split {split!r}: unknown{suggestion(split, splits)}")
+        config = with_settings(config, settings)
+        if config.samples != 1:
+            raise UserError(f"samples: must be 1, one text for each source, got {config.samples}")
         data = load_data(
             self.tasks,
             data_dir=data_dir,
@@ -303,12 +276,9 @@ class Run:
             cache_dir=cache_dir,
         )
         run_directory.check_same_data(self.directory, data)
-        how = GenerationConfig(
-            max_tokens, 0.0, beam=beam, length_penalty=length_penalty, too_long="right"
-        )
         answering = [task for task in self.tasks if generate and task.kind == "text_to_text"]
         for task in answering:
-            check_generation(how, self.layout.outputs[task.name].num_classes)
+            check_generation(config, self.layout.outputs[task.name].num_classes)
         values = Evaluator(self.model, data)(self.params, split, full=True)
         if not values:
             raise UserError(f"split {split!r}: no task of {self.directory} has one")
@@ -316,7 +286,7 @@ class Run:
             questions = sources_of(task, data.sources[task.source_name].splits.get(split, ()))
             if task.name not in values or not questions:
                 continue
-            texts = self._texts.write(task, [question.source for question in questions], how)
+            texts = self._texts.write(task, [question.source for question in questions], config)
             place = self.directory / run_directory.GENERATED / f"{task.name}-{split}.jsonl"
             write_texts(place, questions, texts)
             lowercase = self.tokenizer.settings.lowercase

@@ -11,7 +11,8 @@ import numpy as np
 from mtljax.data.tokenizers import Tokenizer
 from mtljax.data.tokenizers.protocol import SPECIALS
 from mtljax.generation import Sampling, padded_length
-from mtljax.inference.decoder import Decoder, GenerationConfig
+from mtljax.inference.decoder import Decoder
+from mtljax.inference.generation_config import GenerationConfig
 from mtljax.inference.prompts import Prompt, shortened
 
 ROWS = 8

@@ -8,7 +8,8 @@ from typing import Any
 
 from mtljax.data import Tokenizer
 from mtljax.errors import UserError
-from mtljax.inference.decoder import GenerationConfig, make_decoder
+from mtljax.inference.decoder import make_decoder
+from mtljax.inference.generation_config import GenerationConfig
 from mtljax.inference.predictions import reading_length
 from mtljax.inference.prompts import Prompt, affix_table, prompt_keys, read_prompt
 from mtljax.inference.text_generator import Say, Writer, continuations

@@ -79,16 +79,16 @@ def refused(mtljax: Callable[..., Result]) -> Callable[..., str]:
 @pytest.fixture
 def loaded_once(monkeypatch: pytest.MonkeyPatch, loaded_tiny_run: Any) -> None:
     """Commands on `tiny_run` share what they compile."""
-    import mtljax.training
+    import mtljax.inference
 
-    load_run = mtljax.training.load_run
+    load_run = mtljax.inference.load_run
 
     def load(path: str, warn: Any = None) -> Any:
         if Path(path) == loaded_tiny_run.directory:
             return loaded_tiny_run
         return load_run(path, warn)
 
-    monkeypatch.setattr(mtljax.training, "load_run", load)
+    monkeypatch.setattr(mtljax.inference, "load_run", load)
 
 
 @pytest.fixture

@@ -1,9 +1,13 @@
+import dataclasses
 import io
 import json
 
 import pytest
 
-from mtljax.cli.options import print_json
+from mtljax.cli.generate import Options, chosen_settings
+from mtljax.cli.options import parse, print_json
+from mtljax.inference.generation_config import GenerationConfig
+from mtljax.tasks import Task
 
 pytestmark = pytest.mark.usefixtures("loaded_once")
 
@@ -66,6 +70,26 @@ def write(path, *lines):
 
 def continuations(text):
     return [json.loads(line)["continuation"] for line in text.splitlines()]
+
+
+@pytest.mark.parametrize(
+    ("kind", "arguments", "expected"),
+    [
+        ("language_model", [], GenerationConfig(50, 0.8, top_p=0.95)),
+        ("text_to_text", [], GenerationConfig(128, 0.0, top_p=0.95)),
+        ("text_to_text", ["--max-tokens", "50", "--stop", "a", "--stop", "b", "--prompt", "c"],
+         GenerationConfig(50, 0.0, top_p=0.95, stop=("a", "b"))),
+        ("text_to_text", ["--temperature", "0.8", "--top-p", "1", "--truncate-left"],
+         GenerationConfig(128, 0.8, top_p=1.0, too_long="left")),
+        ("language_model", ["--temperature", "0", "--beam", "3"],
+         GenerationConfig(50, 0.0, top_p=0.95, beam=3)),
+    ],
+)  # fmt: skip
+def test_defaults_are_those_of_the_kind(kind, arguments, expected):
+    task = Task("a", "d", kind, "text", "text" if kind == "text_to_text" else None)
+    options = parse(Options, "generate", ["RUN", *arguments])
+    found = chosen_settings(["RUN", *arguments], options, task)
+    assert dataclasses.asdict(found) == dataclasses.asdict(expected)
 
 
 def test_long_prompts_are_cut_off_where_that_is_wanted(mtljax, tiny_run):

@@ -1,8 +1,19 @@
+import dataclasses
 import io
+from typing import Annotated
 
 import pytest
+import tyro
 
-from mtljax.cli.options import data_directory, one_line, print_json, printable
+from mtljax.cli.options import (
+    data_directory,
+    one_line,
+    options_from,
+    parse,
+    print_json,
+    printable,
+)
+from mtljax.errors import UserError
 
 BOX = """\
 ╭─ Unrecognized options ───────────────────────────────────────────────────────╮
@@ -27,6 +38,45 @@ PLAIN = """\
   -------------------------------------------
   For full helptext, run mtljax train --help
 """
+
+
+@dataclasses.dataclass(frozen=True)
+class Settings:
+    """Settings of which some are options.
+
+    Attributes:
+      first: the first one.
+      second: the second one.
+      texts: some texts.
+    """
+
+    first: int = 1
+    second: int = 2
+    texts: tuple[str, ...] = ()
+
+
+Chosen = options_from(Settings, "second", texts=tyro.conf.UseAppendAction[tuple[str, ...]])
+
+
+@dataclasses.dataclass(frozen=True)
+class Options:
+    """Options of a command."""
+
+    settings: Annotated[Settings, tyro.conf.arg(name="", constructor=Chosen)] = Settings(first=3)
+
+
+def test_options_from_some_fields(capsys):
+    settings = parse(Options, "x", ["--second", "4", "--texts", "a", "--texts", "b"]).settings
+    assert dataclasses.astuple(settings) == (3, 4, ("a", "b"))
+    assert dataclasses.astuple(parse(Options, "x", []).settings) == (3, 2, ())
+    with pytest.raises(UserError, match="unrecognized options: --first"):
+        parse(Options, "x", ["--first", "1"])
+    with pytest.raises(SystemExit):
+        parse(Options, "x", ["--help"])
+    out = capsys.readouterr().out
+    assert "the second one. (default: 2)" in out
+    assert "first" not in out
+    assert dataclasses.fields(Settings)[0].type is int
 
 
 def test_a_box_becomes_a_line():

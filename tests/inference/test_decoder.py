@@ -6,14 +6,7 @@ import numpy as np
 import pytest
 
 from mtljax.data.tokenizers.protocol import END, START
-from mtljax.errors import UserError
-from mtljax.inference.decoder import (
-    GenerationConfig,
-    check_generation,
-    make_decodable,
-    make_decoder,
-    prepare,
-)
+from mtljax.inference.decoder import make_decodable, make_decoder, prepare
 from mtljax.inference.prompts import affix_table
 from mtljax.modules import DecoderConfig, encode, predict
 from tests.tiny_models import random_params
@@ -146,10 +139,3 @@ def test_marks_and_unknown_words(make, plain, tasks):
     model, data = make(plain, (tasks["next"],))
     decoder = make_decoder(model, "next", affix_table(data.tokenizer))
     assert data.tokenizer.pieces[decoder.output_ids[decoder.end]] == "</s>"
-
-
-@pytest.mark.parametrize("beam", [0, 1, 7])
-def test_a_beam_as_wide_as_the_vocabulary(beam):
-    check_generation(GenerationConfig(beam=beam), 7)
-    with pytest.raises(UserError, match=r"beam: must be in \[0, 7\], the size of the vocabulary"):
-        check_generation(GenerationConfig(beam=8), 7)

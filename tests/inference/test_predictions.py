@@ -239,14 +239,14 @@ def test_text_to_text_answers(replies):
     assert replies.predict([long]) == [{"reply": {"text": expected}}]
     with pytest.raises(UserError, match="prompt 1: the text has 51 tokens, and the model reads 11"):
         replies.generate([long], max_tokens=3)
-    assert replies.generate([long], max_tokens=3, temperature=0.0, truncate_left=True) == [
+    assert replies.generate([long], max_tokens=3, temperature=0.0, too_long="left") == [
         best(" ".join(end), 3)
     ]
-    assert replies.generate([{"text": "w9", "label": "w1"}], 0, 0.0) == [""]
+    assert replies.generate([{"text": "w9", "label": "w1"}], max_tokens=0, temperature=0.0) == [""]
     for text, message in (("", "the text is empty"), (long, "the text has 51 tokens")):
         with pytest.raises(UserError, match=message):
             replies.check_prompt(text)
-    replies.check_prompt(long, truncate_left=True)
+    replies.check_prompt(long, too_long="left")
     for option in ("top_p", "temperature", "beam"):
         with pytest.raises(UserError, match=f"{option}: must be "):
             replies.generate(

@@ -12,6 +12,7 @@ from mtljax.data import load_source
 from mtljax.data.catalogue.case_and_punctuation import case_and_punctuation
 from mtljax.errors import UserError
 from mtljax.inference import load_run
+from mtljax.inference.generation_config import GenerationConfig
 from mtljax.inference.run import PREVIEW_TOKENS
 from mtljax.inference.text_generator import settled
 from mtljax.modules import encode, predict
@@ -212,7 +213,7 @@ def test_a_long_prompt_is_refused_or_cut_off(run):
         run.generate(["the", long], max_tokens=2)
     with pytest.raises(UserError, match="the text has 501 tokens"):
         run.check_prompt(long)
-    found = run.generate([long], max_tokens=2, temperature=0.0, truncate_left=True)
+    found = run.generate([long], max_tokens=2, temperature=0.0, too_long="left")
     assert found == run.generate(["the " * 31], max_tokens=2, temperature=0.0)
 
 
@@ -245,7 +246,7 @@ def test_a_text_ends_before_a_stop(run):
 
 def test_a_text_is_told_as_it_grows(run):
     said = []
-    whole = run.generate(["the phone"], max_tokens=12, seed=1, say=said.append)[0]
+    whole = run.generate(["the phone"], max_tokens=12, seed=1, on_text=said.append)[0]
     assert said[-1] == whole
     assert run.generate(["the phone"], max_tokens=12, seed=1) == [whole]
     assert len(said) == 12
@@ -282,6 +283,29 @@ def test_a_text_is_told_as_it_grows(run):
 def test_numbers_out_of_range(run, options, message):
     with pytest.raises(UserError, match=message):
         run.generate(["a"], **options)
+
+
+def test_an_unknown_setting_is_named(run):
+    with pytest.raises(TypeError, match="'max_token'; did you mean 'max_tokens'"):
+        run.generate(["a"], max_token=3)
+    with pytest.raises(TypeError, match="unknown setting 'say'"):
+        run.check_prompt("a", say=print)
+    with pytest.raises(TypeError, match="unknown setting 'length'"):
+        run.evaluate("test", length=3)
+
+
+def test_settings_of_a_configuration_and_by_name(run):
+    config = GenerationConfig(max_tokens=6, seed=3, temperature=0.7)
+    found = run.generate(["the phone"], config)
+    assert run.generate(["the phone"], max_tokens=6, seed=3, temperature=0.7) == found
+    assert run.generate(["the phone"], GenerationConfig(max_tokens=6, seed=3), temperature=0.7) == (
+        found
+    )
+
+
+def test_evaluation_writes_one_text_a_source(run):
+    with pytest.raises(UserError, match="samples: must be 1, one text for each source, got 2"):
+        run.evaluate("test", generate=True, samples=2)
 
 
 def test_unknown_split(run):

@@ -5,7 +5,8 @@ import pytest
 
 from mtljax.data.tokenizers import TokenizerSettings, train_tokenizer
 from mtljax.generation import Decodable
-from mtljax.inference.decoder import GenerationConfig, compiled
+from mtljax.inference.decoder import compiled
+from mtljax.inference.generation_config import GenerationConfig
 from mtljax.inference.prompts import read_prompt
 from mtljax.inference.text_generator import ROWS, Writer, added_text, continuations, settled
 
