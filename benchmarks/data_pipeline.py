@@ -27,7 +27,7 @@ import jax
 from rich.console import Console
 from rich.table import Table
 
-from mtljax.data import MultitaskData, all_causal, load_data
+from mtljax.data import DataOptions, MultitaskData, all_causal, load_data
 from mtljax.presets import PRESETS, preset
 from mtljax.tasks import DEFAULT_TASKS, Task, load_tasks
 from mtljax.training import train
@@ -95,8 +95,8 @@ def measure(given: dict[str, Any]) -> dict[str, Any]:
     began = time.perf_counter()
     data = load_data(
         tasks_of(given["set"], given["place"]),
+        DataOptions(attention=all_causal),
         data_dir=given["data_dir"],
-        attention=all_causal,
         cache_dir=given["cache"],
     )
     ready = time.perf_counter() - began

@@ -48,7 +48,7 @@ from mtljax.presets import Config, GradientsConfig, preset
 from mtljax.tasks import Task
 from mtljax.training import build_model, make_init, make_optimizer, make_step
 from mtljax.training.inputs.aligned_streams import Streams
-from mtljax.training.model import attention_of
+from mtljax.training.model import data_options
 from mtljax.training.reporting.data_overview import class_counts
 from mtljax.training.update.method import make_method
 from mtljax.versions import versions
@@ -81,13 +81,7 @@ def variants() -> dict[str, tuple[Config, tuple[Task, ...]]]:
 def prepare(config: Config, tasks: tuple[Task, ...], count: int) -> tuple[Any, Any, list[Any]]:
     """The traced step, its first state, and batches with their real tokens."""
     method = make_method(config, len(tasks))
-    data = load_data(
-        tasks,
-        tokenizer=config.tokenizer,
-        row_length=config.batch.row_length,
-        batch_tokens=config.batch.tokens,
-        attention=attention_of(config, tasks),
-    )
+    data = load_data(tasks, data_options(config, tasks), tokenizer=config.tokenizer)
     model = build_model(config, data.layout, class_counts(data))
     optimizer = make_optimizer(config.optimizer, config.steps or 1000)
     streams = Streams(data, config, method.requires)

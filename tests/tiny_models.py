@@ -14,7 +14,7 @@ from mtljax.presets import BatchConfig, Config, OptimizerConfig
 from mtljax.tasks import KINDS, Task
 from mtljax.training import step as step_module
 from mtljax.training.inputs.aligned_streams import Streams
-from mtljax.training.model import attention_of, build_model, initial_params
+from mtljax.training.model import build_model, data_options, initial_params
 from mtljax.training.step import make_init, make_step
 from mtljax.training.update.model_gradients import task_losses
 from mtljax.weighting.common.guard import guard
@@ -128,13 +128,7 @@ def make(tiny):
     """From a configuration and tasks to a model and its data."""
 
     def build(config=PLAIN, tasks=TASKS):
-        data = load_data(
-            tasks,
-            tokenizer=config.tokenizer,
-            row_length=config.batch.row_length,
-            batch_tokens=config.batch.tokens,
-            attention=attention_of(config, tuple(tasks)),
-        )
+        data = load_data(tasks, data_options(config, tuple(tasks)), tokenizer=config.tokenizer)
         counts = {t.name: np.ones(data.outputs[t.name].num_classes, int)
                   for t in tasks if KINDS[t.kind].writes}  # fmt: skip
         return build_model(config, data.layout, counts), data

@@ -30,6 +30,7 @@ from mtljax.data.layout import Layout as Layout
 from mtljax.data.load_data import load_data as load_data
 from mtljax.data.multitask_data import MultitaskData as MultitaskData
 from mtljax.data.multitask_data import input_batches as input_batches
+from mtljax.data.options import DataOptions as DataOptions
 from mtljax.data.sources.source import Feature as Feature
 from mtljax.data.sources.source import Source as Source
 from mtljax.data.tokenizers import Tokenizer as Tokenizer

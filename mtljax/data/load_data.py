@@ -2,7 +2,7 @@
 
 import functools
 import os
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -10,22 +10,16 @@ from typing import Any
 import numpy as np
 
 from mtljax.data.batching.batches import Shape
-from mtljax.data.batching.mixture import (
-    PROPORTIONAL,
-    MixtureSettings,
-    num_stages,
-    progress,
-    rows_per_group,
-)
+from mtljax.data.batching.mixture import num_stages, progress, rows_per_group
 from mtljax.data.batching.row_order import RowPlan, plan_rows
 from mtljax.data.catalogue.load_sources import load_sources
 from mtljax.data.encoding.cache import Cache, Say, cache_key, cached_examples, cached_json
 from mtljax.data.encoding.examples import Examples, read_examples
-from mtljax.data.encoding.input_groups import Attention, Group, attention_by_kind, input_groups
+from mtljax.data.encoding.input_groups import Group, input_groups
 from mtljax.data.encoding.outputs import Output, check_spans, task_output
 from mtljax.data.layout import Layout
 from mtljax.data.multitask_data import MultitaskData
-from mtljax.data.sources.bad_rows import BadRows
+from mtljax.data.options import DEFAULT_OPTIONS, DataOptions
 from mtljax.data.sources.source import Source, first_rows
 from mtljax.data.tokenizers import (
     Text,
@@ -42,15 +36,10 @@ from mtljax.tasks.task import Task
 
 def load_data(
     tasks: Sequence[Task],
+    options: DataOptions = DEFAULT_OPTIONS,
     *,
     data_dir: str | os.PathLike[str] | None = None,
     tokenizer: Tokenizer | TokenizerSettings | None = None,
-    row_length: int = 64,
-    batch_tokens: int = 4096,
-    row_multiple: int = 1,
-    attention: Callable[[Task], Attention] = attention_by_kind,
-    mixture: MixtureSettings = PROPORTIONAL,
-    bad_rows: BadRows = "stop",
     cache_dir: str | os.PathLike[str] | None = None,
     say: Say = lambda text: None,
     sample: int = 0,
@@ -59,15 +48,9 @@ def load_data(
 
     Args:
         tasks: with unique names.
+        options: how their texts are read and batched.
         data_dir: where data sets in TFDS format lie.
         tokenizer: a trained one, or how to train one on the training splits.
-        row_length: ids in a row of a batch, the longest example.
-        batch_tokens: ids in a step, padding included, over all groups.
-        row_multiple: of which the rows of every group are.
-        attention: how the encoder reads the inputs of each task.
-        mixture: how the groups share the steps.
-        bad_rows: what a malformed row of a file, or one that a task cannot use, does: 'stop' with
-            an error that names it; 'skip', left out, of the file or of that task, and counted.
         cache_dir: where tokenised data is kept and looked for, by its content; None keeps it in
             memory.
         say: told, in a line, of files of the cache that cannot be used.
@@ -80,12 +63,12 @@ def load_data(
     Raises:
         UserError: for a data set, feature, label or rate that cannot be used.
     """
-    _check_arguments(tasks, row_length, batch_tokens)
+    _check_arguments(tasks, options.row_length, options.batch_tokens)
     cache = Cache(None if cache_dir is None else Path(cache_dir), say)
-    whole = sources = load_sources(tasks, data_dir, bad_rows)
+    whole = sources = load_sources(tasks, data_dir, options.bad_rows)
     if sample:
         sources = {name: first_rows(source, sample) for name, source in whole.items()}
-    groups = input_groups(tasks, sources, attention)
+    groups = input_groups(tasks, sources, options.attention)
     digests = {
         name: None if source.fingerprint is None else source.fingerprint()
         for name, source in sources.items()
@@ -100,7 +83,7 @@ def load_data(
     examples: dict[str, dict[str, Examples]] = {}
     plans: dict[str, RowPlan] = {}
     for group in groups:
-        key = _group_key(group, digests, known, outputs, row_length, bad_rows)
+        key = _group_key(group, digests, known, outputs, options)
         splits = sources[group.tasks[0].source_name].splits
         examples[group.name] = {
             split: cached_examples(
@@ -113,25 +96,25 @@ def load_data(
                     sources,
                     tokenizer,
                     outputs,
-                    row_length,
-                    bad_rows,
+                    options.row_length,
+                    options.bad_rows,
                 ),
             )
             for split in SPLITS
             if split in splits
         }
-        plans[group.name] = _plan(examples[group.name]["train"], row_length, cache, key)
+        plans[group.name] = _plan(examples[group.name]["train"], options.row_length, cache, key)
     scale = {
         name: _length(source) / max(1, _length(sources[name])) for name, source in whole.items()
     }
-    stages = _stages(groups, examples, scale, batch_tokens, row_length, mixture, row_multiple)
+    stages = _stages(groups, examples, scale, options)
     layout = Layout(
         groups=groups,
         outputs=outputs,
         shapes={
             group.name: Shape(
                 rows=stages[0][group.name],
-                row_length=row_length,
+                row_length=options.row_length,
                 max_segments=plans[group.name].max_segments,
                 affixes=tokenizer.settings.affixes,
             )
@@ -140,7 +123,9 @@ def load_data(
         vocab_size=tokenizer.vocab_size,
         affix_buckets=tokenizer.settings.affix_buckets if tokenizer.settings.affixes else 0,
     )
-    return MultitaskData(tokenizer, layout, examples, plans, stages, mixture, sources, digests)
+    return MultitaskData(
+        tokenizer, layout, examples, plans, stages, options.mixture, sources, digests
+    )
 
 
 def _length(source: Source) -> int:
@@ -242,14 +227,13 @@ def _group_key(
     digests: Mapping[str, str | None],
     known: str,
     outputs: Mapping[str, Output],
-    row_length: int,
-    bad_rows: BadRows,
+    options: DataOptions,
 ) -> str | None:
     found = [digests[task.source_name] for task in group.tasks]
     if any(digest is None for digest in found):
         return None
     tasks = [(task.name, _fields(task), outputs[task.name].to_json()) for task in group.tasks]
-    about = [group.inputs, group.max_length, group.chunked, row_length, bad_rows]
+    about = [group.inputs, group.max_length, group.chunked, options.row_length, options.bad_rows]
     return cache_key(found, known, tasks, about)
 
 
@@ -269,32 +253,30 @@ def _stages(
     groups: Sequence[Group],
     examples: Mapping[str, Mapping[str, Examples]],
     scale: Mapping[str, float],
-    batch_tokens: int,
-    row_length: int,
-    mixture: MixtureSettings,
-    multiple: int,
+    options: DataOptions,
 ) -> tuple[dict[str, int], ...]:
     train = {name: splits["train"] for name, splits in examples.items()}
     more = {group.name: scale[group.tasks[0].source_name] for group in groups}
-    count = num_stages(groups, mixture)
+    count = num_stages(groups, options.mixture)
     stages = tuple(
         rows_per_group(
             groups,
             {name: round(int(split.starts[-1]) * more[name]) for name, split in train.items()},
             {name: round(len(split) * more[name]) for name, split in train.items()},
-            batch_tokens,
-            row_length,
-            mixture,
+            options.batch_tokens,
+            options.row_length,
+            options.mixture,
             progress(stage, count),
-            multiple,
+            options.row_multiple,
         )
         for stage in range(count)
     )
     for stage in stages:
         for name, rows in stage.items():
-            if rows * row_length > _MAX_POSITIONS:
+            positions = rows * options.row_length
+            if positions > _MAX_POSITIONS:
                 raise UserError(
-                    f"input group {name!r}: a step of {rows * row_length:.3g} positions is larger "
+                    f"input group {name!r}: a step of {positions:.3g} positions is larger "
                     f"than 2^31 - 1; make batch_size or batch_tokens smaller"
                 )
     return stages

@@ -29,7 +29,7 @@ from mtljax.modules.network import Params
 from mtljax.presets import Config
 from mtljax.tasks import KINDS, Task, suggestion
 from mtljax.training.evaluation import Evaluator, Values
-from mtljax.training.model import Model, attention_of, build_model, initial_params
+from mtljax.training.model import Model, build_model, data_options, initial_params
 from mtljax.training.persistence import run_directory
 
 PREVIEW_TOKENS = 20
@@ -265,14 +265,9 @@ class Run:
             raise UserError(f"samples: must be 1, one text for each source, got {config.samples}")
         data = load_data(
             self.tasks,
+            data_options(self.config, self.tasks),
             data_dir=data_dir,
             tokenizer=self.tokenizer,
-            row_length=self.config.batch.row_length,
-            batch_tokens=self.config.batch.tokens,
-            row_multiple=self.config.batch.multiple,
-            attention=attention_of(self.config, self.tasks),
-            mixture=self.config.mixture,
-            bad_rows=self.config.data.bad_rows,
             cache_dir=cache_dir,
         )
         run_directory.check_same_data(self.directory, data)

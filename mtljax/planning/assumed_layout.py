@@ -1,17 +1,18 @@
 """The layout of data that is not there, or not read: for plans, before a run."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 
 from mtljax.data.batching.batches import Shape
-from mtljax.data.batching.mixture import PROPORTIONAL, MixtureSettings, rows_per_group
-from mtljax.data.encoding.input_groups import Attention, attention_by_kind, input_groups
+from mtljax.data.batching.mixture import rows_per_group
+from mtljax.data.encoding.input_groups import input_groups
 from mtljax.data.encoding.outputs import Output
 from mtljax.data.layout import Layout
 from mtljax.data.load_data import load_data
+from mtljax.data.options import DataOptions
 from mtljax.data.sources.source import Feature, FeatureKind, Source
 from mtljax.data.tokenizers import END, OOV, SPECIALS, TokenizerSettings, train_tokenizer
 from mtljax.errors import UserError
@@ -44,30 +45,20 @@ NOTHING_ASSUMED = Assumed()
 
 def planned_layout(
     tasks: Sequence[Task],
+    options: DataOptions,
     assumed: Assumed = NOTHING_ASSUMED,
     *,
     tokenizer: TokenizerSettings,
     data_dir: Any = None,
-    row_length: int = 64,
-    batch_tokens: int = 4096,
-    row_multiple: int = 1,
-    attention: Callable[[Task], Attention] = attention_by_kind,
-    mixture: MixtureSettings = PROPORTIONAL,
-    **options: Any,
 ) -> Layout:
     """The layout of a run's data from the first rows of each split, or from none.
 
     Args:
         tasks: with unique names.
+        options: how their texts are read and batched.
         assumed: sizes of what is not read.
         tokenizer: its settings.
-        data_dir: see `load_data`, as are the others.
-        row_length: ids in a row.
-        batch_tokens: ids in a step.
-        row_multiple: of which the rows of every group are.
-        attention: how the encoder reads the inputs of each task.
-        mixture: how the groups share the steps.
-        options: others of `load_data`.
+        data_dir: where data sets in TFDS format lie.
 
     Returns:
         The layout. Of a vocabulary whose texts were not all read, the size is the largest that the
@@ -77,18 +68,7 @@ def planned_layout(
         UserError: as `load_data`; nothing tells the size of a vocabulary.
     """
     if not assumed.classes:
-        data = load_data(
-            tasks,
-            data_dir=data_dir,
-            tokenizer=tokenizer,
-            row_length=row_length,
-            batch_tokens=batch_tokens,
-            row_multiple=row_multiple,
-            attention=attention,
-            mixture=mixture,
-            sample=SAMPLE,
-            **options,
-        )
+        data = load_data(tasks, options, data_dir=data_dir, tokenizer=tokenizer, sample=SAMPLE)
         cut = any(len(source.splits["train"]) == SAMPLE for source in data.sources.values())
         size = assumed.vocabulary or (_vocabulary(tokenizer) if cut else 0)
         if not size:
@@ -99,19 +79,20 @@ def planned_layout(
         }
         return replace(data.layout, outputs=outputs, vocab_size=size)
     size = assumed.vocabulary or _vocabulary(tokenizer)
-    groups = input_groups(tasks, _sources(tasks), attention)
-    even = dict.fromkeys((group.name for group in groups), row_length)
+    groups = input_groups(tasks, _sources(tasks), options.attention)
+    even = dict.fromkeys((group.name for group in groups), options.row_length)
     rows = rows_per_group(
         groups,
         even,
         dict.fromkeys(even, assumed.texts),
-        batch_tokens,
-        row_length,
-        mixture,
-        multiple=row_multiple,
+        options.batch_tokens,
+        options.row_length,
+        options.mixture,
+        multiple=options.row_multiple,
     )
     shapes = {
-        name: Shape(rows[name], row_length, assumed.texts, tokenizer.affixes) for name in even
+        name: Shape(rows[name], options.row_length, assumed.texts, tokenizer.affixes)
+        for name in even
     }
     outputs = {task.name: _output(task, assumed.classes, size) for task in tasks}
     buckets = tokenizer.affix_buckets if tokenizer.affixes else 0

@@ -25,7 +25,7 @@ from mtljax.presets import Config, check
 from mtljax.tasks import KINDS, Task
 from mtljax.training.distributed import Distributed, check_stages, distribute
 from mtljax.training.inputs.abstract_batch import abstract_batch, abstract_extra
-from mtljax.training.model import Model, attention_of, build_model
+from mtljax.training.model import Model, build_model, data_options
 from mtljax.training.optimizer import make_optimizer
 from mtljax.training.update.method import make_method
 
@@ -81,17 +81,9 @@ def layout_of(
 ) -> Layout:
     """What the step reads, from the first rows of the data or from none; see `planned_layout`."""
     check(config)
+    options = data_options(config, tuple(tasks))
     return planned_layout(
-        tuple(tasks),
-        assumed,
-        data_dir=data_dir,
-        tokenizer=config.tokenizer,
-        row_length=config.batch.row_length,
-        batch_tokens=config.batch.tokens,
-        row_multiple=config.batch.multiple,
-        attention=attention_of(config, tuple(tasks)),
-        mixture=config.mixture,
-        bad_rows=config.data.bad_rows,
+        tuple(tasks), options, assumed, tokenizer=config.tokenizer, data_dir=data_dir
     )
 
 

@@ -19,7 +19,7 @@ from mtljax.training.evaluation import Evaluator, Values, score
 from mtljax.training.inputs.abstract_batch import abstract_batch
 from mtljax.training.inputs.aligned_streams import Streams
 from mtljax.training.inputs.device_prefetch import Feed
-from mtljax.training.model import Model, attention_of, build_model
+from mtljax.training.model import Model, build_model, data_options
 from mtljax.training.multihost import AgreedError, agreed, check_same, together, writes
 from mtljax.training.optimizer import learning_rate_schedule, make_optimizer
 from mtljax.training.persistence import run_directory
@@ -89,14 +89,9 @@ def train(
             tokenizer = load_tokenizer(directory / run_directory.TOKENIZER)
         return load_data(
             tasks,
+            data_options(config, tasks),
             data_dir=data_dir,
             tokenizer=tokenizer,
-            row_length=config.batch.row_length,
-            batch_tokens=config.batch.tokens,
-            row_multiple=config.batch.multiple,
-            attention=attention_of(config, tasks),
-            mixture=config.mixture,
-            bad_rows=config.data.bad_rows,
             cache_dir=cache_dir,
             say=lambda text: console.print(text, highlight=False),
         )

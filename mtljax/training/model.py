@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from mtljax.data import Layout, all_causal, attention_by_kind
+from mtljax.data import DataOptions, Layout, all_causal, attention_by_kind
 from mtljax.data.encoding.input_groups import Attention
 from mtljax.errors import UserError
 from mtljax.losses import Proposal, unigram_proposal
@@ -73,6 +73,22 @@ def attention_of(config: Config, tasks: tuple[Task, ...]) -> Callable[[Task], At
         return (all_causal if one_way else attention_by_kind)(task)
 
     return attention
+
+
+def data_options(config: Config, tasks: tuple[Task, ...]) -> DataOptions:
+    """How the data of a configuration are read and batched.
+
+    Raises:
+      UserError: as `attention_of`.
+    """
+    return DataOptions(
+        row_length=config.batch.row_length,
+        batch_tokens=config.batch.tokens,
+        row_multiple=config.batch.multiple,
+        attention=attention_of(config, tasks),
+        mixture=config.mixture,
+        bad_rows=config.data.bad_rows,
+    )
 
 
 def single_logit(task: Task, classes: int) -> bool:

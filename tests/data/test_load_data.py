@@ -1,9 +1,10 @@
 import json
+import sys
 
 import numpy as np
 import pytest
 
-from mtljax.data import MixtureSettings, TokenizerSettings, load_data
+from mtljax.data import DataOptions, MixtureSettings, TokenizerSettings, load_data
 from mtljax.errors import UserError
 from mtljax.tasks import parse_tasks
 
@@ -33,10 +34,14 @@ def tasks(tmp_path):
     return write
 
 
-def load(tasks, cache=None, **options):
+def load(tasks, cache=None, tokenizer=None, **options):
     said = []
     data = load_data(
-        tasks, row_length=16, batch_tokens=160, cache_dir=cache, say=said.append, **options
+        tasks,
+        DataOptions(row_length=16, batch_tokens=160, **options),
+        tokenizer=tokenizer,
+        cache_dir=cache,
+        say=said.append,
     )
     assert said == []
     return data
@@ -73,7 +78,8 @@ def test_from_the_cache_it_is_the_same(tasks, tmp_path, monkeypatch):
         raise AssertionError("was to come from the cache")
 
     for name in ("read_examples", "train_tokenizer", "task_output"):
-        monkeypatch.setattr(f"mtljax.data.load_data.{name}", never)
+        # The package's `load_data` is the function of that name.
+        monkeypatch.setattr(sys.modules["mtljax.data.load_data"], name, never)
     same(plain, load(tasks(), cache))
     assert entries(cache) == kept and len(kept) == 4  # two groups, two splits
 

@@ -7,6 +7,7 @@ import pytest
 
 import mtljax.data.catalogue.load_sources as sources
 from mtljax.data import (
+    DataOptions,
     Layout,
     TokenizerSettings,
     all_causal,
@@ -21,7 +22,7 @@ from mtljax.tasks import DEFAULT_TASKS, Task
 
 @pytest.fixture(scope="module")
 def data():
-    return load_data(DEFAULT_TASKS, attention=all_causal)
+    return load_data(DEFAULT_TASKS, DataOptions(attention=all_causal))
 
 
 def test_default_tasks(data):
@@ -87,7 +88,7 @@ def test_the_same_text_is_counted_once():
 
 
 def test_loading_again_gives_the_same(data):
-    again = load_data(DEFAULT_TASKS, attention=all_causal, tokenizer=data.tokenizer)
+    again = load_data(DEFAULT_TASKS, DataOptions(attention=all_causal), tokenizer=data.tokenizer)
     assert again.layout.to_json() == data.layout.to_json()
     one, two = (d.training_batches(3, ahead=0) for d in (data, again))
     np.testing.assert_equal(next(one), next(two))
@@ -169,19 +170,19 @@ def test_snips_reads_one_input_for_two_tasks(tfds_dir):
 
 
 @pytest.mark.parametrize(
-    ("tasks", "options", "message"),
+    ("tasks", "arguments", "message"),
     [
         ([], {}, "no tasks"),
         (DEFAULT_TASKS[:1] * 2, {}, "duplicate task name 'movie_sentiment'"),
-        (DEFAULT_TASKS, {"row_length": 1}, "row_length 1"),
-        (DEFAULT_TASKS, {"batch_tokens": 8}, "batch_tokens 8"),
+        (DEFAULT_TASKS, {"options": DataOptions(row_length=1)}, "row_length 1"),
+        (DEFAULT_TASKS, {"options": DataOptions(batch_tokens=8)}, "batch_tokens 8"),
         ([Task("t", "movie", "language_model", "text")], {}, "task 't': unknown data set 'movie'"),
         (DEFAULT_TASKS, {"data_dir": "/does/not/exist"}, "no such directory"),
     ],
 )
-def test_bad_arguments(tasks, options, message):
+def test_bad_arguments(tasks, arguments, message):
     with pytest.raises(UserError, match=message):
-        load_data(tasks, **options)
+        load_data(tasks, **arguments)
 
 
 def test_a_bad_label_is_found_before_training(monkeypatch, small_source):

@@ -4,7 +4,7 @@ import dataclasses
 
 import pytest
 
-from mtljax.data import load_data
+from mtljax.data import DataOptions, load_data
 from mtljax.data.tokenizers import TokenizerSettings
 from mtljax.errors import UserError
 from mtljax.planning import Assumed, planned_layout
@@ -13,25 +13,22 @@ from mtljax.tasks import Dataset, Task
 STARS = Task("stars", "amazon_sentiment", "regression", "text", "rating")
 LABEL = Task("label", "amazon_sentiment", "classification", "text", "label")
 NEXT = Task("next", "amazon_sentiment", "language_model", "text")
-SETTINGS = {
-    "tokenizer": TokenizerSettings(num_words=300),
-    "row_length": 32,
-    "batch_tokens": 512,
-    "row_multiple": 2,
-}
+TOKENIZER = TokenizerSettings(num_words=300)
+OPTIONS = DataOptions(row_length=32, batch_tokens=512, row_multiple=2)
 
 
 def test_a_set_that_the_sample_holds_is_known_exactly():
     tasks = (STARS, LABEL, NEXT)
-    whole = load_data(tasks, **SETTINGS).layout
-    assert planned_layout(tasks, **SETTINGS).to_json() == whole.to_json()
+    whole = load_data(tasks, OPTIONS, tokenizer=TOKENIZER).layout
+    layout = planned_layout(tasks, OPTIONS, tokenizer=TOKENIZER)
+    assert layout.to_json() == whole.to_json()
 
 
 def test_a_part_of_a_set_stands_for_the_whole():
     """As many rows, from the sample's lengths; the vocabulary is what the settings allow."""
     other = Task("other", "movie_sentiment", "classification", "text", "label")
-    whole = load_data((LABEL, other), **SETTINGS).layout
-    data = load_data((LABEL, other), sample=100, **SETTINGS)
+    whole = load_data((LABEL, other), OPTIONS, tokenizer=TOKENIZER).layout
+    data = load_data((LABEL, other), OPTIONS, tokenizer=TOKENIZER, sample=100)
     assert all(len(source.splits["train"]) == 100 for source in data.sources.values())
     rows = {name: shape.rows for name, shape in data.layout.shapes.items()}
     expected = {name: shape.rows for name, shape in whole.shapes.items()}
@@ -55,8 +52,9 @@ def test_nothing_is_read():
         made("stars", "regression", "stars"),
         dataclasses.replace(made("side", "classification", "side"), dataset="no_such_tags"),
     )
-    settings = {**SETTINGS, "batch_tokens": 5 * 32 * 4}
-    layout = planned_layout(tasks, Assumed(classes=7, texts=3), **settings)
+    options = dataclasses.replace(OPTIONS, batch_tokens=5 * 32 * 4)
+    assumed = Assumed(classes=7, texts=3)
+    layout = planned_layout(tasks, options, assumed, tokenizer=TOKENIZER)
     sizes = {name: output.num_classes for name, output in layout.outputs.items()}
     assert sizes == {"tags": 7, "sort": 3, "many": 7, "next": 302, "stars": 1, "side": 7}
     assert layout.vocab_size == 304
@@ -70,9 +68,8 @@ def test_vocabularies():
     def size(given=0, **settings):
         tokenizer = TokenizerSettings(**settings)
         assumed = Assumed(classes=2, vocabulary=given)
-        return planned_layout(
-            (made("next", "language_model"),), assumed, tokenizer=tokenizer
-        ).vocab_size
+        tasks = (made("next", "language_model"),)
+        return planned_layout(tasks, DataOptions(), assumed, tokenizer=tokenizer).vocab_size
 
     assert size(kind="wordpiece", vocab_size=900) == 900
     assert size(kind="byte") == 256 + 4

@@ -179,7 +179,7 @@ import jax
 import numpy as np
 from jax.sharding import AxisType, NamedSharding, PartitionSpec as P
 from mtljax import weighting
-from mtljax.data import all_causal, load_data
+from mtljax.data import DataOptions, all_causal, load_data
 from mtljax.modules import EncoderConfig, HeadsConfig
 from mtljax.presets import Config
 from mtljax.tasks import Task
@@ -192,7 +192,7 @@ tasks = (Task("label", "amazon_sentiment", "classification", "text", "label"),)
 config = Config(encoder=EncoderConfig("linear", embedding=8, ngram_buckets=64, dropout=0.3,
                                       embedding_dropout=0.2, word_dropout=0.2),
                 heads=HeadsConfig(dropout=0.2))
-data = load_data(tasks, row_length=12, batch_tokens=16 * 12, attention=all_causal)
+data = load_data(tasks, DataOptions(row_length=12, batch_tokens=16 * 12, attention=all_causal))
 model = build_model(config, data.layout, class_counts(data))
 method, optimizer = weighting.uncertainty(), make_optimizer(config.optimizer, 10)
 batches = data.training_batches(0, ahead=0)

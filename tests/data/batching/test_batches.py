@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from mtljax.data import Shape, all_causal, evaluation_batches, load_data, unpack
+from mtljax.data import DataOptions, Shape, all_causal, evaluation_batches, load_data, unpack
 from mtljax.tasks import DEFAULT_TASKS
 from tests.data.packed import EXAMPLES, SHAPE, TASKS, check, make_examples
 
@@ -35,7 +35,7 @@ def test_nothing_to_evaluate():
 
 @pytest.fixture(scope="module")
 def default_data():
-    return load_data(DEFAULT_TASKS, row_length=64, batch_tokens=4096, attention=all_causal)
+    return load_data(DEFAULT_TASKS, DataOptions(64, 4096, attention=all_causal))
 
 
 def test_most_of_the_default_batches_is_real(default_data):

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from mtljax.data import (
     AllGroups,
+    DataOptions,
     Shape,
     Stream,
     TokenizerSettings,
@@ -144,7 +145,7 @@ def test_of_a_task_its_training_batches_alone_are_renamed(tmp_path):
     source = Dataset("d", path=str(tmp_path), splits=splits)
     task = Task("t", "d", "text_to_text", "q", "a", rename_words=1.0, sources=(source,))
     settings = TokenizerSettings(prefixes=(), suffixes=(), shape=False, min_count=1)
-    data = load_data([task], tokenizer=settings, row_length=8, batch_tokens=64)
+    data = load_data([task], DataOptions(row_length=8, batch_tokens=64), tokenizer=settings)
     classes = data.outputs["t"].class_of_id(data.layout.vocab_size)
 
     def names(batch):

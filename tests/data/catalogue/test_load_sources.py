@@ -3,7 +3,7 @@ from typing import Any
 
 import pytest
 
-from mtljax.data import load_data
+from mtljax.data import DataOptions, load_data
 from mtljax.errors import UserError
 from mtljax.tasks import Dataset, Task
 
@@ -20,7 +20,7 @@ def test_a_task_over_several_sources(tmp_path):
         Task("text", ("a", "movie_sentiment", "b"), "language_model", "text", sources=(a, b)),
         Task("alone", "a", **shared, sources=(a,)),
     ]
-    data = load_data(tasks, data_dir=tmp_path, attention=lambda task: "causal")
+    data = load_data(tasks, DataOptions(attention=lambda task: "causal"), data_dir=tmp_path)
     assert data.outputs["both"].classes == ("bad", "fine", "good", "negative", "positive")
     assert data.outputs["alone"].classes == ("bad", "good")
     assert [group.name for group in data.groups] == ["a+movie_sentiment+b", "a"]
@@ -48,7 +48,7 @@ def test_skipped_rows_are_counted_once(tmp_path):
         Task("one", "a", "language_model", "text", sources=(a,)),
         Task("two", ("a", "moby_dick"), "language_model", "text", sources=(a,)),
     ]
-    data = load_data(tasks, data_dir=tmp_path, bad_rows="skip")
+    data = load_data(tasks, DataOptions(bad_rows="skip"), data_dir=tmp_path)
     assert data.skipped_rows == {"a": {"train": 15}}
     with pytest.raises(UserError, match="source 'a', .*a.jsonl, line 2: not JSON"):
         load_data(tasks, data_dir=tmp_path)

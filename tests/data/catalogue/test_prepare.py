@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 import mtljax.data.catalogue.prepare as prepare
-from mtljax.data import load_data, load_source
+from mtljax.data import DataOptions, load_data, load_source
 from mtljax.data.catalogue.prepare import prepare_dataset
 from mtljax.errors import UserError
 from mtljax.tasks import Task
@@ -142,7 +142,7 @@ def test_from_download_to_training_data(films, tmp_path, capfd):
     }
     assert len(train) == 40 and len(source.splits["test"]) == 10
     task = Task("t", "films_for_tests/plain", "classification", "about.words", "label")
-    data = load_data([task], data_dir=tmp_path, row_length=8, batch_tokens=64)
+    data = load_data([task], DataOptions(row_length=8, batch_tokens=64), data_dir=tmp_path)
     assert data.outputs["t"].classes == ("bad", "good")
     assert next(data.training_batches(0, ahead=0))["plain"]["tokens"].shape == (8, 8)
 

@@ -3,7 +3,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mtljax.data import Feature, Source, TokenizerSettings, load_data
+from mtljax.data import DataOptions, Feature, Source, TokenizerSettings, load_data
 from mtljax.data.encoding.multi_part_inputs import encode_parts, first_yields, longest_first
 from mtljax.data.tokenizers import train_tokenizer
 from mtljax.errors import UserError
@@ -105,7 +105,11 @@ def test_pairs_form_a_group_of_their_own(pairs):
         Task("back", "pairs", "classification", ("b", "a"), "label"),
         Task("alone", "pairs", "classification", "a", "label"),
     )
-    data = load_data(tasks, tokenizer=TokenizerSettings(min_count=1), row_length=8, batch_tokens=32)
+    data = load_data(
+        tasks,
+        DataOptions(row_length=8, batch_tokens=32),
+        tokenizer=TokenizerSettings(min_count=1),
+    )
     assert {g.name: [t.name for t in g.tasks] for g in data.groups} == {
         "pairs": ["nli", "near"],
         "pairs_bidirectional": ["back"],
@@ -123,6 +127,6 @@ def test_pairs_form_a_group_of_their_own(pairs):
 def test_a_row_has_room_for_every_part(pairs):
     three = Task("t", "pairs", "regression", ("a", "b", "c"), "y")
     with pytest.raises(UserError, match="row_length 2: too short for the 3 inputs of task 't'"):
-        load_data((three,), row_length=2)
+        load_data((three,), DataOptions(row_length=2))
     with pytest.raises(UserError, match="task 't', field 'inputs': data set 'pairs' has no .*'c'"):
-        load_data((three,), row_length=8)
+        load_data((three,), DataOptions(row_length=8))

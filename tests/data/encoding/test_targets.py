@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from mtljax.data import Feature, Source, TokenizerSettings, load_data
+from mtljax.data import DataOptions, Feature, Source, TokenizerSettings, load_data
 from mtljax.errors import UserError
 from mtljax.tasks import Task
 
@@ -19,9 +19,8 @@ def read(monkeypatch):
         monkeypatch.setattr(
             "mtljax.data.catalogue.load_sources.load_source", lambda name, data_dir, **_: source
         )
-        data = load_data(
-            (task,), tokenizer=SETTINGS, row_length=16, batch_tokens=64, bad_rows=bad_rows
-        )
+        options = DataOptions(row_length=16, batch_tokens=64, bad_rows=bad_rows)
+        data = load_data((task,), options, tokenizer=SETTINGS)
         return data, data.examples["s"][list(splits)[-1]]
 
     return load

@@ -4,7 +4,7 @@ import os
 
 import pytest
 
-from mtljax.data import load_data
+from mtljax.data import DataOptions, load_data
 from mtljax.errors import UserError
 from mtljax.presets import ParallelConfig
 from mtljax.training.persistence import run_directory
@@ -93,7 +93,7 @@ def test_data_that_has_changed(written, tmp_path, monkeypatch, source, plain):
     monkeypatch.setattr(
         "mtljax.data.catalogue.load_sources.load_source", lambda name, data_dir, **_: changed
     )
-    data = load_data(tasks, tokenizer=plain.tokenizer, row_length=12, batch_tokens=96)
+    data = load_data(tasks, DataOptions(row_length=12, batch_tokens=96), tokenizer=plain.tokenizer)
     with pytest.raises(UserError, match="its data has changed, tiny train had 60 .* has 59"):
         run_directory.check_same_data(tmp_path, data)
 
