@@ -6,7 +6,8 @@ import jax
 import jax.numpy as jnp
 from optax.experimental import aggregating
 
-from mtljax.aggregation.rows import as_grads, counted_tasks, per_row, wide_rows, zero_rows
+from mtljax.aggregation.guard import guard
+from mtljax.aggregation.task_axis import counted_gradients, per_task, zeros_per_task
 from mtljax.gradients import combine, scaled_gramian_diagonal
 from mtljax.weighting.common.arguments import check_count, check_range
 
@@ -50,7 +51,8 @@ def db_mtl(
 
     Signals: the gradients and ``losses``.
 
-    Prefer it where losses differ in scale and all of them are positive.
+    When to use: losses that differ in scale and are all positive, where T more copies of the
+    shared parameters fit in memory.
 
     Args:
       num_tasks: T.
@@ -74,42 +76,30 @@ def db_mtl(
     check_range("beta_decay", beta_decay, 0, float("inf"))
 
     def init(params: Any) -> DBMTLState:
-        return DBMTLState(zero_rows(params, tasks), jnp.zeros(tasks, jnp.int32))
+        return DBMTLState(zeros_per_task(params, tasks), jnp.zeros(tasks, jnp.int32))
 
-    def update(
-        updates: Any,
-        state: Any,
-        params: Any = None,
-        *,
-        losses: Any = None,
-        mask: Any = None,
-        **extra_args: Any,
-    ) -> tuple[Any, DBMTLState]:
-        del params, extra_args
-        if losses is None:
-            raise ValueError("losses is missing: update(task_grads, state, params, losses=losses)")
-        losses = jnp.asarray(losses)
-        counted = counted_tasks(updates, tasks, losses, mask) & (losses > 0)
+    def aggregate(task_grads, state, *, counted, losses):
+        counted = counted & (losses > 0)
         count = state.count + counted
-        past = beta * jnp.maximum(count, 1.0) ** -beta_decay
+        decay = beta * jnp.maximum(count, 1.0) ** -beta_decay
 
         def track(old: jax.Array, leaf: Any) -> jax.Array:
-            # Small losses make gradients longer than any number there is.
+            # Small losses make gradients longer than any float can hold.
             limit = jnp.finfo(old.dtype).max ** 0.75
-            divisor = per_row(jnp.where(counted, losses, 1).astype(old.dtype), old)
-            rows = wide_rows(counted, leaf).astype(old.dtype)
-            rows = jnp.clip(rows / divisor, -limit, limit)
-            new = old + per_row(1 - past.astype(old.dtype), old) * (rows - old)
-            return jnp.where(per_row(counted, old), new, old)
+            divisor = per_task(jnp.where(counted, losses, 1).astype(old.dtype), old)
+            gradients = counted_gradients(counted, leaf).astype(old.dtype)
+            gradients = jnp.clip(gradients / divisor, -limit, limit)
+            new = old + per_task(1 - decay.astype(old.dtype), old) * (gradients - old)
+            return jnp.where(per_task(counted, old), new, old)
 
-        tracked = jax.tree.map(track, state.tracked, updates)
+        tracked = jax.tree.map(track, state.tracked, task_grads)
         squares, scale = scaled_gramian_diagonal(tracked, counted)
         norms = jnp.where(counted, jnp.sqrt(squares) * scale, 0)
         inverse = jnp.where(norms > 0, 1 / jnp.where(norms > 0, norms, 1), 0)
-        # Unit rows first: the ratio of two norms need not be representable.
+        # Divided first, then multiplied: the ratio of two norms need not be representable.
         longest = jnp.max(norms)
         units = combine(inverse, tracked)
         direction = jax.tree.map(lambda leaf: longest.astype(leaf.dtype) * leaf, units)
-        return as_grads(direction, updates), DBMTLState(tracked, count)
+        return direction, DBMTLState(tracked, count)
 
-    return aggregating.Aggregator(init, update)
+    return guard(tasks, init, aggregate, requires=("losses",))

@@ -6,7 +6,8 @@ import jax
 import jax.numpy as jnp
 from optax.experimental import aggregating
 
-from mtljax.aggregation.rows import as_grads, counted_tasks, wide_rows, zero_rows
+from mtljax.aggregation.guard import guard
+from mtljax.aggregation.task_axis import counted_gradients, zeros_per_task
 from mtljax.gradients import combine
 from mtljax.weighting.common.arguments import check_choice, check_count, check_positive
 from mtljax.weighting.common.preference import SCALES
@@ -50,13 +51,13 @@ def excess_mtl(
     | one task | 1 |
     | a coordinate that has been 0 so far | adds nothing to E |
     | a task whose first gradients were 0 | ratio 0: its weight falls behind |
-    | an absent task | 0; the others share what they had together, it keeps its own |
+    | an absent task | 0, and its weight is kept; the others redistribute the sum of theirs |
     | gradient or loss not finite | as absent |
     | no task left | 0, and the state stays |
 
     Signals: the gradients.
 
-    Prefer it where labels are noisy: a loss that is high but cannot fall gets little weight.
+    When to use: noisy labels. A loss that is high but cannot fall gets little weight.
 
     Args:
       num_tasks: T.
@@ -85,27 +86,17 @@ def excess_mtl(
     def init(params: Any) -> ExcessMTLState:
         zeros = jnp.zeros(tasks)
         counts = jnp.zeros(tasks, jnp.int32)
-        return ExcessMTLState(zero_rows(params, tasks), zeros, jnp.array(zeros), counts)
+        return ExcessMTLState(zeros_per_task(params, tasks), zeros, jnp.array(zeros), counts)
 
-    def update(
-        updates: Any,
-        state: Any,
-        params: Any = None,
-        *,
-        losses: Any = None,
-        mask: Any = None,
-        **extra_args: Any,
-    ) -> tuple[Any, ExcessMTLState]:
-        del params, extra_args
-        counted = counted_tasks(updates, tasks, losses, mask)
-        rows = jax.tree.map(lambda leaf: wide_rows(counted, leaf), updates)
-        # The root of the sum, not the sum: squares of large or small gradients do not exist.
+    def aggregate(task_grads, state, *, counted):
+        gradients = jax.tree.map(lambda leaf: counted_gradients(counted, leaf), task_grads)
+        # The root of the sum, not the sum: squares of large or small gradients over- or underflow.
         root = jax.tree.map(
-            lambda r, g: _hypotenuse(r, jnp.abs(g.astype(r.dtype))), state.root, rows
+            lambda r, g: _hypotenuse(r, jnp.abs(g.astype(r.dtype))), state.root, gradients
         )
         dtype = state.log_weights.dtype
         excess = jnp.zeros(tasks, dtype)
-        for g, r in zip(jax.tree.leaves(rows), jax.tree.leaves(root), strict=True):
+        for g, r in zip(jax.tree.leaves(gradients), jax.tree.leaves(root), strict=True):
             terms = g * (g / jnp.where(r > 0, r, 1))
             excess = excess + jnp.sum(terms, axis=range(1, g.ndim)).astype(dtype)
 
@@ -113,22 +104,21 @@ def excess_mtl(
         early = count <= warmup
         mean = state.first + (excess - state.first) / jnp.maximum(count, 1)
         first = jnp.where(counted & early, mean, state.first)
-        known = first > 0
-        ratio = jnp.where(known, excess / jnp.where(known, first, 1), 0)
+        divisible = first > 0
+        ratio = jnp.where(divisible, excess / jnp.where(divisible, first, 1), 0)
         ratio = jnp.where(early, 1, jnp.minimum(ratio, jnp.finfo(dtype).max ** 0.5))
         grown = jnp.where(counted, state.log_weights + eta * ratio, -jnp.inf)
         before = jnp.where(counted, state.log_weights, -jnp.inf)
-        # The tasks counted share what they had together, so that absent ones keep their own.
+        # The tasks counted redistribute what they had in sum, so that absent ones keep theirs.
         moved = grown - jax.nn.logsumexp(grown) + jax.nn.logsumexp(before)
         log_weights = jnp.where(counted, moved, state.log_weights).astype(dtype)
 
         weights = jnp.where(counted, jax.nn.softmax(jnp.where(counted, grown, -1e30)), 0)
         if scale == "sum":
             weights = weights * jnp.sum(counted)
-        direction = as_grads(combine(weights, rows), updates)
-        return direction, ExcessMTLState(root, log_weights, first, count)
+        return combine(weights, gradients), ExcessMTLState(root, log_weights, first, count)
 
-    return aggregating.Aggregator(init, update)
+    return guard(tasks, init, aggregate)
 
 
 def _hypotenuse(first: jax.Array, second: jax.Array) -> jax.Array:

@@ -6,7 +6,8 @@ import jax
 import jax.numpy as jnp
 from optax.experimental import aggregating
 
-from mtljax.aggregation.rows import as_grads, counted_tasks, wide_rows
+from mtljax.aggregation.guard import counted_tasks, guard
+from mtljax.aggregation.task_axis import counted_gradients
 from mtljax.gradients import combine, cross_gramian, scaled_gramian, scaled_gramian_diagonal
 from mtljax.solvers import unit_rows
 from mtljax.solvers.min_norm import min_norm
@@ -82,7 +83,8 @@ def forum(
 
     Signals: the gradients, ``losses``, ``validation_grads`` and ``inner_losses``.
 
-    Prefer it to `auto_lambda` and `moml` where one inner step tells too little.
+    When to use: in place of `auto_lambda` and `moml`, where one inner step says too little about
+    the optimum of the training losses.
 
     Args:
       num_tasks: T.
@@ -115,60 +117,45 @@ def forum(
         shares = jnp.full(tasks, 1 / tasks, float)
         return FORUMState(jnp.zeros(tasks), adam_init(tasks), shares, jnp.zeros((), jnp.int32))
 
-    def update(
-        updates: Any,
-        state: Any,
-        params: Any = None,
-        *,
-        losses: Any = None,
-        inner_losses: Any = None,
-        validation_grads: Any = None,
-        mask: Any = None,
-        **extra_args: Any,
-    ) -> tuple[Any, FORUMState]:
-        del params, extra_args
-        needed = {
-            "losses": losses,
-            "inner_losses": inner_losses,
-            "validation_grads": validation_grads,
-        }
-        if missing := [name for name, value in needed.items() if value is None]:
-            raise ValueError(f"update lacks the keywords {', '.join(missing)}")
-        counted = counted_tasks(updates, tasks, losses, mask)
+    def aggregate(task_grads, state, *, counted, losses, inner_losses, validation_grads):
         counted = counted & counted_tasks(validation_grads, tasks, inner_losses, None)
 
+        # The gradient q of the constraint, in the logits and in the parameters.
         weights = jnp.where(counted, jax.nn.softmax(jnp.where(counted, state.logits, -1e30)), 0)
         limit = jnp.finfo(weights.dtype).max ** 0.75
         falls = jnp.asarray(losses, weights.dtype) - jnp.asarray(inner_losses, weights.dtype)
         falls = jnp.where(counted, jnp.clip(falls, -limit, limit), 0)
         q_logits = weights * (falls - weights @ falls)
-        q_params = combine(weights, jax.tree.map(lambda g: wide_rows(counted, g), updates))
+        inner = jax.tree.map(lambda g: counted_gradients(counted, g), task_grads)
+        q_params = combine(weights, inner)
         length, q_logits, q_params = _unit(q_logits, q_params)
 
-        outer = jax.tree.map(lambda g: wide_rows(counted, g), validation_grads)
+        # The unit validation gradients: their Gramian, and their cosines with q.
+        outer = jax.tree.map(lambda g: counted_gradients(counted, g), validation_grads)
         unit = unit_rows(*scaled_gramian(outer, counted))
         inverse = jnp.where(unit.norms > 0, 1 / jnp.where(unit.norms > 0, unit.norms, 1), 0)
         cosines = cross_gramian(outer, jax.tree.map(lambda leaf: leaf[None], q_params))[:, 0]
         cosines = jnp.clip(cosines * inverse, -1, 1)
 
+        # The shares follow the solution of the dual problem; nu is what they leave to q.
         solved = _shares(unit.cosines, cosines, counted, phi * length)
         pace = (1.0 + state.step // steps) ** -0.75
         old = jnp.where(counted, state.shares, 0)
         total = jnp.sum(old)
         old = jnp.where(total > 0, old / jnp.where(total > 0, total, 1), solved)
         shares = old + pace * (solved - old)
-        wanted = jnp.maximum(phi * length - shares @ cosines, 0)
+        nu = jnp.maximum(phi * length - shares @ cosines, 0)
 
         direction = jax.tree.map(
-            lambda a, q: a + wanted.astype(a.dtype) * q, combine(shares * inverse, outer), q_params
+            lambda a, q: a + nu.astype(a.dtype) * q, combine(shares * inverse, outer), q_params
         )
-        moved, adam = adam_step(wanted * q_logits, state.adam, lr)
+        moved, adam = adam_step(nu * q_logits, state.adam, lr)
         new = FORUMState(state.logits + moved, adam, shares, state.step)
         kept = jax.tree.map(lambda n, o: jnp.where(counted, n, o).astype(o.dtype), new, state)
         kept = kept._replace(step=state.step + jnp.any(counted))
-        return as_grads(direction, updates), kept
+        return direction, kept
 
-    return aggregating.Aggregator(init, update)
+    return guard(tasks, init, aggregate, requires=("losses", "inner_losses", "validation_grads"))
 
 
 def _unit(logits: jax.Array, params: Any) -> tuple[jax.Array, jax.Array, Any]:

@@ -7,12 +7,12 @@ from typing import Any
 import jax.numpy as jnp
 from optax.experimental import aggregating
 
+from mtljax.aggregation.guard import check_required, check_task_count
 from mtljax.gradients import (
     combine,
     gramian,
     scaled_gramian,
     scaled_gramian_diagonal,
-    task_count,
 )
 from mtljax.weighting import SIGNALS, Weighting
 
@@ -20,10 +20,13 @@ from mtljax.weighting import SIGNALS, Weighting
 def from_weighting(weighting: Weighting, num_tasks: int) -> aggregating.Aggregator:
     """Makes an aggregator that combines per-task gradients with the weights of a method.
 
+    When to use: a training loop of your own that has per-task gradients and Optax; with an
+    optimizer behind it, `mtljax.optim.multi_objective` is shorter.
+
     ``update(task_grads, state, params, losses=losses)`` returns the direction, to be subtracted,
     and the new state. Further signals are keyword arguments: `mask`, and those that the
     weighting requires. `gramian` and `gramian_diagonal` are computed unless given, from gradients
-    of any size; a given one is used as it is, with the `row_scale` given beside it, if any. Other
+    of any size; one that is given is used as it is, with the keyword `row_scale`, if any. Other
     keyword arguments are ignored, so that it can stand in an `optax.chain`.
 
     | input | direction |
@@ -70,18 +73,11 @@ def from_weighting(weighting: Weighting, num_tasks: int) -> aggregating.Aggregat
         **extra_args: Any,
     ) -> tuple[Any, Any]:
         del params
-        check_tasks(updates, tasks, losses)
+        check_required(("losses",), {"losses": losses})
+        check_task_count(updates, tasks)
         return weighted_direction(weighting, updates, state, losses, mask, extra_args)
 
     return aggregating.Aggregator(init, update)
-
-
-def check_tasks(task_grads: Any, num_tasks: int, losses: Any) -> None:
-    """Raises ValueError if there are no losses, or another number of tasks."""
-    if losses is None:
-        raise ValueError("losses is missing: update(task_grads, state, params, losses=losses)")
-    if task_count(task_grads) != num_tasks:
-        raise ValueError(f"task_grads has {task_count(task_grads)} tasks, num_tasks is {num_tasks}")
 
 
 def weighted_direction(
@@ -90,9 +86,9 @@ def weighted_direction(
     state: Any,
     losses: Any,
     mask: Any,
-    given: Mapping[str, Any],
+    keywords: Mapping[str, Any],
 ) -> tuple[Any, Any]:
-    """Returns what a weighting makes of per-task gradients.
+    """Returns the direction that a weighting makes of per-task gradients.
 
     Args:
       weighting: the method.
@@ -100,23 +96,25 @@ def weighted_direction(
       state: that of the weighting.
       losses: ``[T]``.
       mask: ``[T]``, boolean, or None.
-      given: signals by name, and `row_scale`; what is neither is ignored.
+      keywords: signals by name, and `row_scale`; what is neither is ignored.
 
     Returns:
       The direction, leaves ``[*param]``, and the new state.
     """
-    signals = {name: given[name] for name in (*SIGNALS, "row_scale") if name in given}
-    wanted = weighting.requires - signals.keys()
-    if "gramian_diagonal" in wanted and "gramian" in signals:
+    signals = {name: keywords[name] for name in (*SIGNALS, "row_scale") if name in keywords}
+    missing = weighting.requires - signals.keys()
+    # Products of gradients are made here, unless a caller has them; the diagonal of a Gramian is
+    # not computed twice.
+    if "gramian_diagonal" in missing and "gramian" in signals:
         signals["gramian_diagonal"] = jnp.diagonal(signals["gramian"])
-    elif "gramian" in wanted and "gramian_diagonal" in signals:
+    elif "gramian" in missing and "gramian_diagonal" in signals:
         scale = jnp.asarray(signals.get("row_scale", 1.0))
         signals["gramian"] = gramian(task_grads) / (scale[..., None] * scale)
-    elif "gramian" in wanted:
+    elif "gramian" in missing:
         signals["gramian"], signals["row_scale"] = scaled_gramian(task_grads, mask)
-        if "gramian_diagonal" in wanted:
+        if "gramian_diagonal" in missing:
             signals["gramian_diagonal"] = jnp.diagonal(signals["gramian"])
-    elif "gramian_diagonal" in wanted:
+    elif "gramian_diagonal" in missing:
         squares, signals["row_scale"] = scaled_gramian_diagonal(task_grads, mask)
         signals["gramian_diagonal"] = squares
     weights, state = weighting.update(losses, state, mask=mask, **signals)

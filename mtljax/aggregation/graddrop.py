@@ -8,7 +8,8 @@ import jax.numpy as jnp
 import numpy as np
 from optax.experimental import aggregating
 
-from mtljax.aggregation.rows import as_grads, counted_tasks, per_row, wide_rows
+from mtljax.aggregation.guard import guard
+from mtljax.aggregation.task_axis import counted_gradients, per_task
 from mtljax.weighting.common.arguments import check_count
 from mtljax.weighting.common.keys import keyed
 
@@ -39,7 +40,9 @@ def graddrop(
     | absent task, or one whose gradient or loss is not finite | the method on the others |
     | no task left | 0, and the key stays |
 
-    Prefer it where many tasks share one large network and conflicts are a matter of single
+    Signals: the gradients.
+
+    When to use: many tasks on one large network, where conflicts are a matter of single
     coordinates; it reads no losses and costs no Gramian.
 
     Args:
@@ -73,39 +76,29 @@ def graddrop(
         del params
         return GradDropState(start())
 
-    def update(
-        updates: Any,
-        state: Any,
-        params: Any = None,
-        *,
-        losses: Any = None,
-        mask: Any = None,
-        **extra_args: Any,
-    ) -> tuple[Any, GradDropState]:
-        del params, extra_args
-        counted = counted_tasks(updates, tasks, losses, mask)
-        use, words = draw(state.key)
+    def aggregate(task_grads, state, *, counted):
+        key, words = draw(state.key)
 
-        def one(index: int, leaf: Any) -> jax.Array:
-            rows = wide_rows(counted, leaf)
-            key = jax.random.fold_in(use, index)
-            return _drop(key, rows, per_row(jnp.asarray(leaks, rows.dtype), rows))
+        def drop(index: int, leaf: Any) -> jax.Array:
+            gradients = counted_gradients(counted, leaf)
+            leaf_leaks = per_task(jnp.asarray(leaks, gradients.dtype), gradients)
+            return _drop(jax.random.fold_in(key, index), gradients, leaf_leaks)
 
-        leaves, structure = jax.tree.flatten(updates)
-        direction = structure.unflatten([one(i, leaf) for i, leaf in enumerate(leaves)])
+        leaves, structure = jax.tree.flatten(task_grads)
+        direction = structure.unflatten([drop(i, leaf) for i, leaf in enumerate(leaves)])
         words = jnp.where(jnp.any(counted), words, state.key)
-        return as_grads(direction, updates), GradDropState(words)
+        return direction, GradDropState(words)
 
-    return aggregating.Aggregator(init, update)
+    return guard(tasks, init, aggregate)
 
 
-def _drop(key: jax.Array, rows: jax.Array, leaks: jax.Array) -> jax.Array:
-    """Masked sum of ``[T, *param]`` over the tasks."""
-    positive = jnp.sum(jnp.maximum(rows, 0), axis=0)
-    negative = jnp.sum(jnp.maximum(-rows, 0), axis=0)
+def _drop(key: jax.Array, gradients: jax.Array, leaks: jax.Array) -> jax.Array:
+    """Sums ``[T, *param]`` over the tasks: in each coordinate the entries of one sign, drawn."""
+    positive = jnp.sum(jnp.maximum(gradients, 0), axis=0)
+    negative = jnp.sum(jnp.maximum(-gradients, 0), axis=0)
     # (1 + sum g / sum |g|) / 2 without the difference: exactly 1 or 0 where all signs agree.
     total = positive + negative
     chance = positive / jnp.where(total > 0, total, 1)
     signs = jnp.where(jax.random.uniform(key, total.shape, total.dtype) < chance, 1, -1)
-    kept = (rows * signs > 0).astype(rows.dtype)
-    return jnp.sum((leaks + (1 - leaks) * kept) * rows, axis=0)
+    kept = (gradients * signs > 0).astype(gradients.dtype)
+    return jnp.sum((leaks + (1 - leaks) * kept) * gradients, axis=0)

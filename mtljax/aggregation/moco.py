@@ -6,7 +6,8 @@ import jax
 import jax.numpy as jnp
 from optax.experimental import aggregating
 
-from mtljax.aggregation.rows import as_grads, counted_tasks, per_row, wide_rows, zero_rows
+from mtljax.aggregation.guard import guard
+from mtljax.aggregation.task_axis import counted_gradients, per_task, zeros_per_task
 from mtljax.gradients import combine, scaled_gramian
 from mtljax.solvers import unit_rows
 from mtljax.solvers.simplex import project_simplex
@@ -63,7 +64,8 @@ def moco(
 
     Signals: the gradients.
 
-    Prefer it to `mgda` where the gradients are noisy; it keeps T more copies of the parameters.
+    When to use: in place of `mgda`, where the gradients are noisy and T more copies of the shared
+    parameters fit in memory.
 
     Args:
       num_tasks: T.
@@ -92,41 +94,31 @@ def moco(
         check_range(name, value, 0, float("inf"))
 
     def init(params: Any) -> MoCoState:
-        zero = jnp.zeros((), jnp.int32)
+        weights = jnp.full(tasks, 1 / tasks, float)
         counts = jnp.zeros(tasks, jnp.int32)
-        return MoCoState(zero_rows(params, tasks), jnp.full(tasks, 1 / tasks, float), counts, zero)
+        step = jnp.zeros((), jnp.int32)
+        return MoCoState(zeros_per_task(params, tasks), weights, counts, step)
 
-    def update(
-        updates: Any,
-        state: Any,
-        params: Any = None,
-        *,
-        losses: Any = None,
-        mask: Any = None,
-        **extra_args: Any,
-    ) -> tuple[Any, MoCoState]:
-        del params, extra_args
-        counted = counted_tasks(updates, tasks, losses, mask)
+    def aggregate(task_grads, state, *, counted):
         step = state.step + jnp.any(counted)
         count = state.count + counted
-        pace = jnp.where(counted, beta * jnp.maximum(count, 1.0) ** -beta_decay, 0)
+        step_sizes = jnp.where(counted, beta * jnp.maximum(count, 1.0) ** -beta_decay, 0)
 
         def track(old: jax.Array, leaf: Any) -> jax.Array:
-            rows = wide_rows(counted, leaf).astype(old.dtype)
-            return old + per_row(pace.astype(old.dtype), old) * (rows - old)
+            gradients = counted_gradients(counted, leaf).astype(old.dtype)
+            return old + per_task(step_sizes.astype(old.dtype), old) * (gradients - old)
 
-        tracked = jax.tree.map(track, state.tracked, updates)
-        here = jax.tree.map(lambda leaf: wide_rows(counted, leaf), tracked)
-        unit = unit_rows(*scaled_gramian(here, counted))
+        tracked = jax.tree.map(track, state.tracked, task_grads)
+        used = jax.tree.map(lambda leaf: counted_gradients(counted, leaf), tracked)
+        unit = unit_rows(*scaled_gramian(used, counted))
         # A task that comes back brings its old weight along; the others have summed to 1 since.
         weights = project_simplex(state.weights.astype(unit.norms.dtype), counted)
-        slope = unit.norms * (unit.cosines @ (unit.norms * weights)) + rho * weights
-        limit = jnp.finfo(slope.dtype).max ** 0.5
+        gradient = unit.norms * (unit.cosines @ (unit.norms * weights)) + rho * weights
+        limit = jnp.finfo(gradient.dtype).max ** 0.5
         rate = gamma * jnp.maximum(step, 1.0) ** -gamma_decay
-        moved = weights - jnp.clip(rate * jnp.clip(slope, -limit, limit), -limit, limit)
+        moved = weights - jnp.clip(rate * jnp.clip(gradient, -limit, limit), -limit, limit)
         weights = jnp.where(counted, project_simplex(moved, counted), 0)
-        direction = as_grads(combine(weights, here), updates)
         kept = jnp.where(counted, weights, state.weights).astype(state.weights.dtype)
-        return direction, MoCoState(tracked, kept, count, step)
+        return combine(weights, used), MoCoState(tracked, kept, count, step)
 
-    return aggregating.Aggregator(init, update)
+    return guard(tasks, init, aggregate)

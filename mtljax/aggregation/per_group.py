@@ -6,7 +6,8 @@ from typing import Any
 import jax
 from optax.experimental import aggregating
 
-from mtljax.aggregation.from_weighting import check_tasks, weighted_direction
+from mtljax.aggregation.from_weighting import weighted_direction
+from mtljax.aggregation.guard import check_required, check_task_count
 from mtljax.gradients.leaf_groups import Labels, leaf_groups
 from mtljax.gradients.row_gradients import is_rows
 from mtljax.weighting import Weighting
@@ -16,15 +17,14 @@ _OF_GRADIENTS = ("gramian", "gramian_diagonal", "cross_gramian", "validation_gra
 
 
 def per_group(weighting: Weighting, num_tasks: int, labels: Labels) -> aggregating.Aggregator:
-    r"""Makes an aggregator that weighs each group of leaves by itself.
+    r"""Makes an aggregator that weighs each group of leaves separately.
 
     Every label has a Gramian, weights and a state of its own: :math:`d_k = J_k^\top w_k` for the
     leaves of group k. Conflicts are then settled within the group: where a method conflicts with
     no task in any group, the sum over the groups conflicts with none. One group is
-    `from_weighting`.
+    `from_weighting`. Methods that draw random numbers draw the same ones in all groups.
 
-    Prefer it where tasks conflict in some layers only. Methods that draw random numbers draw the
-    same ones in all groups.
+    When to use: tasks that conflict in some layers only.
 
     | input | direction |
     |---|---|
@@ -73,28 +73,31 @@ def per_group(weighting: Weighting, num_tasks: int, labels: Labels) -> aggregati
         **extra_args: Any,
     ) -> tuple[Any, dict[Hashable, Any]]:
         del params
-        check_tasks(updates, tasks, losses)
+        check_required(("losses",), {"losses": losses})
+        check_task_count(updates, tasks)
         groups = leaf_groups(labels, updates)
         if groups.keys() != state.keys():
             raise ValueError(f"labels {sorted(map(str, groups))} differ from those in the state")
         leaves, structure = jax.tree.flatten(updates, is_leaf=is_rows)
-        new = {}
-        for label, places in groups.items():
-            own = [leaves[i] for i in places]
-            given = {
-                name: _part(name, value, label, len(groups)) for name, value in extra_args.items()
+        directions, new = list(leaves), {}
+        for label, indices in groups.items():
+            gradients = [leaves[i] for i in indices]
+            keywords = {
+                name: _of_group(name, value, label, len(groups))
+                for name, value in extra_args.items()
             }
             direction, new[label] = weighted_direction(
-                weighting, own, state[label], losses, mask, given
+                weighting, gradients, state[label], losses, mask, keywords
             )
-            for i, leaf in zip(places, direction, strict=True):
-                leaves[i] = leaf
-        return structure.unflatten(leaves), new
+            for i, leaf in zip(indices, direction, strict=True):
+                directions[i] = leaf
+        return structure.unflatten(directions), new
 
     return aggregating.Aggregator(init, update)
 
 
-def _part(name: str, value: Any, label: Hashable, count: int) -> Any:
+def _of_group(name: str, value: Any, label: Hashable, count: int) -> Any:
+    """Returns a signal of one of `count` groups; ValueError if one value is given for several."""
     if isinstance(value, Mapping):
         return value[label]
     if name in _OF_GRADIENTS and count > 1:

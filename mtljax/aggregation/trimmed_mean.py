@@ -8,7 +8,8 @@ import jax.numpy as jnp
 import optax
 from optax.experimental import aggregating
 
-from mtljax.aggregation.rows import counted_tasks, per_row
+from mtljax.aggregation.guard import guard
+from mtljax.aggregation.task_axis import per_task
 from mtljax.weighting.common.arguments import check_count
 
 _MOST_WIRES = 32
@@ -35,7 +36,8 @@ def trimmed_mean(num_tasks: int, *, trim: int = 1) -> aggregating.Aggregator:
 
     For T above 32 its cost grows with `trim`.
 
-    Prefer it where a few tasks now and then send gradients that are far off.
+    When to use: a few tasks that now and then have gradients far off all others, be it from bad
+    labels or from overflow.
 
     Args:
       num_tasks: T.
@@ -58,26 +60,16 @@ def trimmed_mean(num_tasks: int, *, trim: int = 1) -> aggregating.Aggregator:
     if tasks <= 2 * ends:
         raise ValueError(f"trim {trim} wants {2 * ends + 1} tasks or more, num_tasks is {tasks}")
 
-    def update(
-        updates: Any,
-        state: Any,
-        params: Any = None,
-        *,
-        losses: Any = None,
-        mask: Any = None,
-        **extra_args: Any,
-    ) -> tuple[Any, Any]:
-        del params, extra_args
-        counted = counted_tasks(updates, tasks, losses, mask)
+    def aggregate(task_grads, state, *, counted):
         number = jnp.sum(counted)
         dropped = jnp.minimum(ends, jnp.maximum(number - 1, 0) // 2)
         share = 1 / jnp.maximum(number - 2 * dropped, 1)
 
-        def one(leaf: Any) -> jax.Array:
+        def trim_leaf(leaf: Any) -> jax.Array:
             leaf = jnp.asarray(leaf)
             wide = jnp.promote_types(leaf.dtype, jnp.float32)
             if not ends:
-                shares = per_row(counted * share, leaf).astype(wide)
+                shares = per_task(counted * share, leaf).astype(wide)
                 mean = jnp.sum(shares * jnp.where(shares > 0, leaf, 0), axis=0)
             elif tasks <= _MOST_WIRES:
                 mean = _by_sorting(leaf, counted, dropped, share.astype(wide))
@@ -85,70 +77,76 @@ def trimmed_mean(num_tasks: int, *, trim: int = 1) -> aggregating.Aggregator:
                 mean = _by_extremes(leaf.astype(wide), counted, dropped, share.astype(wide), ends)
             return mean.astype(leaf.dtype)
 
-        return jax.tree.map(one, updates), state
+        return jax.tree.map(trim_leaf, task_grads), state
 
-    return aggregating.Aggregator(optax.init_empty_state, update)
+    return guard(tasks, optax.init_empty_state, aggregate)
 
 
 def _by_sorting(
-    rows: jax.Array, counted: jax.Array, dropped: jax.Array, share: jax.Array
+    gradients: jax.Array, counted: jax.Array, dropped: jax.Array, share: jax.Array
 ) -> jax.Array:
     """Sorts ``[T, *param]`` along the tasks by a network of comparators, and adds the middle.
 
     It is one pass over the leaf, where the sort of XLA calls a comparator for each pair of
-    numbers: a hundred times faster on a CPU for T = 8. Wires stay apart: stacking them would make
-    XLA work out the whole network again for each.
+    numbers: a hundred times faster on a CPU for T = 8. The wires are separate arrays: stacking
+    them would make XLA compute the whole network again for each.
     """
-    # Rows that do not count go last.
-    wires = list(jnp.where(per_row(counted, rows), rows, jnp.inf))
+    # Tasks that do not count go last.
+    wires = list(jnp.where(per_task(counted, gradients), gradients, jnp.inf))
     for low, high in _comparators(len(wires)):
         smaller = jnp.minimum(wires[low], wires[high])
         wires[low], wires[high] = smaller, jnp.maximum(wires[low], wires[high])
-    above = jnp.sum(counted) - dropped
-    mean = jnp.zeros(rows.shape[1:], share.dtype)
-    for place, wire in enumerate(wires):
-        middle = (place >= dropped) & (place < above)
+    end = jnp.sum(counted) - dropped
+    mean = jnp.zeros(gradients.shape[1:], share.dtype)
+    for rank, wire in enumerate(wires):
+        middle = (rank >= dropped) & (rank < end)
         mean = mean + jnp.where(middle, share * wire.astype(share.dtype), 0)
     return mean
 
 
 def _by_extremes(
-    rows: jax.Array, counted: jax.Array, dropped: jax.Array, share: jax.Array, most: int
+    gradients: jax.Array, counted: jax.Array, dropped: jax.Array, share: jax.Array, most: int
 ) -> jax.Array:
     """Finds the `dropped`-th largest and smallest entry, and adds what lies between.
 
-    It reads the rows one after the other, and keeps the `most` largest and smallest so far. For
-    many tasks, whose network takes seconds to compile.
+    It reads the tasks' gradients ``[T, *param]`` one after the other, and keeps the `most` largest
+    and smallest entries so far. For many tasks, whose network takes seconds to compile.
     """
 
-    def keep(extremes, row_and_counted):
+    def keep(extremes, task):
         largest, smallest = extremes
-        row, there = row_and_counted
+        gradient, counts = task
+        # Insertion into a sorted list: every entry moves down by one where the new one is larger.
         shifted = jnp.concatenate([jnp.full_like(largest[:1], jnp.inf), largest[:-1]])
-        largest = jnp.maximum(largest, jnp.minimum(shifted, jnp.where(there, row, -jnp.inf)))
+        entry = jnp.where(counts, gradient, -jnp.inf)
+        largest = jnp.maximum(largest, jnp.minimum(shifted, entry))
         shifted = jnp.concatenate([jnp.full_like(smallest[:1], -jnp.inf), smallest[:-1]])
-        smallest = jnp.minimum(smallest, jnp.maximum(shifted, jnp.where(there, row, jnp.inf)))
+        entry = jnp.where(counts, gradient, jnp.inf)
+        smallest = jnp.minimum(smallest, jnp.maximum(shifted, entry))
         return (largest, smallest), None
 
-    def add(sums, row_and_counted):
+    def add(sums, task):
         between, above, below = sums
-        row, there = row_and_counted
-        between = between + jnp.where(there & (row > low) & (row < high), share * row, 0)
-        return (between, above + (there & (row >= high)), below + (there & (row <= low))), None
+        gradient, counts = task
+        inside = counts & (gradient > low) & (gradient < high)
+        between = between + jnp.where(inside, share * gradient, 0)
+        above, below = above + (counts & (gradient >= high)), below + (counts & (gradient <= low))
+        return (between, above, below), None
 
-    start = jnp.full((most, *rows.shape[1:]), -jnp.inf, rows.dtype)
-    (largest, smallest), _ = jax.lax.scan(keep, (start, -start), (rows, counted))
+    start = jnp.full((most, *gradients.shape[1:]), -jnp.inf, gradients.dtype)
+    (largest, smallest), _ = jax.lax.scan(keep, (start, -start), (gradients, counted))
     last = jnp.maximum(dropped - 1, 0)
     high = jnp.where(dropped > 0, largest[last], jnp.inf)
     low = jnp.where(dropped > 0, smallest[last], -jnp.inf)
-    zero = jnp.zeros(rows.shape[1:], rows.dtype)
-    many = jnp.zeros(rows.shape[1:], jnp.int32)
-    (between, above, below), _ = jax.lax.scan(add, (zero, many, many), (rows, counted))
+    zeros = jnp.zeros(gradients.shape[1:], gradients.dtype)
+    none = jnp.zeros(gradients.shape[1:], jnp.int32)
+    sums, _ = jax.lax.scan(add, (zeros, none, none), (gradients, counted))
+    between, above, below = sums
     # Of entries that equal a bound, those beyond the number to be dropped stay.
-    ends = jnp.where(dropped > 0, jnp.stack([high, low]), 0)
-    stay = share * (jnp.stack([above, below]) - dropped)
-    apart = between + jnp.sum(stay * ends, axis=0)
-    return jnp.where(high == low, high, apart)
+    bounds = jnp.where(dropped > 0, jnp.stack([high, low]), 0)
+    tied = share * (jnp.stack([above, below]) - dropped)
+    mean = between + jnp.sum(tied * bounds, axis=0)
+    return jnp.where(high == low, high, mean)
 
 
 def _comparators(count: int) -> Iterator[tuple[int, int]]:

@@ -1,0 +1,125 @@
+"""The part that all aggregators share: Optax's signature, checks, and which tasks count."""
+
+from collections.abc import Callable, Iterable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from jax.typing import ArrayLike
+from optax.experimental import aggregating
+
+from mtljax.gradients import task_count
+
+
+def guard(
+    num_tasks: int,
+    init: Callable[[Any], Any],
+    aggregate: Callable[..., tuple[Any, Any]],
+    *,
+    requires: Iterable[str] = (),
+) -> aggregating.Aggregator:
+    """Makes an Optax aggregator of the bare formulas of a method.
+
+    The counterpart of `mtljax.weighting.guard` for methods that act on the per-task gradients
+    themselves. It gives all of them the same answers:
+
+    | input | answer |
+    |---|---|
+    | a task is absent (`mask` false) | it does not count |
+    | a number of a task's gradient or loss is NaN or infinite | it does not count |
+    | a required keyword is missing | ValueError while tracing |
+    | another number of tasks, a wrong shape | ValueError while tracing |
+    | a mask that is not boolean, a leaf that is not floating point | TypeError while tracing |
+    | a keyword that is not required | ignored, so that the method can stand in an `optax.chain` |
+    | gradients in low precision | the direction in their dtypes |
+
+    Args:
+      num_tasks: T, the leading axis of the gradients.
+      init: ``(params) -> state``, a tree of arrays.
+      aggregate: ``(task_grads, state, *, counted, **required) -> (direction, state)``. It gets
+        the gradients as they are, leaves ``[T, *param]``: those of a task that does not count may
+        be anything. `counted [T]` is boolean. The direction has leaves ``[*param]`` in any
+        floating point dtype.
+      requires: the keywords of `update` that `aggregate` is called with, such as ``"losses"``.
+
+    Returns:
+      An aggregator. Its ``update(task_grads, state, params, *, losses, mask, ...)`` returns the
+      direction, to be subtracted, and the new state; ``losses [T]`` and the boolean ``mask [T]``
+      are optional unless required.
+
+    >>> def aggregate(task_grads, state, *, counted):
+    ...     return counted @ task_grads, state
+    >>> method = guard(2, lambda params: (), aggregate)
+    >>> task_grads = jnp.array([[1.0, 2.0], [5.0, 0.0]])
+    >>> method.update(task_grads, (), mask=jnp.array([True, False]))[0]
+    Array([1., 2.], dtype=float32)
+    """
+    names = tuple(requires)
+
+    def update(
+        updates: Any,
+        state: Any,
+        params: Any = None,
+        *,
+        losses: Any = None,
+        mask: Any = None,
+        **extra_args: Any,
+    ) -> tuple[Any, Any]:
+        del params
+        keywords = {**extra_args, "losses": losses}
+        check_required(names, keywords)
+        if losses is not None:
+            losses = keywords["losses"] = jnp.asarray(losses)
+        counted = counted_tasks(updates, num_tasks, losses, mask)
+        required = {name: keywords[name] for name in names}
+        direction, state = aggregate(updates, state, counted=counted, **required)
+        return jax.tree.map(lambda d, g: d.astype(jnp.result_type(g)), direction, updates), state
+
+    return aggregating.Aggregator(init, update)
+
+
+def check_required(names: Iterable[str], keywords: dict[str, Any]) -> None:
+    """Raises ValueError if a keyword that an `update` requires is missing or None."""
+    names = tuple(names)
+    if missing := [name for name in names if keywords.get(name) is None]:
+        call = ", ".join(f"{name}={name}" for name in names)
+        raise ValueError(f"{', '.join(missing)} missing: update(task_grads, state, params, {call})")
+
+
+def counted_tasks(
+    task_grads: Any, num_tasks: int, losses: ArrayLike | None, mask: ArrayLike | None
+) -> jax.Array:
+    """Returns which tasks count in a step: present, with a finite gradient and a finite loss.
+
+    Args:
+      task_grads: a tree of floating point leaves ``[T, *param]``.
+      num_tasks: T.
+      losses: ``[T]``, or None where they are not known.
+      mask: ``[T]``, boolean, or None where all are present.
+
+    Returns:
+      Boolean ``[T]``.
+
+    Raises:
+      TypeError: the mask is not boolean, or a leaf not floating point.
+      ValueError: another number of tasks.
+    """
+    check_task_count(task_grads, num_tasks)
+    counted = jnp.ones(num_tasks, bool) if mask is None else jnp.asarray(mask)
+    if counted.dtype != jnp.bool_:
+        raise TypeError(f"mask must be boolean, got {counted.dtype}")
+    for name, value in (("mask", counted), ("losses", losses)):
+        if value is not None and jnp.shape(value) != (num_tasks,):
+            raise ValueError(f"{name} must have shape ({num_tasks},), got {jnp.shape(value)}")
+    if losses is not None:
+        counted = counted & jnp.isfinite(losses)
+    for leaf in map(jnp.asarray, jax.tree.leaves(task_grads)):
+        # The largest size is finite if all are; on a CPU that is faster than to look at each.
+        counted = counted & jnp.isfinite(jnp.max(jnp.abs(leaf), range(1, leaf.ndim), initial=0))
+    return counted
+
+
+def check_task_count(task_grads: Any, num_tasks: int) -> None:
+    """Raises ValueError unless the leaves ``[T, *param]`` have `num_tasks` tasks."""
+    if (count := task_count(task_grads)) != num_tasks:
+        raise ValueError(f"task_grads has {count} tasks, num_tasks is {num_tasks}")
