@@ -9,7 +9,7 @@ from optax.experimental import aggregating
 from mtljax.aggregation.guard import counted_tasks, guard
 from mtljax.aggregation.task_axis import counted_gradients
 from mtljax.gradients import combine, cross_gramian, scaled_gramian, scaled_gramian_diagonal
-from mtljax.solvers import unit_rows
+from mtljax.solvers import unit_gramian
 from mtljax.solvers.min_norm import min_norm
 from mtljax.weighting.common.adam import AdamState, adam_init, adam_step
 from mtljax.weighting.common.arguments import check_count, check_positive
@@ -132,7 +132,7 @@ def forum(
 
         # The unit validation gradients: their Gramian, and their cosines with q.
         outer = jax.tree.map(lambda g: counted_gradients(counted, g), validation_grads)
-        unit = unit_rows(*scaled_gramian(outer, counted))
+        unit = unit_gramian(*scaled_gramian(outer, counted))
         inverse = jnp.where(unit.norms > 0, 1 / jnp.where(unit.norms > 0, unit.norms, 1), 0)
         cosines = cross_gramian(outer, jax.tree.map(lambda leaf: leaf[None], q_params))[:, 0]
         cosines = jnp.clip(cosines * inverse, -1, 1)
@@ -192,7 +192,7 @@ def _shares(
         # Divided by 1 + tau, so that nothing overflows.
         rest, part = 1 / (1 + tau), tau / (1 + tau)
         mixed = rest * part * (cosines[:, None] + cosines) + part**2
-        unit = unit_rows(rest**2 * gramian + mixed)
+        unit = unit_gramian(rest**2 * gramian + mixed)
         return min_norm(unit.cosines, unit.norms, present)
 
     def halve(_, carry):

@@ -32,9 +32,9 @@ def from_weighting(weighting: Weighting, num_tasks: int) -> aggregating.Aggregat
     | input | direction |
     |---|---|
     | one task | its gradient, times the weight that the method gives a task alone |
-    | a zero row, identical, opposite, parallel gradients | by the weights of the method's table |
+    | zero, identical, opposite or parallel gradients | by the weights of the method's table |
     | a task that is masked out | without it, even where its gradient is NaN |
-    | a loss or gradient that is not finite | the method's trivial weights, without that task |
+    | a loss or gradient that is not finite | the method's fallback weights, without that task |
     | all gradients zero | 0 |
 
     Args:

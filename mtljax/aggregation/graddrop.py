@@ -81,8 +81,9 @@ def graddrop(
 
         def drop(index: int, leaf: Any) -> jax.Array:
             gradients = counted_gradients(counted, leaf)
+            leaf_key = jax.random.fold_in(key, index)
             leaf_leaks = per_task(jnp.asarray(leaks, gradients.dtype), gradients)
-            return _drop(jax.random.fold_in(key, index), gradients, leaf_leaks)
+            return _drop(leaf_key, gradients, leaf_leaks)
 
         leaves, structure = jax.tree.flatten(task_grads)
         direction = structure.unflatten([drop(i, leaf) for i, leaf in enumerate(leaves)])

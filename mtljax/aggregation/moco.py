@@ -9,7 +9,7 @@ from optax.experimental import aggregating
 from mtljax.aggregation.guard import guard
 from mtljax.aggregation.task_axis import counted_gradients, per_task, zeros_per_task
 from mtljax.gradients import combine, scaled_gramian
-from mtljax.solvers import unit_rows
+from mtljax.solvers import unit_gramian
 from mtljax.solvers.simplex import project_simplex
 from mtljax.weighting.common.arguments import check_count, check_positive, check_range
 
@@ -110,7 +110,7 @@ def moco(
 
         tracked = jax.tree.map(track, state.tracked, task_grads)
         used = jax.tree.map(lambda leaf: counted_gradients(counted, leaf), tracked)
-        unit = unit_rows(*scaled_gramian(used, counted))
+        unit = unit_gramian(*scaled_gramian(used, counted))
         # A task that comes back brings its old weight along; the others have summed to 1 since.
         weights = project_simplex(state.weights.astype(unit.norms.dtype), counted)
         gradient = unit.norms * (unit.cosines @ (unit.norms * weights)) + rho * weights
@@ -118,7 +118,8 @@ def moco(
         rate = gamma * jnp.maximum(step, 1.0) ** -gamma_decay
         moved = weights - jnp.clip(rate * jnp.clip(gradient, -limit, limit), -limit, limit)
         weights = jnp.where(counted, project_simplex(moved, counted), 0)
+        direction = combine(weights, used)
         kept = jnp.where(counted, weights, state.weights).astype(state.weights.dtype)
-        return combine(weights, used), MoCoState(tracked, kept, count, step)
+        return direction, MoCoState(tracked, kept, count, step)
 
     return guard(tasks, init, aggregate)

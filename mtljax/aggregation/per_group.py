@@ -29,8 +29,8 @@ def per_group(weighting: Weighting, num_tasks: int, labels: Labels) -> aggregati
     | input | direction |
     |---|---|
     | one task, or one group | that of `from_weighting` |
-    | a group of which a task has no gradient | a zero row for the method of that group only |
-    | a gradient that is not finite in a group | there the trivial weights without that task |
+    | a group of which a task has no gradient | a zero gradient for the method of that group only |
+    | a gradient not finite in a group | there the method's fallback weights, without that task |
     | all gradients of a group zero | 0 for its leaves |
 
     Args:

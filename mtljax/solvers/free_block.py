@@ -22,7 +22,7 @@ def factor_free(matrix: jax.Array, free: jax.Array) -> jax.Array:
     ridge = 1 + 4 * jnp.trace(matrix) * jnp.finfo(matrix.dtype).eps
     block = jnp.where(free[:, None] & free, matrix, 0)
     block = jnp.where(jnp.eye(free.size, dtype=bool), jnp.where(free, ridge, 1), block)
-    # LAPACK wants columns together: of a symmetric matrix, those are its rows.
+    # LAPACK stores columns contiguously: of a symmetric matrix, those are its rows.
     return jax.lax.linalg.cholesky(block.T, symmetrize_input=False)
 
 

@@ -9,19 +9,19 @@ def kmeans(values: ArrayLike, num_groups: int, present: ArrayLike | None = None)
     """Splits numbers into groups with the least sum of squared distances to the group means.
 
     Exact, by dynamic programming over the sorted numbers (Wang and Song, "Ckmeans.1d.dp", R
-    Journal 2011): in one dimension the best groups are intervals. Takes memory of the order of T
-    cubed: for tens of numbers.
+    Journal 2011): in one dimension the best groups are intervals. It takes memory of the order of
+    T cubed: for tens of numbers.
 
     | input | groups |
     |---|---|
     | `num_groups` >= T | one number each |
-    | fewer different numbers than groups | a sum of 0; equal numbers may be apart |
+    | fewer different numbers than groups | a sum of 0; equal numbers may be in different groups |
     | equally good groupings | the one whose last groups are largest |
 
     Args:
       values: ``[T]``, any finite numbers.
       num_groups: the most groups there may be, 1 or more.
-      present: boolean ``[T]``; the others count nowhere and get the label 0.
+      present: boolean ``[T]``; the others are ignored and get the label 0. None: all.
 
     Returns:
       Labels int32 ``[T]`` in 0 to ``num_groups - 1``, rising with the numbers.
@@ -36,30 +36,30 @@ def kmeans(values: ArrayLike, num_groups: int, present: ArrayLike | None = None)
         raise ValueError(f"num_groups must be 1 or more, got {num_groups}")
     values = jnp.asarray(values)
     size = values.size
-    here = jnp.ones(size, bool) if present is None else jnp.asarray(present)
-    lowest = jnp.min(jnp.where(here, values, jnp.inf))
-    highest = jnp.max(jnp.where(here, values, -jnp.inf))
-    # Sixteenths, since the largest differences are no numbers, nor their reciprocals.
-    spread = highest / 16 - lowest / 16
-    shares = (values / 16 - lowest / 16) / jnp.where(spread > 0, spread, 1)
-    shares = jnp.where(here & (spread > 0), shares, jnp.where(here, 0, 2))
+    counted = jnp.ones(size, bool) if present is None else jnp.asarray(present)
+    lowest = jnp.min(jnp.where(counted, values, jnp.inf))
+    highest = jnp.max(jnp.where(counted, values, -jnp.inf))
+    # Sixteenths, since the largest differences would overflow, and their reciprocals underflow.
+    width = highest / 16 - lowest / 16
+    shares = (values / 16 - lowest / 16) / jnp.where(width > 0, width, 1)
+    shares = jnp.where(counted & (width > 0), shares, jnp.where(counted, 0, 2))
     order = jnp.argsort(shares)
-    costs = _costs(shares[order], here[order])
+    costs = _costs(shares[order], counted[order])
 
     def stage(best: jax.Array, _):
-        """From the least costs of k groups of the first i numbers to those of k + 1."""
+        """From the least costs of k groups of the first i numbers to those of k + 1 groups."""
         sums = best[:, None] + costs
         return jnp.min(sums, axis=0), jnp.argmin(sums, axis=0)
 
-    none = jnp.where(jnp.arange(size + 1) == 0, 0, jnp.inf).astype(costs.dtype)
-    _, starts = jax.lax.scan(stage, none, length=min(num_groups, size))
+    no_groups = jnp.where(jnp.arange(size + 1) == 0, 0, jnp.inf).astype(costs.dtype)
+    _, starts = jax.lax.scan(stage, no_groups, length=min(num_groups, size))
 
-    def back(end: jax.Array, start: jax.Array):
+    def trace_back(end: jax.Array, start: jax.Array):
         return start[end], start[end]
 
-    _, begins = jax.lax.scan(back, jnp.asarray(size), starts, reverse=True)
+    _, begins = jax.lax.scan(trace_back, jnp.asarray(size), starts, reverse=True)
     labels = jnp.sum(jnp.arange(size)[:, None] >= begins[1:], axis=1)
-    return jnp.where(here, jnp.zeros(size, jnp.int32).at[order].set(labels.astype(jnp.int32)), 0)
+    return jnp.where(counted, jnp.zeros(size, jnp.int32).at[order].set(labels.astype(jnp.int32)), 0)
 
 
 def _costs(values: jax.Array, counts: jax.Array) -> jax.Array:
@@ -69,10 +69,11 @@ def _costs(values: jax.Array, counts: jax.Array) -> jax.Array:
     origin keeps its digits. Infinite where j < i.
     """
     size = values.size
-    at = jnp.arange(size + 1)
-    inside = (at[:, None, None] <= at[:size]) & (at[:size] < at[None, :, None]) & counts
-    apart = values - jnp.concatenate([values, values[-1:]])[:, None]
+    positions = jnp.arange(size + 1)
+    started = positions[:, None, None] <= positions[:size]
+    inside = started & (positions[:size] < positions[None, :, None]) & counts
+    differences = values - jnp.concatenate([values, values[-1:]])[:, None]
     number = jnp.maximum(jnp.sum(inside, axis=2), 1)
-    means = jnp.sum(jnp.where(inside, apart[:, None, :], 0), axis=2) / number
-    squares = jnp.where(inside, (apart[:, None, :] - means[:, :, None]) ** 2, 0)
-    return jnp.where(at[:, None] <= at, jnp.sum(squares, axis=2), jnp.inf)
+    means = jnp.sum(jnp.where(inside, differences[:, None, :], 0), axis=2) / number
+    squares = jnp.where(inside, (differences[:, None, :] - means[:, :, None]) ** 2, 0)
+    return jnp.where(positions[:, None] <= positions, jnp.sum(squares, axis=2), jnp.inf)

@@ -23,7 +23,8 @@ def least_change(
     y from a problem of `nnqp`. Its distance from :math:`g_0` is convex in :math:`\gamma`, and the
     square of it is quadratic as long as the active set stays. So the gain for which the distance
     is the radius comes from a few quadratic equations: solve that of the present active set, find
-    the active set there, repeat until it stays. A bracket guards it.
+    the active set there, repeat until it stays. A bracket guards it. It takes 24 problems of
+    `nnqp` at most, each begun from the solution of the one before.
 
     Where the best direction is not unique (zero in the convex hull of the gradients: no direction
     improves all tasks), it is the nearest one, for a gain of 0. Hulls that come as near to zero
@@ -33,15 +34,15 @@ def least_change(
     |---|---|
     | g0 zero, up to rounding | 0 |
     | radius 0 | 0 |
-    | zero in the hull, or a zero row | that of `dual_cone`, if it is within the ball |
-    | one row | c times its length |
+    | zero in the hull, or a zero gradient | that of `dual_cone`, if it is within the ball |
+    | one gradient | c times its length |
 
     Args:
       cosines: ``[T, T]``, of a `UnitGramian`.
-      norms: ``[T]``.
-      lengths: ``[T]``, of the unit rows in g0: for weights w, ``w * norms``.
-      radius: c >= 0, relative to g0.
-      present: boolean ``[T]``; the others get 0.
+      norms: ``[T]``, of the gradients, not negative.
+      lengths: ``[T]``, of the unit gradients in g0: for weights w, ``w * norms``.
+      radius: c, a scalar of 0 or more, relative to the length of g0.
+      present: boolean ``[T]``; the others get 0. None: all.
 
     Returns:
       What to add to `lengths`, y ``[T]``, not negative.
@@ -50,25 +51,25 @@ def least_change(
     Array([0.5, 0.5], dtype=float32)
     """
     cosines, norms = jnp.asarray(cosines), jnp.asarray(norms)
-    here = jnp.ones(norms.shape, bool) if present is None else jnp.asarray(present)
-    rows = here & (norms > 0)
-    cosines = jnp.where(rows[:, None] & rows, cosines, 0)
-    rounding = 4 * jnp.sum(rows) * jnp.finfo(cosines.dtype).eps
+    counted = jnp.ones(norms.shape, bool) if present is None else jnp.asarray(present)
+    nonzero = counted & (norms > 0)
+    cosines = jnp.where(nonzero[:, None] & nonzero, cosines, 0)
+    rounding = 4 * jnp.sum(nonzero) * jnp.finfo(cosines.dtype).eps
     largest = jnp.finfo(cosines.dtype).max / 4
-    lengths = jnp.where(rows, lengths, 0)
+    lengths = jnp.where(nonzero, lengths, 0)
     longest = jnp.max(jnp.abs(lengths))
     shares = lengths / jnp.where(longest > 0, longest, 1)
-    # A gain is in units of the longest length times the shortest norm: row i must get
+    # A gain is in units of the longest length times the shortest norm: task i must get
     # <u_i, d> >= gain * asks_i.
-    shortest = jnp.min(jnp.where(rows, norms, jnp.inf))
-    asks = jnp.where(rows, shortest / jnp.where(rows, norms, 1), 0)
+    shortest = jnp.min(jnp.where(nonzero, norms, jnp.inf))
+    asks = jnp.where(nonzero, shortest / jnp.where(nonzero, norms, 1), 0)
     gains = cosines @ shares
     square = shares @ gains
     resolved = square > rounding * jnp.sum(jnp.abs(shares)) ** 2
     limit = jnp.where(resolved, jnp.asarray(radius, shares.dtype) ** 2 * square, 0)
 
     def nearest(gain: jax.Array, start: jax.Array) -> tuple[jax.Array, jax.Array]:
-        """For a gain: y and the squared distance, infinite if the hull may contain zero."""
+        """Returns, for a gain, y and the squared distance; infinite if the hull may contain 0."""
         y = active_set(cosines, gains - gain * asks, start).x
         added = cosines @ y
         distance = jnp.maximum(y @ added, 0)
@@ -79,26 +80,27 @@ def least_change(
         return y, jnp.where(lost, jnp.inf, distance)
 
     def to_limit(y: jax.Array, distance: jax.Array) -> jax.Array:
-        """By how much to change the gain, if the active set were to stay."""
+        """Returns by how much to change the gain to reach the radius, if the active set stays."""
         free = y > 0
         most = jnp.max(jnp.where(free, asks, 0))
         asked = jnp.where(free, asks / jnp.where(most > 0, most, 1), 0)
-        slope, curvature = asked @ y, asked @ solve_free(cosines, asked, free)
+        derivative, curvature = asked @ y, asked @ solve_free(cosines, asked, free)
         excess = distance - limit
-        root = jnp.sqrt(jnp.maximum(slope**2 - curvature * excess, 0))
-        return -excess / ((slope + root) * most)
+        root = jnp.sqrt(jnp.maximum(derivative**2 - curvature * excess, 0))
+        return -excess / ((derivative + root) * most)
 
     def search(carry):
+        # `low` and `high` are gains within and beyond the radius; `seen`, whether `high` was met.
         count, gain, y, before, low, best, high, seen, _ = carry
-        wanted = gain + to_limit(y, before)
-        aim = jnp.minimum(wanted, high)
+        proposed = gain + to_limit(y, before)
+        aim = jnp.minimum(proposed, high)
         aimed = (aim > low) & ((aim < high) | ~seen)
         gain = jnp.where(
             aimed, aim, jnp.where(jnp.isinf(before), low / 8 * 7 + high / 8, low / 2 + high / 2)
         )
         new, distance = nearest(gain, jnp.where(jnp.isinf(before), best, y))
-        stays = aimed & (wanted <= high) & jnp.all((new > 0) == (y > 0)) & jnp.isfinite(distance)
-        # The root of its own piece, unless rounding leaves room for a second look at that piece.
+        stays = aimed & (proposed <= high) & jnp.all((new > 0) == (y > 0)) & jnp.isfinite(distance)
+        # On the same quadratic piece its root is exact, unless a second step on it still helps.
         within = rounding * limit + jnp.finfo(y.dtype).eps * jnp.sum(new) ** 2
         excess, excess_before = jnp.abs(distance - limit), jnp.abs(before - limit)
         exact = (stays & (excess > excess_before / 2)) | (excess <= within)
@@ -116,7 +118,7 @@ def least_change(
         )
 
     asked = jnp.where(asks > 0, asks, 1)
-    # Even alone, row i gets no more than |g_i| (<u_i, g0> + c |g0|).
+    # Even alone, task i gains no more than |g_i| (<u_i, g0> + c |g0|).
     upper = jnp.min(jnp.where(asks > 0, (gains + jnp.sqrt(limit)) / asked, largest))
     lower = jnp.min(jnp.where(asks > 0, gains / asked, largest))
     y, distance = nearest(jnp.zeros_like(limit), jnp.zeros_like(shares))
@@ -130,7 +132,7 @@ def least_change(
         jnp.where(inside, y, 0),
         jnp.where(inside, jnp.clip(upper, 0, largest), 0),
         ~inside,
-        ~(limit > 0) | (inside & jnp.any(here & ~rows)),
+        ~(limit > 0) | (inside & jnp.any(counted & ~nonzero)),
     )
     best = jax.lax.while_loop(lambda c: ~c[8] & (c[0] < _ROUNDS), search, carry)[5]
     return jnp.where(limit > 0, longest * best, 0)

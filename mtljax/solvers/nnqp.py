@@ -9,7 +9,7 @@ from jax.typing import ArrayLike
 from mtljax.solvers.free_block import factor_free, solve_factored
 
 _PIVOTS = 12
-"""Turns that block pivoting is given: it takes two to five, or does not end."""
+"""Iterations of block pivoting at most: it takes two to five, or does not end."""
 
 
 def nnqp(matrix: ArrayLike, vector: ArrayLike, start: ArrayLike | None = None) -> jax.Array:
@@ -20,12 +20,12 @@ def nnqp(matrix: ArrayLike, vector: ArrayLike, start: ArrayLike | None = None) -
     Research 1994; Kim and Park, "Fast Nonnegative Matrix Factorization: An Active-Set-Like Method
     and Comparisons", SIAM Journal on Scientific Computing 2011): solve for the entries that are
     free, then bind all that came out negative and free all that would gain. It takes two to five
-    turns, but its points are not feasible and it may cycle. After twelve turns, or where the
-    equations are singular or near to it, by the active set method of Lawson and Hanson, "Solving
+    iterations, but its points are not feasible and it may cycle. After twelve, or where the
+    equations are singular or nearly so, by the active set method of Lawson and Hanson, "Solving
     Least Squares Problems", chapter 23, on the normal equations: solve for the entries that are
     free, step back to the first bound that is hit, and free the entry that gains most, until none
-    gains. It takes about as many turns as entries are free in the end, each feasible; the cap is
-    4 m + 4.
+    gains. It takes about as many iterations as entries are free in the end, each feasible; the cap
+    is 4 m + 4. An iteration is one Cholesky factorisation of ``[m, m]``.
 
     | input | x |
     |---|---|
@@ -38,7 +38,7 @@ def nnqp(matrix: ArrayLike, vector: ArrayLike, start: ArrayLike | None = None) -
       matrix: ``[m, m]``, symmetric and positive semidefinite. Its scale does not matter, nor that
         of a variable. Directions below 4 m machine epsilons count as flat.
       vector: ``[m]``.
-      start: ``[m]``, not negative, to begin from; a good one saves turns. 0 by default.
+      start: ``[m]``, not negative, to begin from; a good one saves iterations. 0 by default.
 
     Returns:
       The minimiser ``[m]``. Its gradient is not below 0 by more than rounding.
@@ -56,24 +56,24 @@ def nnqp(matrix: ArrayLike, vector: ArrayLike, start: ArrayLike | None = None) -
 
 
 class Search(NamedTuple):
-    """Where `active_set` is, and how it goes on.
+    """The state of the search in `active_set`.
 
     Attributes:
-      count: turns so far.
-      pivots: whether block pivoting is on its way; until it is done it leaves `x` as it was.
+      count: iterations so far.
+      pivots: whether block pivoting is still running; until it is done it leaves `x` unchanged.
       x: ``[m]``, not negative.
-      slope: ``[m]``, at x, where it rests.
-      free: boolean ``[m]``.
-      barred: boolean ``[m]``, may not be freed.
+      gradient: ``[m]``, of the objective at x; valid where the search rests.
+      free: boolean ``[m]``, the entries that are not bound to 0.
+      barred: boolean ``[m]``, the entries that may not be freed.
       rests: whether x solves the equations of the entries in `free`, and no other that may be
         freed would gain.
-      done: whether it rested and was refined, if it could be.
+      done: whether the search rested and x was refined, if it could be.
     """
 
     count: jax.Array
     pivots: jax.Array
     x: jax.Array
-    slope: jax.Array
+    gradient: jax.Array
     free: jax.Array
     barred: jax.Array
     rests: jax.Array
@@ -81,47 +81,48 @@ class Search(NamedTuple):
 
 
 def active_set(matrix: jax.Array, vector: jax.Array, start: jax.Array) -> Search:
-    """`nnqp` of a matrix as cosines have it: a diagonal of 1, or 0 for a row of zeros.
+    """`nnqp` of a matrix with a diagonal of 1, as cosines have it, or 0 for a row of zeros.
 
     `vector` and `start` must be 0 for such a row.
     """
     size, eps = vector.size, jnp.finfo(vector.dtype).eps
     absolute, rounding = jnp.abs(matrix), 2 * eps * jnp.trace(matrix)
 
-    # One body for both searches, and nothing before it: each part takes its time to compile.
-    def turn(c: Search) -> Search:
+    # One loop body for both searches, and nothing before it: every part takes time to compile.
+    def iterate(c: Search) -> Search:
         lower = factor_free(matrix, c.free)
-        # Where x rests, one step of refinement takes away what the ridge put in.
-        origin, slope = jnp.where(c.rests, c.x, 0), jnp.where(c.rests, c.slope, vector)
-        z = origin + solve_factored(lower, -slope, c.free)
+        # Where x rests, one step of refinement removes what the ridge added.
+        origin, gradient = jnp.where(c.rests, c.x, 0), jnp.where(c.rests, c.gradient, vector)
+        z = origin + solve_factored(lower, -gradient, c.free)
         hit = c.free & ~(z > 0)  # true where z is NaN
         good = ~jnp.any(hit)
-        # Back from z towards x, to the first entry that reaches 0. An entry that has just been
-        # freed and would turn negative at once was a matter of rounding, as was one that the
-        # factorisation fails on: it is barred until x moves on. If that fails on the entries that
-        # it began from, all are dropped.
-        new = c.free & (c.x == 0)
-        freed, fall = jnp.any(new), c.x - z
-        lost = (freed & ~new).astype(z.dtype)  # how far the others go if z is NaN: not at all
-        ratio = jnp.where(fall > 0, c.x / jnp.where(fall > 0, fall, 1), lost)
+        # The step of Lawson and Hanson: from x towards z, to the first entry that reaches 0. An
+        # entry that has just been freed and would become negative at once was freed by rounding,
+        # as was one that the factorisation fails on: it is barred until x moves. If the
+        # factorisation fails on the entries that it began from, all are dropped.
+        just_freed = c.free & (c.x == 0)
+        freed, decrease = jnp.any(just_freed), c.x - z
+        lost = (freed & ~just_freed).astype(z.dtype)  # where z is NaN, the others do not move
+        ratio = jnp.where(decrease > 0, c.x / jnp.where(decrease > 0, decrease, 1), lost)
         step = jnp.min(jnp.where(hit, ratio, 1))
         drop = hit & (ratio <= step)
         back = c.x + step * (jnp.where(step > 0, z, c.x) - c.x)
         back = jnp.where(drop, 0, jnp.maximum(back, 0))
         x = jnp.where(c.pivots | good, z, jnp.where(c.rests, c.x, back))
-        slope = matrix @ x + vector
-        loss = rounding * (absolute @ jnp.abs(x) + jnp.abs(vector))
+        gradient = matrix @ x + vector
+        noise = rounding * (absolute @ jnp.abs(x) + jnp.abs(vector))
         moves = jnp.where(good, freed, step > 0)
         barred = ~c.pivots & ((c.barred & ~moves) | (drop & (c.x == 0)))
-        gains = jnp.where(c.free | barred | (-slope <= loss), 0, -slope)
+        gains = jnp.where(c.free | barred | (-gradient <= noise), 0, -gradient)
         wrong = hit | (gains > 0)
         quiet = ~jnp.any(wrong)
-        # A pivot that is small leaves z open along some direction: no matter for its turn, but
-        # the result would not be exact. NaN pivots are not above it either.
+        # A small pivot of the factor leaves z undetermined along some direction, and the result
+        # would not be exact. NaN pivots fail the comparison too.
         sound = jnp.min(jnp.diagonal(lower)) ** 2 > eps**0.5
         pivots = c.pivots & ~quiet & (c.count + 1 < _PIVOTS)
         moved = ~c.pivots | (quiet & sound)
         best = (jnp.arange(size) == jnp.argmax(gains)) & (gains > 0)
+        # Block pivoting flips all wrong entries; the active set method one after the other.
         singly = jnp.where(good, c.free | best, c.free & ~drop)
         first = jnp.where(moved, c.free, start > 0)
         free = jnp.where(pivots, c.free ^ wrong, jnp.where(c.pivots, first, singly))
@@ -129,7 +130,7 @@ def active_set(matrix: jax.Array, vector: jax.Array, start: jax.Array) -> Search
             count=c.count + 1,
             pivots=pivots,
             x=jnp.where(moved, x, c.x),
-            slope=slope,
+            gradient=gradient,
             free=free,
             barred=barred,
             rests=moved & quiet,
@@ -140,4 +141,4 @@ def active_set(matrix: jax.Array, vector: jax.Array, start: jax.Array) -> Search
     no, count = (jnp.zeros_like(vector, dtype, shape=()) for dtype in (bool, jnp.int32))
     begin = Search(count, ~no, start, vector, free, jnp.zeros_like(free), no, no)
     last = _PIVOTS + 4 * size + 4
-    return jax.lax.while_loop(lambda c: ~c.done & (c.count < last), turn, begin)
+    return jax.lax.while_loop(lambda c: ~c.done & (c.count < last), iterate, begin)

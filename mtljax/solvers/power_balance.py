@@ -22,18 +22,19 @@ def power_balance(
     :math:`c_i \log y_i` as the barrier. Newton's method finds it in the coordinates
     :math:`\log y`: each step is that of the function in y, as a relative change, and the whole
     Hessian is scaled to a unit diagonal. Far from the end a coordinate moves by a factor of
-    :math:`e^3` at most. Some 5 steps are usual, 60 the cap.
+    :math:`e^3` at most. Some 5 steps are usual, 60 the cap; a step is one Cholesky factorisation of
+    ``[T, T]``.
 
-    K is made positive definite first (`ridged`), so that there is a solution for every K and
+    K is made positive definite first (`ridge.ridged`), so that there is a solution for every K and
     :math:`|d|^2 = y^\top K y \le \sum_i c_i y_i^{1-p}`, where :math:`d` is the sum of the unit
     gradients with the weights y.
 
     | input | answer |
     |---|---|
     | one task | :math:`c^{1/(1+p)}` |
-    | a zero row | 0; the others as if it were not there |
-    | orthogonal rows | :math:`c_i^{1/(1+p)}` |
-    | opposite or stationary rows | as large as the ridge lets them be, d close to 0 |
+    | a zero gradient | 0; the others as without it |
+    | orthogonal gradients | :math:`c_i^{1/(1+p)}` |
+    | opposite or stationary gradients | as large as the ridge allows, d close to 0 |
 
     Args:
       cosines: ``[T, T]``, as in `UnitGramian`.
@@ -42,7 +43,7 @@ def power_balance(
         make y differ by more than the fourth root of the largest number: 1e9 in float32.
 
     Returns:
-      y, ``[T]``, positive, 0 for zero rows.
+      y, ``[T]``, positive, 0 for zero gradients.
 
     >>> power_balance(jnp.array([[1.0, 0.6], [0.6, 1.0]])) ** -2
     Array([1.6, 1.6], dtype=float32)
@@ -59,19 +60,19 @@ def power_balance(
     log_c = (1 + p) * start
 
     def newton(x: jax.Array) -> jax.Array:
-        """The relative step."""
+        """Returns the relative step of Newton's method at y = exp(x)."""
         y = jnp.exp(x)
         barrier = jnp.exp(jnp.minimum(log_c - (1 + p) * x, largest / 2))  # c y^(-1-p)
         root = lax.rsqrt(jnp.diagonal(matrix) + p * barrier)
         hessian = jnp.where(identity, 1, matrix * root[:, None] * root)
-        slope = root * (barrier * y - matrix @ y)
+        gradient = root * (barrier * y - matrix @ y)
         factor = lax.linalg.cholesky(hessian, symmetrize_input=False)
-        half = lax.linalg.triangular_solve(factor, slope[:, None], left_side=True, lower=True)
-        whole = lax.linalg.triangular_solve(
+        half = lax.linalg.triangular_solve(factor, gradient[:, None], left_side=True, lower=True)
+        solution = lax.linalg.triangular_solve(
             factor, half, left_side=True, lower=True, transpose_a=True
         )[:, 0]
-        # Rounding can make the factor fail at the edge of what K resolves: then the diagonal.
-        return root * jnp.where(jnp.all(jnp.isfinite(whole)), whole, slope) / y
+        # Rounding can make the factor fail at the limit of what K resolves: then the diagonal.
+        return root * jnp.where(jnp.all(jnp.isfinite(solution)), solution, gradient) / y
 
     def step(carry: tuple[jax.Array, jax.Array, jax.Array]):
         x, _, count = carry
@@ -93,6 +94,6 @@ def power_balance(
     y = jnp.where(active, jnp.exp(x), 0)
     pull = jnp.sum(jnp.where(active, jnp.exp(log_c + (1 - p) * x), 0))
     square = y @ matrix @ y
-    known = (square > 0) & (pull > 0) & jnp.isfinite(square) & jnp.isfinite(pull)
-    ratio = jnp.where(known, pull, 1) / jnp.where(known, square, 1)
+    defined = (square > 0) & (pull > 0) & jnp.isfinite(square) & jnp.isfinite(pull)
+    ratio = jnp.where(defined, pull, 1) / jnp.where(defined, square, 1)
     return y * ratio ** (1 / (1 + p))

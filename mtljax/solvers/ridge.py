@@ -7,18 +7,18 @@ from jax.typing import ArrayLike
 
 
 def ridged(cosines: ArrayLike) -> jax.Array:
-    """Adds to the diagonal as much as rounding may have taken from it.
+    """Adds to the diagonal as much as rounding may have subtracted.
 
-    The ridge is ``4 m eps`` with m the number of nonzero rows. A Gramian that was summed in low
-    precision can lie further below zero: the ridge then grows, eightfold each time, until half of
-    it makes a Cholesky factor possible. So ``r |y|^2 <= y' (K + r I) y`` holds with room to spare
+    The ridge is ``4 m eps`` with m the number of gradients that are not zero. A Gramian that was
+    summed in low precision can have more negative eigenvalues: the ridge then grows, eightfold each
+    time, until half of it makes a Cholesky factor possible. So ``r |y|^2 <= y' (K + r I) y`` holds
     for the true cosines as well as for the rounded ones.
 
     Args:
       cosines: ``[T, T]``, symmetric, entries within [-1, 1], as in `UnitGramian`.
 
     Returns:
-      ``[T, T]``, positive definite. A zero row gets a one on the diagonal and stays by itself.
+      ``[T, T]``, positive definite. A zero row gets a one on the diagonal and nothing else.
 
     >>> ridged(jnp.array([[1.0, -1.0], [-1.0, 1.0]]))
     Array([[ 1.000001, -1.       ],

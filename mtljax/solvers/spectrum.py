@@ -1,4 +1,4 @@
-"""Eigenvalues of a Gramian that are more than rounding."""
+"""Eigenvalues of a Gramian that exceed rounding."""
 
 from typing import NamedTuple
 
@@ -8,13 +8,13 @@ from jax.typing import ArrayLike
 
 
 class Spectrum(NamedTuple):
-    """An eigendecomposition, ascending, and the part of it that counts.
+    """An eigendecomposition in ascending order, and the part of it that counts.
 
     Attributes:
-      values: ``[T]``; 1 in place of those that do not count, to be divided by.
-      vectors: ``[T, T]``, in columns; zero for those that do not count.
-      rank: how many count: the last ones.
-      cutoff: the eigenvalue above which they count.
+      values: ``[T]``, the eigenvalues; 1 in place of those that do not count, as divisors.
+      vectors: ``[T, T]``, the eigenvectors in columns; zero for those that do not count.
+      rank: int, how many count: the last ones.
+      cutoff: the number above which eigenvalues count.
     """
 
     values: jax.Array
@@ -27,11 +27,12 @@ def spectrum(matrix: ArrayLike, tolerance: ArrayLike) -> Spectrum:
     """Decomposes a symmetric positive semi-definite matrix into what exceeds rounding.
 
     An eigenvalue counts above `tolerance` times the largest one, and above twice the most negative
-    one: noise that pushed one below zero pushed others as far up.
+    one: noise that moved one below zero moved others as far up. The cost is that of
+    `jax.numpy.linalg.eigh`.
 
     Args:
-      matrix: ``[T, T]``.
-      tolerance: relative, a small multiple of the machine epsilon.
+      matrix: ``[T, T]``, symmetric.
+      tolerance: a scalar, a small multiple of the machine epsilon.
 
     Returns:
       The `Spectrum`.

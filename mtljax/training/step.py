@@ -10,7 +10,7 @@ import optax
 from mtljax.modules import init
 from mtljax.optim import MultiObjectiveState, apply_direction
 from mtljax.presets import Config
-from mtljax.solvers import unit_rows
+from mtljax.solvers import unit_gramian
 from mtljax.training.inputs.extra import Extra
 from mtljax.training.model import Model
 from mtljax.training.objective import StepBatch, penalty, present_tasks
@@ -214,7 +214,7 @@ def make_step(
             skipped.astype(jnp.float32),
             None
             if found.gramian is None or not config.gradients.telemetry
-            else unit_rows(found.gramian, found.row_scale),
+            else unit_gramian(found.gramian, found.row_scale),
         )
         return new, metrics
 

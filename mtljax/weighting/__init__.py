@@ -1,7 +1,23 @@
 """Multi-objective methods as pure functions ``(losses, signals, state) -> weights``.
 
-A method is a factory with keyword arguments that returns a `Weighting`. Scale: weights of
-``scale='mean'`` sum to 1, those of ``scale='sum'`` to the number of tasks that are present.
+A method is a factory with keyword arguments that returns a `Weighting`: two pure functions `init`
+and `update`, and the names of the `SIGNALS` that `update` requires. Weights of ``scale='mean'`` sum
+to 1, those of ``scale='sum'`` to the number of tasks that are present.
+
+By what they read, in the order of what a step then costs:
+
+- losses: `equal`, `fixed`, `random`, `uncertainty`, `imtl_l`, `dwa`, `geometric`, `stch`,
+  `go4align`, `ldc_mtl`, `pbi`, `cosmos`;
+- losses after the step, or on validation data: `famo`, `coba`;
+- norms of the per-task gradients: `gradnorm`, `db_mtl`;
+- their Gramian: `mgda`, `dual_proj`, `upgrad`, `cagrad`, `nash_mtl`, `fairgrad`, `imtl_g`,
+  `aligned_mtl`, `config`, `pcgrad`, `gradvac`, `krum`, `pcd`;
+- products of gradients of two batches: `modo`, `sdmgrad`;
+- products with validation gradients: `auto_lambda`, `moml`.
+
+`METHODS` has them by name. `mtljax.weighting.wrappers` makes weightings of weightings. `guard`
+makes a `Weighting` of the formulas of a method of your own, and `finite_tasks` says of which tasks
+a step had finite numbers.
 """
 
 from mtljax.weighting.aligned_mtl import aligned_mtl as aligned_mtl
@@ -10,7 +26,7 @@ from mtljax.weighting.cagrad import cagrad as cagrad
 from mtljax.weighting.coba import coba as coba
 from mtljax.weighting.common.contract import SIGNALS as SIGNALS
 from mtljax.weighting.common.contract import Weighting as Weighting
-from mtljax.weighting.common.guard import finite_rows as finite_rows
+from mtljax.weighting.common.guard import finite_tasks as finite_tasks
 from mtljax.weighting.common.guard import guard as guard
 from mtljax.weighting.conflict_free import config as config
 from mtljax.weighting.cosmos import cosmos as cosmos

@@ -1,4 +1,4 @@
-"""Principal directions of the gradients, brought to one length."""
+"""Aligned-MTL: the nearest orthogonal gradients of one length."""
 
 from collections.abc import Sequence
 
@@ -16,7 +16,7 @@ _SCALES = ("min", "median", "rmse")
 
 
 def aligned_mtl(scale: str = "min", pref: Sequence[float] | np.ndarray | None = None) -> Weighting:
-    r"""Replaces the gradients by the nearest orthogonal ones of one length, and adds these up.
+    r"""Replaces the gradients by the nearest orthogonal ones of one length, and sums these.
 
     Senushkin et al., "Independent Component Alignment for Multi-Task Learning", CVPR 2023, arXiv
     2305.19000. With the singular values :math:`\sigma_k` of the stacked gradients
@@ -28,8 +28,9 @@ def aligned_mtl(scale: str = "min", pref: Sequence[float] | np.ndarray | None = 
 
     Of a Gramian the eigenvalues are the *squares* of the singular values: those below
     :math:`\sqrt{m\,\mathrm{eps}}` of the largest, 3e-4 for one task to 3e-3 for 64 in float32,
-    cannot be told from zero. Gradients shorter than that part of the longest are lost, and d jumps
-    where one crosses it. Normalise the gradients first if their norms are that far apart.
+    cannot be told from zero. Gradients shorter than that part of the longest are lost, and d is
+    discontinuous where one crosses it. Normalise the gradients first if their norms are that far
+    apart.
 
     Signals: ``gramian``. Stateless.
 
@@ -38,12 +39,13 @@ def aligned_mtl(scale: str = "min", pref: Sequence[float] | np.ndarray | None = 
     | one task | 1 (its pref) |
     | orthogonal gradients of one length | pref |
     | identical gradients | pref, averaged over the tasks |
-    | a zero row | 0 for it, the others as without it, with their pref |
-    | all rows zero | pref |
+    | a zero gradient | 0 for it, the others as without it, with their pref |
+    | all gradients zero | pref |
     | opposite gradients of one length, equal pref | 0 |
     | nearly parallel gradients | with ``'min'`` d shrinks by their condition number |
 
-    To prefer when the gradients are similar in size and the sum is badly conditioned.
+    When to use: the sum of the gradients is badly conditioned, a few directions dominating it, and
+    the gradients are similar in size.
 
     Args:
       scale: the common length :math:`\sigma`: ``'min'``, the smallest singular value that is left;
@@ -64,35 +66,36 @@ def aligned_mtl(scale: str = "min", pref: Sequence[float] | np.ndarray | None = 
     Array([0.25, 0.5 ], dtype=float32)
     """
     check_choice("scale", scale, _SCALES)
-    given = check_preference(pref)
+    pref = check_preference(pref)
 
     def init(num_tasks):
-        check_length(given, num_tasks)
+        check_length(pref, num_tasks)
         return ()
 
     def update(losses, state, *, present, gramian):
         del losses
         cosines, norms = gramian
         active, relative = active_norms(norms)
-        chosen = preference(given, present, "mean", cosines.dtype)
+        shares = preference(pref, present, "mean", cosines.dtype)
         tolerance = jnp.sum(present) * jnp.finfo(cosines.dtype).eps
-        found = spectrum(cosines * relative[:, None] * relative, tolerance)
+        kept = spectrum(cosines * relative[:, None] * relative, tolerance)
         size = relative.size
-        first = jnp.minimum(size - found.rank, size - 1)
+        # Eigenvalues ascend: those that count are the last ones.
+        first = jnp.minimum(size - kept.rank, size - 1)
         if scale == "min":
-            square = found.values[first]
+            square = kept.values[first]
         elif scale == "median":
-            square = found.values[jnp.minimum(first + (found.rank - 1) // 2, size - 1)]
+            square = kept.values[jnp.minimum(first + (kept.rank - 1) // 2, size - 1)]
         else:
-            counted = jnp.where(jnp.arange(size) >= first, found.values, 0)
-            square = jnp.sum(counted) / jnp.maximum(found.rank, 1)
-        coefficients = jnp.sqrt(square / found.values) * (chosen @ found.vectors)
-        weights = found.vectors @ coefficients
-        return jnp.where(jnp.any(active), weights, chosen), state
+            counted = jnp.where(jnp.arange(size) >= first, kept.values, 0)
+            square = jnp.sum(counted) / jnp.maximum(kept.rank, 1)
+        coefficients = jnp.sqrt(square / kept.values) * (shares @ kept.vectors)
+        weights = kept.vectors @ coefficients
+        return jnp.where(jnp.any(active), weights, shares), state
 
     return guard(
         init,
         update,
-        fallback=lambda state, counted: preference(given, counted, "mean", float),
+        fallback=lambda state, counted: preference(pref, counted, "mean", float),
         requires=("gramian",),
     )

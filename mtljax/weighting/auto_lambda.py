@@ -1,4 +1,4 @@
-"""Weights that lower the validation losses after the next step."""
+"""Auto-Lambda: weights that lower the sum of the validation losses after a step."""
 
 from typing import NamedTuple
 
@@ -12,7 +12,7 @@ from mtljax.weighting.common.guard import guard
 
 
 class AutoLambdaState(NamedTuple):
-    """The weights ``[T]``, which also make the inner step, and the Adam state that moves them."""
+    """The weights ``[T]``, which the inner step uses too, and the Adam state that moves them."""
 
     weights: jax.Array
     adam: AdamState
@@ -33,18 +33,20 @@ def auto_lambda(init: float = 0.1, outer_lr: float | jax.Array = 1e-3) -> Weight
     the same numbers by central differences. The factor :math:`\eta` cancels in Adam and is left
     out.
 
-    Reads ``validation_gradients``: ``C[t, i] = <v_t, g_i>``, the validation gradients at
-    :math:`\theta'`, made with ``state.weights``, and the training gradients at :math:`\theta`.
+    Signals: ``validation_gradients``, that is ``C[t, i] = <v_t, g_i>``: products of the validation
+    gradients at :math:`\theta'`, which the inner step reaches with ``state.weights``, and the
+    training gradients at :math:`\theta`. State: `AutoLambdaState`.
 
     | input | weights |
     |---|---|
     | first step | `init` + `outer_lr` for a task that helps validation, `init` - `outer_lr` else |
-    | a training gradient of 0, products of 0 | stay but for Adam's momentum |
+    | a training gradient of 0, products of 0 | unchanged but for Adam's momentum |
     | one task | grows while training helps validation |
     | a task that hurts for long | negative, as in the paper |
     | a product that is not finite | the present weights of the other tasks |
 
-    Prefer it where some tasks only serve others, and a validation set tells which.
+    When to use: some tasks only serve others, and validation data tell which of them help. A step
+    then also computes the gradients of a validation batch, after an inner step.
 
     Args:
       init: first weight of each task, positive.

@@ -1,4 +1,4 @@
-"""The best direction for the worst-off task, near the mean gradient."""
+"""CAGrad: the best direction for the task that gains least, near the mean gradient."""
 
 from collections.abc import Sequence
 
@@ -33,21 +33,22 @@ def cagrad(
         \qquad g_0 = \sum_i u_i g_i .
 
     Solved exactly by `solvers.least_change`, with the answer nearest to g0 where it is not unique.
-    With c = 0 it is the mean; with c >= 1 no task loses, and d = 0 at stationary points. In between
-    the mean of the losses falls to its minimum for small enough steps, and a task may lose. d is
-    longer than g0 even without conflict, hence `rescale`.
+    With c = 0 it is the mean; with c >= 1 no task gets worse, and d = 0 at stationary points. In
+    between the mean of the losses falls to its minimum for small enough steps, and a task may get
+    worse. d is longer than g0 even without conflict, hence `rescale`.
 
     Signals: ``gramian``. Stateless.
 
     | input | weights before `rescale` |
     |---|---|
     | one task | 1 + c |
-    | g0 zero up to rounding, all rows zero | u |
+    | g0 zero up to rounding, all gradients zero | u |
     | identical gradients | d = (1 + c) g0 |
-    | a zero row | u_i for it; the least gain is 0: others give up no more than they must |
+    | a zero gradient | u_i for it; the least gain is 0, and d stays as near to g0 as it can |
     | no direction improves all | those of `dual_proj`, if they are within the ball |
 
-    To prefer when the mean of the losses is what counts, and the worst task shall not lag.
+    When to use: the mean of the losses is the goal, and the worst task should not fall behind on
+    the way.
 
     Args:
       c: radius of the ball relative to g0, 0 or more.
@@ -70,17 +71,17 @@ def cagrad(
     check_range("c", c, 0, jnp.inf, ends="[)")
     if check_count("rescale", rescale, 0) > 2:
         raise ValueError(f"rescale must be 0, 1 or 2, got {rescale}")
-    given = check_preference(pref)
+    pref = check_preference(pref)
     divisor = (1.0, 1 + c**2, 1 + c)[rescale]
 
     def init(num_tasks):
-        check_length(given, num_tasks)
+        check_length(pref, num_tasks)
         return ()
 
     def update(losses, state, *, present, gramian):
         del losses
         cosines, norms = gramian
-        shares = preference(given, present, "mean", norms.dtype)
+        shares = preference(pref, present, "mean", norms.dtype)
         added = least_change(cosines, norms, shares * norms, c, present)
         return (shares + from_unit_weights(added, norms)) / divisor, state
 

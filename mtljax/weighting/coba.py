@@ -1,4 +1,4 @@
-"""Weights from the trends of the validation losses."""
+"""CoBa: weights from the trends of the validation losses."""
 
 from typing import NamedTuple
 
@@ -50,7 +50,7 @@ def coba(
     tau: float | jax.Array = 5.0,
     update_every: int = 1,
 ) -> Weighting:
-    r"""Lets the validation losses of all tasks converge together.
+    r"""Makes the validation losses of all tasks converge at the same time.
 
     Gong, Yu, Liao, Liu, Chen and Li, "CoBa: Convergence Balancer for Multitask Finetuning of Large
     Language Models", EMNLP 2024, arXiv 2410.06741. Every `update_every` steps the validation
@@ -70,22 +70,22 @@ def coba(
     overfits. Finally :math:`w \leftarrow 0.9 w + 1/(10 m)`, so that no task starves. The weights
     sum to 1.
 
-    Signals: ``losses`` and ``validation_losses``, which is ignored in the steps between. Slopes
-    count from the end of the warm-up. A task counts just the measurements in which
-    it is present, and a new one makes all wait for its warm-up.
+    Signals: ``losses`` and ``validation_losses``, which is ignored in the steps between. State:
+    `CoBaState`. Slopes count from the end of the warm-up. A task counts just the measurements in
+    which it is present, and a new one makes all wait for its warm-up.
 
     | input | weights |
     |---|---|
     | before `warmup` measurements | 1/m |
     | one task | 1 |
     | losses that do not change | 1/m: terms 0/0 are 0 |
-    | a first loss of 0 | that task is taken as it is, until a loss that is not 0 |
+    | a first loss of 0 | that loss is not divided until one is not 0 |
     | a first loss below 0 | ratios to its absolute value |
     | losses of any size | finite, from 1/(10 m) up; ratios are limited to 1e18 |
     | NaN or infinite validation loss | 1/m for the other tasks |
 
-    To prefer in fine-tuning, when tasks overfit at different times and a validation batch a step
-    is affordable.
+    When to use: fine-tuning in which tasks overfit at different times, where a validation batch
+    every `update_every` steps is affordable.
 
     Args:
       window: W, measurements that slopes are taken over, and slopes that are compared, 2 or more.
@@ -121,12 +121,13 @@ def coba(
 
         return CoBaState(jnp.zeros((), jnp.int32), jnp.zeros(num_tasks), trend(num_tasks), trend())
 
-    def measured(state: CoBaState, found: jax.Array, present: jax.Array) -> CoBaState:
-        tiny = jnp.finfo(found.dtype).tiny
-        first = jnp.where(state.first < tiny, jnp.abs(found), state.first)
-        ratios = jnp.clip(found / jnp.where(first < tiny, 1, first), -1e18, 1e18)
+    def measured(state: CoBaState, losses: jax.Array, present: jax.Array) -> CoBaState:
+        """Returns the state with the validation losses ``[T]`` of one more measurement."""
+        tiny = jnp.finfo(losses.dtype).tiny
+        first = jnp.where(state.first < tiny, jnp.abs(losses), state.first)
+        ratios = jnp.clip(losses / jnp.where(first < tiny, 1, first), -1e18, 1e18)
         largest = jnp.max(jnp.where(present, ratios, -jnp.inf))
-        largest = jnp.where(jnp.isfinite(largest), largest, 0)  # nobody is present
+        largest = jnp.where(jnp.isfinite(largest), largest, 0)  # no task is present
         return state._replace(
             first=first,
             tasks=_extended(state.tasks, ratios, warmup),
@@ -140,16 +141,17 @@ def coba(
         new = jax.tree.map(lambda n, o: jnp.where(due, n, o), new, state)
         new = new._replace(step=(state.step + 1) % update_every)
 
+        # RCS, ACS and DF of the docstring.
         count = jnp.maximum(jnp.sum(present), 1).astype(validation_losses.dtype)
         slopes = new.tasks.slopes[:, -1]
-        rate = softmax(
+        relative = softmax(
             count * _ratio(slopes, jnp.sum(jnp.where(present, jnp.abs(slopes), 0))), present
         )
-        own = softmax(-_relative(new.tasks)[:, -1], present)
+        absolute = softmax(-_relative(new.tasks)[:, -1], present)
         newest = jnp.arange(window) >= window - new.worst.slope_count
         factor = softmax(-tau * _relative(new.worst), newest)[-1] * new.worst.slope_count
         factor = jnp.minimum(factor, 1)
-        weights = softmax(count * (factor * rate + (1 - factor) * own), present)
+        weights = softmax(count * (factor * relative + (1 - factor) * absolute), present)
         weights = 0.9 * weights + 0.1 / count
         warm = jnp.all((new.tasks.slope_count > 0) | ~present)
         return jnp.where(warm, weights, 1 / count), new
@@ -164,6 +166,7 @@ def coba(
 
 
 def _extended(trend: Trend, value: jax.Array, warmup: int) -> Trend:
+    """Appends a value ``[...]``, and after the warm-up the slope of the window that it ends."""
     window = trend.values.shape[-1]
     values = _shifted(trend.values, value)
     count = jnp.minimum(trend.count + 1, max(window, warmup))
@@ -184,9 +187,11 @@ def _shifted(values: jax.Array, value: jax.Array) -> jax.Array:
 def _slope(values: jax.Array, count: jax.Array) -> jax.Array:
     """Slope ``[...]`` of the regression line through the last `count` values; 0 for one value."""
     window = values.shape[-1]
-    at = jnp.arange(window)
+    positions = jnp.arange(window)
     number = count[..., None]
-    centred = jnp.where(at >= window - number, at - (window - 1) + (number - 1) / 2, 0)
+    centred = jnp.where(
+        positions >= window - number, positions - (window - 1) + (number - 1) / 2, 0
+    )
     # Differences to the newest, so that equal values have slope 0 and no rounding.
     products = centred * (values - values[..., -1:])
     return _ratio(jnp.sum(products, axis=-1), jnp.sum(centred**2, axis=-1))
@@ -199,5 +204,6 @@ def _relative(trend: Trend) -> jax.Array:
 
 
 def _ratio(numerator: jax.Array, denominator: jax.Array) -> jax.Array:
+    """The quotient, 0 where the denominator is 0."""
     positive = denominator > 0
     return jnp.where(positive, numerator / jnp.where(positive, denominator, 1), 0)

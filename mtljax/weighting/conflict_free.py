@@ -1,4 +1,4 @@
-"""Conflict-free updates: wanted cosines with all the gradients."""
+"""ConFIG: the direction that has given cosines with all gradients."""
 
 from collections.abc import Sequence
 
@@ -23,8 +23,8 @@ def config(pref: Sequence[float] | np.ndarray | None = None) -> Weighting:
     gradients and their norms n: :math:`y = K^+ \pi`,
     :math:`w_i = (y_i / n_i) (n^\top K y) / (y^\top K y)`.
 
-    Linearly independent gradients never conflict with d; its cosines with dependent ones are the
-    wanted ones in the least-squares sense and can be negative. Weights are on the sum scale and may
+    Linearly independent gradients never conflict with d; with dependent ones, the cosines are the
+    given ones in the least-squares sense and can be negative. Weights are on the sum scale and may
     be negative. Cosines of gradients closer than about :math:`\mathrm{eps}^{1/2}` cannot be told
     apart from a Gramian: they count as parallel.
 
@@ -35,15 +35,15 @@ def config(pref: Sequence[float] | np.ndarray | None = None) -> Weighting:
     | one task | 1 |
     | two identical gradients | (1, 1) |
     | orthogonal gradients, equal pref | sum of the norms, over m and over each norm |
-    | a zero row | 0 for it, the others as without it |
-    | all rows zero | 1 |
+    | a zero gradient | 0 for it, the others as without it |
+    | all gradients zero | 1 |
     | opposite gradients | 0 if the prefs are equal: no direction has two such cosines |
     | stationary with equal pref for unit gradients | 0 |
 
-    To prefer when all tasks should progress at rates that are given beforehand.
+    When to use: all tasks should progress at rates that are fixed beforehand, such as equal ones.
 
     Args:
-      pref: wanted cosines up to a common factor, one a task, 0 or more. None is 1 each.
+      pref: ``[T]``, the cosines up to a common factor, 0 or more. None is 1 each.
 
     Returns:
       A stateless `Weighting`. Its `init` raises ValueError if `pref` has another length.
@@ -57,15 +57,16 @@ def config(pref: Sequence[float] | np.ndarray | None = None) -> Weighting:
     >>> method.update(jnp.ones(2), method.init(2), gramian=gramian)[0]
     Array([0.75, 1.5 ], dtype=float32)
     """
-    given = check_preference(pref)
+    pref = check_preference(pref)
     # Only their ratios matter: a uniform preference becomes ones exactly, and the same as None.
-    ratios = None if given is None else given / given.max()
+    ratios = None if pref is None else pref / pref.max()
 
     def init(num_tasks):
         check_length(ratios, num_tasks)
         return ()
 
-    def wanted(active: jax.Array, dtype) -> jax.Array:
+    def goal(active: jax.Array, dtype) -> jax.Array:
+        """The cosines ``[T]`` to reach, up to a common factor."""
         check_length(ratios, active.size)
         return jnp.where(active, 1 if ratios is None else jnp.asarray(ratios, dtype), 0)
 
@@ -74,16 +75,16 @@ def config(pref: Sequence[float] | np.ndarray | None = None) -> Weighting:
         cosines, norms = gramian
         dtype = cosines.dtype
         active, relative = active_norms(norms)
-        cosines_wanted = wanted(active, dtype).astype(dtype)
+        target = goal(active, dtype).astype(dtype)
         tolerance = 4 * jnp.sum(active) * jnp.finfo(dtype).eps
-        found = spectrum(cosines, tolerance)
-        parts = cosines_wanted @ found.vectors
-        # What should be zero, and is rounding, must not become a direction.
-        length = jnp.sqrt(jnp.sum(cosines_wanted**2))
-        parts = jnp.where(jnp.abs(parts) > found.cutoff * length, parts, 0)
-        y = found.vectors @ (parts / found.values)
-        square = jnp.sum(parts**2 / found.values)
-        gain = relative @ (found.vectors @ parts)
+        kept = spectrum(cosines, tolerance)
+        parts = target @ kept.vectors
+        # Rounding of what should be zero must not become a direction.
+        length = jnp.sqrt(jnp.sum(target**2))
+        parts = jnp.where(jnp.abs(parts) > kept.cutoff * length, parts, 0)
+        y = kept.vectors @ (parts / kept.values)
+        square = jnp.sum(parts**2 / kept.values)
+        gain = relative @ (kept.vectors @ parts)
         limit = jnp.finfo(dtype).max
         factor = gain / jnp.where(square > 0, square, 1)
         weights = y * factor / jnp.where(relative > 0, relative, 1)

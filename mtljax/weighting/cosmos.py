@@ -1,4 +1,4 @@
-"""A weighted sum that rewards losses in proportion to a preference."""
+"""COSMOS: a weighted sum that rewards losses in proportion to a preference."""
 
 from collections.abc import Sequence
 
@@ -26,8 +26,10 @@ def cosmos(
        w_i = r_i - \lambda \Bigl(\frac{r_i}{|r| |L|} - \frac{r^\top L \, L_i}{|r| |L|^3}\Bigr).
 
     The second term turns the losses towards the ray of the preference. It is in units of 1/L:
-    lambda depends on the size of the losses. The paper draws r anew for each batch and shows it to
-    the network; here it is an option. No state. A weight may be negative.
+    lambda depends on the size of the losses. The paper draws a new r for each batch and feeds it to
+    the network; here it is an option. A weight may be negative.
+
+    Signals: ``losses``. Stateless.
 
     | input | weights |
     |---|---|
@@ -37,7 +39,8 @@ def cosmos(
     | losses of any size or sign | finite; large for small losses |
     | NaN or infinite loss | r of the other tasks |
 
-    Signals: ``losses``. To prefer over `pbi` when the sum of the losses should still lead.
+    When to use: sweeps over preferences in which the weighted sum of the losses should still lead;
+    `pbi` follows the preference more strictly.
 
     Args:
       weights: ``[T]``, 0 or more; None for 1/m each.
@@ -68,10 +71,10 @@ def cosmos(
         towards, length = unit_vector(losses)
         across = along - jnp.sum(along * towards) * towards
         noise = 8 * losses.size * jnp.finfo(losses.dtype).eps
-        turns = (jnp.sum(across**2) > noise**2) & (length > 0)
+        turned = (jnp.sum(across**2) > noise**2) & (length > 0)
         limit = jnp.finfo(losses.dtype).max / 4
-        turn = jnp.where(turns, lam * across / jnp.where(length > 0, length, 1), 0)
-        return jnp.clip(shares - jnp.clip(turn, -limit, limit), -limit, limit), state
+        correction = jnp.where(turned, lam * across / jnp.where(length > 0, length, 1), 0)
+        return jnp.clip(shares - jnp.clip(correction, -limit, limit), -limit, limit), state
 
     return guard(
         init,

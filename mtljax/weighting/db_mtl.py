@@ -1,4 +1,4 @@
-"""Dual balancing: logarithms of the losses, gradients of one length."""
+"""DB-MTL without its moving average: log losses, gradients of one length."""
 
 import jax.numpy as jnp
 
@@ -21,11 +21,12 @@ def db_mtl() -> Weighting:
     | input | weights |
     |---|---|
     | one task | 1/L |
-    | a zero row | 0, and so for a loss of 0 or less, which has no logarithm |
+    | a zero gradient | 0, and so for a loss of 0 or less, which has no logarithm |
     | neither holds for any task | 1 |
     | identical gradients and losses | 1/L |
 
-    To prefer when losses are positive and of different scales, at the cost of norms only.
+    When to use: positive losses of different scales, where norms of per-task gradients are
+    affordable and moving averages of the gradients (`mtljax.aggregation.db_mtl`) are not.
 
     Returns:
       A stateless `Weighting`.

@@ -1,4 +1,4 @@
-"""The mean gradient, projected off all conflicts."""
+"""DualProj: the mean gradient, projected onto the directions without conflict."""
 
 from collections.abc import Sequence
 
@@ -20,7 +20,7 @@ def dual_proj(pref: Sequence[float] | np.ndarray | None = None) -> Weighting:
     r"""The direction nearest to the mean gradient that conflicts with no task.
 
     Lopez-Paz and Ranzato, "Gradient Episodic Memory for Continual Learning", NIPS 2017, arXiv
-    1706.08840, with all tasks alike:
+    1706.08840, applied to the mean gradient of all tasks:
 
     .. math:: d = \arg\min_x |x - g_0|^2 \quad \text{s.t. } \langle g_i, x \rangle \ge 0,
         \qquad g_0 = \sum_i u_i g_i .
@@ -33,15 +33,15 @@ def dual_proj(pref: Sequence[float] | np.ndarray | None = None) -> Weighting:
     | input | weights |
     |---|---|
     | one task | 1 |
-    | the mean conflicts with nobody | u, exactly |
+    | the mean conflicts with no task | u, exactly |
     | identical gradients | u |
-    | a zero row | u_i for it |
-    | all rows zero | u |
+    | a zero gradient | u_i for it |
+    | all gradients zero | u |
     | two opposite gradients, equal norms | 1/2 each: d = 0 |
     | two opposite gradients, norms 1 to 3 | 3/2 and 1/2: d = 0 |
     | stationary: a positive combination is zero | d = 0 |
 
-    To prefer when the mean is the goal, and is to be left only where a task would suffer.
+    When to use: the mean of the losses is the goal, to be left only where a task would suffer.
 
     Args:
       pref: u, how much each task counts in g0; need not sum to 1. None is 1/m each.
@@ -59,16 +59,16 @@ def dual_proj(pref: Sequence[float] | np.ndarray | None = None) -> Weighting:
     >>> method.update(jnp.ones(2), method.init(2), gramian=gramian)[0].round(4)
     Array([1. , 0.5], dtype=float32)
     """
-    given = check_preference(pref)
+    pref = check_preference(pref)
 
     def init(num_tasks):
-        check_length(given, num_tasks)
+        check_length(pref, num_tasks)
         return ()
 
     def update(losses, state, *, present, gramian):
         del losses
         cosines, norms = gramian
-        shares = preference(given, present, "mean", norms.dtype)
+        shares = preference(pref, present, "mean", norms.dtype)
         added = dual_cone(cosines, shares * norms)
         return shares + from_unit_weights(added, norms), state
 

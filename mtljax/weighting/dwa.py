@@ -1,4 +1,4 @@
-"""Weights from how fast the losses fall."""
+"""DWA: weights from how fast the losses fall."""
 
 from typing import NamedTuple
 
@@ -13,12 +13,12 @@ from mtljax.weighting.common.preference import equal_weights
 
 
 class DWAState(NamedTuple):
-    """A clock a task, each field ``[T]``.
+    """Mean losses of the last periods, each field ``[T]``: tasks count their own steps.
 
     Attributes:
-      running: mean loss of the period at hand.
+      running: mean loss of the current period.
       steps: int32, steps in it so far.
-      last: mean loss of the period before it.
+      last: mean loss of the last period that is over.
       before: mean loss of the period before that one.
       periods: int32, periods that are over, counted up to 2.
     """
@@ -43,6 +43,8 @@ def dwa(temperature: float | jax.Array = 2.0, period: int = 100) -> Weighting:
     a mixture of tasks has no common epoch. A task counts just the steps in which it is present,
     and has r = 1 until it has seen two periods. The weights are on the sum scale.
 
+    Signals: ``losses``. State: `DWAState`.
+
     | input | weights |
     |---|---|
     | first two periods | 1 |
@@ -52,8 +54,8 @@ def dwa(temperature: float | jax.Array = 2.0, period: int = 100) -> Weighting:
     | ratios of any size | finite, they sum to m |
     | NaN or infinite loss | 1 for the other tasks |
 
-    Signals: ``losses``. To prefer when a cheap and slow correction of equal weights will do: it
-    never moves far from them.
+    When to use: a cheap and slow correction of equal weights is enough: it never moves far from
+    them.
 
     Args:
       temperature: positive; the larger, the closer the weights are to 1.
@@ -81,8 +83,8 @@ def dwa(temperature: float | jax.Array = 2.0, period: int = 100) -> Weighting:
         return DWAState(zeros, none, jnp.array(zeros), jnp.array(zeros), jnp.array(none))
 
     def update(losses, state, *, present):
-        known = (state.periods == 2) & (state.before != 0)
-        ratios = jnp.where(known, state.last / jnp.where(known, state.before, 1), 1)
+        comparable = (state.periods == 2) & (state.before != 0)
+        ratios = jnp.where(comparable, state.last / jnp.where(comparable, state.before, 1), 1)
         weights = softmax(ratios / temperature, present) * jnp.sum(present)
 
         steps = state.steps + 1

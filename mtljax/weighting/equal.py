@@ -1,4 +1,4 @@
-"""Equal weights."""
+"""Equal weights: the mean or the sum of the losses."""
 
 from collections.abc import Sequence
 
@@ -20,7 +20,9 @@ from mtljax.weighting.common.preference import (
 def equal(scale: str = "mean", pref: Sequence[float] | np.ndarray | None = None) -> Weighting:
     """The same weight for every task: the mean or the sum of the losses.
 
-    No state. Linear in the scale of each task, homogeneous, permutation-equivariant.
+    Linear in the scale of each task, homogeneous, permutation-equivariant.
+
+    Signals: ``losses``. Stateless.
 
     | input | weights |
     |---|---|
@@ -30,11 +32,11 @@ def equal(scale: str = "mean", pref: Sequence[float] | np.ndarray | None = None)
     | a preference | itself; its sum stays where tasks are absent |
     | NaN or infinite loss | equal weights of the others |
 
-    Signals: ``losses``. To prefer as the first thing to compare with, and where tasks agree.
+    When to use: first, as the baseline to compare with; and where the tasks agree.
 
     Args:
       scale: ``'mean'`` or ``'sum'``.
-      pref: ``[T]``, 0 or more, weights in the place of those of `scale`; need not sum to 1.
+      pref: ``[T]``, 0 or more, used instead of the weights of `scale`; need not sum to 1.
 
     Returns:
       A loss-only `Weighting`. Its `init` raises ValueError if `pref` has another length.
@@ -48,16 +50,16 @@ def equal(scale: str = "mean", pref: Sequence[float] | np.ndarray | None = None)
     Array([0.5, 0.5], dtype=float32)
     """
     check_choice("scale", scale, SCALES)
-    given = check_preference(pref)
+    pref = check_preference(pref)
 
     def init(num_tasks):
-        check_length(given, num_tasks)
+        check_length(pref, num_tasks)
         return ()
 
     def weigh(present, dtype):
-        if given is None:
+        if pref is None:
             return equal_weights(present, scale)
-        return preference(given, present, scale, dtype)
+        return preference(pref, present, scale, dtype)
 
     return guard(
         init,

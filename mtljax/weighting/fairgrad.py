@@ -1,4 +1,4 @@
-"""Alpha-fair weights."""
+"""FairGrad: alpha-fair weights."""
 
 from collections.abc import Sequence
 
@@ -40,17 +40,17 @@ def fairgrad(
     |---|---|
     | one task, or orthogonal gradients | norms to the power of -2 alpha / (1 + alpha) |
     | identical gradients | equal |
-    | a zero row | 0 for it, the others as without it |
-    | all rows zero | 1/m |
+    | a zero gradient | 0 for it, the others as without it |
+    | all gradients zero | 1/m |
     | opposite or stationary | no solution: large and finite, d close to 0 |
-    | norms further apart than numbers can tell | those of norms less far apart |
+    | norms further apart than floats can hold | those of norms less far apart |
 
-    To prefer when one number should move between efficiency and fairness.
+    When to use: one number should move between efficiency (small alpha) and fairness (large alpha).
 
     Args:
       alpha: positive.
-      pref: how much the utility of each task counts, positive, normalised to mean 1 over those
-        present: :math:`(G w)_i = (w_i / \pi_i)^{-1/\alpha}`. None is 1 each.
+      pref: ``[T]``, how much the utility of each task counts, positive, normalised to mean 1 over
+        those present: :math:`(G w)_i = (w_i / \pi_i)^{-1/\alpha}`. None is 1 each.
 
     Returns:
       A stateless `Weighting`. Its `init` raises ValueError if `pref` has another length.
@@ -64,10 +64,10 @@ def fairgrad(
     Array([0.0625], dtype=float32)
     """
     check_positive("alpha", alpha)
-    power = check_preference(pref, zero_allowed=False)
+    pref = check_preference(pref, zero_allowed=False)
 
     def init(num_tasks):
-        check_length(power, num_tasks)
+        check_length(pref, num_tasks)
         return ()
 
     def update(losses, state, *, present, gramian):
@@ -79,7 +79,7 @@ def fairgrad(
         logs = jnp.log(jnp.where(active, norms, 1))
         mean = jnp.sum(logs) / jnp.maximum(jnp.sum(active), 1)
         factors = (p - 1) * (logs - mean)
-        shares = log_preference(power, present, cosines.dtype)
+        shares = log_preference(pref, present, cosines.dtype)
         factors = factors if shares is None else factors + p * shares
         y = power_balance(cosines, p, jnp.where(active, factors, 0))
         exponent = jnp.log(jnp.where(y > 0, y, 1)) - logs + (p - 1) / (p + 1) * mean

@@ -1,4 +1,4 @@
-"""Weights that let all losses fall at one rate, from losses alone."""
+"""FAMO: weights with which all log losses fall at one rate, from losses alone."""
 
 import math
 from collections.abc import Sequence
@@ -25,10 +25,10 @@ _POST = ("same", "next")
 
 
 class FAMOState(NamedTuple):
-    """What the next step compares with.
+    """Learned logits, and the losses that the next step compares with.
 
     Attributes:
-      logits: ``[T]``, whose softmax z shares the rate out.
+      logits: ``[T]``, whose softmax is z.
       adam: what moves them.
       losses: ``[T]``, of the last step of a task.
       seen: bool ``[T]``, whether a task was in the last step.
@@ -60,9 +60,9 @@ def famo(
     do not depend on the unit of a loss. The weights sum to 1.
 
     Signals: ``losses``, and ``losses_after`` unless ``post='next'``: the losses of the batch of the
-    step *before* this one, with the random keys of that step, at the parameters that it made.
-    Whatever is given at the first step is ignored, as it is for a task that was absent from this
-    step or the one before, whose logit waits.
+    step *before* this one, with the random keys of that step, at the parameters that it made. They
+    are ignored at the first step, and for a task that is absent from this step or was from the one
+    before, whose logit then stays. State: `FAMOState`.
 
     | input | weights |
     |---|---|
@@ -72,14 +72,16 @@ def famo(
     | losses of any size | finite; small shares may round to 0 |
     | NaN or infinite loss | 1/m for the other tasks; the next step compares with the one before |
 
-    To prefer when per-task gradients cost too much: it evens out progress from a forward pass.
+    When to use: per-task gradients cost too much, and all tasks should progress at one rate. It
+    reads losses only.
 
     Args:
       lr: Adam's learning rate for the logits, positive.
       gamma: weight decay of the logits, 0 or more.
       min_losses: b, a number or ``[T]``: what the losses can at best become.
       post: ``'same'`` compares the losses of one batch before and after the step, which takes one
-        more forward pass; ``'next'`` compares with the next batch, which is noisier and free.
+        more forward pass; ``'next'`` compares with the next batch, which is noisier and costs
+        nothing.
 
     Returns:
       A `Weighting` with a `FAMOState`. Its `init` raises ValueError if `min_losses` has another
@@ -110,7 +112,7 @@ def famo(
         least = jnp.asarray(each("min_losses", minima, losses.size), losses.dtype)
         tiny = jnp.finfo(losses.dtype).tiny
         floor = 1e-6 * jnp.maximum(jnp.abs(losses), jnp.abs(least))
-        # Halved, since the difference of the largest numbers is no number.
+        # Halved, since the difference of the largest numbers would overflow.
         excess = jnp.maximum(losses / 2 - least / 2, jnp.maximum(floor / 2, tiny))
         return jnp.log(excess) + math.log(2)
 
@@ -121,8 +123,8 @@ def famo(
         fall = jnp.where(
             moved, log_excess(state.losses.astype(losses.dtype)) - log_excess(after), 0
         )
-        slopes = shares * (fall - jnp.sum(shares * fall)) + gamma * state.logits
-        step, adam = adam_step(slopes, state.adam, lr)
+        gradient = shares * (fall - jnp.sum(shares * fall)) + gamma * state.logits
+        step, adam = adam_step(gradient, state.adam, lr)
         logits = jnp.where(moved, state.logits + step, state.logits)
         adam = jax.tree.map(lambda new, old: jnp.where(moved, new, old), adam, state.adam)
 

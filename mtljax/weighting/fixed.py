@@ -1,4 +1,4 @@
-"""Given weights."""
+"""Fixed weights."""
 
 from collections.abc import Sequence
 
@@ -10,9 +10,11 @@ from mtljax.weighting.common.guard import guard
 
 
 def fixed(weights: Sequence[float] | np.ndarray) -> Weighting:
-    """The weights that are given, in the order of the tasks.
+    """Weights that are given once and for all, in the order of the tasks.
 
-    No state. They are not normalised: an absent task does not change the weights of the others.
+    They are not normalised: an absent task does not change the weights of the others.
+
+    Signals: ``losses``. Stateless.
 
     | input | weights |
     |---|---|
@@ -20,7 +22,7 @@ def fixed(weights: Sequence[float] | np.ndarray) -> Weighting:
     | one task | as given |
     | NaN or infinite loss | 0 for it, the others as given |
 
-    Signals: ``losses``. To prefer when the weights are known, as from a search.
+    When to use: the weights are known, for example from a search.
 
     Args:
       weights: ``[T]`` finite numbers. One below 0 makes its loss grow.
@@ -37,23 +39,23 @@ def fixed(weights: Sequence[float] | np.ndarray) -> Weighting:
     Array([1., 4.], dtype=float32)
     """
     try:
-        given = np.array(weights, dtype=np.float64)
+        vector = np.array(weights, dtype=np.float64)
     except (TypeError, ValueError) as error:
         raise TypeError(f"weights must be a sequence of numbers, got {weights!r}") from error
-    if given.ndim != 1 or not given.size:
+    if vector.ndim != 1 or not vector.size:
         raise ValueError(f"weights must be a vector of one number or more, got {weights!r}")
-    if not np.isfinite(given).all():
+    if not np.isfinite(vector).all():
         raise ValueError(f"weights must be finite, got {weights!r}")
 
     def init(num_tasks):
-        if num_tasks != given.size:
-            raise ValueError(f"weights: {given.size} given for {num_tasks} tasks")
+        if num_tasks != vector.size:
+            raise ValueError(f"weights: {vector.size} given for {num_tasks} tasks")
         return ()
 
     def update(losses, state, *, present):
         del present
-        if losses.size != given.size:
-            raise ValueError(f"losses has {losses.size} tasks, but weights {given.size}")
-        return jnp.asarray(given, losses.dtype), state
+        if losses.size != vector.size:
+            raise ValueError(f"losses has {losses.size} tasks, but weights {vector.size}")
+        return jnp.asarray(vector, losses.dtype), state
 
-    return guard(init, update, fallback=lambda state, counted: jnp.asarray(given, jnp.float32))
+    return guard(init, update, fallback=lambda state, counted: jnp.asarray(vector, jnp.float32))

@@ -1,4 +1,4 @@
-"""The geometric mean of the losses."""
+"""GLS: the geometric mean of the losses."""
 
 import math
 
@@ -19,8 +19,10 @@ def geometric() -> Weighting:
 
     .. math:: F = \Bigl(\prod_i L_i\Bigr)^{1/m}, \qquad w_i = \frac{F}{m L_i}.
 
-    The direction is that of ``sum_i g_i / L_i``: scaling one loss does not turn it. No state. The
+    The direction is that of ``sum_i g_i / L_i``: scaling one loss does not turn it. The
     weights of equal losses are 1/m.
+
+    Signals: ``losses``. Stateless.
 
     | input | weights |
     |---|---|
@@ -30,8 +32,8 @@ def geometric() -> Weighting:
     | ratio of a loss to F beyond 1e-19 or 1e19 (float32) | as at that ratio |
     | NaN or infinite loss | 1/m for the other tasks |
 
-    Signals: ``losses``. To prefer when the losses are positive, differ in scale, and none
-    of them comes near 0: a task that is solved would get all the weight.
+    When to use: losses that are positive, differ in scale, and do not come near 0: a task that is
+    solved would get all the weight.
 
     Returns:
       A loss-only `Weighting` without state.

@@ -1,4 +1,4 @@
-"""Weights shared by groups of tasks in the same situation."""
+"""GO4Align: one weight for each group of tasks with a similar risk."""
 
 import math
 from typing import NamedTuple
@@ -24,14 +24,16 @@ def go4align(num_groups: int = 2, eta: float | jax.Array = 1e-4) -> Weighting:
     r"""Groups tasks by their risk and gives each group one weight.
 
     Shen, Wang, Xiao, van Noord and Worring, "GO4Align: Group Optimization for Multi-Task
-    Alignment", NeurIPS 2024, arXiv 2404.06486. Probabilities follow the losses, and the scaled
-    losses are put on a line:
+    Alignment", NeurIPS 2024, arXiv 2404.06486. The probabilities p of the tasks, from 1/m,
+    and their scaled losses q are
 
     .. math:: p_i \propto p_i \exp(-\eta L_i), \qquad q_i = p_i \sum_k L_k / L_i.
 
     The numbers q are split into groups with the least squared distance to the group means (1-D
     k-means, here exact and therefore deterministic), and the weight of a task is the mean of q in
     its group. As p starts uniform, equal losses have weights 1: they are on the sum scale.
+
+    Signals: ``losses``. State: `GO4AlignState`.
 
     | input | weights |
     |---|---|
@@ -44,8 +46,8 @@ def go4align(num_groups: int = 2, eta: float | jax.Array = 1e-4) -> Weighting:
     | a loss of 1/eta and more | p falls at once, and hardly recovers |
     | NaN or infinite loss | 1 for the other tasks |
 
-    Signals: ``losses``. To prefer when there are many tasks, few of them alike, and losses are
-    noisy: the tasks of a group share their noise.
+    When to use: many tasks with noisy losses that fall into a few groups: the tasks of a group
+    share one weight, which averages their noise.
 
     Args:
       num_groups: 1 or more.
@@ -69,7 +71,7 @@ def go4align(num_groups: int = 2, eta: float | jax.Array = 1e-4) -> Weighting:
         return GO4AlignState(jnp.full(num_tasks, -jnp.log(float(num_tasks)), float))
 
     def update(losses, state, *, present):
-        # What the tasks present have in sum stays, so that an absent one keeps its part.
+        # The sum over the tasks present stays, so that an absent task keeps its probability.
         limit = jnp.finfo(losses.dtype).max / 8
         before = jnp.where(present, state.log_probability.astype(losses.dtype), 0)
         lowered = before - jnp.clip(eta * losses, -limit, limit)

@@ -1,4 +1,4 @@
-"""Learned weights that balance gradient norms."""
+"""GradNorm: learned weights that balance gradient norms."""
 
 import math
 from typing import NamedTuple
@@ -13,7 +13,13 @@ from mtljax.weighting.common.unit_vectors import active_norms
 
 
 class GradNormState(NamedTuple):
-    """Weights, first losses (or their mean so far) and losses seen, each ``[T]``."""
+    """What is carried from step to step, each field ``[T]``.
+
+    Attributes:
+      weights: those of the next step; they sum to T.
+      first_losses: L(0), or the mean of the losses seen so far in the warm-up.
+      count: int32, losses in that mean, up to `warmup_steps`.
+    """
 
     weights: jax.Array
     first_losses: jax.Array
@@ -43,18 +49,19 @@ def gradnorm(
     before they move, and are on the sum scale.
 
     Signals: ``losses`` and ``gramian_diagonal``: the norms only, of all shared parameters or of
-    those that the engine was told to use. State: `GradNormState`, one entry a task each.
+    those that the engine is configured to use. State: `GradNormState`.
 
     | input | weights |
     |---|---|
     | first step, or one task | 1 |
-    | a zero row | moves by the scaling to sum m only |
-    | all rows zero | unchanged |
+    | a zero gradient | moves by the scaling to sum m only |
+    | all gradients zero | unchanged |
     | a first loss of 0 or less | counts as a task that has made no progress: ratio 1 |
     | a loss below 0 | counts as 0 |
     | an absent task | 0; the others are scaled to sum to their number |
 
-    To prefer when tasks differ in how fast they learn, and one backward pass per task is cheap.
+    When to use: tasks differ in how fast they learn, and a backward pass for each task is
+    affordable.
 
     Args:
       alpha: strength of the pull towards equal training rates, 0 or more; 0 wants equal norms.
@@ -86,18 +93,19 @@ def gradnorm(
         return GradNormState(jnp.ones(num_tasks), zeros, jnp.zeros(num_tasks, jnp.int32))
 
     def shares(weights: jax.Array, present: jax.Array) -> jax.Array:
-        here = jnp.where(present, weights, 0)
-        total = jnp.sum(here)
-        return here * (jnp.sum(present) / jnp.where(total > 0, total, 1))
+        """Weights ``[T]`` scaled to sum to the number of tasks present."""
+        counted = jnp.where(present, weights, 0)
+        total = jnp.sum(counted)
+        return counted * (jnp.sum(present) / jnp.where(total > 0, total, 1))
 
     def rates(losses: jax.Array, first: jax.Array, present: jax.Array) -> jax.Array:
         """Loss ratios divided by their mean, formed in logarithms, where no ratio overflows."""
-        known = first > 0
-        logs = jnp.log(jnp.maximum(losses, 0)) - jnp.log(jnp.where(known, first, 1))
-        logs = jnp.where(present, jnp.where(known, logs, 0), -jnp.inf)
+        positive = first > 0
+        logs = jnp.log(jnp.maximum(losses, 0)) - jnp.log(jnp.where(positive, first, 1))
+        logs = jnp.where(present, jnp.where(positive, logs, 0), -jnp.inf)
         largest = jnp.max(logs)
-        some = jnp.isfinite(largest)
-        ratios = jnp.where(some, jnp.exp(logs - jnp.where(some, largest, 0)), 1)
+        any_positive = jnp.isfinite(largest)
+        ratios = jnp.where(any_positive, jnp.exp(logs - jnp.where(any_positive, largest, 0)), 1)
         return shares(ratios, present)
 
     def update(losses, state, *, present, norms):
@@ -112,11 +120,11 @@ def gradnorm(
         sizes = weights * relative
         target = jnp.sum(sizes) / number * rates(losses, first, present) ** alpha
         average = jnp.sum(relative) / number
-        slope = jnp.sign(sizes - target) * relative / jnp.where(average > 0, average, 1)
-        moved = shares(jnp.maximum(weights - lr * slope, floor), present)
-        # The tasks present share what they had, so that the weights of all sum to T.
-        had = jnp.sum(jnp.where(present, state.weights, 0))
-        kept = jnp.where(average > 0, moved * (had / number), state.weights)
+        gradient = jnp.sign(sizes - target) * relative / jnp.where(average > 0, average, 1)
+        moved = shares(jnp.maximum(weights - lr * gradient, floor), present)
+        # The tasks present redistribute what they had, so that the weights of all sum to T.
+        sum_before = jnp.sum(jnp.where(present, state.weights, 0))
+        kept = jnp.where(average > 0, moved * (sum_before / number), state.weights)
         return weights, GradNormState(kept, first, count)
 
     return guard(

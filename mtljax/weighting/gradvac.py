@@ -1,4 +1,4 @@
-"""Gradient vaccine: cosines are raised to what they usually are."""
+"""GradVac (gradient vaccine): cosines are raised to what they usually are."""
 
 from typing import NamedTuple
 
@@ -25,15 +25,15 @@ def gradvac(beta: float | jax.Array = 0.5, seed: int | jax.Array = 0) -> Weighti
     r"""Moves gradients towards each other until their cosines reach a moving average.
 
     Wang, Tsvetkov, Firat and Cao, "Gradient Vaccine: Investigating and Improving Multi-task
-    Optimization in Massively Multilingual Models", ICLR 2021, arXiv 2010.05874. As in `pcgrad` each
-    gradient visits all the others in a random order of its own. With c its cosine, changed as it
-    is by then, with :math:`g_j`, and q its norm: if c is below the target :math:`\phi_{ij}`, it
-    gains
+    Optimization in Massively Multilingual Models", ICLR 2021, arXiv 2010.05874. As in `pcgrad`,
+    each gradient visits all the others, in an independent random order. Let q be the norm of the
+    gradient, as changed so far, and c its cosine with :math:`g_j`: if c is below the target
+    :math:`\phi_{ij}`, there is added
 
     .. math::
        q \frac{\phi \sqrt{1 - c^2} - c \sqrt{1 - \phi^2}}{|g_j| \sqrt{1 - \phi^2}} g_j,
 
-    after which its cosine is the target. In any case the target becomes
+    after which the cosine is the target. In any case the target becomes
     :math:`(1 - \beta) \phi_{ij} + \beta c`. Targets start at 0, so that the first step is that of
     `pcgrad`. Weights are on the sum scale; d may conflict with a task.
 
@@ -44,11 +44,11 @@ def gradvac(beta: float | jax.Array = 0.5, seed: int | jax.Array = 0) -> Weighti
     | one task | 1 | |
     | first step | those of `pcgrad` | beta times the cosines, of changed gradients |
     | no cosine below its target | 1 | move towards the cosines |
-    | a zero row | 1 | move towards 0 |
-    | a changed gradient that is zero, to rounding | is not changed any more | move towards 0 |
+    | a zero gradient | 1 | move towards 0 |
+    | a changed gradient that is zero, to rounding | not changed any more | move towards 0 |
     | an absent task | 0 | its row and column unchanged |
 
-    To prefer to `pcgrad` when tasks that usually agree should be kept together.
+    When to use: in place of `pcgrad`, where tasks that usually agree should be kept in agreement.
 
     Args:
       beta: weight of the new cosine in the average, from 0 to 1. The paper uses 1e-2.
@@ -87,24 +87,25 @@ def gradvac(beta: float | jax.Array = 0.5, seed: int | jax.Array = 0) -> Weighti
         bound = 1 - 4 * eps
         targets = jnp.clip(state.targets.astype(dtype), -bound, bound)
 
-        def visit(turn: jax.Array, carry: tuple[jax.Array, jax.Array, jax.Array]):
+        def visit(step: jax.Array, carry: tuple[jax.Array, jax.Array, jax.Array]):
+            """All gradients visit one other each; row i is that of task i."""
             coefficients, products, seen = carry  # products: of changed with unit gradients
-            other = orders[:, turn]
-            here = (other[:, None] == tasks) & (tasks[:, None] != tasks)
-            rows = cosines[other]
+            other = orders[:, step]
+            visited = (other[:, None] == tasks) & (tasks[:, None] != tasks)
+            row = cosines[other]
             square = jnp.sum(coefficients * products, axis=1)
             noise = 4 * size * eps * jnp.sum(jnp.abs(coefficients), axis=1) ** 2
             norm = jnp.sqrt(jnp.where(square > noise, square, 0))
-            product = jnp.sum(jnp.where(here, products, 0), axis=1)
+            product = jnp.sum(jnp.where(visited, products, 0), axis=1)
             cosine = jnp.clip(product / jnp.where(norm > 0, norm, 1), -bound, bound)
             cosine = jnp.where(norm > 0, cosine, 0)
-            target = jnp.sum(jnp.where(here, targets, 0), axis=1)
+            target = jnp.sum(jnp.where(visited, targets, 0), axis=1)
             gain = norm * (target * jnp.sqrt((1 - cosine**2) / (1 - target**2)) - cosine)
-            real = rows[tasks, other] > 0  # not a zero row
-            gain = jnp.where(real & (cosine < target), gain, 0)[:, None]
-            coefficients = coefficients + jnp.where(here, gain, 0)
-            products = products + jnp.where(other == tasks, 0, 1)[:, None] * gain * rows
-            return coefficients, products, jnp.where(here, cosine[:, None], seen)
+            nonzero = row[tasks, other] > 0  # not a zero gradient
+            gain = jnp.where(nonzero & (cosine < target), gain, 0)[:, None]
+            coefficients = coefficients + jnp.where(visited, gain, 0)
+            products = products + jnp.where(other == tasks, 0, 1)[:, None] * gain * row
+            return coefficients, products, jnp.where(visited, cosine[:, None], seen)
 
         identity = jnp.eye(size, dtype=dtype)
         changed, _, seen = lax.fori_loop(

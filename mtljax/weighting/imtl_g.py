@@ -1,4 +1,4 @@
-"""Impartial gradients: the same projection on each task's direction."""
+"""IMTL-G: a direction with the same projection on every gradient."""
 
 import jax.numpy as jnp
 
@@ -30,12 +30,12 @@ def imtl_g() -> Weighting:
     | one task | 1 |
     | orthogonal, or parallel gradients | proportional to 1/norms |
     | identical gradients | 1/m |
-    | a zero row | 0 for it, the others as without it |
-    | all rows zero | 1/m |
+    | a zero gradient | 0 for it, the others as without it |
+    | all gradients zero | 1/m |
     | opposite gradients, norms 1 and 3 | (3/4, 1/4), d = 0 |
 
-    To prefer when no task's gradient should dominate by its size, and all gradients point to
-    different sides.
+    When to use: no task should dominate by the size of its gradient, and the gradients point in
+    clearly different directions.
 
     Returns:
       A stateless `Weighting`.
@@ -50,19 +50,19 @@ def imtl_g() -> Weighting:
         del losses
         cosines, norms = gramian
         active, _ = active_norms(norms)
-        wanted = active.astype(cosines.dtype)
+        ones = active.astype(cosines.dtype)
         values, vectors = jnp.linalg.eigh(cosines)
         noise = 4 * jnp.sum(active) * jnp.finfo(cosines.dtype).eps
-        parts = wanted @ vectors
-        # Rounding over the ridge would be a share of the weights: zero stays zero.
-        parts = jnp.where(jnp.abs(parts) > noise * jnp.sqrt(jnp.sum(wanted)), parts, 0)
+        parts = ones @ vectors
+        # Rounding, divided by the ridge, would pass for a weight: what is zero must stay zero.
+        parts = jnp.where(jnp.abs(parts) > noise * jnp.sqrt(jnp.sum(ones)), parts, 0)
         y = vectors @ (parts / (values + jnp.maximum(noise, -2 * values[0])))
         shortest = jnp.min(jnp.where(active, norms, jnp.inf))
         v = jnp.where(active, y * (shortest / jnp.where(active, norms, 1)), 0)
         total = jnp.maximum(jnp.sum(v), 0.1 * jnp.sum(jnp.abs(v)))
-        some = total > 0
-        weights = v / jnp.where(some, total, 1)
-        return jnp.where(some, weights, equal_weights(present, "mean")), state
+        defined = total > 0
+        weights = v / jnp.where(defined, total, 1)
+        return jnp.where(defined, weights, equal_weights(present, "mean")), state
 
     return guard(
         lambda num_tasks: (),

@@ -1,4 +1,4 @@
-"""Learned weights that bring all losses to one size."""
+"""IMTL-L: learned weights that bring all losses to one size."""
 
 from typing import NamedTuple
 
@@ -32,16 +32,18 @@ def imtl_l(lr: float | jax.Array = 1e-2) -> Weighting:
     :math:`w_i = 1/L_i`, whatever the scale of a loss. The weights of a step are made before s
     moves. They are on the sum scale.
 
+    Signals: ``losses``. State: `IMTLLState`.
+
     | input | weights |
     |---|---|
     | first step | 1 |
     | one task | the same formula |
     | loss 0 or negative | grow, up to e^20 |
     | loss of any size | finite, down to e^-20 |
-    | NaN or infinite loss | the present weights of the other tasks |
+    | NaN or infinite loss | the current weights of the other tasks |
 
-    Signals: ``losses``. To prefer over `uncertainty` when the weighted losses should be equal
-    without a noise model behind them: apart from a factor 2 its regression form is the same.
+    When to use: the weighted losses should become equal, without a noise model behind them. Apart
+    from a factor 2, the regression form of `uncertainty` is the same.
 
     Args:
       lr: Adam's learning rate for s, positive. No weight decay.

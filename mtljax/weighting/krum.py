@@ -1,4 +1,4 @@
-"""The gradients that lie closest to their neighbours."""
+"""Krum: the gradients that lie closest to their neighbours."""
 
 import jax
 import jax.numpy as jnp
@@ -25,12 +25,12 @@ def krum(num_byzantine: int = 1, num_selected: int = 1) -> Weighting:
     | scores that tie | the lowest index wins |
     | m = f + 3, one neighbour each | mutual neighbours always tie |
     | identical gradients | 1/k for the first k |
-    | a zero row | a gradient like any other |
-    | all rows zero | 1/m |
+    | a zero gradient | a gradient like any other |
+    | all gradients zero | 1/m |
     | fewer than f + 3 tasks present | one neighbour counts |
     | fewer than k tasks present | 1/m |
 
-    To prefer when some gradients may be corrupt, and the others estimate the same thing.
+    When to use: some gradients may be corrupt, and the others estimate the same thing.
 
     Args:
       num_byzantine: f, 0 or more.
@@ -65,8 +65,8 @@ def krum(num_byzantine: int = 1, num_selected: int = 1) -> Weighting:
         cosines, norms = gramian
         active, relative = active_norms(norms)
         # |a - b|^2 = (|a| - |b|)^2 + 2 |a| |b| (1 - cos): no difference of large numbers.
-        both = relative[:, None] * relative
-        distances = (relative[:, None] - relative) ** 2 + 2 * both * (1 - cosines)
+        products = relative[:, None] * relative
+        distances = (relative[:, None] - relative) ** 2 + 2 * products * (1 - cosines)
         pairs = present[:, None] & present & ~jnp.eye(norms.size, dtype=bool)
         # Of m - 1 distances all but f + 1 count, and one does in any case.
         farthest = jnp.clip(jnp.sum(present) - 2, 0, byzantine + 1)
@@ -87,20 +87,20 @@ def krum(num_byzantine: int = 1, num_selected: int = 1) -> Weighting:
 def _without_largest(values: jax.Array, counted: jax.Array, number: jax.Array) -> jax.Array:
     """Sums the columns of ``[T, T]`` where `counted`, each without its `number` largest entries.
 
-    Entries are 0 or more, but for rounding. It takes them away one after the other, which is ten
-    times faster on a CPU than the sort of XLA for T = 64. Equal entries go at once, and what went
-    too many is put back.
+    Entries are 0 or more, but for rounding. The largest are removed one after the other, which is
+    ten times faster on a CPU than the sort of XLA for T = 64. Equal entries are removed at once,
+    and those removed in excess are added back.
     """
 
-    def take(_, carry):
-        left, to_go, back = carry
-        top = jnp.max(jnp.where(left, values, -1), axis=0)
-        equal = left & (values == top) & (to_go > 0)
-        many = jnp.sum(equal, axis=0)
-        back = back + top * jnp.maximum(many - to_go, 0)
-        return left & ~equal, jnp.maximum(to_go - many, 0), back
+    def remove_largest(_, carry):
+        left, remaining, excess = carry
+        largest = jnp.max(jnp.where(left, values, -1), axis=0)
+        equal = left & (values == largest) & (remaining > 0)
+        removed = jnp.sum(equal, axis=0)
+        excess = excess + largest * jnp.maximum(removed - remaining, 0)
+        return left & ~equal, jnp.maximum(remaining - removed, 0), excess
 
-    zero = jnp.zeros(len(values), values.dtype)
-    carry = (counted, jnp.full(len(values), number), zero)
-    left, _, back = jax.lax.fori_loop(0, number, take, carry)
-    return jnp.sum(jnp.where(left, values, 0), axis=0) + back
+    zeros = jnp.zeros(len(values), values.dtype)
+    carry = (counted, jnp.full(len(values), number), zeros)
+    left, _, excess = jax.lax.fori_loop(0, number, remove_largest, carry)
+    return jnp.sum(jnp.where(left, values, 0), axis=0) + excess

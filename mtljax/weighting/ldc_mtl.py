@@ -43,16 +43,18 @@ def ldc_mtl(
     here it is one logit a task. Neighbours are those among the tasks that are present, in the
     order of the tasks.
 
+    Signals: ``losses``. State: `LDCMTLState`.
+
     | input | weights |
     |---|---|
     | first step, equal losses | 1/m |
     | one task | 1 |
-    | equal weighted losses | sigma: no side of the kink is taken |
+    | equal weighted losses | sigma: the subgradient 0 of the penalty |
     | losses of any size or sign | between 0 and 2 sigma |
-    | NaN or infinite loss | the present sigma of the other tasks |
+    | NaN or infinite loss | the current sigma of the other tasks |
 
-    Signals: ``losses``. To prefer when weighted losses should stay comparable at the price of one
-    backward pass.
+    When to use: the weighted losses should stay close to each other at the price of one backward
+    pass.
 
     Args:
       lam: weight of the penalty, 0 to 1/2: above, weights could be negative.
@@ -82,18 +84,18 @@ def ldc_mtl(
 
     def sides(weighted: jax.Array, present: jax.Array) -> jax.Array:
         """How often a weighted loss is the larger of a pair, less how often the smaller."""
-        place = jnp.cumsum(present)
-        apart = jnp.abs(place[:, None] - place)
+        rank = jnp.cumsum(present)
+        distance = jnp.abs(rank[:, None] - rank)
         compared = present[:, None] & present
         share = 1.0
         if pairs == "next":
-            compared &= apart == 1
+            compared &= distance == 1
         else:
             share = 2 / jnp.maximum(jnp.sum(present), 1).astype(weighted.dtype)
         # Compared, not subtracted: a fused multiply-add makes the difference of equal products
         # their rounding error.
-        rows = weighted[:, None]
-        signs = (rows > weighted).astype(weighted.dtype) - (rows < weighted)
+        column = weighted[:, None]
+        signs = (column > weighted).astype(weighted.dtype) - (column < weighted)
         return share * jnp.sum(jnp.where(compared, signs, 0), axis=1)
 
     def update(losses, state, *, present):
@@ -105,8 +107,8 @@ def ldc_mtl(
         shares = softmax(state.logits, present)
         scaled = jnp.clip(losses / unit, -largest / 8, largest / 8)
         factors = 1 + lam * sides(shares * scaled, present)
-        slopes = factors * scaled
-        step, adam = adam_step(shares * (slopes - jnp.sum(shares * slopes)), state.adam, lr)
+        gradient = factors * scaled
+        step, adam = adam_step(shares * (gradient - jnp.sum(shares * gradient)), state.adam, lr)
         weights = shares * factors / unit
         return weights, LDCMTLState(state.logits + step, adam, first)
 

@@ -1,4 +1,4 @@
-"""The shortest convex combination of the gradients."""
+"""MGDA: the shortest convex combination of the gradients."""
 
 import jax
 import jax.numpy as jnp
@@ -39,13 +39,13 @@ def mgda(normalize: str | None = None) -> Weighting:
     | one task | 1 (before division) |
     | orthogonal gradients | proportional to 1/norm^2 |
     | identical gradients | equal |
-    | parallel gradients of unlike norms | all on the shortest |
+    | parallel gradients of different norms | all on the shortest |
     | opposite gradients, norms 1 to 3 | 3/4 and 1/4: d = 0 |
-    | zero rows | equal on these, 0 elsewhere: d = 0 |
+    | zero gradients | equal on these, 0 elsewhere: d = 0 |
     | a loss of 0 or less, ``'loss'`` or ``'loss+'`` | as if a machine epsilon of the largest one |
     | no loss above 0 | as if the losses were equal |
 
-    To prefer when all tasks must improve at every step, however small the step becomes.
+    When to use: all tasks must improve at every step, however small the step becomes.
 
     Args:
       normalize: None, ``'l2'``, ``'loss'`` or ``'loss+'``.
@@ -78,7 +78,7 @@ def mgda(normalize: str | None = None) -> Weighting:
             weights = min_norm(cosines, lengths / relative, present)
         weights = jnp.minimum(weights / sizes, jnp.finfo(norms.dtype).max)
         divided = weights if normalize == "loss" else from_unit_weights(weights, norms)
-        # A zero row has no norm to divide by: d = 0 whatever its weight.
+        # A zero gradient has no norm to divide by: d = 0 whatever its weight.
         return jnp.where(present & (norms == 0), weights, divided), state
 
     return guard(
@@ -90,7 +90,7 @@ def mgda(normalize: str | None = None) -> Weighting:
 
 
 def _positive(losses: jax.Array, present: jax.Array) -> jax.Array:
-    """Losses that one can divide by; 1 if none is above zero."""
+    """Returns losses ``[T]`` that can be divisors; 1 if none is above zero."""
     largest = jnp.max(jnp.where(present, losses, 0), initial=0)
     info = jnp.finfo(losses.dtype)
     floor = jnp.maximum(info.eps * largest, info.tiny)

@@ -1,4 +1,4 @@
-"""Stochastic gradient descent on the min-norm problem, with two batches."""
+"""MoDo: stochastic gradient descent on the min-norm problem, with two batches."""
 
 from typing import NamedTuple
 
@@ -29,19 +29,22 @@ def modo(
 
     .. math:: \lambda \leftarrow \Pi(\lambda - \gamma (A \lambda + \rho \lambda)),
 
-    projected onto the simplex. They belong on the gradients of a third batch, or on the mean of
-    the two. Reads ``cross_gramian``: row i holds the products of task i's gradient of the first
-    batch with those of the second. Weights sum to 1.
+    projected onto the simplex. They are meant for the gradients of a third batch, or for the mean
+    of the two. Weights sum to 1.
+
+    Signals: ``cross_gramian``, A: row i holds the products of task i's gradient of the first batch
+    with those of the second. State: `MoDoState`.
 
     | input | weights |
     |---|---|
     | one task | 1 |
-    | products of 0 | stay, but for the pull of rho towards equal ones |
-    | identical gradients | stay, likewise |
+    | products of 0 | unchanged, but for the pull of rho towards equal ones |
+    | identical gradients | unchanged, likewise |
     | products far above 1/gamma | on the task with the smallest row of A times the weights |
     | a product that is not finite | equal weights of the tasks whose own product is finite |
 
-    Prefer it to `mgda` where batches are small: squares of noise do not enter A.
+    When to use: in place of `mgda` for small batches: the squared noise of a batch does not enter
+    A.
 
     Args:
       gamma: step size of the weights, positive. It is in units of a squared gradient.
@@ -72,8 +75,9 @@ def modo(
         if normalize:
             products = unit_products(products, present)
         weights = shares(state.weights.astype(products.dtype), present)
-        slope = products @ weights + rho * weights
-        return (moved := project_simplex(weights - gamma * slope, present)), MoDoState(moved)
+        gradient = products @ weights + rho * weights
+        weights = project_simplex(weights - gamma * gradient, present)
+        return weights, MoDoState(weights)
 
     return guard(
         init,
@@ -85,18 +89,18 @@ def modo(
 
 
 def shares(weights: jax.Array, present: jax.Array) -> jax.Array:
-    """Weights ``[T]`` of 0 or more, brought to sum 1 over those present; 1/m if they are all 0.
+    """Returns weights ``[T]`` of 0 or more scaled to sum 1 over those present; 1/m if all are 0.
 
     A task that comes back brings its old weight along; the others have summed to 1 since.
     """
-    here = jnp.where(present, weights, 0)
-    total = jnp.sum(here)
-    some = total > jnp.finfo(here.dtype).eps
-    return jnp.where(some, here / jnp.where(some, total, 1), equal_weights(present, "mean"))
+    kept = jnp.where(present, weights, 0)
+    total = jnp.sum(kept)
+    positive = total > jnp.finfo(kept.dtype).eps
+    return jnp.where(positive, kept / jnp.where(positive, total, 1), equal_weights(present, "mean"))
 
 
 def bounded(products: jax.Array) -> jax.Array:
-    """Keeps products within what can be multiplied and added up: 1e24 in float32."""
+    """Clips products to what can be multiplied and summed: 1e24 in float32."""
     limit = jnp.finfo(products.dtype).max ** 0.625
     return jnp.clip(products, -limit, limit)
 

@@ -1,11 +1,11 @@
-"""Weights that lower every validation loss after the next step."""
+"""MOML: weights that lower every validation loss after a step."""
 
 from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 
-from mtljax.solvers import unit_rows
+from mtljax.solvers import unit_gramian
 from mtljax.solvers.min_norm import min_norm
 from mtljax.weighting.common.adam import AdamState, adam_init, adam_step
 from mtljax.weighting.common.arguments import check_positive
@@ -40,17 +40,19 @@ def moml(outer_lr: float | jax.Array = 1e-3) -> Weighting:
     it. The weights of the step are the new ones. Exact for one inner step; :math:`\eta` cancels in
     the unit vectors and is left out.
 
-    Reads ``validation_gradients``: ``C``, with the validation gradients at :math:`\theta'`, made
-    with ``state.weights``, and the training gradients at :math:`\theta`. Weights sum to 1.
+    Signals: ``validation_gradients``, C: products of the validation gradients at :math:`\theta'`,
+    which the inner step reaches with ``state.weights``, and the training gradients at
+    :math:`\theta`. State: `MOMLState`. Weights sum to 1.
 
     | input | weights |
     |---|---|
     | one task | 1 |
-    | products of 0; training gradients that are all the same | stay but for Adam's momentum |
+    | products of 0; identical training gradients | unchanged but for Adam's momentum |
     | a validation gradient of 0, or validation losses in full conflict, to rounding | likewise |
-    | a product that is not finite | the present weights of the other tasks, not scaled up |
+    | a product that is not finite | the current weights of the other tasks, not scaled up |
 
-    Prefer it to `auto_lambda` where no validation loss may be sacrificed for the others.
+    When to use: in place of `auto_lambda`, where no validation loss may be sacrificed for the
+    others.
 
     Args:
       outer_lr: Adam's learning rate for the logits, positive.
@@ -81,13 +83,13 @@ def moml(outer_lr: float | jax.Array = 1e-3) -> Weighting:
         weights = weigh(state.logits, present)
         products = _unit_size(validation_gradients)
         means = products @ weights
-        slopes = _unit_size(-weights * (products - means[:, None]))
-        unit = unit_rows(slopes @ slopes.T)
+        gradients = _unit_size(-weights * (products - means[:, None]))
+        unit = unit_gramian(gradients @ gradients.T)
         shares = min_norm(unit.cosines, (unit.norms > 0).astype(unit.norms.dtype), present)
         inverse = jnp.where(unit.norms > 0, 1 / jnp.where(unit.norms > 0, unit.norms, 1), 0)
-        direction = (shares * inverse) @ slopes
-        # Adam would blow up the rounding of a combination of unit vectors that is 0.
-        noise = 4 * slopes.shape[0] * jnp.finfo(slopes.dtype).eps
+        direction = (shares * inverse) @ gradients
+        # Adam would magnify the rounding of a combination of unit vectors that is 0.
+        noise = 4 * gradients.shape[0] * jnp.finfo(gradients.dtype).eps
         direction = jnp.where(jnp.sum(direction**2) > noise, direction, 0)
         step, adam = adam_step(direction, state.adam, outer_lr)
         logits = state.logits + step
@@ -102,7 +104,7 @@ def moml(outer_lr: float | jax.Array = 1e-3) -> Weighting:
     )
 
 
-def _unit_size(rows: jax.Array) -> jax.Array:
+def _unit_size(matrix: jax.Array) -> jax.Array:
     """Divides each row by its largest entry; only directions of rows matter here."""
-    largest = jnp.max(jnp.abs(rows), axis=1, keepdims=True)
-    return jnp.where(largest > 0, rows / jnp.where(largest > 0, largest, 1), 0)
+    largest = jnp.max(jnp.abs(matrix), axis=1, keepdims=True)
+    return jnp.where(largest > 0, matrix / jnp.where(largest > 0, largest, 1), 0)

@@ -1,4 +1,4 @@
-"""The bargaining solution of Nash."""
+"""Nash-MTL: the bargaining solution of Nash."""
 
 from collections.abc import Sequence
 
@@ -47,16 +47,16 @@ def nash_mtl(
     | one task | max_norm / norm of its gradient |
     | orthogonal gradients | proportional to 1/norms |
     | identical gradients | equal |
-    | a zero row | 0 for it, the others as without it |
-    | all rows zero | 1/m |
+    | a zero gradient | 0 for it, the others as without it |
+    | all gradients zero | 1/m |
     | opposite or stationary | no solution: large and finite, d close to 0 |
 
-    To prefer when the scales of the losses say nothing about the tasks' importance.
+    When to use: the scales of the losses say nothing about the importance of the tasks.
 
     Args:
       max_norm: scales the weights down to this norm of d, positive; None: no scaling.
-      pref: bargaining power of each task, positive, normalised to mean 1 over those present:
-        :math:`(G w)_i = \pi_i / w_i`. None is 1 each.
+      pref: ``[T]``, bargaining power of each task, positive, normalised to mean 1 over those
+        present: :math:`(G w)_i = \pi_i / w_i`. None is 1 each.
       every: steps for which weights are kept, as by `wrappers.every`.
 
     Returns:
@@ -75,16 +75,16 @@ def nash_mtl(
     if max_norm is not None:
         check_positive("max_norm", max_norm)
     every = check_count("every", every)
-    power = check_preference(pref, zero_allowed=False)
+    pref = check_preference(pref, zero_allowed=False)
 
     def init(num_tasks):
-        check_length(power, num_tasks)
+        check_length(pref, num_tasks)
         return ()
 
     def update(losses, state, *, present, gramian):
         del losses
         cosines, norms = gramian
-        y = power_balance(cosines, 1.0, log_preference(power, present, cosines.dtype))
+        y = power_balance(cosines, 1.0, log_preference(pref, present, cosines.dtype))
         if max_norm is not None:
             length = jnp.sqrt(jnp.maximum(y @ cosines @ y, 0))
             y = y * (max_norm / jnp.maximum(length, max_norm))

@@ -1,4 +1,4 @@
-"""Penalty-based boundary intersection."""
+"""PBI: penalty-based boundary intersection."""
 
 from collections.abc import Sequence
 
@@ -28,8 +28,10 @@ def pbi(
        d_2 = |L - z - d_1 \hat r|, \qquad
        w = \hat r + \theta \frac{L - z - d_1 \hat r}{d_2}.
 
-    Its minimum lies where the ray meets the Pareto front. No state. A weight is negative where a
+    Its minimum lies where the ray meets the Pareto front. A weight is negative where a
     loss is too small for the ray, and theta large enough.
+
+    Signals: ``losses``. Stateless.
 
     | input | weights |
     |---|---|
@@ -40,8 +42,8 @@ def pbi(
     | all tasks present have preference 0 | the second term alone |
     | NaN or infinite loss | r of length 1 for the other tasks |
 
-    Signals: ``losses``. To prefer in a sweep that wants a Pareto front point at a given
-    ratio of the losses, such as equal losses.
+    When to use: sweeps that look for a Pareto-optimal point at a given ratio of the losses, such as
+    equal losses.
 
     Args:
       weights: ``[T]``, 0 or more, the direction of the ray; None for equal losses.
@@ -74,10 +76,10 @@ def pbi(
 
     def update(losses, state, *, present):
         along = ray(present, losses.dtype)
-        # Halved, since the difference of the largest numbers is no number.
-        apart = losses / 2 - jnp.asarray(each("ideal", point, losses.size) / 2, losses.dtype)
-        towards, _ = unit_vector(jnp.where(present, apart, 0))
-        across = towards - jnp.sum(along * towards) * along
+        # Halved, since the difference of the largest numbers would overflow.
+        above_ideal = losses / 2 - jnp.asarray(each("ideal", point, losses.size) / 2, losses.dtype)
+        unit, _ = unit_vector(jnp.where(present, above_ideal, 0))
+        across = unit - jnp.sum(along * unit) * along
         noise = 8 * losses.size * jnp.finfo(losses.dtype).eps
         across, distance = unit_vector(across)
         return along + theta * jnp.where(distance > noise, across, 0), state

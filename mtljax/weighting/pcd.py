@@ -1,4 +1,4 @@
-"""One primary task, which auxiliary tasks may bend but not lengthen."""
+"""PCD: the direction of a primary task, under constraints from auxiliary tasks."""
 
 from typing import NamedTuple
 
@@ -45,11 +45,11 @@ def pcd(
     | one task | 1 |
     | the primary alone satisfies all | 1 for the primary, 0 elsewhere |
     | no direction satisfies all auxiliary tasks | 1 for the primary, 0 elsewhere |
-    | the primary's row is zero, or it is absent | 0 |
-    | an auxiliary row is zero | 0 for it |
+    | the primary gradient is zero, or the primary is absent | 0 |
+    | an auxiliary gradient is zero | 0 for it |
     | d is zero up to rounding | 0 |
 
-    To prefer when one task is the goal and the others are there to help it.
+    When to use: one task is the goal, and the others are there to help it.
 
     Args:
       tau: how much of its own gradient's squared norm each auxiliary task must gain, 0 or more.
@@ -82,16 +82,16 @@ def pcd(
         cosines, norms = gramian
         rate = jnp.asarray(1 - beta, norms.dtype)
         new = PCDState(_hypotenuse(state.root, norms, rate), state.count + 1)
-        known = -jnp.expm1(new.count * jnp.log1p(-rate))  # 1 - beta^count
-        average = (new.root / jnp.sqrt(known)).astype(norms.dtype)
+        correction = -jnp.expm1(new.count * jnp.log1p(-rate))  # 1 - beta^count
+        average = (new.root / jnp.sqrt(correction)).astype(norms.dtype)
         lengths = jnp.where(average > 0, norms / jnp.where(average > 0, average, 1), 0)
 
         auxiliary = (jnp.arange(norms.size) != first) & (norms > 0)
-        own = lengths[first]
-        # In unit rows: auxiliary j must get <u_j, d> >= tau |g_j| / r_j.
-        shift = jnp.where(auxiliary, own * cosines[first] - tau * lengths, 0)
+        primary_length = lengths[first]
+        # In unit gradients u: auxiliary j must get <u_j, d> >= tau |g_j| / r_j.
+        shift = jnp.where(auxiliary, primary_length * cosines[first] - tau * lengths, 0)
         between = jnp.where(auxiliary[:, None] & auxiliary, cosines, 0)
-        y = nnqp(between, shift).at[first].set(own)
+        y = nnqp(between, shift).at[first].set(primary_length)
         gains = cosines @ y
         square = jnp.maximum(y @ gains, 0)
         rounding = 4 * jnp.sum(norms > 0) * jnp.finfo(norms.dtype).eps
@@ -102,9 +102,9 @@ def pcd(
         moves = (norms[first] > 0) & (square > rounding * jnp.sum(y) ** 2)
 
         unit = y / jnp.where(moves, length, 1)
-        bent = jnp.where(moves, from_unit_weights(norms[first] * unit, norms), 0)
-        alone = (jnp.arange(norms.size) == first) & (norms[first] > 0)
-        return jnp.where(missed, alone.astype(norms.dtype), bent), new
+        constrained = jnp.where(moves, from_unit_weights(norms[first] * unit, norms), 0)
+        primary_only = (jnp.arange(norms.size) == first) & (norms[first] > 0)
+        return jnp.where(missed, primary_only.astype(norms.dtype), constrained), new
 
     return guard(
         init,

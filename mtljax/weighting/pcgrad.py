@@ -1,4 +1,4 @@
-"""Gradient surgery: conflicting parts are projected away."""
+"""PCGrad (gradient surgery): conflicting components are projected away."""
 
 from typing import NamedTuple
 
@@ -23,11 +23,11 @@ def pcgrad(seed: int | jax.Array = 0) -> Weighting:
     r"""Projects each gradient off those it conflicts with, and sums the results.
 
     Yu et al., "Gradient Surgery for Multi-Task Learning", NeurIPS 2020, arXiv 2001.06782. Each
-    task's gradient visits all the others, in a random order of its own: where its inner product
-    with :math:`g_j` is negative, it loses its component along :math:`g_j`. The direction is the sum
-    of the changed gradients. Only the coefficients of the changed gradients are kept, so that the
-    Gramian is enough. Weights are on the sum scale. With two tasks d conflicts with neither; with
-    more it may, since a later projection can undo an earlier one.
+    task's gradient visits all the others, in an independent random order: where its inner product
+    with :math:`g_j` is negative, its component along :math:`g_j` is removed. The direction is the
+    sum of the changed gradients. Only the coefficients of the changed gradients are kept, so that
+    the Gramian is enough. Weights are on the sum scale. With two tasks d conflicts with neither;
+    with more it may, since a later projection can undo an earlier one.
 
     Signals: ``gramian``. State: a key. The order changes from step to step; a resumed run draws
     the same ones.
@@ -36,11 +36,11 @@ def pcgrad(seed: int | jax.Array = 0) -> Weighting:
     |---|---|
     | one task | 1 |
     | no conflict | 1 |
-    | a zero row | 1, as if nothing conflicted with it |
+    | a zero gradient | 1, as if nothing conflicted with it |
     | two gradients, product c < 0 | 1 - c/n_1^2 and 1 - c/n_2^2 |
     | two opposite gradients | d = 0 |
 
-    To prefer when conflicts are few and the sum of the gradients is right without them.
+    When to use: conflicts are few, and the sum of the gradients is right without them.
 
     Args:
       seed: an integer, or a JAX PRNG key.
@@ -67,8 +67,8 @@ def pcgrad(seed: int | jax.Array = 0) -> Weighting:
         orders = random_orders(key, size)
         tasks = jnp.arange(size)
 
-        def visit(turn: jax.Array, coefficients: jax.Array) -> jax.Array:
-            other = orders[:, turn]
+        def visit(step: jax.Array, coefficients: jax.Array) -> jax.Array:
+            other = orders[:, step]
             product = jnp.sum(coefficients * cosines[other], axis=1)
             product = jnp.where(other == tasks, 0, jnp.minimum(product, 0))
             return coefficients - jnp.where(other[:, None] == tasks, product[:, None], 0)

@@ -19,10 +19,12 @@ class RandomState(NamedTuple):
 
 
 def random(seed: int | jax.Array = 0, scale: str = "mean") -> Weighting:
-    """Softmax of standard normal numbers, drawn anew at each step.
+    """Softmax of standard normal numbers, drawn at each step.
 
     Lin, Ye, Zhang and Tsang, "Reasonable Effectiveness of Random Weighting", TMLR 2022, arXiv
     2111.10603. The key is in the state, so that a resumed run draws the same weights.
+
+    Signals: ``losses``. State: `RandomState`, a key.
 
     | input | weights |
     |---|---|
@@ -31,8 +33,8 @@ def random(seed: int | jax.Array = 0, scale: str = "mean") -> Weighting:
     | any finite losses | do not matter |
     | NaN or infinite loss | equal weights of the others; the key stays |
 
-    Signals: ``losses``. To prefer over `equal` when the noise of the weights shall keep the model
-    from settling early, and as the baseline that a learned weighting has to beat.
+    When to use: as the baseline that a learned weighting has to beat; or in place of `equal`, where
+    noise in the weights should keep the model from settling early.
 
     Args:
       seed: an integer, or a JAX PRNG key.
@@ -58,8 +60,8 @@ def random(seed: int | jax.Array = 0, scale: str = "mean") -> Weighting:
         return RandomState(start())
 
     def update(losses, state, *, present):
-        use, words = draw(state.key)
-        shares = jnp.where(present, jnp.exp(jax.random.normal(use, losses.shape, losses.dtype)), 0)
+        key, words = draw(state.key)
+        shares = jnp.where(present, jnp.exp(jax.random.normal(key, losses.shape, losses.dtype)), 0)
         weights = shares / jnp.maximum(jnp.sum(shares), jnp.finfo(shares.dtype).tiny)
         if scale == "sum":
             weights = weights * jnp.sum(present)

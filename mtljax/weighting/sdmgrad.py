@@ -39,24 +39,27 @@ def sdmgrad(
     Algorithms", NeurIPS 2023, arXiv 2305.18409. With :math:`A = J_1 J_2^\top` of two independent
     batches, divided by the squared mean of the roots of its diagonal, `iters` steps of projected
     gradient descent with momentum go along :math:`A (w + \lambda w_0)`, from the w of the step
-    before; the weights are :math:`(w + \lambda w_0)/(1 + \lambda)`. They belong on the gradients
-    of a third batch, or on the mean of the two. Reads ``cross_gramian``: row i holds the products
-    of task i's gradient of the first batch with those of the second. Weights sum to 1 where the
-    preference does.
+    before; the weights are :math:`(w + \lambda w_0)/(1 + \lambda)`. They are meant for the
+    gradients of a third batch, or for the mean of the two. Weights sum to 1 where the preference
+    does.
+
+    Signals: ``cross_gramian``, A: row i holds the products of task i's gradient of the first batch
+    with those of the second. State: `SDMGradState`.
 
     | input | weights |
     |---|---|
     | one task | 1 |
-    | products of 0, or none positive on the diagonal | stay, from 1/m |
-    | identical gradients | stay |
+    | products of 0, or none positive on the diagonal | unchanged, from 1/m |
+    | identical gradients | unchanged |
     | a product that is not finite | equal weights of the tasks whose own product is finite |
 
-    Prefer it to `modo` where a direction near the mean is wanted: lam moves from `mgda` (0) to it.
+    When to use: in place of `modo`, where the direction should stay near the mean: lam leads from
+    `mgda` (0) towards it.
 
     Args:
       lam: weight of the preferred direction, 0 or more.
       lr: step size of the inner problem, positive. The paper's 10 does not settle where products
-        differ in size, and then blows up the rounding of the products: lower it there.
+        differ in size, and then magnifies the rounding of the products: lower it there.
       momentum: of the inner problem, in [0, 1); it starts at rest in each step.
       iters: inner steps.
       pref: the preferred weights w_0 ``[T]``; None is 1/m each.
@@ -77,16 +80,16 @@ def sdmgrad(
     check_positive("lr", lr)
     check_range("momentum", momentum, 0, 1, ends="[)")
     steps = check_count("iters", iters)
-    wanted = check_preference(pref)
+    pref = check_preference(pref)
 
     def init(num_tasks):
-        check_length(wanted, num_tasks)
+        check_length(pref, num_tasks)
         return SDMGradState(jnp.full(num_tasks, 1 / num_tasks, float))
 
     def update(losses, state, *, present, cross_gramian):
         del losses
         products = unit_products(bounded(cross_gramian), present)
-        preferred = preference(wanted, present, "mean", products.dtype)
+        preferred = preference(pref, present, "mean", products.dtype)
         pull = lam * (products @ preferred)
 
         def step(_, carry):

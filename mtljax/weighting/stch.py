@@ -1,4 +1,4 @@
-"""A smooth maximum of the losses."""
+"""STCH: a smooth maximum of the losses."""
 
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -50,8 +50,10 @@ def stch(
       weights are :math:`1/L_i`, those of the sum of the log losses.
 
     The smaller :math:`\mu`, the closer F is to the largest (relative) loss. A task that is new
-    makes all tasks wait for its warm-up. The log form has the same direction in whatever unit a
-    loss is; its weights are units of 1/L.
+    makes all tasks wait for its warm-up. The direction of the log form does not depend on the
+    unit of a loss; its weights are in units of 1/L.
+
+    Signals: ``losses``. State: `STCHState`.
 
     | input | weights |
     |---|---|
@@ -61,8 +63,8 @@ def stch(
     | loss 0 or negative | the same formula (raw); the smallest positive normal number (log) |
     | NaN or infinite loss | lambda/m (raw), 1/N or 1 before the first step (log), for the others |
 
-    Signals: ``losses``. To prefer when the worst task counts, and a sweep over preferences should
-    reach the non-convex parts of the Pareto front as well.
+    When to use: the worst task counts, or a sweep over preferences should also reach the non-convex
+    parts of the Pareto front.
 
     Args:
       mu: how smooth, positive.
@@ -99,9 +101,9 @@ def stch(
 
     def update_raw(losses, state, *, present):
         shares = preference(pref, present, "mean", losses.dtype)
-        # Halved, since the difference of the largest numbers is no number.
-        apart = losses / 2 - jnp.asarray(each("ideal", point, losses.size) / 2, losses.dtype)
-        return shares * softmax(shares * apart / mu * 2, present), state
+        # Halved, since the difference of the largest numbers would overflow.
+        above_ideal = losses / 2 - jnp.asarray(each("ideal", point, losses.size) / 2, losses.dtype)
+        return shares * softmax(shares * above_ideal / mu * 2, present), state
 
     def update_log(losses, state, *, present):
         logs = log_losses(losses)

@@ -1,4 +1,4 @@
-"""Weights from learned noise levels."""
+"""Uncertainty weighting: weights from learned noise levels."""
 
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -38,6 +38,8 @@ def uncertainty(
     :math:`w_i L_i = 1/2`: every task contributes the same, whatever the scale of its loss. The
     weights of a step are made before s moves. They are on the sum scale.
 
+    Signals: ``losses``. State: `UncertaintyState`.
+
     | input | weights |
     |---|---|
     | first step | 1 (classification), 1/2 (regression) |
@@ -45,9 +47,9 @@ def uncertainty(
     | loss 0 | grow, up to e^20 |
     | negative loss | grow, up to e^20 (the objective has no minimum) |
     | loss of any size | finite, down to e^-20 |
-    | NaN or infinite loss | the present weights of the other tasks |
+    | NaN or infinite loss | the current weights of the other tasks |
 
-    Signals: ``losses``. To prefer when losses are likelihoods of unlike scale, at no cost.
+    When to use: losses that are likelihoods of different scale. It costs nothing.
 
     Args:
       kind: ``'classification'`` or ``'regression'``, for all tasks or one for each.
@@ -68,15 +70,15 @@ def uncertainty(
     Array([ 0.01, -0.01], dtype=float32)
     """
     kinds = kind if isinstance(kind, str) else tuple(kind)
-    for one in (kinds,) if isinstance(kinds, str) else kinds:
-        check_choice("kind", one, _KINDS)
+    for name in (kinds,) if isinstance(kinds, str) else kinds:
+        check_choice("kind", name, _KINDS)
     check_positive("lr", lr)
 
     def factors(num_tasks: int) -> np.ndarray:
-        each = (kinds,) * num_tasks if isinstance(kinds, str) else kinds
-        if len(each) != num_tasks:
-            raise ValueError(f"kind: {len(each)} given for {num_tasks} tasks")
-        return np.array([0.5 if one == "regression" else 1.0 for one in each])
+        names = (kinds,) * num_tasks if isinstance(kinds, str) else kinds
+        if len(names) != num_tasks:
+            raise ValueError(f"kind: {len(names)} given for {num_tasks} tasks")
+        return np.array([0.5 if name == "regression" else 1.0 for name in names])
 
     def weigh(log_variance: jax.Array) -> jax.Array:
         factor = jnp.asarray(factors(log_variance.size), log_variance.dtype)

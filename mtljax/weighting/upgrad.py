@@ -1,4 +1,4 @@
-"""The mean of gradients that were each projected off their conflicts."""
+"""UPGrad: the mean of the gradients, each projected onto the directions without conflict."""
 
 from collections.abc import Sequence
 
@@ -36,12 +36,12 @@ def upgrad(pref: Sequence[float] | np.ndarray | None = None) -> Weighting:
     |---|---|
     | one task | 1 |
     | no conflict | u, exactly |
-    | a zero row | u_i for it, the others as without it |
-    | all rows zero | u |
+    | a zero gradient | u_i for it, the others as without it |
+    | all gradients zero | u |
     | two opposite gradients, equal norms | 1 each: d = 0 |
     | stationary: a positive combination is zero | d = 0 |
 
-    To prefer when no task may get worse and large gradients shall still count for more.
+    When to use: no task may get worse, and large gradients should still count for more.
 
     Args:
       pref: u, how much each task counts; need not sum to 1. None is 1/m each.
@@ -58,16 +58,16 @@ def upgrad(pref: Sequence[float] | np.ndarray | None = None) -> Weighting:
     >>> method.update(jnp.ones(2), method.init(2), gramian=gramian)[0].round(4)
     Array([1.   , 0.625], dtype=float32)
     """
-    given = check_preference(pref)
+    pref = check_preference(pref)
 
     def init(num_tasks):
-        check_length(given, num_tasks)
+        check_length(pref, num_tasks)
         return ()
 
     def update(losses, state, *, present, gramian):
         del losses
         cosines, norms = gramian
-        shares = preference(given, present, "mean", norms.dtype)
+        shares = preference(pref, present, "mean", norms.dtype)
         units = jnp.eye(norms.size, dtype=cosines.dtype)
         added = jax.vmap(dual_cone, in_axes=(None, 0))(cosines, units)
         return shares + from_unit_weights((shares * norms) @ added, norms), state

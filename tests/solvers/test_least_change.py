@@ -5,7 +5,7 @@ import pytest
 
 from mtljax.solvers.dual_cone import dual_cone
 from mtljax.solvers.least_change import least_change
-from mtljax.solvers.unit_rows import unit_rows
+from mtljax.solvers.unit_gramian import unit_gramian
 
 
 @pytest.mark.parametrize(("dtype", "tolerance"), [("float64", 1e-10), ("float32", 1e-3)])
@@ -23,7 +23,7 @@ def test_is_certified_by_the_dual_problem(rng, dtype, tolerance):
         @jax.jit
         @jax.vmap
         def solve(gramian, radius):
-            cosines, norms = unit_rows(gramian)
+            cosines, norms = unit_gramian(gramian)
             return least_change(cosines, norms, norms / num_tasks, radius) / norms
 
         gramians = jnp.asarray(rows @ rows.transpose(0, 2, 1), dtype)
@@ -48,7 +48,7 @@ def test_is_certified_by_the_dual_problem(rng, dtype, tolerance):
 def test_stationary_and_zero_rows_change_as_little_as_they_must():
     @jax.jit
     def both(rows, radius):
-        cosines, norms = unit_rows(rows @ rows.T)
+        cosines, norms = unit_gramian(rows @ rows.T)
         lengths = norms / len(rows)
         return least_change(cosines, norms, lengths, radius), dual_cone(cosines, lengths)
 

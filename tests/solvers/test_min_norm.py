@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from mtljax.solvers.min_norm import min_norm
-from mtljax.solvers.unit_rows import UnitGramian, unit_rows
+from mtljax.solvers.unit_gramian import UnitGramian, unit_gramian
 
 solve = jax.jit(jax.vmap(min_norm))
 
@@ -32,7 +32,7 @@ def test_equals_the_enumeration_of_faces(rng, size, dtype, tolerance):
     problems[50:, 1] = -2 * problems[50:, 0]
     with jax.enable_x64(dtype == "float64"):
         gramians = jnp.asarray(problems @ problems.transpose(0, 2, 1), dtype)
-        found = np.asarray(solve(*jax.vmap(unit_rows)(gramians), jnp.ones((60, size), bool)))
+        found = np.asarray(solve(*jax.vmap(unit_gramian)(gramians), jnp.ones((60, size), bool)))
     assert found.dtype == dtype
     np.testing.assert_allclose(found.sum(1), 1, rtol=1e-6)
     for rows, weights in zip(problems, found, strict=True):

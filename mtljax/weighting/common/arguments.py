@@ -24,7 +24,7 @@ def check_positive(name: str, value: ArrayLike) -> None:
 def check_range(name: str, value: ArrayLike, low: float, high: float, *, ends: str = "[]") -> None:
     """Raises ValueError unless a scalar lies between `low` and `high`.
 
-    `ends` tells which ends belong to the interval: ``"[]"``, ``"[)"``, ``"(]"`` or ``"()"``. A
+    `ends` says which ends belong to the interval: ``"[]"``, ``"[)"``, ``"(]"`` or ``"()"``. A
     traced value passes.
     """
     if isinstance(value, Tracer):
@@ -63,16 +63,16 @@ def check_each(name: str, value: float | Sequence[float] | np.ndarray) -> np.nda
       ValueError: more than one axis, no number, or not finite.
     """
     try:
-        given = np.array(value, dtype=np.float64)
+        numbers = np.array(value, dtype=np.float64)
     except (TypeError, ValueError) as error:
         raise TypeError(f"{name} must be a number or a sequence of them, got {value!r}") from error
-    if given.ndim > 1 or not given.size or not np.isfinite(given).all():
+    if numbers.ndim > 1 or not numbers.size or not np.isfinite(numbers).all():
         raise ValueError(f"{name} must be finite, one number or one a task, got {value!r}")
-    return given
+    return numbers
 
 
-def each(name: str, given: np.ndarray, num_tasks: int) -> np.ndarray:
-    """Returns ``[T]``; ValueError if a vector of another length was given."""
-    if given.ndim and given.size != num_tasks:
-        raise ValueError(f"{name}: {given.size} given for {num_tasks} tasks")
-    return np.broadcast_to(given, (num_tasks,))
+def each(name: str, numbers: np.ndarray, num_tasks: int) -> np.ndarray:
+    """Returns numbers of `check_each` as ``[T]``; ValueError for a vector of another length."""
+    if numbers.ndim and numbers.size != num_tasks:
+        raise ValueError(f"{name}: {numbers.size} given for {num_tasks} tasks")
+    return np.broadcast_to(numbers, (num_tasks,))

@@ -1,4 +1,4 @@
-"""What a weighting is, and what it may ask for."""
+"""The type `Weighting`: two pure functions, and the signals that they require."""
 
 from collections.abc import Mapping
 from types import MappingProxyType
@@ -55,7 +55,7 @@ class UpdateFn(Protocol):
         `losses` is ``[T]``; `mask` ``[T]``, boolean, is false for an absent task, which gets
         weight 0 and keeps its state. With `row_scale` ``[T]``, `gramian` and `gramian_diagonal`
         are those of the gradients each divided by its entry, for gradients whose squares would
-        overflow or underflow; the weights are still those of the gradients themselves. The
+        overflow or underflow; the weights are those of the gradients themselves. The
         direction ``sum_i w_i g_i`` is *subtracted* from the parameters.
         """
         ...

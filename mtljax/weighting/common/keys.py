@@ -44,8 +44,8 @@ def keyed(seed: int | jax.Array) -> tuple[Callable[[], jax.Array], Draw]:
         return jnp.array(seed if implementation is None else jax.random.key_data(seed))
 
     def draw(words: jax.Array) -> tuple[jax.Array, jax.Array]:
-        key, use = jax.random.split(jax.random.wrap_key_data(words, impl=implementation))
-        return use, jax.random.key_data(key)
+        kept, drawn = jax.random.split(jax.random.wrap_key_data(words, impl=implementation))
+        return drawn, jax.random.key_data(kept)
 
     return start, draw
 

@@ -10,7 +10,7 @@ import jax.numpy as jnp
 
 
 def log_softmax(logits: jax.Array, present: jax.Array) -> jax.Array:
-    """Returns log shares ``[T]`` of the tasks present; those of the others mean nothing.
+    """Returns log shares ``[T]`` of the tasks present; entries of the others are undefined.
 
     Logits may be infinite: they count as the largest numbers.
     """

@@ -27,18 +27,18 @@ def check_preference(
     if pref is None:
         return None
     try:
-        given = np.array(pref, dtype=np.float64)
+        vector = np.array(pref, dtype=np.float64)
     except (TypeError, ValueError) as error:
         raise TypeError(f"{name} must be a sequence of numbers, got {pref!r}") from error
-    if given.ndim != 1 or not given.size:
+    if vector.ndim != 1 or not vector.size:
         raise ValueError(f"{name} must be a vector of one number or more, got {pref!r}")
-    if not np.isfinite(given).all():
+    if not np.isfinite(vector).all():
         raise ValueError(f"{name} must be finite, got {pref!r}")
-    if (given < 0).any() or not given.any():
+    if (vector < 0).any() or not vector.any():
         raise ValueError(f"{name} must be positive, got {pref!r}")
-    if not zero_allowed and not given.all():
+    if not zero_allowed and not vector.all():
         raise ValueError(f"{name} must have no zero for this method, got {pref!r}")
-    return given
+    return vector
 
 
 def check_length(pref: np.ndarray | None, num_tasks: int, name: str = "pref") -> None:
@@ -48,9 +48,9 @@ def check_length(pref: np.ndarray | None, num_tasks: int, name: str = "pref") ->
 
 
 def preference(pref: np.ndarray | None, present: jax.Array, scale: str, dtype) -> jax.Array:
-    """The preference among the tasks that are present ``[T]``, 0 elsewhere.
+    """Returns the preference ``[T]`` among the tasks present, 0 for the others.
 
-    None is 1/m each (``'mean'``) or 1 each (``'sum'``). A given one keeps its sum when tasks are
+    None is 1/m each (``'mean'``) or 1 each (``'sum'``). A vector keeps its sum when tasks are
     absent, so that a uniform one stays equal to None.
 
     Raises:
@@ -59,16 +59,16 @@ def preference(pref: np.ndarray | None, present: jax.Array, scale: str, dtype) -
     if pref is None:
         return equal_weights(present, scale).astype(dtype)
     check_length(pref, present.size)
-    given = jnp.asarray(pref, dtype)
-    here = jnp.where(present, given, 0)
-    sum_here = jnp.sum(here)
+    full = jnp.asarray(pref, dtype)
+    partial = jnp.where(present, full, 0)
+    partial_sum = jnp.sum(partial)
     total = jnp.asarray(pref.sum(), dtype)
-    grown = here * (total / jnp.where(sum_here > 0, sum_here, 1))
-    return jnp.where(jnp.all(present), given, grown)
+    rescaled = partial * (total / jnp.where(partial_sum > 0, partial_sum, 1))
+    return jnp.where(jnp.all(present), full, rescaled)
 
 
 def log_preference(pref: np.ndarray | None, present: jax.Array, dtype) -> jax.Array | None:
-    """Logarithms ``[T]`` of a preference brought to mean 1 over the tasks present, 0 elsewhere.
+    """Returns logs ``[T]`` of a preference scaled to mean 1 over the tasks present, 0 elsewhere.
 
     None stays None, and a uniform preference is 0 exactly.
 

@@ -2,7 +2,12 @@
 
 Each function takes a `Weighting` and returns one, whose answers to absent tasks and to numbers that
 are not finite are those of all methods. They compose in this order, the innermost first:
-`normalize`, the method, `scale` or `rescale`, `moving_average` (also named `cr_mogm`), `every`:
+
+- `normalize`: the method sees gradients of one size;
+- `scale`: the weights sum to 1, or to the number of tasks; or `rescale`: the direction has a given
+  length;
+- `moving_average` (also named `cr_mogm`): weights averaged over steps;
+- `every`: new weights in every k-th step; `needs_gradients` says whether the next step is one.
 
 >>> from mtljax import weighting
 >>> method = every(moving_average(weighting.equal(), alpha=0.5), k=4)

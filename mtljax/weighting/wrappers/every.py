@@ -1,4 +1,4 @@
-"""Weights that are kept for some steps."""
+"""PSMGD: new weights in every k-th step only."""
 
 from typing import Any, NamedTuple
 
@@ -12,7 +12,13 @@ from mtljax.weighting.common.guard import guard
 
 
 class Kept(NamedTuple):
-    """Weights ``[T]``, whether a task has one, bool ``[T]``, and steps until new ones, int32."""
+    """What is kept between the steps that make new weights.
+
+    Attributes:
+      weights: ``[T]``.
+      known: bool ``[T]``, whether a task has had a weight.
+      wait: int32, steps until new weights are due.
+    """
 
     weights: jax.Array
     known: jax.Array
@@ -27,16 +33,15 @@ class EveryState(NamedTuple):
 
 
 def every(weighting: Weighting, k: int) -> Weighting:
-    r"""Asks a method for new weights in every k-th step only.
+    r"""Updates the weights of a method in every k-th step only.
 
     Xu, Ju, Liu and Yang, "PSMGD: Periodic Stochastic Multi-Gradient Descent for Fast
-    Multi-Objective Optimization", AAAI 2025, arXiv 2412.10961. Between, the weights stay, the
-    state of the method too, and no signal is read: an engine that asks `needs_gradients`
-    can do such a step with one backward pass. What it then gives as a signal may be anything of the
-    right shape.
+    Multi-Objective Optimization", AAAI 2025, arXiv 2412.10961. In the steps between, the weights
+    and the state of the method stay, and no signal is read: an engine that calls `needs_gradients`
+    can make such a step with one backward pass. Signals may then be anything of the right shape.
 
-    A task that has never had a weight makes a step due by being present. The steps to wait are in
-    the state: a resumed run asks in the same steps.
+    New weights are also due when a task is present that has never had one. The steps to wait are
+    in the state: a resumed run updates in the same steps.
 
     | input | weights |
     |---|---|
@@ -46,8 +51,8 @@ def every(weighting: Weighting, k: int) -> Weighting:
     | a number that is not finite in a step that is due | what the method answers; the next is due |
     | a loss that is not finite between | 0 for that task; the wait is not shortened |
 
-    To prefer when the Gramian or the solver dominates a step, which for Gramian methods means many
-    tasks or a large shared network. Put it outside of the other wrappers.
+    When to use: the Gramian or the solver dominates a step: many tasks, or a large shared network.
+    Put it outside of the other wrappers.
 
     Args:
       weighting: the method.
@@ -78,7 +83,7 @@ def every(weighting: Weighting, k: int) -> Weighting:
         kept = Kept(jnp.zeros(num_tasks), jnp.zeros(num_tasks, bool), jnp.zeros((), jnp.int32))
         return EveryState(weighting.init(num_tasks), kept)
 
-    # Branches of the conditional; made once, so that eager steps find them compiled.
+    # The branches of the conditional. They are made once, so that eager steps find them compiled.
     def renew(losses, state, mask, signals):
         weights, inner = weighting.update(losses, state.inner, mask=mask, **signals)
 
@@ -87,14 +92,14 @@ def every(weighting: Weighting, k: int) -> Weighting:
             wait = jnp.where(kept.wait == 0, k, kept.wait) - 1
             return weights, Kept(weights, jnp.ones_like(kept.known), wait)
 
-        own = guard(
+        method = guard(
             lambda num_tasks: None,
             keep,
             fallback=lambda kept, counted: weights,
             requires=weighting.requires,
             per_task=("weights", "known"),
         )
-        weights, kept = own.update(losses, state.kept, mask=mask, **signals)
+        weights, kept = method.update(losses, state.kept, mask=mask, **signals)
         return weights, EveryState(inner, kept)
 
     def reuse(losses, state, mask, signals):
@@ -104,20 +109,20 @@ def every(weighting: Weighting, k: int) -> Weighting:
             del losses, present
             return kept.weights, kept._replace(wait=kept.wait - 1)
 
-        own = guard(
+        method = guard(
             lambda num_tasks: None,
             keep,
             fallback=lambda kept, counted: kept.weights,
             per_task=("weights", "known"),
         )
-        weights, kept = own.update(losses, state.kept, mask=mask)
+        weights, kept = method.update(losses, state.kept, mask=mask)
         return weights, EveryState(state.inner, kept)
 
     def update(losses, state, *, mask=None, **signals):
-        given = {name: jnp.asarray(value) for name, value in signals.items() if value is not None}
+        arrays = {name: jnp.asarray(value) for name, value in signals.items() if value is not None}
         mask = None if mask is None else jnp.asarray(mask)
-        operands = (jnp.asarray(losses), state, mask, given)
-        # Traced for its errors about wrong arguments, which otherwise `needs_gradients` would meet.
+        operands = (jnp.asarray(losses), state, mask, arrays)
+        # Traced for its errors about wrong arguments: those of `needs_gradients` would say less.
         jax.eval_shape(reuse, *operands)
         return jax.lax.cond(needs_gradients(state, mask), renew, reuse, *operands)
 
@@ -125,11 +130,11 @@ def every(weighting: Weighting, k: int) -> Weighting:
 
 
 def needs_gradients(state: Any, mask: ArrayLike | None = None) -> jax.Array:
-    """Tells whether the next update reads signals: the question of an engine before a step.
+    """Returns whether the next update reads signals, for an engine to know before a step.
 
     Args:
       state: of a weighting; if `every` is not its outermost wrapper, each step reads them.
-      mask: ``[T]``, of the coming step.
+      mask: ``[T]``, boolean, of the coming step; None where all tasks are present.
 
     Returns:
       A boolean scalar.
@@ -140,5 +145,5 @@ def needs_gradients(state: Any, mask: ArrayLike | None = None) -> jax.Array:
     """
     if not isinstance(state, EveryState):
         return jnp.array(True)
-    unknown = ~state.kept.known
-    return (state.kept.wait == 0) | jnp.any(unknown if mask is None else unknown & mask)
+    new_tasks = ~state.kept.known
+    return (state.kept.wait == 0) | jnp.any(new_tasks if mask is None else new_tasks & mask)

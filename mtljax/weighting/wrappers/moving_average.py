@@ -1,4 +1,4 @@
-"""Weights averaged over steps."""
+"""CR-MOGM: weights averaged over steps."""
 
 from collections.abc import Callable
 from typing import Any, NamedTuple
@@ -14,7 +14,13 @@ Schedule = Callable[[jax.Array], jax.Array | float]
 
 
 class Average(NamedTuple):
-    """Averaged weights ``[T]``, whether a task has any, bool ``[T]``, and steps so far, int32."""
+    """The average of the weights.
+
+    Attributes:
+      weights: ``[T]``.
+      known: bool ``[T]``, whether a task has had a weight.
+      step: int32, steps so far.
+    """
 
     weights: jax.Array
     known: jax.Array
@@ -37,18 +43,18 @@ def moving_average(weighting: Weighting, alpha: float | jax.Array | Schedule = 0
 
     .. math:: w_k = \alpha w_{k-1} + (1 - \alpha) \hat w_k,
 
-    starting from the first ones. Weights of minibatch gradients are biased, for they depend on the
-    same noise as the gradients do: averaging makes this vanish as alpha tends to 1. Weights that
-    sum to 1 still do; a direction without conflict need not stay so.
+    from the first weights on. Weights made from the gradients of a batch are biased, since they
+    depend on the same noise: with averaging the bias vanishes as alpha tends to 1. Weights that
+    sum to 1 still do; a direction that conflicts with no task may do so once averaged.
 
     | input | weights |
     |---|---|
     | first step of a task | those of the method |
     | alpha 0 | those of the method |
-    | an absent task | 0; its average waits |
-    | NaN or infinite number | what the method answers; the average waits |
+    | an absent task | 0; its average is unchanged |
+    | NaN or infinite number | what the method answers; the average is unchanged |
 
-    To prefer when the weights of a Gramian method jump from batch to batch.
+    When to use: the weights of a Gramian method jump from batch to batch.
 
     Args:
       weighting: the method.
@@ -87,14 +93,14 @@ def moving_average(weighting: Weighting, alpha: float | jax.Array | Schedule = 0
             known = jnp.ones_like(average.known)
             return mixed, Average(mixed, known, average.step + 1)
 
-        own = guard(
+        method = guard(
             lambda num_tasks: None,
             mix,
             fallback=lambda average, counted: weights,
             requires=weighting.requires,
             per_task=("weights", "known"),
         )
-        weights, average = own.update(losses, state.average, mask=mask, **signals)
+        weights, average = method.update(losses, state.average, mask=mask, **signals)
         return weights, MovingAverageState(inner, average)
 
     return Weighting(init, update, weighting.requires)

@@ -1,4 +1,4 @@
-"""Methods that see gradients of one size."""
+"""Gradients divided by their sizes before a method sees them."""
 
 from typing import Any, NamedTuple
 
@@ -54,16 +54,16 @@ def normalize(
     | gradient or loss of size 0 | 0; the method sees a gradient that is 0 |
     | losses below 0 | by their size |
     | sizes of any range | finite |
-    | NaN or infinite number | what the method answers, without q; the averages wait |
+    | NaN or infinite number | what the method answers, without q; the averages are unchanged |
 
-    To prefer in front of methods whose direction follows the largest or the smallest gradient, when
-    losses have no common unit.
+    When to use: losses have no common unit, and the direction of the method follows the largest or
+    the smallest gradient.
 
     Args:
       weighting: the method.
-      by: which size.
-      decay: of the moving average, from 0 up to 1, without 1.
-      keep_size: multiply the weights by the mean size, so that the step keeps its length.
+      by: the size, one of the names above.
+      decay: of the moving average, in [0, 1); ``'ema'`` only.
+      keep_size: multiplies the weights by the mean size, so that the step keeps its length.
 
     Returns:
       A `Weighting` with a `NormalizeState`, that also reads ``gramian_diagonal`` if `by` needs
@@ -99,7 +99,7 @@ def normalize(
         if by == "loss+":
             return jnp.minimum(jnp.abs(losses) * norms, limit)
         if by == "ema":
-            # The larger one is taken out of the root, where it would overflow.
+            # The larger one is factored out of the root, where its square would overflow.
             largest = jnp.maximum(before, norms)
             unit = jnp.where(largest > 0, largest, 1)
             mean = decay * (before / unit) ** 2 + (1 - decay) * (norms / unit) ** 2
@@ -110,16 +110,16 @@ def normalize(
         """Returns q, and the state with the sizes that it was made of."""
         del others
         norms = norms if gramian is None else gramian.norms
-        found = sizes(losses, norms, state.sizes)
+        lengths = sizes(losses, norms, state.sizes)
         if by == "loss+":
-            # The inverse of the product may be a number where the product underflows.
+            # The product of the inverses may be finite where the product underflows.
             limit = jnp.finfo(losses.dtype).max / 4
             inverse = jnp.minimum(_inverse(jnp.abs(losses)) * _inverse(norms), limit)
         else:
-            inverse = _inverse(found)
-        return inverse, Sizes(found, jnp.sum(found) / jnp.maximum(jnp.sum(present), 1))
+            inverse = _inverse(lengths)
+        return inverse, Sizes(lengths, jnp.sum(lengths) / jnp.maximum(jnp.sum(present), 1))
 
-    own = guard(
+    sizing = guard(
         lambda num_tasks: None,
         factors,
         fallback=lambda state, counted: jnp.ones(counted.shape),
@@ -129,13 +129,13 @@ def normalize(
 
     def update(losses, state, *, mask=None, row_scale=None, **signals):
         start = Sizes(state.sizes, jnp.ones((), state.sizes.dtype))
-        q, new = own.update(losses, start, mask=mask, row_scale=row_scale, **signals)
+        q, new = sizing.update(losses, start, mask=mask, row_scale=row_scale, **signals)
         limit = jnp.finfo(q.dtype).max / 4
         scale = jnp.minimum(q if row_scale is None else q * row_scale, limit)
         weights, inner = weighting.update(
             losses, state.inner, mask=mask, row_scale=scale, **signals
         )
-        # Not finite: the mean is the 1 from above, and so is q.
+        # Where a number is not finite, q and the mean are both 1.
         if keep_size:
             q = jnp.minimum(q * new.mean, limit)
         weights = jnp.clip(q * weights, -limit, limit)
@@ -147,5 +147,5 @@ def normalize(
 def _inverse(numbers: jax.Array | float) -> jax.Array:
     """Returns 1/x ``[T]``, 0 for what a normal number cannot be the inverse of."""
     numbers = jnp.asarray(numbers)
-    some = numbers >= jnp.finfo(numbers.dtype).tiny
-    return jnp.where(some, 1 / jnp.where(some, numbers, 1), 0)
+    invertible = numbers >= jnp.finfo(numbers.dtype).tiny
+    return jnp.where(invertible, 1 / jnp.where(invertible, numbers, 1), 0)

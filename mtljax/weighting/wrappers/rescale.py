@@ -1,4 +1,4 @@
-"""Directions brought to a given length."""
+"""Weights scaled such that the direction has a given length."""
 
 import jax
 import jax.numpy as jnp
@@ -28,14 +28,15 @@ def rescale(weighting: Weighting, to: str | float | jax.Array = "mean") -> Weigh
 
     | input | weights |
     |---|---|
-    | direction 0, or within the rounding of a Gramian (see below) | unchanged |
-    | one task | g itself (all but a number), its unit vector times that number |
+    | direction 0, up to the rounding of a Gramian | unchanged |
+    | one task | d = g; for a number, the unit vector of g times that number |
     | mean gradient 0 (``'mean'``, ``'sum'``) | 0 |
     | first task absent (``'primary'``) | unchanged |
     | norms of any size | finite |
     | NaN or infinite number | what the method answers |
 
-    To prefer when a method's own length means little, as near-cancelling or 1/|g| weights.
+    When to use: the length that a method gives to its direction means little: weights in units of
+    1/|g|, or gradients that nearly cancel.
 
     Args:
       weighting: the method.
@@ -60,7 +61,7 @@ def rescale(weighting: Weighting, to: str | float | jax.Array = "mean") -> Weigh
     requires = weighting.requires | {"gramian"}
 
     def goal(cosines: jax.Array, norms: jax.Array, present: jax.Array) -> jax.Array:
-        """The length to reach; negative for none."""
+        """Returns the length to reach; a negative one where there is none."""
         if not isinstance(to, str):
             return jnp.asarray(to, norms.dtype)
         if to == "max":
@@ -81,16 +82,16 @@ def rescale(weighting: Weighting, to: str | float | jax.Array = "mean") -> Weigh
             target = goal(cosines, norms, present)
             resolved &= target >= 0
             # Applied in two steps: the quotient alone may overflow where the product does not.
-            found = weights / jnp.where(resolved, length, 1) * jnp.where(resolved, target, 1)
-            return jnp.clip(found, -limit, limit), none
+            rescaled = weights / jnp.where(resolved, length, 1) * jnp.where(resolved, target, 1)
+            return jnp.clip(rescaled, -limit, limit), none
 
-        own = guard(
+        method = guard(
             lambda num_tasks: (),
             scaled,
             fallback=lambda none, counted: weights,
             requires=requires,
         )
-        return own.update(losses, (), mask=mask, **signals)[0], state
+        return method.update(losses, (), mask=mask, **signals)[0], state
 
     return Weighting(weighting.init, update, requires)
 
@@ -99,8 +100,8 @@ def _length(unit_weights: jax.Array, cosines: jax.Array) -> tuple[jax.Array, jax
     """Length of a sum of multiples of unit vectors, and whether it is more than rounding."""
     sizes = jnp.abs(unit_weights)
     largest = jnp.max(sizes)
-    some = largest >= jnp.finfo(sizes.dtype).tiny
-    shares = unit_weights / jnp.where(some, largest, 1)
+    nonzero = largest >= jnp.finfo(sizes.dtype).tiny
+    shares = unit_weights / jnp.where(nonzero, largest, 1)
     square = jnp.maximum(jnp.sum(shares[:, None] * cosines * shares), 0)
     resolved = square > jnp.finfo(sizes.dtype).eps * jnp.sum(jnp.abs(shares)) ** 2
-    return largest * jnp.sqrt(square), some & resolved
+    return largest * jnp.sqrt(square), nonzero & resolved

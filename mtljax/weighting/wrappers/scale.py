@@ -1,4 +1,4 @@
-"""Weights brought to the mean scale or the sum scale."""
+"""Weights scaled to sum to 1, or to the number of tasks."""
 
 import jax.numpy as jnp
 
@@ -12,17 +12,18 @@ def scale(weighting: Weighting, to: str = "mean") -> Weighting:
     """Multiplies the weights of a method such that their sizes sum to 1 or to m.
 
     Methods differ by a factor m in what they generalise: the mean of the gradients or their sum.
-    This gives any of them either scale, so that one learning rate fits, and takes the units from
-    weights in units of 1/L or 1/|g|. It has no state of its own.
+    This gives any of them either scale, so that one learning rate fits, and makes weights in units
+    of 1/L or 1/|g| free of units. It has no state of its own.
 
     | input | weights |
     |---|---|
     | weights of 0 or more | they sum to 1 (``'mean'``) or m (``'sum'``) |
-    | weights of both signs | their absolute values do: a direction never turns round |
+    | weights of both signs | their absolute values do, so that the direction keeps its sign |
     | all weights 0 | 0 |
     | NaN or infinite number | what the method answers, scaled for the other tasks |
 
-    To prefer over `rescale` when the size of the direction should follow the gradients.
+    When to use: in place of `rescale`, where the length of the direction should follow the
+    gradients.
 
     Args:
       weighting: the method.
@@ -47,19 +48,19 @@ def scale(weighting: Weighting, to: str = "mean") -> Weighting:
         def scaled(counted):
             sizes = jnp.where(counted, jnp.abs(weights), 0)
             largest = jnp.max(sizes)
-            some = largest >= jnp.finfo(sizes.dtype).tiny
+            nonzero = largest >= jnp.finfo(sizes.dtype).tiny
             # Divided by the largest first: the sum of what a float can hold may be infinite.
-            relative = weights / jnp.where(some, largest, 1)
-            total = jnp.sum(sizes / jnp.where(some, largest, 1))
+            relative = weights / jnp.where(nonzero, largest, 1)
+            total = jnp.sum(sizes / jnp.where(nonzero, largest, 1))
             goal = jnp.sum(counted) if to == "sum" else 1
-            return jnp.where(some, relative * (goal / jnp.where(some, total, 1)), weights)
+            return jnp.where(nonzero, relative * (goal / jnp.where(nonzero, total, 1)), weights)
 
-        own = guard(
+        method = guard(
             lambda num_tasks: (),
             lambda losses, state, *, present, **others: (scaled(present), state),
             fallback=lambda state, counted: scaled(counted),
             requires=weighting.requires,
         )
-        return own.update(losses, (), mask=mask, **signals)[0], state
+        return method.update(losses, (), mask=mask, **signals)[0], state
 
     return Weighting(weighting.init, update, weighting.requires)

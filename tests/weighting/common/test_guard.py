@@ -75,11 +75,11 @@ def test_a_gramian_that_is_not_finite(place):
 def test_finite_rows_blames_the_task_whose_gradient_it_is():
     spoiled = GRAMIAN.at[1, :].set(jnp.nan).at[:, 1].set(jnp.nan)
     np.testing.assert_array_equal(
-        weighting.finite_rows(jnp.array([1.0, 1.0, jnp.inf]), gramian=spoiled),
+        weighting.finite_tasks(jnp.array([1.0, 1.0, jnp.inf]), gramian=spoiled),
         [True, False, False],
     )
     np.testing.assert_array_equal(
-        weighting.finite_rows(jnp.ones(2), gramian_diagonal=jnp.array([1.0, jnp.nan])),
+        weighting.finite_tasks(jnp.ones(2), gramian_diagonal=jnp.array([1.0, jnp.nan])),
         [True, False],
     )
 

@@ -13,14 +13,14 @@ class UnitGramian(NamedTuple):
     Attributes:
       cosines: ``[T, T]``, symmetric, ones on the diagonal; a gradient that is zero has a zero
         row and column, its diagonal entry included.
-      norms: ``[T]``.
+      norms: ``[T]``, the lengths of the gradients.
     """
 
     cosines: jax.Array
     norms: jax.Array
 
 
-def unit_rows(gramian: ArrayLike, row_scale: ArrayLike | None = None) -> UnitGramian:
+def unit_gramian(gramian: ArrayLike, row_scale: ArrayLike | None = None) -> UnitGramian:
     """Splits a Gramian ``G = D K D`` into cosines ``K`` and norms, the diagonal of ``D``.
 
     What is solved on ``K`` has one scale, however far apart the norms are: with norms from 1e-9
@@ -31,9 +31,9 @@ def unit_rows(gramian: ArrayLike, row_scale: ArrayLike | None = None) -> UnitGra
       row_scale: ``[T]``, positive, for gradients whose squares overflow or underflow.
 
     Returns:
-      Cosines within [-1, 1] and norms of the gradients.
+      The `UnitGramian`: cosines within [-1, 1], and the norms of the gradients themselves.
 
-    >>> unit_rows(jnp.array([[4.0, -3.0], [-3.0, 9.0]])).norms
+    >>> unit_gramian(jnp.array([[4.0, -3.0], [-3.0, 9.0]])).norms
     Array([2., 3.], dtype=float32)
     """
     gramian = jnp.asarray(gramian)
