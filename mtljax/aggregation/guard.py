@@ -5,6 +5,7 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import optax
 from jax.typing import ArrayLike
 from optax.experimental import aggregating
 
@@ -13,7 +14,7 @@ from mtljax.gradients import task_count
 
 def guard(
     num_tasks: int,
-    init: Callable[[Any], Any],
+    init: optax.TransformInitFn,
     aggregate: Callable[..., tuple[Any, Any]],
     *,
     requires: Iterable[str] = (),

@@ -1,5 +1,7 @@
 """The guard of aggregators, on the smallest of formulas: the sum of the tasks that count."""
 
+from typing import Any
+
 import jax.numpy as jnp
 import numpy as np
 import pytest
@@ -14,7 +16,7 @@ def total(task_grads, state, *, counted, **required):
     return direction, {"counted": counted, **required}
 
 
-METHOD = guard(3, lambda params: (), total)
+METHOD: Any = guard(3, lambda params: (), total)
 
 
 @pytest.mark.parametrize(
@@ -50,7 +52,7 @@ def test_the_direction_has_the_dtype_of_the_gradients():
 
 
 def test_required_keywords_reach_the_formula_and_missing_ones_are_named():
-    method = guard(3, lambda params: (), total, requires=("losses", "inner_losses"))
+    method: Any = guard(3, lambda params: (), total, requires=("losses", "inner_losses"))
     _, state = method.update(GRADIENTS, (), losses=np.ones(3), inner_losses=7, other=8)
     assert state.keys() == {"counted", "losses", "inner_losses"} and state["inner_losses"] == 7
     with pytest.raises(ValueError, match=r"^inner_losses missing: update\(.*losses=losses"):
