@@ -1,11 +1,11 @@
 """Multi-objective optimization through Optax.
 
-Two routes to the same updates, with the same state:
+Two interfaces to the same updates, with the same `MultiObjectiveState`:
 
-- `multi_objective` takes per-task gradients; any weighting.
-- `weigh` and `apply_direction` cost one backward pass; for weightings that need no gradients, or
-  where the engine supplies the signals. The caller differentiates the weighted sum of the losses
-  in between.
+- `multi_objective`, an Optax optimizer of per-task gradients, with any weighting;
+- `weigh` and `apply_direction`, between which the caller differentiates the weighted sum of the
+  losses: one backward pass, for weightings that need no gradients, or where the caller has the
+  signals.
 """
 
 from typing import Any, NamedTuple
@@ -18,7 +18,7 @@ from mtljax.weighting import Weighting
 
 
 class MultiObjectiveState(NamedTuple):
-    """The states of the weighting and of the optimizer behind it."""
+    """The state of the weighting, and that of the optimizer behind it."""
 
     weighting: Any
     optimizer: Any
@@ -37,14 +37,14 @@ def multi_objective(
 
     Args:
       weighting: the method.
-      optimizer: what turns one direction into updates.
+      optimizer: turns the direction into updates.
       num_tasks: T.
 
     Returns:
-      A transformation like any other: it chains, is masked and partitioned, takes schedules and
-      injected hyperparameters, and its `MultiObjectiveState` is a tree of arrays. What expects
-      gradients of the shape of the parameters (`optax.MultiSteps`, `optax.apply_if_finite`)
-      goes inside, around `optimizer`.
+      A transformation like any other: it can be chained, masked and partitioned, takes schedules
+      and injected hyperparameters, and its `MultiObjectiveState` is a tree of arrays. Wrappers that
+      expect gradients of the shape of the parameters (`optax.MultiSteps`, `optax.apply_if_finite`)
+      go inside, around `optimizer`.
 
     Raises:
       ValueError: the method cannot have `num_tasks` tasks.
@@ -85,7 +85,7 @@ def weigh(
     mask: jax.Array | None = None,
     **signals: jax.Array,
 ) -> tuple[jax.Array, MultiObjectiveState]:
-    """Returns the weights of this step, and the state with the weighting's part moved on.
+    """Returns the weights of this step, and the state with that of the weighting updated.
 
     The weights are constants to differentiation, so this may stand inside the function that is
     differentiated, between the losses and their sum.
@@ -121,11 +121,11 @@ def apply_direction(
       optimizer: the one given to `multi_objective`.
       direction: a tree like the parameters.
       state: from `weigh`.
-      params: the parameters, where the optimizer wants them.
+      params: the parameters, where the optimizer needs them.
       **extra_args: for the optimizer, if it takes any.
 
     Returns:
-      Updates for `optax.apply_updates`, and the state with the optimizer's part moved on.
+      Updates for `optax.apply_updates`, and the state with that of the optimizer updated.
     """
     update = optax.with_extra_args_support(optimizer).update
     updates, new = update(direction, state.optimizer, params, **extra_args)

@@ -36,8 +36,8 @@ def trimmed_mean(num_tasks: int, *, trim: int = 1) -> aggregating.Aggregator:
 
     For T above 32 its cost grows with `trim`.
 
-    When to use: a few tasks that now and then have gradients far off all others, be it from bad
-    labels or from overflow.
+    When to use: a few tasks that now and then have gradients far off all others, for example from
+    bad labels.
 
     Args:
       num_tasks: T.

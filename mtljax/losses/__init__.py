@@ -1,7 +1,12 @@
-"""Pure losses: per-element, unreduced, any leading batch shape, float32 accumulation.
+"""Pure losses: one value an element, no reduction, any leading batch shape, float32 or wider.
 
-`weighted_mean` is the one reduction; its weights carry padding, missing targets and per-sample
-weights alike.
+- Classes: `softmax`, `sigmoid`, `hinge`, `multiclass_hinge`.
+- Numbers: `squared`, `absolute`, `huber`.
+- Many classes, from the features of the last layer: `linear_cross_entropy`, exact and without the
+  logits in memory; `sampled_softmax`, whose negatives `draw_negatives` draws from a `Proposal`
+  (`log_uniform_proposal`, `unigram_proposal`).
+- `weighted_mean` is the one reduction: its weights stand for padding, missing targets and the
+  weights of samples.
 """
 
 from mtljax.losses.absolute import absolute as absolute

@@ -28,5 +28,5 @@ def absolute(predictions: ArrayLike, targets: ArrayLike) -> jax.Array:
     goals = as_real("targets", targets, values.dtype)
     check_shape("targets", goals, values.shape, "that of predictions")
     error = values - goals
-    # JAX takes 1 for the slope of abs at 0, which would push a perfect prediction away.
+    # JAX takes 1 for the derivative of abs at 0, which would move a prediction that is exact.
     return jnp.where(error == 0, 0, jnp.abs(error))

@@ -54,6 +54,6 @@ def check_interval(
 def nan_outside(losses: jax.Array, targets: jax.Array, num_classes: int) -> jax.Array:
     """Turns the loss of a target outside [0, num_classes) into NaN, with a zero gradient.
 
-    A wrong label must not pass for another class; with weight 0 in `weighted_mean` it is ignored.
+    A wrong label must not count as another class; with weight 0 in `weighted_mean` it is ignored.
     """
     return jnp.where((targets >= 0) & (targets < num_classes), losses, jnp.nan)

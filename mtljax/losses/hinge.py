@@ -56,6 +56,6 @@ def multiclass_hinge(predictions: ArrayLike, targets: ArrayLike) -> jax.Array:
         raise ValueError(f"predictions must end in two classes or more, got shape {scores.shape}")
     check_shape("targets", labels, scores.shape[:-1], "that of predictions without classes")
     is_target = jnp.arange(scores.shape[-1]) == labels[..., None]
-    own = jnp.sum(jnp.where(is_target, scores, 0), axis=-1)
-    rival = jnp.max(jnp.where(is_target, -jnp.inf, scores), axis=-1)
-    return nan_outside(jax.nn.relu(1 + rival - own), labels, scores.shape[-1])
+    target_scores = jnp.sum(jnp.where(is_target, scores, 0), axis=-1)
+    highest_others = jnp.max(jnp.where(is_target, -jnp.inf, scores), axis=-1)
+    return nan_outside(jax.nn.relu(1 + highest_others - target_scores), labels, scores.shape[-1])

@@ -14,7 +14,12 @@ from mtljax.losses.checks import as_classes, check_shape, nan_outside
 def check_linear(
     features: ArrayLike, table: ArrayLike, bias: ArrayLike | None, targets: ArrayLike
 ) -> tuple[jax.Array, jax.Array, jax.Array | None, jax.Array]:
-    """Checks features ``[N, D]``, table ``[V, D]``, bias ``[V]`` or None and targets ``[N]``."""
+    """Returns features ``[N, D]``, table ``[V, D]``, bias ``[V]`` or None and targets ``[N]``.
+
+    Raises:
+      TypeError: features, table or bias not floating point, or class ids not integer.
+      ValueError: shapes do not fit.
+    """
     arrays = {"features": jnp.asarray(features), "table": jnp.asarray(table)}
     if bias is not None:
         arrays["bias"] = jnp.asarray(bias)
@@ -24,7 +29,7 @@ def check_linear(
         rank = 1 if name == "bias" else 2
         if array.ndim != rank:
             raise ValueError(f"{name} must have {rank} axes, got shape {array.shape}")
-    rows, width = arrays["features"].shape
+    elements, width = arrays["features"].shape
     num_classes = arrays["table"].shape[0]
     if num_classes < 1:
         raise ValueError("table must have one class or more")
@@ -32,7 +37,7 @@ def check_linear(
     if bias is not None:
         check_shape("bias", arrays["bias"], (num_classes,), "classes of table")
     labels = as_classes("targets", targets)
-    check_shape("targets", labels, (rows,), "rows of features")
+    check_shape("targets", labels, (elements,), "rows of features")
     return arrays["features"], arrays["table"], arrays.get("bias"), labels
 
 
@@ -46,21 +51,21 @@ def linear_cross_entropy(
 ) -> jax.Array:
     """Equals ``softmax(features @ table.T + bias, targets)`` with ``[chunk, V]`` in memory.
 
-    The rows are taken `chunk` at a time, forward and backward; the backward pass computes the
+    The N features are taken `chunk` at a time, forward and backward; the backward pass computes the
     logits again. Reverse mode only, once (no Hessians).
 
     Args:
       features: ``[N, D]``, floating point.
-      table: ``[V, D]``, the output embeddings.
-      bias: ``[V]`` or None.
-      targets: class ids ``[N]``. An id outside ``[0, V)`` gives NaN.
-      chunk: rows at a time.
+      table: ``[V, D]``, floating point, the output embeddings.
+      bias: ``[V]``, floating point, or None.
+      targets: class ids ``[N]``, integer. An id outside ``[0, V)`` gives NaN.
+      chunk: how many of the N features have their logits in memory at a time.
 
     Returns:
       Losses ``[N]`` in nats, float32 or wider.
 
     Raises:
-      TypeError: floating point or integer arguments that are not.
+      TypeError: features, table or bias not floating point, or class ids not integer.
       ValueError: shapes do not fit, or `chunk` below 1.
 
     >>> linear_cross_entropy(jnp.ones((3, 2)), jnp.ones((4, 2)), None, jnp.array([0, 1, 2]))
@@ -69,17 +74,17 @@ def linear_cross_entropy(
     features, table, bias, targets = check_linear(features, table, bias, targets)
     if operator.index(chunk) < 1:
         raise ValueError(f"chunk must be 1 or more, got {chunk}")
-    rows = features.shape[0]
-    if not rows:
+    elements = features.shape[0]
+    if not elements:
         return jnp.zeros((0,), jnp.promote_types(jnp.result_type(features, table), jnp.float32))
     if bias is None:
         bias = jnp.zeros(table.shape[:1], jnp.float32)
-    size = min(chunk, rows)
-    chunks = -(-rows // size)
-    pad = chunks * size - rows
+    size = min(chunk, elements)
+    chunks = -(-elements // size)
+    pad = chunks * size - elements
     stacked = jnp.pad(features, ((0, pad), (0, 0))).reshape(chunks, size, -1)
     index = jnp.pad(jnp.clip(targets, 0, table.shape[0] - 1), (0, pad)).reshape(chunks, size)
-    losses = _chunked(stacked, table, bias, index).reshape(-1)[:rows]
+    losses = _chunked(stacked, table, bias, index).reshape(-1)[:elements]
     return nan_outside(losses, targets, table.shape[0])
 
 
@@ -98,12 +103,12 @@ def _chunked(
 
 def _forward(features, table, bias, targets):
     def step(_, inputs):
-        rows, index = inputs
-        logits = _logits(rows, table, bias)
+        elements, index = inputs
+        logits = _logits(elements, table, bias)
         highest = jnp.max(logits, axis=-1)
         log_z = jnp.log(jnp.sum(jnp.exp(logits - highest[:, None]), axis=-1))
-        picked = jnp.take_along_axis(logits, index[:, None], axis=-1)[:, 0]
-        return None, (log_z - (picked - highest), log_z + highest)
+        target_logits = jnp.take_along_axis(logits, index[:, None], axis=-1)[:, 0]
+        return None, (log_z - (target_logits - highest), log_z + highest)
 
     _, (losses, log_z) = jax.lax.scan(step, None, (features, targets))
     return losses, (features, table, bias, targets, log_z)
@@ -114,20 +119,20 @@ def _backward(residuals, cotangents):
     contract = functools.partial(jnp.einsum, preferred_element_type=log_z.dtype)
 
     def step(sums, inputs):
-        rows, index, log_z_rows, scale = inputs
-        logits = _logits(rows, table, bias)
-        slope = jnp.exp(logits - log_z_rows[:, None]) * scale[:, None]
-        slope = slope.at[jnp.arange(slope.shape[0]), index].add(-scale)
-        # In the type of the operands, as the backward pass of the plain product would have it.
-        narrow = slope.astype(jnp.result_type(features, table))
-        table_sum = sums[0] + contract("nv,nd->vd", narrow, rows)
-        bias_sum = sums[1] + jnp.sum(slope, axis=0)
-        return (table_sum, bias_sum), contract("nv,vd->nd", narrow, table)
+        elements, index, element_log_z, scale = inputs
+        logits = _logits(elements, table, bias)
+        logit_grads = jnp.exp(logits - element_log_z[:, None]) * scale[:, None]
+        logit_grads = logit_grads.at[jnp.arange(logit_grads.shape[0]), index].add(-scale)
+        # In the dtype of the operands, as in the backward pass of the plain product.
+        cast_grads = logit_grads.astype(jnp.result_type(features, table))
+        table_sum = sums[0] + contract("nv,nd->vd", cast_grads, elements)
+        bias_sum = sums[1] + jnp.sum(logit_grads, axis=0)
+        return (table_sum, bias_sum), contract("nv,vd->nd", cast_grads, table)
 
     zeros = (jnp.zeros(table.shape, log_z.dtype), jnp.zeros(bias.shape, log_z.dtype))
-    sums, slopes = jax.lax.scan(step, zeros, (features, targets, log_z, cotangents))
+    sums, feature_grads = jax.lax.scan(step, zeros, (features, targets, log_z, cotangents))
     return (
-        slopes.astype(features.dtype),
+        feature_grads.astype(features.dtype),
         sums[0].astype(table.dtype),
         sums[1].astype(bias.dtype),
         np.zeros(targets.shape, jax.dtypes.float0),

@@ -15,9 +15,9 @@ class Proposal(NamedTuple):
     """A distribution over ``V`` classes, in units of 2^-32, so that probabilities are exact.
 
     Attributes:
-      edges: uint32 ``[V - 1]``: class c is drawn by the 32-bit numbers from the edge before it
-        up to, not including, its own. The last class has no edge, it takes what remains.
-      log_q: float32 ``[V]``: natural log of the probabilities.
+      edges: uint32 ``[V - 1]``: class c is drawn by the 32-bit numbers from edge c - 1 up to, not
+        including, edge c. The last class takes what remains.
+      log_q: float32 ``[V]``: natural logs of the probabilities.
     """
 
     edges: jax.Array
@@ -25,7 +25,7 @@ class Proposal(NamedTuple):
 
 
 def _proposal(shares: np.ndarray) -> Proposal:
-    # One unit at least for each class: a class that is never drawn would bias the loss.
+    # At least one unit for each class: a class that is never drawn would bias the loss.
     units = np.maximum(np.floor(shares / shares.sum() * _UNITS), 1.0)
     excess = int(units.sum()) - _UNITS
     units[np.argmax(units)] -= excess
@@ -64,7 +64,7 @@ def unigram_proposal(counts: ArrayLike, power: float = 0.75) -> Proposal:
     Args:
       counts: ``[V]`` occurrences of each class in the training data, concrete, non-negative.
         A class that was never seen counts as seen once, so that it can be drawn.
-      power: in [0, 1] as a rule; finite.
+      power: finite, usually in [0, 1].
 
     Returns:
       A `Proposal`, made on the host: build it once, outside the step.
@@ -91,15 +91,15 @@ def draw_negatives(
 ) -> tuple[jax.Array, jax.Array]:
     """Draws classes with replacement, for `sampled_softmax`.
 
-    Stratified: the unit interval is cut in `num_samples` parts, shifted together by a random
+    Stratified: the unit interval is divided into `num_samples` parts, all shifted by one random
     offset, with one draw in each. Every draw has exactly the distribution `proposal`, and a class
-    comes up ``num_samples * q`` times give or take one or two, so that the estimated
+    comes up ``num_samples * q`` times, plus or minus one or two, so that the estimated
     normalisation is much less noisy than with independent draws. Runs under jit in
     O(K log V).
 
     Args:
       key: a JAX PRNG key.
-      proposal: where from.
+      proposal: the distribution of each draw.
       num_samples: K, at least 1.
 
     Returns:

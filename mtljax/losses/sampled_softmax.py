@@ -32,21 +32,21 @@ def sampled_softmax(
 
     Bengio and Senecal, "Quick Training of Probabilistic Neural Nets by Importance Sampling"
     (2003) and IEEE Trans. Neural Networks 19(4) (2008); Jean, Cho, Memisevic and Bengio, "On
-    Using Very Large Target Vocabulary", ACL 2015, which shares the sample among the rows.
+    Using Very Large Target Vocabulary", ACL 2015, which shares the sample among all elements.
 
     Args:
       features: ``[N, D]``, floating point.
-      table: ``[V, D]``, the output embeddings.
-      bias: ``[V]`` or None.
-      targets: class ids ``[N]``. An id outside ``[0, V)`` gives NaN.
-      negatives: class ids ``[K]``, shared by all rows, drawn with replacement from q.
-      log_q: ``[K]``, the log probabilities of `negatives` (`draw_negatives` returns both).
+      table: ``[V, D]``, floating point, the output embeddings.
+      bias: ``[V]``, floating point, or None.
+      targets: class ids ``[N]``, integer. An id outside ``[0, V)`` gives NaN.
+      negatives: class ids ``[K]``, integer, shared by all N, drawn with replacement from q.
+      log_q: ``[K]``, the natural logs of their probabilities (`draw_negatives` returns both).
 
     Returns:
       Losses ``[N]`` in nats, float32 or wider.
 
     Raises:
-      TypeError: floating point or integer arguments that are not.
+      TypeError: features, table or bias not floating point, or class ids not integer.
       ValueError: shapes do not fit.
     """
     features, table, bias, targets = check_linear(features, table, bias, targets)
@@ -58,14 +58,16 @@ def sampled_softmax(
     dtype = jnp.promote_types(jnp.result_type(features, table), jnp.float32)
 
     index = jnp.clip(targets, 0, table.shape[0] - 1)
-    own = jnp.einsum("nd,nd->n", features, table[index], preferred_element_type=dtype)
-    others = jnp.einsum("nd,kd->nk", features, table[negatives], preferred_element_type=dtype)
+    target_logits = jnp.einsum("nd,nd->n", features, table[index], preferred_element_type=dtype)
+    sampled_logits = jnp.einsum(
+        "nd,kd->nk", features, table[negatives], preferred_element_type=dtype
+    )
     if bias is not None:
-        own = own + bias[index].astype(dtype)
-        others = others + bias[negatives].astype(dtype)
-    others = others - log_q.astype(dtype) - math.log(negatives.size)
+        target_logits = target_logits + bias[index].astype(dtype)
+        sampled_logits = sampled_logits + bias[negatives].astype(dtype)
+    sampled_logits = sampled_logits - log_q.astype(dtype) - math.log(negatives.size)
     # The lowest finite number, not -inf: its exponential is 0 as well, and its gradient is not
     # NaN where every draw hit the target.
-    others = jnp.where(negatives == targets[:, None], jnp.finfo(dtype).min, others)
-    excess = jax.nn.logsumexp(others, axis=-1) - own
+    sampled_logits = jnp.where(negatives == targets[:, None], jnp.finfo(dtype).min, sampled_logits)
+    excess = jax.nn.logsumexp(sampled_logits, axis=-1) - target_logits
     return nan_outside(jax.nn.softplus(excess), targets, table.shape[0])

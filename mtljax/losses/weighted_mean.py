@@ -1,4 +1,4 @@
-"""The one reduction of losses."""
+"""The weighted mean, the one reduction of losses."""
 
 import jax
 import jax.numpy as jnp
@@ -10,8 +10,8 @@ from mtljax.losses.checks import as_float, as_real, check_shape
 def weighted_mean(values: ArrayLike, weights: ArrayLike) -> jax.Array:
     r"""Weighted mean :math:`\sum_j a_j v_j / \sum_j a_j` over all elements.
 
-    Elements of weight 0 are not there: whatever their value, NaN and infinity included, it
-    reaches neither the mean nor the gradient. If all weights are 0, so are mean and gradient.
+    Elements of weight 0 are ignored: whatever their value, NaN and infinity included, it reaches
+    neither the mean nor the gradient. If all weights are 0, so are mean and gradient.
 
     Args:
       values: losses ``[...]``, floating point.

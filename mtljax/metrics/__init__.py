@@ -1,11 +1,21 @@
 """Metrics as mergeable states: sums and counts, never averages of averages.
 
 A metric turns one batch into a state, `merge` adds states, `compute` turns a state into the
-figure. All of it is pure and jittable except what works on texts and tags, on the host: `span_f1`,
-and the measures of generated text, which are plain functions::
+figure::
 
     state = metrics.accuracy(logits.argmax(-1), labels, weights)
     figure = metrics.compute(metrics.merge(state, other))
+
+- Classes: `accuracy`, `micro_f1`; sets of labels: `macro_f1`, `exact_match`; spans of tags:
+  `span_f1`, from `spans`.
+- Numbers: `loss`, `mean_squared_error`, `mean_absolute_error`.
+- Likelihoods: `perplexity`; by words and bytes of the text, `word_perplexity` and `bits_per_byte`
+  with `text_size`.
+- Generated texts: `bleu`, `chrf`, `rouge_l`, `distinct_n`, `repetition`.
+- States: `Mean`, `Perplexity`, `F1`, `MacroF1`; `METRICS` has the metrics of tasks by name.
+
+All of it is pure and jittable except what works on texts and tags, on the host: `span_f1`, and the
+metrics of generated texts.
 """
 
 from mtljax.metrics.accuracy import accuracy as accuracy

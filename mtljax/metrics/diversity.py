@@ -1,4 +1,4 @@
-"""How much generated texts vary, and how much they repeat themselves, on the host."""
+"""Diversity of generated texts, and repetition within them, on the host."""
 
 from collections.abc import Iterable, Sequence
 
@@ -6,45 +6,51 @@ from mtljax.metrics.states import Mean
 
 
 def distinct_n(texts: Iterable[str], n: int) -> float:
-    """The share of unlike n-grams among those of all texts (Li et al. 2016, arXiv 1510.03055).
+    """Returns the share of distinct n-grams of all texts (Li et al. 2016, arXiv 1510.03055).
 
-    Falls with the amount of text: to be compared between sets of equal size.
+    It falls with the amount of text: compare it between sets of equal size.
 
     Args:
-      texts: what was generated; words are separated by spaces.
-      n: from 1.
+      texts: the generated texts; words are separated by spaces.
+      n: words in an n-gram, 1 or more.
 
     Returns:
-      In [0, 1]; 0 where there is no n-gram.
+      The share, in [0, 1]; 0 where there is no n-gram.
+
+    Raises:
+      ValueError: n below 1.
 
     >>> distinct_n(["a b a", "a b"], 1)
     0.4
     """
-    found = [gram for text in texts for gram in _ngrams(text.split(), n)]
-    return len(set(found)) / len(found) if found else 0.0
+    ngrams = [gram for text in texts for gram in _ngrams(text.split(), n)]
+    return len(set(ngrams)) / len(ngrams) if ngrams else 0.0
 
 
 def repetition(texts: Iterable[str], n: int = 4) -> Mean:
-    """Counts the n-grams that stood in their text before.
+    """Counts the n-grams that repeat an earlier one of their text.
 
-    The share of Welleck et al. 2020 (arXiv 1908.04319, equation 8), over all texts together.
+    The share of Welleck et al. 2020 (arXiv 1908.04319, equation 8), over the n-grams of all texts.
 
     Args:
-      texts: what was generated; words are separated by spaces.
-      n: from 1.
+      texts: the generated texts; words are separated by spaces.
+      n: words in an n-gram, 1 or more.
 
     Returns:
       A `Mean` state of Python integers, in [0, 1].
 
+    Raises:
+      ValueError: n below 1.
+
     >>> repetition(["so it goes so it goes", "a b"], 2)
     Mean(total=2, count=6)
     """
-    again = count = 0
+    repeated = count = 0
     for text in texts:
-        found = _ngrams(text.split(), n)
-        again += len(found) - len(set(found))
-        count += len(found)
-    return Mean(again, count)
+        ngrams = _ngrams(text.split(), n)
+        repeated += len(ngrams) - len(set(ngrams))
+        count += len(ngrams)
+    return Mean(repeated, count)
 
 
 def _ngrams(words: Sequence[str], n: int) -> list[tuple[str, ...]]:

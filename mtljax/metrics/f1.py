@@ -1,4 +1,4 @@
-"""F1 over tags."""
+"""Micro-averaged F1 over tags."""
 
 import jax.numpy as jnp
 from jax.typing import ArrayLike
@@ -15,8 +15,8 @@ def micro_f1(
 ) -> F1:
     """Counts for the micro-averaged F1 over all tags but one.
 
-    The tag `outside` (``O``) is no answer: finding it earns nothing, and giving it where there
-    is another tag is a miss.
+    The tag `outside` (``O``) is no answer: predicting it rightly counts nothing, and predicting it
+    in place of another tag is a miss.
 
     Args:
       predictions: tag ids ``[...]``, integer.
@@ -37,6 +37,6 @@ def micro_f1(
     """
     answers, labels = class_ids("predictions", predictions), class_ids("targets", targets)
     check_same_shape(answers, labels)
-    given, there = answers != outside, labels != outside
-    parts = ((answers == labels) & there, given, there)
+    predicted, actual = answers != outside, labels != outside
+    parts = ((answers == labels) & actual, predicted, actual)
     return F1(*(counted(part.astype(jnp.float32), weights, "targets")[0] for part in parts))

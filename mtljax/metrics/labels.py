@@ -13,8 +13,8 @@ def macro_f1(
     """Counts for the mean over classes of the F1 of each.
 
     Args:
-      predictions: ``[..., C]``, 1 for the labels that are given, else 0; integer or boolean.
-      targets: ``[..., C]``, 1 for the labels that are there, else 0.
+      predictions: ``[..., C]``, 1 for the predicted labels, else 0; integer or boolean.
+      targets: ``[..., C]``, 1 for the labels of the target, else 0; integer or boolean.
       weights: ``[...]``, 0 where nothing is to be counted, or None for ones.
 
     Returns:
@@ -28,7 +28,7 @@ def macro_f1(
     >>> compute(macro_f1([[1, 0], [1, 1]], [[1, 0], [0, 1]]))
     Array(0.8333334, dtype=float32)
     """
-    given, there = _sets(predictions, targets)
+    predicted, actual = _sets(predictions, targets)
 
     def sums(part: jax.Array) -> jax.Array:
         flat = part.astype(jnp.float32).reshape(-1, part.shape[-1])
@@ -42,25 +42,32 @@ def macro_f1(
             )
         return (flat * shares.reshape(-1, 1)).sum(0)
 
-    return MacroF1(sums(given & there), sums(given), sums(there))
+    return MacroF1(sums(predicted & actual), sums(predicted), sums(actual))
 
 
 def exact_match(
     predictions: ArrayLike, targets: ArrayLike, weights: ArrayLike | None = None
 ) -> Mean:
-    """Counts how many sets of labels are right as a whole.
+    """Counts how many sets of labels are right in every label.
 
-    Args and errors as for `macro_f1`.
+    Args:
+      predictions: ``[..., C]``, 1 for the predicted labels, else 0; integer or boolean.
+      targets: ``[..., C]``, 1 for the labels of the target, else 0; integer or boolean.
+      weights: ``[...]``, 0 where nothing is to be counted, or None for ones.
 
     Returns:
       A `Mean` state, in [0, 1].
+
+    Raises:
+      TypeError: neither integer nor boolean.
+      ValueError: shapes differ, or there is no class axis.
 
     >>> from mtljax.metrics import compute
     >>> compute(exact_match([[1, 0], [1, 1]], [[1, 0], [0, 1]]))
     Array(0.5, dtype=float32)
     """
-    given, there = _sets(predictions, targets)
-    equal = jnp.all(given == there, axis=-1)
+    predicted, actual = _sets(predictions, targets)
+    equal = jnp.all(predicted == actual, axis=-1)
     return Mean(*counted(equal.astype(jnp.float32), weights, "targets without classes"))
 
 

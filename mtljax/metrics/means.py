@@ -1,4 +1,4 @@
-"""Plain means: of losses and of errors."""
+"""Means of losses and of errors."""
 
 import jax.numpy as jnp
 from jax.typing import ArrayLike
@@ -10,7 +10,7 @@ def loss(values: ArrayLike, weights: ArrayLike | None = None) -> Mean:
     """Sums per-element losses.
 
     Args:
-      values: ``[...]``.
+      values: losses ``[...]``, as from `mtljax.losses`.
       weights: ``[...]``, 0 where nothing is to be counted, or None for ones.
 
     Returns:
@@ -48,7 +48,23 @@ def mean_squared_error(
 def mean_absolute_error(
     predictions: ArrayLike, targets: ArrayLike, weights: ArrayLike | None = None
 ) -> Mean:
-    """Sums absolute errors; arguments and errors as `mean_squared_error`, in plain units."""
+    """Sums absolute errors.
+
+    Args:
+      predictions: ``[...]``.
+      targets: ``[...]``, in the same units.
+      weights: ``[...]``, 0 where nothing is to be counted, or None for ones.
+
+    Returns:
+      A `Mean` state, in those units.
+
+    Raises:
+      ValueError: shapes differ.
+
+    >>> from mtljax.metrics import compute
+    >>> compute(mean_absolute_error([1.0, 2.0], [1.0, 4.0]))
+    Array(1., dtype=float32)
+    """
     return Mean(*counted(jnp.abs(_errors(predictions, targets)), weights, "targets"))
 
 

@@ -1,4 +1,4 @@
-"""Likelihoods by words and bytes of the text itself, whatever its tokens are."""
+"""Likelihoods per word and per byte of the text itself, whatever its tokens are."""
 
 import math
 from collections.abc import Iterable
@@ -8,7 +8,7 @@ from mtljax.metrics.states import Mean, Perplexity
 
 
 class TextSize(NamedTuple):
-    """How much text there is.
+    """The size of some texts.
 
     Attributes:
       words: runs of characters between spaces.
@@ -22,6 +22,12 @@ class TextSize(NamedTuple):
 def text_size(texts: Iterable[str]) -> TextSize:
     """Counts the words and bytes of some texts.
 
+    Args:
+      texts: any texts.
+
+    Returns:
+      Their `TextSize`, summed.
+
     >>> text_size(["a naïve film", ""])
     TextSize(words=3, bytes=13)
     """
@@ -33,11 +39,11 @@ def text_size(texts: Iterable[str]) -> TextSize:
 
 
 def word_perplexity(state: Mean | Perplexity, size: TextSize) -> Perplexity:
-    """Perplexity a word, from the likelihood of all tokens.
+    """Returns the perplexity per word, from the likelihood of all tokens.
 
-    Words are those of the text itself, so models with unlike tokens can be compared: the end of a
-    text is part of its likelihood and no word. A token that stands for all unknown words says too
-    little of the text, and makes the figure too good.
+    Words are those of the text itself, so that models with different tokens can be compared. The
+    end of a text is part of its likelihood, but no word. A token that stands for all unknown words
+    says too little of the text, and makes the figure too good.
 
     Args:
       state: the negative log likelihoods of all tokens of some texts, in nats.
@@ -54,9 +60,17 @@ def word_perplexity(state: Mean | Perplexity, size: TextSize) -> Perplexity:
 
 
 def bits_per_byte(state: Mean | Perplexity, size: TextSize) -> Mean:
-    """Bits a byte of the text; arguments and caveats as `word_perplexity`.
+    """Returns the bits per byte of the text; the caveats of `word_perplexity` hold.
+
+    Args:
+      state: the negative log likelihoods of all tokens of some texts, in nats.
+      size: of these texts.
 
     Returns:
-      A `Mean` state.
+      A `Mean` state, in bits.
+
+    >>> from mtljax.metrics import compute
+    >>> compute(bits_per_byte(Perplexity(math.log(8.0), 1), TextSize(1, 3)))
+    Array(1., dtype=float32, weak_type=True)
     """
     return Mean(state.total / math.log(2), size.bytes)  # pyright: ignore[reportOperatorIssue]

@@ -13,7 +13,7 @@ SCHEMES: dict[str, tuple[str, ...]] = {
 
 
 def spans(tags: Iterable[str], scheme: str = "bio") -> list[tuple[str, int, int]]:
-    """Reads the spans of one sequence of tags, as conlleval does.
+    """Returns the spans of one sequence of tags, as conlleval reads them.
 
     A span starts at ``B-x`` and ``S-x``, and at an ``I-x`` or ``E-x`` that does not continue a span
     of type x. It ends after ``E-x`` and ``S-x``, and before the next ``O``, ``B-``, ``S-`` or other
@@ -38,22 +38,22 @@ def spans(tags: Iterable[str], scheme: str = "bio") -> list[tuple[str, int, int]
     if scheme not in SCHEMES:
         raise ValueError(f"scheme must be one of {', '.join(SCHEMES)}, got {scheme!r}")
     prefixes = SCHEMES[scheme]
-    found: list[tuple[str, int, int]] = []
+    result: list[tuple[str, int, int]] = []
     kind, start, position, ended = None, 0, -1, False
     for position, tag in enumerate(tags):
         prefix, _, name = tag.partition("-")
         if prefix not in prefixes and tag != "O":
-            expected = ", ".join(f"'{known}-...'" for known in prefixes)
+            expected = ", ".join(f"'{allowed}-...'" for allowed in prefixes)
             raise ValueError(f"tags: expected 'O', {expected} ({scheme}), got {tag!r}")
         if kind is not None and (ended or prefix not in ("I", "E") or name != kind):
-            found.append((kind, start, position))
+            result.append((kind, start, position))
             kind = None
         if prefix != "O" and kind is None:
             kind, start = name, position
         ended = prefix in ("E", "S")
     if kind is not None:
-        found.append((kind, start, position + 1))
-    return found
+        result.append((kind, start, position + 1))
+    return result
 
 
 def span_f1(
@@ -82,7 +82,7 @@ def span_f1(
         raise ValueError(
             f"predictions and targets: {len(predictions)} and {len(targets)} sequences"
         )
-    right = given = there = 0
+    right = predicted = actual = 0
     for index, (answer, label) in enumerate(zip(predictions, targets, strict=True)):
         if len(answer) != len(label):
             raise ValueError(
@@ -90,6 +90,6 @@ def span_f1(
             )
         answers, labels = set(spans(answer, scheme)), set(spans(label, scheme))
         right += len(answers & labels)
-        given += len(answers)
-        there += len(labels)
-    return F1(right, given, there)
+        predicted += len(answers)
+        actual += len(labels)
+    return F1(right, predicted, actual)

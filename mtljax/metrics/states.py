@@ -1,4 +1,4 @@
-"""What metrics accumulate, and how states merge."""
+"""The states that metrics accumulate, how they merge, and the figures that they hold."""
 
 from typing import NamedTuple, TypeVar
 
@@ -22,7 +22,7 @@ class Perplexity(NamedTuple):
 
 
 class F1(NamedTuple):
-    """Harmonic mean of precision and recall, from counts; 0 where there is nothing to find."""
+    """Harmonic mean of precision and recall, from counts; 0 where nothing was counted."""
 
     true_positives: ArrayLike
     predicted: ArrayLike
@@ -30,7 +30,7 @@ class F1(NamedTuple):
 
 
 class MacroF1(NamedTuple):
-    """Mean over the last axis, the classes, of their `F1`; a class without anything counts 0."""
+    """Mean of the `F1` of the classes, the last axis; a class without any count has 0."""
 
     true_positives: ArrayLike
     predicted: ArrayLike
@@ -75,8 +75,8 @@ def compute(state: State) -> jax.Array:
         case F1(true_positives, predicted, actual):
             return _ratio(2 * jnp.asarray(true_positives), jnp.add(predicted, actual))
         case MacroF1(true_positives, predicted, actual):
-            each = _ratio(2 * jnp.asarray(true_positives), jnp.add(predicted, actual))
-            return jnp.mean(each, axis=-1)
+            per_class = _ratio(2 * jnp.asarray(true_positives), jnp.add(predicted, actual))
+            return jnp.mean(per_class, axis=-1)
     raise TypeError(f"state must be Mean, Perplexity, F1 or MacroF1, got {type(state).__name__}")
 
 

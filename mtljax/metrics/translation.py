@@ -1,4 +1,4 @@
-"""BLEU and chrF of whole sets of texts, as sacrebleu defines them, on the host."""
+"""BLEU and chrF of a set of texts, as sacrebleu defines them, on the host."""
 
 from collections.abc import Sequence
 
@@ -8,15 +8,15 @@ from mtljax.metrics.rouge import check_references
 def bleu(
     texts: Sequence[str], references: Sequence[Sequence[str]], *, lowercase: bool = False
 ) -> float:
-    """Corpus BLEU (Papineni et al. 2002; Post 2018, arXiv 1804.08771).
+    """Returns corpus BLEU (Papineni et al. 2002; Post 2018, arXiv 1804.08771).
 
     Args:
-      texts: what was generated.
-      references: for each text those that it is compared with, one or more.
-      lowercase: count capital letters as small ones.
+      texts: the generated texts.
+      references: for each text the references that it is compared with, one or more.
+      lowercase: ignores case.
 
     Returns:
-      From 0 to 100; with sacrebleu's tokens ``13a`` and its exponential smoothing.
+      A number from 0 to 100; with sacrebleu's tokens ``13a`` and its exponential smoothing.
 
     Raises:
       ValueError: there is no text, or one has no reference.
@@ -32,12 +32,18 @@ def bleu(
 def chrf(
     texts: Sequence[str], references: Sequence[Sequence[str]], *, lowercase: bool = False
 ) -> float:
-    """Corpus chrF2, the F-score of n-grams of up to six characters (Popović 2015).
+    """Returns corpus chrF2, the F-score of n-grams of up to six characters (Popović 2015).
 
-    Arguments and errors as `bleu`.
+    Args:
+      texts: the generated texts.
+      references: for each text the references that it is compared with, one or more.
+      lowercase: ignores case.
 
     Returns:
-      From 0 to 100.
+      A number from 0 to 100.
+
+    Raises:
+      ValueError: there is no text, or one has no reference.
 
     >>> chrf(["a cat"], [["a cat", "the dog"]])
     100.0
@@ -53,5 +59,7 @@ def _score(metric, texts: Sequence[str], references: Sequence[Sequence[str]]) ->
         raise ValueError("texts: there are none")
     # As many streams as the most references that a text has; None where it has fewer.
     most = max(map(len, references))
-    streams = [[own[i] if i < len(own) else None for own in references] for i in range(most)]
+    streams = [
+        [of_text[i] if i < len(of_text) else None for of_text in references] for i in range(most)
+    ]
     return float(metric.corpus_score(list(texts), streams).score)

@@ -1,7 +1,8 @@
-"""Omega(w): pure penalties on trees of parameters.
+"""Pure penalties on trees of parameters.
 
-A penalty is a function from a tree to a scalar; `on` restricts it to chosen leaves. Multiply by
-a coefficient and add to the loss::
+A penalty is a function from a tree to a scalar: `l2`, half the squared norm; `group_lasso`, the sum
+of the norms of groups. `on` restricts one to chosen leaves. Multiply by a coefficient and add to
+the loss::
 
     sparse = regularizers.on(regularizers.group_lasso, r"embedding/")
     objective = loss + 1e-4 * sparse(params) + 1e-5 * regularizers.l2(params)

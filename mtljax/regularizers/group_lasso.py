@@ -42,7 +42,8 @@ def group_lasso(
         groups = {a % leaf.ndim for a in axes}
         inner = tuple(a for a in range(leaf.ndim) if a not in groups)
         squares = jnp.sum(jnp.square(leaf), axis=inner)
-        # Twice a `where`: the square root has no finite slope at 0, not even one to discard.
+        # Twice a `where`: the derivative of the square root at 0 is infinite, and multiplying it
+        # by 0 would give NaN.
         norms = jnp.where(squares > 0, jnp.sqrt(jnp.where(squares > 0, squares, 1)), 0)
         size = leaf.size / max(squares.size, 1)
         total = total + jnp.sum(norms) * (size**0.5 if scale_by_size else 1.0)

@@ -44,7 +44,7 @@ def modo(
     | a product that is not finite | equal weights of the tasks whose own product is finite |
 
     When to use: in place of `mgda` for small batches: the squared noise of a batch does not enter
-    A.
+    the products.
 
     Args:
       gamma: step size of the weights, positive. It is in units of a squared gradient.
