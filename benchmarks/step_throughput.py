@@ -47,7 +47,7 @@ from mtljax.modules import TransformerEncoder
 from mtljax.presets import Config, GradientsConfig, preset
 from mtljax.tasks import Task
 from mtljax.training import build_model, make_init, make_optimizer, make_step
-from mtljax.training.inputs.aligned_streams import Streams
+from mtljax.training.inputs.aligned_streams import AlignedStreams
 from mtljax.training.model import data_options
 from mtljax.training.reporting.data_overview import class_counts
 from mtljax.training.update.method import make_method
@@ -84,7 +84,7 @@ def prepare(config: Config, tasks: tuple[Task, ...], count: int) -> tuple[Any, A
     data = load_data(tasks, data_options(config, tasks), tokenizer=config.tokenizer)
     model = build_model(config, data.layout, class_counts(data))
     optimizer = make_optimizer(config.optimizer, config.steps or 1000)
-    streams = Streams(data, config, method.requires)
+    streams = AlignedStreams(data, config, method.requires)
     batches = []
     for _ in range(count):
         batch, extra = next(streams)

@@ -13,7 +13,7 @@ from mtljax.modules import EncoderConfig, HeadsConfig
 from mtljax.presets import BatchConfig, Config, OptimizerConfig
 from mtljax.tasks import KINDS, Task
 from mtljax.training import step as step_module
-from mtljax.training.inputs.aligned_streams import Streams
+from mtljax.training.inputs.aligned_streams import AlignedStreams
 from mtljax.training.model import build_model, data_options, initial_params
 from mtljax.training.step import make_init, make_step
 from mtljax.training.update.model_gradients import task_losses
@@ -164,7 +164,7 @@ def begin(make, unaveraged, drawn):
     def run(method, tasks, config=unaveraged):
         model, data = make(config, tasks)
         requires = method.requires if hasattr(method, "requires") else frozenset()
-        streams = Streams(data, config, requires)
+        streams = AlignedStreams(data, config, requires)
         first, _ = next(streams)
         state = jax.jit(make_init(model, method, optax.sgd(1.0), config))(first)
         streams.set_state({"next_index": 0})

@@ -146,13 +146,13 @@ def _leave(error: BaseException, command: str, saved: Path) -> NoReturn:
     """End this process, which threads that wait for the others would hold up."""
     import jax
 
-    from mtljax.training.multihost import AgreedError, is_loss_of_process
+    from mtljax.training.multihost import CollectiveError, is_loss_of_process
     from mtljax.training.persistence.checkpoints import checkpoint_steps
 
     logging.getLogger("absl").setLevel(logging.CRITICAL)  # threads that find the others gone
     number = jax.process_index()
     code, line = 1, ""
-    if isinstance(error, AgreedError):
+    if isinstance(error, CollectiveError):
         code, line = 2, "" if number else str(error)
     elif isinstance(error, Preempted):
         code, line = 143, "" if number else preempted_line(error)
@@ -176,7 +176,7 @@ def _leave(error: BaseException, command: str, saved: Path) -> NoReturn:
     with contextlib.suppress(Exception):
         sys.stdout.flush()
         sys.stderr.flush()
-        if isinstance(error, AgreedError | Preempted):
+        if isinstance(error, CollectiveError | Preempted):
             jax.distributed.shutdown()  # all leave, and none is to find the others gone
     os._exit(code)
 

@@ -52,7 +52,7 @@ def run(arguments: Sequence[str]) -> int:
     directory = Path(options.run_dir or default_run_directory(options))
     with joined(options.processes, "train", directory / "checkpoints") as preempted:
         from mtljax.training import train
-        from mtljax.training.multihost import writes
+        from mtljax.training.multihost import is_writer
 
         console = Output(stderr=options.json, soft_wrap=True)
         summary = train(
@@ -65,7 +65,7 @@ def run(arguments: Sequence[str]) -> int:
             console=console,
             preempted=preempted,
         )
-        if writes():
+        if is_writer():
             _show(options, directory, summary, console)
     return 0
 

@@ -7,7 +7,6 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import jax
 from rich.console import Console
 
 from mtljax.data import MultitaskData, load_data, load_tokenizer
@@ -15,20 +14,18 @@ from mtljax.errors import Preempted, UserError
 from mtljax.presets import Config, check, flatten
 from mtljax.tasks import Task, dump_tasks, main_metric
 from mtljax.training.distributed import Distributed, check_stages, distribute
-from mtljax.training.evaluation import Evaluator, Values, score
+from mtljax.training.evaluation import Values, score
 from mtljax.training.inputs.abstract_batch import abstract_batch
-from mtljax.training.inputs.aligned_streams import Streams
-from mtljax.training.inputs.device_prefetch import Feed
 from mtljax.training.model import Model, build_model, data_options
-from mtljax.training.multihost import AgreedError, agreed, check_same, together, writes
-from mtljax.training.optimizer import learning_rate_schedule, make_optimizer
+from mtljax.training.multihost import check_same, collective_error, is_writer, on_all_processes
+from mtljax.training.optimizer import make_optimizer
 from mtljax.training.persistence import run_directory
-from mtljax.training.persistence.checkpoints import UNMEASURED, Checkpoints, quiet
+from mtljax.training.persistence.checkpoints import UNMEASURED, Checkpoints
 from mtljax.training.reporting.data_overview import class_counts, describe, total_steps
-from mtljax.training.reporting.metrics_file import MetricsFile, check_tensorboard
-from mtljax.training.reporting.metrics_window import Window
-from mtljax.training.reporting.progress import Reporter, format_value, make_reporter
+from mtljax.training.reporting.metrics_file import check_tensorboard
+from mtljax.training.reporting.progress import format_value
 from mtljax.training.reporting.summary import summarize
+from mtljax.training.session import Composed, Log, Session, open_log, open_session
 from mtljax.training.state import StepMetrics, TrainState, evaluated_params
 from mtljax.training.update.checks import check_penalty, check_strategy
 from mtljax.training.update.method import make_method
@@ -46,24 +43,24 @@ def train(
     console: Console | None = None,
     preempted: Callable[[int], bool] = lambda step: False,
 ) -> dict[str, Any]:
-    """Train some tasks together, or go on with a run that was cut off.
+    """Train tasks jointly, or continue a run that was interrupted.
 
     Called again with the same arguments it ends with the parameters and metrics that an
-    undisturbed run has (on the same device kind and number); a finished run is left as it is.
+    uninterrupted run has (on the same kind and number of devices); a finished run is left as it is.
 
     Where `jax.distributed` has joined several processes, all call this with the same arguments and
     a directory that they share; the first of them writes.
 
     Args:
-      config: the configuration.
-      tasks: what to learn.
-      run_dir: where the run is kept; made if need be.
-      data_dir: where data sets in TFDS format lie.
-      cache_dir: where tokenised data is kept for the next run; None for nowhere.
-      tensorboard: write event files too.
+      config: the configuration of the run.
+      tasks: what to learn, in the order of the losses.
+      run_dir: directory of the run, made if need be.
+      data_dir: directory of data sets in TFDS format.
+      cache_dir: directory where tokenised data is kept for later runs; None for nowhere.
+      tensorboard: whether event files are written too.
       console: where progress is shown; None for nowhere.
-      preempted: asked after every step, with its number, whether to make room; all processes must
-        be told so at the same step.
+      preempted: called after every step with its number; True has the run save and stop. All
+        processes must get the same answer at the same step.
 
     Returns:
       The content of `summary.json`.
@@ -71,21 +68,24 @@ def train(
     Raises:
       UserError: for a configuration, task, data set or directory that cannot be used, and when a
         loss is no longer finite.
-      Preempted: when the state is saved after `preempted` said so.
+      Preempted: after `preempted` returned True, when the state is saved.
     """
-    console = console if console and writes() else Console(quiet=True)
-    directory = Path(run_dir)
-    tasks = tuple(tasks)
-    there = together(lambda: _look(config, tasks, directory, tensorboard))
-    check_same(lambda: _asked(config, tasks, there))
-    if there.summary is not None:
+    console = console if console and is_writer() else Console(quiet=True)
+    directory, tasks = Path(run_dir), tuple(tasks)
+
+    # What one process alone finds wrong would leave the others waiting for it in the next
+    # collective operation: each phase is done by all, and fails in all or in none.
+    start = on_all_processes(lambda: _look(config, tasks, directory, tensorboard))
+    check_same(lambda: _arguments(config, tasks, start))
+    if start.summary is not None:
         console.print(f"{directory}: complete, nothing to do", highlight=False)
-        return there.summary
+        return start.summary
+
     started = time.monotonic()
 
     def load() -> MultitaskData:
         tokenizer = config.tokenizer
-        if there.resumed:
+        if start.resumed:
             tokenizer = load_tokenizer(directory / run_directory.TOKENIZER)
         return load_data(
             tasks,
@@ -96,70 +96,60 @@ def train(
             say=lambda text: console.print(text, highlight=False),
         )
 
-    data = together(load)
+    data = on_all_processes(load)
     check_same(lambda: _content(data))
-    method = there.method
-    model, steps, devices = together(lambda: _compose(config, data, method))
-    together(lambda: _begin(config, tasks, directory, data, there.resumed))
-    together(lambda: run_directory.check_shared(directory))
-    console.print(describe(config, data, steps, time.monotonic() - started), highlight=False)
-    if devices.about:
-        console.print(devices.about, highlight=False)
-    for name, counts in data.skipped_rows.items():
-        numbers = ", ".join(f"{count} of {split}" for split, count in counts.items())
-        console.print(f"warning: {name}: malformed rows left out: {numbers}", highlight=False)
 
-    checkpoints = Checkpoints(
-        directory / run_directory.CHECKPOINTS, lambda text: console.print(text, highlight=False)
-    )
-    try:
-        with quiet():  # the threads that write, too
-            summary = _run(
-                config,
-                model,
-                data,
-                method,
-                devices,
-                steps,
-                directory,
-                checkpoints,
-                console,
-                tensorboard,
-                preempted,
-            )
-    except BaseException as error:
-        # What is still to be written would wait for the other processes, which may be gone.
-        if jax.process_count() == 1 or isinstance(error, AgreedError | Preempted):
-            checkpoints.close()
-        raise
-    checkpoints.close()
-    return summary
+    composed = on_all_processes(lambda: _compose(config, data, start.method))
+    on_all_processes(lambda: _begin(config, tasks, directory, data, start.resumed))
+    on_all_processes(lambda: run_directory.check_shared(directory))
+    seconds = time.monotonic() - started
+    console.print(describe(config, data, composed.steps, seconds), highlight=False)
+    _announce(composed.devices, data, console)
+
+    with open_session(
+        config,
+        composed,
+        data,
+        directory,
+        console=console,
+        tensorboard=tensorboard,
+        preempted=preempted,
+    ) as session:
+        restored = _restore(session)
+        with open_log(session, restored.step, restored.last_line) as log:
+            state = _loop(session, log, restored.step, restored.state)
+        session.batches.close()  # its processes and device memory, before the last evaluation
+        return _finish(session, log, state)
 
 
-class _There(NamedTuple):
+class _Start(NamedTuple):
+    """What the run directory and the configuration say before any data is read."""
+
     resumed: bool
     summary: dict[str, Any] | None
     method: Method
 
 
-def _look(config: Config, tasks: tuple[Task, ...], directory: Path, tensorboard: bool) -> _There:
+def _look(config: Config, tasks: tuple[Task, ...], directory: Path, tensorboard: bool) -> _Start:
     check(config)
     method = make_method(config, len(tasks))
     if tensorboard:
         check_tensorboard()
     if not run_directory.holds_run(directory):
-        return _There(False, None, method)
+        return _Start(False, None, method)
     run_directory.check_same_run(directory, config, tasks)
-    return _There(True, run_directory.read_summary(directory), method)
+    return _Start(True, run_directory.read_summary(directory), method)
 
 
-def _asked(config: Config, tasks: tuple[Task, ...], there: _There) -> dict[str, str]:
+def _arguments(config: Config, tasks: tuple[Task, ...], start: _Start) -> dict[str, str]:
+    """What all processes must have been started with, written out by name."""
     settings = {name: repr(value) for name, value in flatten(config).items()}
-    state = repr((there.resumed, there.summary))
+    state = repr((start.resumed, start.summary))
     return settings | {"tasks file": dump_tasks(tasks), "state of the run directory": state}
 
 
 def _content(data: MultitaskData) -> dict[str, str]:
+    """What all processes must have read, written out by name."""
     layout = json.dumps([data.layout.to_json(), data.stages])
     sources = {f"content of {name!r}": str(digest) for name, digest in data.fingerprints.items()}
     return {
@@ -168,7 +158,7 @@ def _content(data: MultitaskData) -> dict[str, str]:
     } | sources
 
 
-def _compose(config: Config, data: MultitaskData, method: Method) -> tuple[Model, int, Distributed]:
+def _compose(config: Config, data: MultitaskData, method: Method) -> Composed:
     model = build_model(config, data.layout, class_counts(data))
     check_penalty(config, model)
     check_strategy(config, model, method)
@@ -176,13 +166,13 @@ def _compose(config: Config, data: MultitaskData, method: Method) -> tuple[Model
     optimizer = make_optimizer(config.optimizer, steps)
     devices = distribute(config, model, method, optimizer, abstract_batch(data.layout))
     check_stages(devices, data.stages)
-    return model, steps, devices
+    return Composed(model, method, devices, steps)
 
 
 def _begin(
     config: Config, tasks: tuple[Task, ...], directory: Path, data: MultitaskData, resumed: bool
 ) -> None:
-    if not writes():
+    if not is_writer():
         return
     run_directory.begin(directory)
     if resumed:
@@ -191,141 +181,143 @@ def _begin(
         run_directory.write_run(directory, config, tasks, data)
 
 
-def _run(
-    config: Config,
-    model: Model,
-    data: MultitaskData,
-    method: Method,
-    devices: Distributed,
-    steps: int,
-    directory: Path,
-    checkpoints: Checkpoints,
-    console: Console,
-    tensorboard: bool,
-    preempted: Callable[[int], bool],
-) -> dict[str, Any]:
-    share = devices.share
-    streams = Streams(data, config, method.requires, steps, share)
-    batches = Feed(streams, place=devices.place_own, share=len(share.blocks) / share.count)
-    turns = data.turns(steps, config.seed)
-    evaluator = Evaluator(devices.model, data, devices.place, devices.where)
-
-    def evaluate(params: Any, split: str, **options: Any) -> Values:
-        return evaluator(devices.evaluated(params), split, **options)
-
-    try:
-        first = next(batches)
-        state = devices.init(first.batch)
-        batches.set_state({"next_index": 0})
-        done, last_line = 0, -1
-        if (found := checkpoints.latest(state)) is not None:
-            done, state, progress = found
-            last_line = done
-            batches.set_state(progress["position"])
-            console.print(f"going on from step {done}", highlight=False)
-        metrics_file = MetricsFile(directory, last_line, tensorboard=tensorboard, writes=writes())
-        reporter = make_reporter(console, steps, done)
-        window = Window(model, learning_rate_schedule(config.optimizer, steps), config, done, steps)
-        try:
-            state = _steps(
-                config,
-                devices.step,
-                state,
-                batches,
-                done,
-                steps,
-                window,
-                lambda number: data.epochs(turns, number),
-                metrics_file,
-                reporter,
-                lambda number, state: _checkpoint(
-                    number, state, evaluate, model, metrics_file, checkpoints, batches, reporter
-                ),
-                checkpoints,
-                preempted,
-            )
-        finally:
-            reporter.close()
-            metrics_file.close()
-    finally:
-        batches.close()
-    checkpoints.wait()
-    found = checkpoints.best(state)
-    assert found is not None
-    best_step, best_state, progress = found
-    test = evaluate(evaluated_params(best_state), "test", full=True)
-    summary = summarize(
-        config,
-        model,
-        window,
-        steps,
-        best_step,
-        progress["values"],
-        test,
-        data.epochs(turns, steps),
-        data.skipped_rows,
-        data.skipped_targets,
-    )
-    if writes():
-        run_directory.write_summary(directory, summary)
-    return summary
+def _announce(devices: Distributed, data: MultitaskData, console: Console) -> None:
+    if devices.about:
+        console.print(devices.about, highlight=False)
+    for name, counts in data.skipped_rows.items():
+        numbers = ", ".join(f"{count} of {split}" for split, count in counts.items())
+        console.print(f"warning: {name}: malformed rows left out: {numbers}", highlight=False)
 
 
-def _steps(
-    config: Config,
-    step: Callable[..., tuple[TrainState, StepMetrics]],
-    state: TrainState,
-    batches: Feed,
-    done: int,
-    steps: int,
-    window: Window,
-    epochs: Callable[[int], dict[str, float]],
-    metrics_file: MetricsFile,
-    reporter: Reporter,
-    checkpoint: Callable[[int, TrainState], None],
-    checkpoints: Checkpoints,
-    preempted: Callable[[int], bool],
-) -> TrainState:
-    # The metrics of a step are read after the next one was dispatched, so that the device never
-    # waits for the host; at a checkpoint they are read at once.
-    pending: StepMetrics | None = None
+class _Restored(NamedTuple):
+    """Where a run starts: after step 0, or after the step of its newest checkpoint."""
 
-    def read(number: int, metrics: StepMetrics, due: bool) -> None:
-        bad = window.add(metrics)
-        if bad is not None:
-            raise _not_finite(number, bad, checkpoints)
-        if due or number % config.log_every == 0:
-            values = window.flush(number)
-            values |= {f"epoch/{task}": round(done, 4) for task, done in epochs(number).items()}
-            metrics_file.write(number, "train", values)
-            reporter.step(number, {**values, "seconds_left": window.seconds_left(number)})
+    step: int
+    state: TrainState
+    last_line: int
 
-    if steps == 0 and checkpoints.latest_step() is None:
-        checkpoint(0, state)
-    if done < steps and preempted(done):
-        raise Preempted(_saved(checkpoints))
+
+def _restore(session: Session) -> _Restored:
+    # The first batch gives the shapes from which parameters are drawn. A checkpoint needs that
+    # state too, for its tree and shardings; the batch is then read again, by the first step.
+    state = session.devices.init(next(session.batches).batch)
+    session.batches.set_state({"next_index": 0})
+    found = session.checkpoints.latest(state)
+    if found is None:
+        return _Restored(0, state, last_line=-1)
+    step, state, progress = found
+    session.batches.set_state(progress["position"])
+    session.console.print(f"going on from step {step}", highlight=False)
+    return _Restored(step, state, last_line=step)
+
+
+def _loop(session: Session, log: Log, done: int, state: TrainState) -> TrainState:
+    """Do the steps after step `done`, and return the last state.
+
+    The devices always have a step to do while the host works: a step is dispatched before the
+    metrics of the one before are read, which is where the host waits for the devices. `unread`
+    holds those metrics.
+    """
+    config, steps, window = session.config, session.steps, log.window
+    if steps == 0 and session.checkpoints.latest_step() is None:
+        _checkpoint(session, log, 0, state)  # the parameters as drawn, for the final evaluation
+    if done < steps and session.preempted(done):
+        raise Preempted(_saved(session.checkpoints))
+
+    unread: StepMetrics | None = None
     for number in range(done + 1, steps + 1):
+        # Dispatch the step. Its batch lies on the devices already, but for the first. The call
+        # returns before the devices are done, and the old state is donated: its memory is reused.
         with window.waiting():
-            fed = next(batches)
-        window.dispatch(fed)
-        state, metrics = step(state, fed.batch, fed.extra)
-        batches.refill()
-        if pending is not None:
-            read(number - 1, pending, due=False)
-        window.count(fed)
-        pending = metrics
-        if _is_checkpoint(number, config, steps):
-            read(number, pending, due=True)
-            pending = None
+            inputs = next(session.batches)
+        window.dispatch(inputs)
+        state, metrics = session.devices.step(state, inputs.batch, inputs.extra)
+
+        # Refill while the devices are busy. Not after the metrics are read: by then the step
+        # before is over, and less of this one is left to hide the copies behind.
+        session.batches.refill()
+
+        # Read the metrics of the step before. What is not finite stops the run here, one step
+        # late, but before a checkpoint.
+        if unread is not None:
+            _read(session, log, number - 1, unread)
+        window.count(inputs)
+        unread = metrics
+
+        # At a checkpoint the metrics of this step are read too: it is saved only if it is finite,
+        # and with all its metrics on disk, so that a run that continues from here has the lines of
+        # an uninterrupted one. No step is dispatched until the evaluation is over and the state is
+        # copied; the files are written while the next steps are done.
+        if number % config.evaluate_every == 0 or number == steps:
+            _read(session, log, number, unread, write=True)
+            unread = None
             with window.pause():
-                checkpoint(number, state)
-        if number < steps and preempted(number):
-            if pending is not None:
-                read(number, pending, due=True)
-                checkpoints.save(number, state, batches.get_state(), {}, UNMEASURED)
-            checkpoints.wait()
-            raise Preempted(_saved(checkpoints))
+                _checkpoint(session, log, number, state)
+
+        # Preempted. Where this step has no checkpoint yet, it is saved without an evaluation,
+        # for which there may be no time. After the last step the run ends as usual.
+        if number < steps and session.preempted(number):
+            if unread is not None:
+                _read(session, log, number, unread, write=True)
+                position = session.batches.get_state()
+                session.checkpoints.save(number, state, position, {}, UNMEASURED)
+            session.checkpoints.wait()
+            raise Preempted(_saved(session.checkpoints))
     return state
+
+
+def _read(
+    session: Session, log: Log, number: int, metrics: StepMetrics, *, write: bool = False
+) -> None:
+    """Wait for the metrics of a step; write a line of means where one is due, or in any case."""
+    bad = log.window.add(metrics)
+    if bad is not None:
+        raise _not_finite(number, bad, session.checkpoints)
+    if write or number % session.config.log_every == 0:
+        values = log.window.flush(number)
+        passes = session.passes(number)
+        values |= {f"epoch/{task}": round(count, 4) for task, count in passes.items()}
+        log.metrics_file.write(number, "train", values)
+        seconds_left = log.window.seconds_left(number)
+        log.reporter.step(number, {**values, "seconds_left": seconds_left})
+
+
+def _checkpoint(session: Session, log: Log, number: int, state: TrainState) -> None:
+    """Evaluate on validation, and begin to save, with the position after the last batch read."""
+    values = _evaluate(session, state, "validation")
+    for task, metrics in values.items():
+        if not math.isfinite(metrics["loss"]):
+            bad = f"the validation loss of task {task!r} ({metrics['loss']})"
+            raise _not_finite(number, bad, session.checkpoints)
+    mean = score(session.model, values)
+    flat = {
+        f"{task}/{name}": value
+        for task, metrics in values.items()
+        for name, value in metrics.items()
+    }
+    log.metrics_file.write(number, "validation", {**flat, "score": mean})
+    log.reporter.say(f"step {number}  validation  {_main_values(session.model, values)}")
+    # Without a score (no task has validation data) the last checkpoint is the best.
+    rank = mean if math.isfinite(mean) else -1.0
+    session.checkpoints.save(number, state, session.batches.get_state(), values, rank)
+
+
+def _evaluate(session: Session, state: TrainState, split: str, *, full: bool = False) -> Values:
+    params = session.devices.evaluated(evaluated_params(state))
+    return session.evaluator(params, split, full=full)
+
+
+def _finish(session: Session, log: Log, state: TrainState) -> dict[str, Any]:
+    """Evaluate the best checkpoint on the test split, and write the summary."""
+    session.checkpoints.wait()
+    best = session.checkpoints.best(state)
+    assert best is not None
+    step, state, progress = best
+    test = _evaluate(session, state, "test", full=True)
+    summary = summarize(session, log.window, step, progress["values"], test)
+    if is_writer():
+        run_directory.write_summary(session.directory, summary)
+    return summary
 
 
 def _saved(checkpoints: Checkpoints) -> str:
@@ -337,37 +329,8 @@ def _not_finite(number: int, what: str, checkpoints: Checkpoints) -> UserError:
     checkpoints.wait()
     last = checkpoints.latest_step()
     kept = "no checkpoint yet" if last is None else f"last good checkpoint: step {last}"
-    return agreed(UserError(f"step {number}: {what} is not finite; stopped ({kept})"))
-
-
-def _is_checkpoint(number: int, config: Config, steps: int) -> bool:
-    return number % config.evaluate_every == 0 or number == steps
-
-
-def _checkpoint(
-    number: int,
-    state: TrainState,
-    evaluate: Callable[..., Values],
-    model: Model,
-    metrics_file: MetricsFile,
-    checkpoints: Checkpoints,
-    batches: Feed,
-    reporter: Reporter,
-) -> None:
-    values = evaluate(evaluated_params(state), "validation")
-    for task, found in values.items():
-        if not math.isfinite(found["loss"]):
-            bad = f"the validation loss of task {task!r} ({found['loss']})"
-            raise _not_finite(number, bad, checkpoints)
-    mean = score(model, values)
-    flat = {
-        f"{task}/{name}": value for task, found in values.items() for name, value in found.items()
-    }
-    metrics_file.write(number, "validation", {**flat, "score": mean})
-    reporter.say(f"step {number}  validation  {_main_values(model, values)}")
-    checkpoints.save(
-        number, state, batches.get_state(), values, mean if math.isfinite(mean) else -1.0
-    )
+    # All processes read the same metrics.
+    return collective_error(UserError(f"step {number}: {what} is not finite; stopped ({kept})"))
 
 
 def _main_values(model: Model, values: Values) -> str:

@@ -19,21 +19,21 @@ _LOST = re.compile(
 )
 
 
-class AgreedError(UserError):
+class CollectiveError(UserError):
     """An error that all processes have at the same point."""
 
 
-def writes() -> bool:
+def is_writer() -> bool:
     """Whether this is the process that writes logs, metrics, figures and the configuration."""
     return jax.process_index() == 0
 
 
-def together(do: Callable[[], T]) -> T:
+def on_all_processes(do: Callable[[], T]) -> T:
     """Do something in every process; what goes wrong in one is an error of all.
 
     Raises:
-      AgreedError: of the first process in which `do` raised a `UserError`, named if the others did
-        not raise the same.
+      CollectiveError: with the message of the first process in which `do` raised a `UserError`,
+        and the number of that process if the others did not raise the same.
     """
     if jax.process_count() == 1:
         return do()
@@ -46,13 +46,13 @@ def together(do: Callable[[], T]) -> T:
     if any(errors):
         first = next(number for number, text in enumerate(errors) if text)
         where = "" if len(set(errors)) == 1 else f"process {first}: "
-        raise AgreedError(f"{where}{errors[first]}")
+        raise CollectiveError(f"{where}{errors[first]}")
     return found  # pyright: ignore[reportReturnType]
 
 
-def agreed(error: UserError) -> UserError:
+def collective_error(error: UserError) -> UserError:
     """An error that is known to be that of all processes, as such."""
-    return AgreedError(str(error)) if jax.process_count() > 1 else error
+    return CollectiveError(str(error)) if jax.process_count() > 1 else error
 
 
 def check_same(make: Callable[[], Mapping[str, str]]) -> None:
@@ -62,7 +62,7 @@ def check_same(make: Callable[[], Mapping[str, str]]) -> None:
       make: returns them by name, what each is written out.
 
     Raises:
-      AgreedError: with the names of those that differ, and in which process.
+      CollectiveError: with the names of those that differ, and in which process.
     """
     if jax.process_count() == 1:
         return
@@ -80,7 +80,7 @@ def check_same(make: Callable[[], Mapping[str, str]]) -> None:
             for i, name in enumerate(names)
             if len(first) != len(second) or first[i] != second[i]
         ]
-        raise AgreedError(
+        raise CollectiveError(
             f"process {other[0]} was started with another {', '.join(differing)} than process 0; "
             "start all with the same command, on the same data"
         )

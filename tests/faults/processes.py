@@ -89,9 +89,9 @@ def work(request, index, address):
 
 def inject(faults):
     """Have them happen when the batch of their step is asked for."""
-    from mtljax.training.inputs.device_prefetch import Feed
+    from mtljax.training.inputs.device_prefetch import DevicePrefetch
 
-    plain = Feed.__next__
+    plain = DevicePrefetch.__next__
 
     def after(feed):
         step = feed.get_state()["next_index"] + 1
@@ -103,7 +103,7 @@ def inject(faults):
         return plain(feed)
 
     if faults:
-        Feed.__next__ = after
+        DevicePrefetch.__next__ = after
 
 
 def fill(fault):

@@ -4,12 +4,12 @@ import pytest
 from mtljax.errors import UserError
 from mtljax.training import multihost
 from mtljax.training.multihost import (
-    AgreedError,
-    agreed,
+    CollectiveError,
     check_same,
+    collective_error,
     is_loss_of_process,
-    together,
-    writes,
+    is_writer,
+    on_all_processes,
 )
 
 
@@ -31,19 +31,19 @@ def fail():
 
 
 def test_alone():
-    assert writes()
-    assert together(lambda: 3) == 3
+    assert is_writer()
+    assert on_all_processes(lambda: 3) == 3
     with pytest.raises(UserError, match="^no such file$") as error:
-        together(fail)
-    assert not isinstance(error.value, AgreedError)
+        on_all_processes(fail)
+    assert not isinstance(error.value, CollectiveError)
     check_same(fail)  # nothing is compared
-    assert not isinstance(agreed(UserError("x")), AgreedError)
+    assert not isinstance(collective_error(UserError("x")), CollectiveError)
     assert not is_loss_of_process(ValueError("Gloo all-reduce failed"))
 
 
 def test_nobody_fails(three):
     three(["", ""])
-    assert together(lambda: 3) == 3
+    assert on_all_processes(lambda: 3) == 3
 
 
 @pytest.mark.parametrize(
@@ -56,15 +56,15 @@ def test_nobody_fails(three):
 )
 def test_this_one_fails(three, others, message):
     three(others)
-    with pytest.raises(AgreedError) as error:
-        together(fail)
+    with pytest.raises(CollectiveError) as error:
+        on_all_processes(fail)
     assert str(error.value) == message
 
 
 def test_another_fails(three):
     three(["", "disk full"])
-    with pytest.raises(AgreedError, match="^process 2: disk full$"):
-        together(lambda: 3)
+    with pytest.raises(CollectiveError, match="^process 2: disk full$"):
+        on_all_processes(lambda: 3)
 
 
 def test_the_same_values(three, monkeypatch):
@@ -85,7 +85,7 @@ def test_other_values(three, monkeypatch):
     other, same = said
     three([same, other])
     with pytest.raises(
-        AgreedError, match=r"^process 2 was started with another seed, heads\.hidden "
+        CollectiveError, match=r"^process 2 was started with another seed, heads\.hidden "
     ):
         check_same(lambda: values)
 

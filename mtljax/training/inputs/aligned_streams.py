@@ -14,7 +14,7 @@ WHOLE = Share()
 """All rows."""
 
 
-class Streams:
+class AlignedStreams:
     """Training batches with their extra batches, all at one position.
 
     The position is that of the training batches: the others follow it, so that a run resumes

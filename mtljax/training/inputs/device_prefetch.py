@@ -7,11 +7,11 @@ from typing import Any, NamedTuple
 import jax
 
 from mtljax.data import StepBatch
-from mtljax.training.inputs.aligned_streams import Streams
+from mtljax.training.inputs.aligned_streams import AlignedStreams
 from mtljax.training.inputs.extra import Extra
 
 
-class Fed(NamedTuple):
+class PrefetchedBatch(NamedTuple):
     """What a step reads.
 
     Attributes:
@@ -30,7 +30,7 @@ class Fed(NamedTuple):
     rows: tuple[int, ...]
 
 
-class Feed:
+class DevicePrefetch:
     """Moves the batches of some streams to the device, some of them ahead.
 
     `refill`, called when a step has been dispatched, does so while that step is under way. The
@@ -39,24 +39,24 @@ class Feed:
 
     def __init__(
         self,
-        streams: Streams,
+        streams: AlignedStreams,
         ahead: int = 2,
         place: Callable[[Any], Any] = jax.device_put,
         share: float = 1.0,
     ) -> None:
-        """Feed from ``streams``, with ``ahead`` batches ready where ``place`` puts them.
+        """DevicePrefetch from ``streams``, with ``ahead`` batches ready where ``place`` puts them.
 
         ``share`` is that of the rows which this process has: what it counts is multiplied up.
         """
         self._streams, self._ahead, self._place, self._share = streams, ahead, place, share
-        self._ready: deque[tuple[Fed, dict[str, Any]]] = deque()
+        self._ready: deque[tuple[PrefetchedBatch, dict[str, Any]]] = deque()
         self._state = streams.get_state()
 
-    def __iter__(self) -> Iterator[Fed]:
+    def __iter__(self) -> Iterator[PrefetchedBatch]:
         """Itself."""
         return self
 
-    def __next__(self) -> Fed:
+    def __next__(self) -> PrefetchedBatch:
         """The batch of the next step."""
         if not self._ready:
             self._fetch()
@@ -73,7 +73,7 @@ class Feed:
         tokens, positions, rows = _sizes(batch)
         batch, extra = self._place((batch, extra))
         tokens, positions = round(tokens / self._share), round(positions / self._share)
-        fed = Fed(batch, extra, tokens, positions, rows)
+        fed = PrefetchedBatch(batch, extra, tokens, positions, rows)
         self._ready.append((fed, self._streams.get_state()))
 
     def get_state(self) -> dict[str, Any]:

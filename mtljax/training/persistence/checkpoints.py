@@ -16,7 +16,12 @@ from orbax.checkpoint import checkpoint_managers as policies
 
 from mtljax.errors import UserError
 from mtljax.parallel import gather_texts
-from mtljax.training.multihost import agreed, is_loss_of_process, together, writes
+from mtljax.training.multihost import (
+    collective_error,
+    is_loss_of_process,
+    is_writer,
+    on_all_processes,
+)
 from mtljax.training.state import TrainState
 
 BROKEN = "broken"
@@ -62,13 +67,13 @@ class Checkpoints:
             enable_async_checkpointing=True,
             async_options=ocp.AsyncOptions(barrier_sync_fn=self._barrier),
         )
-        together(self._move_unscored)
+        on_all_processes(self._move_unscored)
         with quiet():
             return ocp.CheckpointManager(self._directory, options=options)
 
     def _move_unscored(self) -> None:
         # Orbax reads all scores when it opens, and gives up on one that it cannot read.
-        for step in checkpoint_steps(self._directory) if writes() else ():
+        for step in checkpoint_steps(self._directory) if is_writer() else ():
             if read_score(self._directory, step) is None:
                 self._move_aside(step, "no score")
 
@@ -116,7 +121,7 @@ class Checkpoints:
             said = gather_texts("busy" if self._manager.is_saving_in_progress() else "")
             problems = [text for text in gather_texts(self._problem) if text]
             if problems:
-                raise agreed(self._unwritten(problems[0]))
+                raise collective_error(self._unwritten(problems[0]))
             if not any(said):
                 break
             time.sleep(_BETWEEN_LOOKS)
@@ -196,11 +201,11 @@ class Checkpoints:
                 return step, *found
             damaged = True
             self._manager.close()
-            if writes():
+            if is_writer():
                 self._move_aside(step, problems[0])
             self._manager = self._open()
         if damaged and self._manager.latest_step() is None:
-            raise agreed(UserError(f"{self._directory}: no checkpoint can be read"))
+            raise collective_error(UserError(f"{self._directory}: no checkpoint can be read"))
         return None
 
     def latest_step(self) -> int | None:

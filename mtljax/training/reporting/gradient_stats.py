@@ -8,7 +8,7 @@ import numpy as np
 from mtljax.solvers import UnitGramian
 
 
-class Telemetry:
+class GradientStats:
     """Sums of inner products, norms, cosines and conflicts over the steps that measured them."""
 
     def __init__(self, tasks: Sequence[str]) -> None:

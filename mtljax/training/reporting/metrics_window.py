@@ -10,13 +10,13 @@ import numpy as np
 import optax
 
 from mtljax.presets import Config
-from mtljax.training.inputs.device_prefetch import Fed
+from mtljax.training.inputs.device_prefetch import PrefetchedBatch
 from mtljax.training.model import Model
-from mtljax.training.reporting.gradient_stats import Telemetry
+from mtljax.training.reporting.gradient_stats import GradientStats
 from mtljax.training.state import StepMetrics
 
 
-class Window:
+class MetricsWindow:
     """Sums and counts since the last line, and totals of the run.
 
     Attributes:
@@ -38,7 +38,7 @@ class Window:
         # The sizes that there is a compiled step for, and whether one is being compiled.
         self._seen: set[tuple[int, ...]] = set()
         self._compiling = True
-        self._running: Fed | None = None
+        self._running: PrefetchedBatch | None = None
         self._timed = 0
         self._mark = time.perf_counter()
         self._clear()
@@ -50,7 +50,7 @@ class Window:
         self._skipped = 0
         self._weighings = self._updates = 0
         self._penalty = self._norm = 0.0
-        self._telemetry = Telemetry([task.name for task in self._model.tasks])
+        self._gradient_stats = GradientStats([task.name for task in self._model.tasks])
         self._window_tokens = 0
         self._window_seconds = 0.0
 
@@ -69,12 +69,12 @@ class Window:
         yield
         self._mark = time.perf_counter()
 
-    def dispatch(self, fed: Fed) -> None:
+    def dispatch(self, fed: PrefetchedBatch) -> None:
         """Say that a step is about to be dispatched, compiled first if its sizes are new."""
         self._compiling |= fed.rows not in self._seen
         self._seen.add(fed.rows)
 
-    def count(self, fed: Fed) -> None:
+    def count(self, fed: PrefetchedBatch) -> None:
         """Count the tokens of a step that was dispatched, after `add` of the one before."""
         self._running = fed
 
@@ -119,7 +119,7 @@ class Window:
             self._norm += float(found.gradient_norm)
             self._updates += 1
         if found.gradients is not None:
-            self._telemetry.add(found.gradients, counted)
+            self._gradient_stats.add(found.gradients, counted)
         return None
 
     def _what_is_not_finite(self, found: StepMetrics) -> str | None:
@@ -146,7 +146,7 @@ class Window:
                 values[f"weight/{task.name}"] = self._weights[i] / self._weighings
         values["penalty"] = self._penalty / self._updates if self._updates else None
         values["gradient_norm"] = self._norm / self._updates if self._updates else None
-        values |= self._telemetry.means()
+        values |= self._gradient_stats.means()
         if self._config.non_finite != "stop":
             for i, task in enumerate(self._model.tasks):
                 values[f"not_finite/{task.name}"] = int(self._not_finite[i])

@@ -1,40 +1,41 @@
-"""`summary.json`: what a finished run says of itself."""
+"""`summary.json`: results, times and versions of a finished run."""
 
-from collections.abc import Mapping
 from typing import Any
 
 import jax
 
-from mtljax.presets import Config
 from mtljax.training.evaluation import Values
-from mtljax.training.model import Model
-from mtljax.training.reporting.metrics_window import Window
+from mtljax.training.reporting.metrics_window import MetricsWindow
+from mtljax.training.session import Session
 from mtljax.versions import versions
 
 
 def summarize(
-    config: Config,
-    model: Model,
-    window: Window,
-    steps: int,
-    best_step: int,
-    validation: Values,
-    test: Values,
-    epochs: Mapping[str, float],
-    skipped_rows: Mapping[str, Mapping[str, int]],
-    skipped_targets: Mapping[str, Mapping[str, int]],
+    session: Session, window: MetricsWindow, best_step: int, validation: Values, test: Values
 ) -> dict[str, Any]:
     """Return the summary of a run.
 
     ``wall_seconds`` is the time of the steps alone: compilation (``compile_seconds``), evaluation
-    and checkpoints are apart. A run that was resumed speaks of its last part. ``skipped_rows`` is
-    there only where malformed rows were left out: their number by data set and split; so is
-    ``skipped_targets``, by task, for rows that a task could not use. ``epochs`` are passes over
-    each task's training split.
+    and checkpoints are apart. A run that was resumed reports the times of its last part.
+    ``epochs`` are passes over each task's training split. ``skipped_rows`` is there only where
+    malformed rows were left out: their number by data set and split; so is ``skipped_targets``, by
+    task, for rows that a task could not use.
+
+    Args:
+      session: of the run.
+      window: with the times of the run.
+      best_step: step of the best checkpoint.
+      validation: its values on validation, by task and metric.
+      test: its values on test, by task and metric.
+
+    Returns:
+      The content of `summary.json`: values that JSON can hold, but for NaN and infinity.
     """
+    config, data = session.config, session.data
+    epochs = session.passes(session.steps)
     seconds = window.seconds
     return {
-        "steps": steps,
+        "steps": session.steps,
         "best_step": best_step,
         "seed": config.seed,
         "preset": config.preset,
@@ -52,10 +53,10 @@ def summarize(
                 "validation": validation.get(task.name, {}),
                 "test": test.get(task.name, {}),
             }
-            for task in model.tasks
+            for task in session.model.tasks
         },
         "epochs": {task: round(passes, 4) for task, passes in epochs.items()},
-        **({"skipped_rows": skipped_rows} if skipped_rows else {}),
-        **({"skipped_targets": skipped_targets} if skipped_targets else {}),
+        **({"skipped_rows": data.skipped_rows} if data.skipped_rows else {}),
+        **({"skipped_targets": data.skipped_targets} if data.skipped_targets else {}),
         "versions": versions(),
     }

@@ -1,7 +1,7 @@
 import jax
 
 from mtljax.training.inputs.abstract_batch import abstract_batch, abstract_extra
-from mtljax.training.inputs.aligned_streams import Streams
+from mtljax.training.inputs.aligned_streams import AlignedStreams
 
 
 def shapes(tree):
@@ -11,7 +11,7 @@ def shapes(tree):
 def test_the_shapes_of_a_real_batch(make, plain, tasks):
     model, data = make(plain, tuple(tasks.values()))
     signals = frozenset({"cross_gramian", "validation_losses"})
-    streams = Streams(data, plain, signals)
+    streams = AlignedStreams(data, plain, signals)
     batch, extra = next(streams)
     assert shapes(abstract_batch(data.layout)) == shapes(batch)
     assert shapes(abstract_extra(data.layout, signals)) == shapes(extra)

@@ -3,7 +3,7 @@ import numpy as np
 import pytest
 
 from mtljax.errors import UserError
-from mtljax.training.inputs.aligned_streams import Streams
+from mtljax.training.inputs.aligned_streams import AlignedStreams
 
 ALL = frozenset({"cross_gramian", "validation_losses"})
 
@@ -14,18 +14,18 @@ def same(a, b):
 
 def test_nothing_more_than_what_is_read(make, plain):
     _, data = make()
-    batch, extra = next(Streams(data, plain, frozenset({"losses", "gramian"})))
+    batch, extra = next(AlignedStreams(data, plain, frozenset({"losses", "gramian"})))
     assert extra.second is None and extra.validation is None
     same(batch, next(data.training_batches(plain.seed)))
 
 
 def test_streams_are_independent_and_go_on_together(make, plain, source):
     _, data = make()
-    streams = Streams(data, plain, ALL)
+    streams = AlignedStreams(data, plain, ALL)
     steps = [next(streams) for _ in range(4)]
     position = streams.get_state()
     following = next(streams)
-    again = Streams(data, plain, ALL)
+    again = AlignedStreams(data, plain, ALL)
     again.set_state(position)
     same(next(again), following)
     for batch, extra in steps:
@@ -39,7 +39,7 @@ def test_streams_are_independent_and_go_on_together(make, plain, source):
 
 def test_validation_rows_are_those_of_the_split(make, plain, tasks):
     _, data = make(tasks=(tasks["number"],))
-    streams = Streams(data, plain, ALL)
+    streams = AlignedStreams(data, plain, ALL)
     name = data.groups[0].name
     known = {round(float(y), 5) for y in data.examples[name]["validation"].targets["number"]}
     for _ in range(3):
@@ -54,4 +54,4 @@ def test_validation_data_that_is_not_there(make, plain, source, monkeypatch):
     monkeypatch.delitem(source.splits, "validation")
     _, data = make()
     with pytest.raises(UserError, match="reads validation data, and label"):
-        Streams(data, plain, frozenset({"validation_gradients"}))
+        AlignedStreams(data, plain, frozenset({"validation_gradients"}))

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from mtljax.solvers import UnitGramian
-from mtljax.training.reporting.gradient_stats import Telemetry
+from mtljax.training.reporting.gradient_stats import GradientStats
 
 TASKS = ("a", "b", "c")
 
@@ -16,7 +16,7 @@ def gradients(rows):
 
 
 def test_means_over_steps():
-    telemetry = Telemetry(TASKS)
+    telemetry = GradientStats(TASKS)
     telemetry.add(gradients([[1, 0], [0, 2], [-3, 0]]), np.ones(3))
     telemetry.add(gradients([[3, 0], [4, 4], [0, 1]]), np.ones(3))
     values = telemetry.means()
@@ -30,7 +30,7 @@ def test_means_over_steps():
 
 
 def test_what_is_absent_does_not_count():
-    telemetry = Telemetry(TASKS)
+    telemetry = GradientStats(TASKS)
     telemetry.add(gradients([[1, 0], [-1, 0], [0, 1]]), np.array([1, 0, 1]))
     telemetry.add(gradients([[2, 0], [0, 0], [-2, 0]]), np.ones(3))  # b stands still
     telemetry.add(UnitGramian(np.full((3, 3), np.nan), np.full(3, np.nan)), np.ones(3))
@@ -39,4 +39,4 @@ def test_what_is_absent_does_not_count():
     assert "cosine/a/b" not in values
     assert values["gramian/a/b"] == 0.0 and values["gramian/a/a"] == 2.5
     assert values["cosine/a/c"] == -0.5 and values["conflicts"] == 0.5
-    assert Telemetry(TASKS).means() == {}
+    assert GradientStats(TASKS).means() == {}

@@ -4,10 +4,10 @@ import time
 import numpy as np
 import pytest
 
-from mtljax.training.inputs.device_prefetch import Fed
+from mtljax.training.inputs.device_prefetch import PrefetchedBatch
 from mtljax.training.inputs.extra import Extra
 from mtljax.training.optimizer import learning_rate_schedule
-from mtljax.training.reporting.metrics_window import Window
+from mtljax.training.reporting.metrics_window import MetricsWindow
 from mtljax.training.state import StepMetrics
 
 
@@ -17,7 +17,7 @@ def window(make, plain, tasks):
     config = dataclasses.replace(
         plain, optimizer=dataclasses.replace(plain.optimizer, accumulate=2)
     )
-    return Window(model, learning_rate_schedule(config.optimizer, 10), config, 0, 10)
+    return MetricsWindow(model, learning_rate_schedule(config.optimizer, 10), config, 0, 10)
 
 
 def metrics(
@@ -27,7 +27,7 @@ def metrics(
     return StepMetrics(*(None if x is None else np.asarray(x, np.float32) for x in given))
 
 
-BATCH = Fed(None, Extra(), tokens=4, positions=8, rows=(2,))
+BATCH = PrefetchedBatch(None, Extra(), tokens=4, positions=8, rows=(2,))
 
 
 def test_means_since_the_last_line(window):
@@ -97,7 +97,7 @@ def test_tokens_and_time_of_the_same_steps(window):
 def test_what_is_not_finite_is_counted_where_the_run_goes_on(make, plain, tasks):
     model, _ = make(plain, (tasks["label"], tasks["number"]))
     config = dataclasses.replace(plain, non_finite="leave_out")
-    window = Window(model, learning_rate_schedule(config.optimizer, 10), config, 0, 10)
+    window = MetricsWindow(model, learning_rate_schedule(config.optimizer, 10), config, 0, 10)
     assert window.add(metrics([1.0, np.nan], bad=(0, 1))) is None
     assert window.add(metrics([3.0, 5.0], norm=np.inf, skipped=1)) is None
     values = window.flush(2)

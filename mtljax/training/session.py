@@ -1,0 +1,188 @@
+"""What a training run holds open from its start to its end, and how it is opened and closed."""
+
+import contextlib
+import dataclasses
+import functools
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+import jax
+from rich.console import Console
+
+from mtljax.data import MultitaskData
+from mtljax.errors import Preempted
+from mtljax.presets import Config
+from mtljax.training.distributed import Distributed
+from mtljax.training.evaluation import Evaluator
+from mtljax.training.inputs.aligned_streams import AlignedStreams
+from mtljax.training.inputs.device_prefetch import DevicePrefetch
+from mtljax.training.model import Model
+from mtljax.training.multihost import CollectiveError, is_writer
+from mtljax.training.optimizer import learning_rate_schedule
+from mtljax.training.persistence.checkpoints import Checkpoints, quiet
+from mtljax.training.persistence.run_directory import CHECKPOINTS
+from mtljax.training.reporting.metrics_file import MetricsFile
+from mtljax.training.reporting.metrics_window import MetricsWindow
+from mtljax.training.reporting.progress import Reporter, make_reporter
+from mtljax.training.update.types import Method
+
+
+@dataclasses.dataclass(frozen=True)
+class Composed:
+    """What a configuration and its data make: everything that is compiled.
+
+    Attributes:
+      model: the network with what its tasks need.
+      method: what turns the tasks' losses and gradients into an update.
+      devices: the mesh, and the compiled functions that draw the first state and do a step.
+      steps: optimization steps of the whole run.
+    """
+
+    model: Model
+    method: Method
+    devices: Distributed
+    steps: int
+
+
+@dataclasses.dataclass(frozen=True)
+class Session:
+    """What a run holds from its start to its end; the train state, which steps change, is apart.
+
+    Attributes:
+      config: the configuration.
+      directory: the run directory.
+      data: the encoded data of all tasks.
+      model: the network with what its tasks need.
+      devices: the mesh, and the compiled functions that draw the first state and do a step.
+      steps: optimization steps of the whole run.
+      batches: the batches of the steps, some of them on the devices ahead of time.
+      evaluator: measures parameters on a split.
+      checkpoints: of the run directory.
+      console: where progress is shown; quiet in all processes but the first.
+      tensorboard: whether event files are written too.
+      passes: from a number of steps to the passes over each task's training split in the first of
+        them.
+      preempted: called after every step with its number; True has the run save and stop.
+    """
+
+    config: Config
+    directory: Path
+    data: MultitaskData
+    model: Model
+    devices: Distributed
+    steps: int
+    batches: DevicePrefetch
+    evaluator: Evaluator
+    checkpoints: Checkpoints
+    console: Console
+    tensorboard: bool
+    passes: Callable[[int], dict[str, float]]
+    preempted: Callable[[int], bool]
+
+
+@contextlib.contextmanager
+def open_session(
+    config: Config,
+    composed: Composed,
+    data: MultitaskData,
+    directory: Path,
+    *,
+    console: Console,
+    tensorboard: bool,
+    preempted: Callable[[int], bool],
+) -> Iterator[Session]:
+    """Open the checkpoints and the batches of a run, at its first step; close them at the end.
+
+    Raises:
+      UserError: if checkpoints cannot be read or written, or the method reads validation data and a
+        task has none.
+    """
+    devices = composed.devices
+    with (
+        quiet(),
+        _open_checkpoints(directory, console) as checkpoints,
+        contextlib.closing(_open_batches(config, composed, data)) as batches,
+    ):
+        yield Session(
+            config=config,
+            directory=directory,
+            data=data,
+            model=composed.model,
+            devices=devices,
+            steps=composed.steps,
+            batches=batches,
+            evaluator=Evaluator(devices.model, data, devices.place, devices.where),
+            checkpoints=checkpoints,
+            console=console,
+            tensorboard=tensorboard,
+            passes=functools.partial(data.epochs, data.turns(composed.steps, config.seed)),
+            preempted=preempted,
+        )
+
+
+@contextlib.contextmanager
+def _open_checkpoints(directory: Path, console: Console) -> Iterator[Checkpoints]:
+    checkpoints = Checkpoints(
+        directory / CHECKPOINTS, lambda text: console.print(text, highlight=False)
+    )
+    try:
+        yield checkpoints
+    except BaseException as error:
+        # To close is to wait for what is still being written, by all processes. After an error of
+        # this process alone the others do not close, and the wait would have no end.
+        if jax.process_count() == 1 or isinstance(error, CollectiveError | Preempted):
+            checkpoints.close()
+        raise
+    checkpoints.close()
+
+
+def _open_batches(config: Config, composed: Composed, data: MultitaskData) -> DevicePrefetch:
+    share = composed.devices.share
+    streams = AlignedStreams(data, config, composed.method.requires, composed.steps, share)
+    return DevicePrefetch(
+        streams, place=composed.devices.place_own, share=len(share.blocks) / share.count
+    )
+
+
+class Log(NamedTuple):
+    """Where the metrics of a run go.
+
+    Attributes:
+      metrics_file: `metrics.jsonl`, for good.
+      reporter: the terminal, for the moment.
+      window: the sums since the last line of metrics, and the times of the whole run.
+    """
+
+    metrics_file: MetricsFile
+    reporter: Reporter
+    window: MetricsWindow
+
+
+@contextlib.contextmanager
+def open_log(session: Session, done: int, last_line: int) -> Iterator[Log]:
+    """Open the log of a run, and close it at the end.
+
+    Args:
+      session: of the run.
+      done: steps done before this part of the run.
+      last_line: the step after which lines of `metrics.jsonl`, of a run that was interrupted, are
+        dropped; -1 drops all.
+
+    Raises:
+      UserError: if `metrics.jsonl` cannot be written, or tensorboardX is missing.
+    """
+    config, steps = session.config, session.steps
+    metrics_file = MetricsFile(
+        session.directory, last_line, tensorboard=session.tensorboard, writes=is_writer()
+    )
+    reporter = make_reporter(session.console, steps, done)
+    schedule = learning_rate_schedule(config.optimizer, steps)
+    try:
+        # Last, since it starts the clock.
+        yield Log(
+            metrics_file, reporter, MetricsWindow(session.model, schedule, config, done, steps)
+        )
+    finally:
+        reporter.close()
+        metrics_file.close()
