@@ -16,6 +16,7 @@ FILES = sorted(ROOT.rglob("*.py"))
 # What each part may import of the package, besides itself and `errors`; absent: see below.
 INTERNAL = {
     "errors": set(),
+    "ranges": set(),
     "losses": set(),
     "regularizers": set(),
     "solvers": set(),
@@ -27,12 +28,13 @@ INTERNAL = {
     "parallel": set(),
     "generation": set(),
     "tasks": set(),
-    "data": {"tasks"},
+    "data": {"tasks", "ranges"},
 }
 # The only third parties of the pure parts.
 PURE = {"jax", "numpy"}
 THIRD_PARTY = {
     "errors": set(),
+    "ranges": set(),
     "losses": PURE,
     "regularizers": PURE,
     "solvers": PURE,

@@ -3,6 +3,9 @@
 import dataclasses
 from typing import Literal
 
+from mtljax.modules.linear import MAX_ORDER
+from mtljax.ranges import at_least, bounded, fraction
+
 Attention = Literal["bidirectional", "causal", "prefix", "separate"]
 """What the positions of a text see of each other: all; those before; all of the source they answer,
 and of the answer those before; all of the source, or all of the answer, whichever they are in."""
@@ -38,24 +41,24 @@ class EncoderConfig:
     """
 
     kind: Literal["lstm", "transformer", "linear"] = "lstm"
-    embedding: int = 128
-    features: int = 128
-    layers: int = 1
+    embedding: int = at_least(1, default=128)
+    features: int = at_least(1, default=128)
+    layers: int = at_least(1, default=1)
     bidirectional: Literal["auto", "yes", "no"] = "auto"
-    heads: int = 4
-    feed_forward: int = 512
+    heads: int = at_least(1, default=4)
+    feed_forward: int = at_least(1, default=512)
     remat: Literal["none", "full", "dots"] = "none"
-    unroll: int = 1
+    unroll: int = at_least(1, default=1)
     attention: Literal["auto", "xla", "cudnn"] = "auto"
-    dense: int = 0
-    ngrams: int = 2
-    ngram_buckets: int = 65_536
-    word_dropout: float = 0.0
-    token_dropout: float = 0.0
-    embedding_dropout: float = 0.0
-    dropout: float = 0.0
+    dense: int = at_least(0, default=0)
+    ngrams: int = bounded(low=1, high=MAX_ORDER, default=2)
+    ngram_buckets: int = at_least(2, default=65_536)
+    word_dropout: float = fraction(default=0.0)
+    token_dropout: float = fraction(default=0.0)
+    embedding_dropout: float = fraction(default=0.0)
+    dropout: float = fraction(default=0.0)
     dropout_mask: Literal["row", "text"] = "row"
-    recurrent_dropout: float = 0.0
+    recurrent_dropout: float = fraction(default=0.0)
 
 
 def output_width(encoder: EncoderConfig) -> int:
@@ -77,10 +80,10 @@ class DecoderConfig:
       dropout: probability that a feature of a residual branch is dropped.
     """
 
-    layers: int = 0
-    heads: int = 4
-    feed_forward: int = 512
-    dropout: float = 0.1
+    layers: int = at_least(0, default=0)
+    heads: int = at_least(1, default=4)
+    feed_forward: int = at_least(1, default=512)
+    dropout: float = fraction(default=0.1)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -101,10 +104,10 @@ class HeadsConfig:
     """
 
     pooling: tuple[Literal["mean", "root", "max", "last", "attention"], ...] = ("mean", "max")
-    hidden: int = 0
-    tag_hidden: int = 0
-    lookahead: int = 2
-    dropout: float = 0.0
-    tag_dropout: float = 0.0
-    negatives: int = 1024
-    negatives_power: float = 0.5
+    hidden: int = at_least(0, default=0)
+    tag_hidden: int = at_least(0, default=0)
+    lookahead: int = at_least(0, default=2)
+    dropout: float = fraction(default=0.0)
+    tag_dropout: float = fraction(default=0.0)
+    negatives: int = at_least(0, default=1024)
+    negatives_power: float = at_least(0, default=0.5)

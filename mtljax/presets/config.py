@@ -1,14 +1,13 @@
 """The configuration of a training run: frozen, nested, plain data."""
 
 import dataclasses
-import math
 from typing import Any, Literal
 
 from mtljax.data.batching.mixture import MixtureSettings
 from mtljax.data.tokenizers import TokenizerSettings
 from mtljax.errors import UserError
 from mtljax.modules.config import DecoderConfig, EncoderConfig, HeadsConfig, output_width
-from mtljax.modules.linear import MAX_ORDER
+from mtljax.ranges import at_least, bounded, check_ranges, fraction, positive
 
 
 @dataclasses.dataclass(frozen=True)
@@ -36,11 +35,11 @@ class BatchConfig:
       workers: processes that make batches; 0 for the thread.
     """
 
-    tokens: int = 4096
-    row_length: int = 64
-    multiple: int = 1
-    ahead: int = 4
-    workers: int = 0
+    tokens: int = at_least(1, default=4096)
+    row_length: int = at_least(2, default=64)
+    multiple: int = at_least(1, default=1)
+    ahead: int = at_least(0, default=4)
+    workers: int = at_least(0, default=0)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -60,16 +59,16 @@ class OptimizerConfig:
       average: decay of the moving average of the parameters that is evaluated and kept; 0 for none.
     """
 
-    learning_rate: float = 4e-3
+    learning_rate: float = positive(default=4e-3)
     schedule: Literal["cosine", "linear", "constant"] = "cosine"
-    warmup_steps: int = 50
-    final_fraction: float = 0.05
-    b1: float = 0.9
-    b2: float = 0.99
-    weight_decay: float = 0.0
-    clip_norm: float = 1.0
-    accumulate: int = 1
-    average: float = 0.998
+    warmup_steps: int = at_least(0, default=50)
+    final_fraction: float = at_least(0, default=0.05)
+    b1: float = fraction(default=0.9)
+    b2: float = fraction(default=0.99)
+    weight_decay: float = at_least(0, default=0.0)
+    clip_norm: float = at_least(0, default=1.0)
+    accumulate: int = at_least(1, default=1)
+    average: float = fraction(default=0.998)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -83,9 +82,9 @@ class RegularizerConfig:
       group_lasso_on: regular expression for the paths it covers; a row of a leaf is a group.
     """
 
-    l2: float = 0.0
+    l2: float = at_least(0, default=0.0)
     l2_on: str = "kernel"
-    group_lasso: float = 0.0
+    group_lasso: float = at_least(0, default=0.0)
     group_lasso_on: str = "shared/embedding/words"
 
 
@@ -104,7 +103,7 @@ class GradientsConfig:
     strategy: Literal[
         "auto", "unrolled", "vmapped", "scanned", "representation", "lagged", "sketched"
     ] = "auto"
-    sketch: int = 4096
+    sketch: int = at_least(2, default=4096)
     telemetry: bool = False
 
 
@@ -128,9 +127,9 @@ class ParallelConfig:
         them, '-' for none. The first that fits counts.
     """
 
-    task: int = 1
-    data: int = 1
-    model: int = 1
+    task: int = at_least(-1, default=1)
+    data: int = at_least(-1, default=1)
+    model: int = at_least(-1, default=1)
     strategy: Literal["jit", "shard_map", "pmap"] = "jit"
     sharding: Literal["replicated", "fsdp"] = "replicated"
     placement: Literal["auto", "off", "task"] = "auto"
@@ -167,11 +166,11 @@ class Config:
     """
 
     preset: str = "small"
-    steps: int = 2000
-    epochs: float = 0.0
-    seed: int = 0
-    evaluate_every: int = 200
-    log_every: int = 20
+    steps: int = at_least(0, default=2000)
+    epochs: float = at_least(0, default=0.0)
+    seed: int = bounded(low=0, high=2**32, high_open=True, default=0)
+    evaluate_every: int = at_least(1, default=200)
+    log_every: int = at_least(1, default=20)
     dtype: Literal["auto", "float32", "bfloat16"] = "auto"
     weighting: str = "equal"
     weighting_options: dict[str, Any] = dataclasses.field(default_factory=dict)
@@ -189,62 +188,6 @@ class Config:
     parallel: ParallelConfig = ParallelConfig()
 
 
-_AT_LEAST = {
-    "steps": 0,
-    "seed": 0,
-    "epochs": 0,
-    "evaluate_every": 1,
-    "log_every": 1,
-    "batch.tokens": 1,
-    "batch.row_length": 2,
-    "batch.multiple": 1,
-    "batch.ahead": 0,
-    "batch.workers": 0,
-    "encoder.embedding": 1,
-    "encoder.features": 1,
-    "encoder.layers": 1,
-    "encoder.heads": 1,
-    "encoder.unroll": 1,
-    "encoder.feed_forward": 1,
-    "encoder.ngrams": 1,
-    "encoder.ngram_buckets": 2,
-    "heads.hidden": 0,
-    "heads.tag_hidden": 0,
-    "heads.lookahead": 0,
-    "heads.negatives": 0,
-    "heads.negatives_power": 0,
-    "decoder.layers": 0,
-    "decoder.heads": 1,
-    "decoder.feed_forward": 1,
-    "optimizer.learning_rate": 0,
-    "optimizer.warmup_steps": 0,
-    "optimizer.final_fraction": 0,
-    "optimizer.weight_decay": 0,
-    "optimizer.clip_norm": 0,
-    "optimizer.accumulate": 1,
-    "regularizer.l2": 0,
-    "regularizer.group_lasso": 0,
-    "gradients.sketch": 2,
-    "parallel.task": -1,
-    "parallel.data": -1,
-    "parallel.model": -1,
-}
-_AXES = ("parallel.task", "parallel.data", "parallel.model")
-_SHARES = (
-    "encoder.word_dropout",
-    "encoder.token_dropout",
-    "encoder.embedding_dropout",
-    "encoder.dropout",
-    "encoder.recurrent_dropout",
-    "heads.dropout",
-    "heads.tag_dropout",
-    "decoder.dropout",
-    "optimizer.b1",
-    "optimizer.b2",
-    "optimizer.average",
-)
-
-
 def flatten(config: Any, prefix: str = "") -> dict[str, Any]:
     """The fields of a nested configuration by dotted name."""
     found: dict[str, Any] = {}
@@ -259,23 +202,12 @@ def flatten(config: Any, prefix: str = "") -> dict[str, Any]:
 
 
 def check(config: Config) -> None:
-    """Check the ranges of all fields.
+    """Check the ranges of all fields, and that they fit each other.
 
     Raises:
       UserError: naming the first field that is out of range, and its value.
     """
-    fields = flatten(config)
-    for name, value in fields.items():
-        if isinstance(value, float) and not math.isfinite(value):
-            raise UserError(f"{name}: must be finite, got {value}")
-    for name, least in _AT_LEAST.items():
-        if fields[name] < least:
-            raise UserError(f"{name}: must be at least {least}, got {fields[name]}")
-    for name in _SHARES:
-        if not 0 <= fields[name] < 1:
-            raise UserError(f"{name}: must be in [0, 1), got {fields[name]}")
-    if config.optimizer.learning_rate == 0:
-        raise UserError("optimizer.learning_rate: must be positive, got 0.0")
+    check_ranges(config)
     if config.encoder.kind == "transformer" and config.encoder.features % (
         2 * config.encoder.heads
     ):
@@ -291,11 +223,8 @@ def check(config: Config) -> None:
         )
     if config.encoder.kind == "lstm" and config.encoder.features % 2:
         raise UserError(f"encoder.features: must be even, got {config.encoder.features}")
-    if config.encoder.ngrams > MAX_ORDER:
-        raise UserError(f"encoder.ngrams: must be at most {MAX_ORDER}, got {config.encoder.ngrams}")
-    if config.seed >= 2**32:
-        raise UserError(f"seed: must be less than 2^32, got {config.seed}")
-    if sum(fields[name] < 1 for name in _AXES) > 1:
+    parallel = config.parallel
+    if sum(size < 1 for size in (parallel.task, parallel.data, parallel.model)) > 1:
         raise UserError("parallel: one axis at most can be what the others leave")
     if not config.heads.pooling:
         raise UserError("heads.pooling: name at least one")

@@ -96,7 +96,7 @@ def test_tasks_files_that_cannot_be_read(train_refused, tmp_path):
         ("--batch.tokens 0", "batch.tokens: must be at least 1, got 0"),
         ("--batch.tokens 4", "batch_tokens 4: must be at least row_length, 64"),
         ("--optimizer.learning-rate nan", "optimizer.learning_rate: must be finite, got nan"),
-        ("--optimizer.learning-rate -1", "optimizer.learning_rate: must be at least 0, got -1"),
+        ("--optimizer.learning-rate -1", "optimizer.learning_rate: must be positive, got -1"),
         ("--seed -1", "seed: must be at least 0, got -1"),
         ("--tokenizer.kind bpe --tokenizer.vocab-size 3", "tokenizer vocab_size: "),
         ("--tokenizer.kind letters", "invalid choice 'letters' for argument '--tokenizer.kind'"),

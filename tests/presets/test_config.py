@@ -1,10 +1,12 @@
 import dataclasses
 import math
+import re
 
 import pytest
 
 from mtljax.errors import UserError
 from mtljax.presets import PRESETS, Config, check, flatten, preset
+from mtljax.ranges import range_of
 
 
 def replaced(config, name, value):
@@ -13,6 +15,16 @@ def replaced(config, name, value):
     if rest:
         value = replaced(getattr(config, first), rest, value)
     return dataclasses.replace(config, **{first: value})
+
+
+def dataclass_fields(config, prefix=""):
+    """Every field of a nested configuration that holds a value, by dotted name."""
+    for field in dataclasses.fields(config):
+        value, name = getattr(config, field.name), f"{prefix}{field.name}"
+        if dataclasses.is_dataclass(value):
+            yield from dataclass_fields(value, f"{name}.")
+        else:
+            yield name, field
 
 
 FIELDS = flatten(Config())
@@ -56,6 +68,20 @@ def test_probabilities_are_below_one(name, value):
         check(replaced(Config(), name, value))
 
 
+def test_every_number_has_a_range():
+    numeric = {
+        name: range_of(field)
+        for name, field in dataclass_fields(Config())
+        if re.search(r"\b(int|float)\b", str(field.type))
+    }
+    assert numeric.keys() >= {"steps", "seed", "tokenizer.prefixes", *FLOATS}
+    assert not [name for name, allowed in numeric.items() if allowed is None]
+    for name, allowed in numeric.items():
+        value = FIELDS[name]
+        for number in value if isinstance(value, tuple) else (value,):
+            assert allowed.problem(number) == "", name
+
+
 @pytest.mark.parametrize(
     "name, bad, good",
     [
@@ -69,6 +95,7 @@ def test_probabilities_are_below_one(name, value):
         ("batch.row_length", 1, 2),
         ("batch.ahead", -1, 0),
         ("batch.multiple", 0, 8),
+        ("batch.workers", -1, 0),
         ("parallel.task", -2, 0),
         ("parallel.data", -2, -1),
         ("parallel.model", -2, 4),
@@ -81,6 +108,10 @@ def test_probabilities_are_below_one(name, value):
         ("encoder.ngrams", 0, 4),
         ("encoder.ngrams", 5, 1),
         ("encoder.ngram_buckets", 1, 2),
+        ("encoder.unroll", 0, 2),
+        ("encoder.dense", -1, 0),
+        ("decoder.layers", -1, 0),
+        ("gradients.sketch", 1, 2),
         ("heads.hidden", -1, 0),
         ("heads.tag_hidden", -1, 0),
         ("heads.lookahead", -1, 0),

@@ -7,6 +7,7 @@ from typing import Literal
 
 from mtljax.data.encoding.input_groups import Group
 from mtljax.errors import UserError
+from mtljax.ranges import at_least, check_ranges, positive
 
 _FILL = 0.97  # share of a packed row that is real, as a rule
 
@@ -30,28 +31,18 @@ class MixtureSettings:
     """
 
     rates: Literal["proportional", "equal"] = "proportional"
-    temperature: float = 1.0
-    final_temperature: float = 0.0
-    cap: int = 0
-    stages: int = 8
-    subset: int = 0
+    temperature: float = positive(default=1.0)
+    final_temperature: float = at_least(0, default=0.0)
+    cap: int = at_least(0, default=0)
+    stages: int = at_least(2, default=8)
+    subset: int = at_least(0, default=0)
 
     def __post_init__(self) -> None:
         if self.rates not in ("proportional", "equal"):
             raise UserError(
                 f"mixture.rates {self.rates!r}: expected one of 'proportional', 'equal'"
             )
-        for name in ("temperature", "final_temperature"):
-            value = getattr(self, name)
-            if not math.isfinite(value):
-                raise UserError(f"mixture.{name}: must be finite, got {value}")
-            if value < 0 or (value == 0 and name == "temperature"):
-                raise UserError(f"mixture.{name}: must be positive, got {value}")
-        for name, least in (("cap", 0), ("stages", 2), ("subset", 0)):
-            if getattr(self, name) < least:
-                raise UserError(
-                    f"mixture.{name}: must be at least {least}, got {getattr(self, name)}"
-                )
+        check_ranges(self, "mixture.")
 
 
 PROPORTIONAL = MixtureSettings()

@@ -1,15 +1,16 @@
 """The settings of a tokenizer."""
 
-from dataclasses import dataclass
+import dataclasses
 from typing import Any, Literal, get_args
 
 from mtljax.errors import UserError
+from mtljax.ranges import at_least, range_of
 
 Kind = Literal["words", "bpe", "wordpiece", "character", "byte", "file"]
 """What the pieces of a text are."""
 
 
-@dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True)
 class TokenizerSettings:
     """How text becomes ids.
 
@@ -34,13 +35,14 @@ class TokenizerSettings:
 
     kind: Kind = "words"
     lowercase: bool = True
-    num_words: int = 50_000
-    min_count: int = 2
-    prefixes: tuple[int, ...] = (2, 3)
-    suffixes: tuple[int, ...] = (2, 3)
+    num_words: int = at_least(1, default=50_000)
+    min_count: int = at_least(1, default=2)
+    prefixes: tuple[int, ...] = at_least(1, default=(2, 3))
+    suffixes: tuple[int, ...] = at_least(1, default=(2, 3))
     shape: bool = True
-    affix_buckets: int = 8192
-    vocab_size: int = 8000
+    affix_buckets: int = at_least(1, default=8192)
+    # Four special pieces and 256 bytes are the least of a vocabulary of byte pairs.
+    vocab_size: int = at_least(4 + 256, default=8000)
     file: str = ""
 
     def __post_init__(self) -> None:
@@ -52,14 +54,13 @@ class TokenizerSettings:
                 raise UserError(
                     f"tokenizer {name}: expected true or false, got {getattr(self, name)!r}"
                 )
-        # Four special pieces and 256 bytes are the least of a vocabulary of byte pairs.
-        least = {"num_words": 1, "min_count": 1, "affix_buckets": 1, "vocab_size": 4 + 256}
-        for name, low in least.items():
-            _whole_number(name, getattr(self, name), low)
         for name in ("prefixes", "suffixes"):
             object.__setattr__(self, name, tuple(getattr(self, name)))
-            for length in getattr(self, name):
-                _whole_number(name, length, 1)
+        for field in dataclasses.fields(self):
+            if (allowed := range_of(field)) is not None:
+                value = getattr(self, field.name)
+                for number in value if isinstance(value, tuple) else (value,):
+                    _whole_number(field.name, number, allowed.low)
         if not isinstance(self.file, str):
             raise UserError(f"tokenizer file: expected a path, got {self.file!r}")
         if self.kind == "file" and not self.file:
@@ -82,6 +83,6 @@ class TokenizerSettings:
         return int(self.kind in ("character", "byte"))
 
 
-def _whole_number(name: str, value: Any, low: int) -> None:
+def _whole_number(name: str, value: Any, low: float) -> None:
     if isinstance(value, bool) or not isinstance(value, int) or value < low:
         raise UserError(f"tokenizer {name}: expected a whole number from {low}, got {value!r}")

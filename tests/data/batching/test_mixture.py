@@ -137,7 +137,7 @@ def test_a_step_of_some_groups_shares_its_rows_among_them():
         ({"rates": "some"}, "mixture.rates 'some': expected one of"),
         ({"temperature": 0.0}, "mixture.temperature: must be positive, got 0.0"),
         ({"temperature": float("nan")}, "mixture.temperature: must be finite, got nan"),
-        ({"final_temperature": -1.0}, "mixture.final_temperature: must be positive"),
+        ({"final_temperature": -1.0}, "mixture.final_temperature: must be at least 0, got -1"),
         ({"cap": -1}, "mixture.cap: must be at least 0, got -1"),
         ({"stages": 1}, "mixture.stages: must be at least 2, got 1"),
         ({"subset": -2}, "mixture.subset: must be at least 0, got -2"),
