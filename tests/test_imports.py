@@ -17,6 +17,7 @@ FILES = sorted(ROOT.rglob("*.py"))
 INTERNAL = {
     "errors": set(),
     "ranges": set(),
+    "json_values": set(),
     "losses": set(),
     "regularizers": set(),
     "solvers": set(),
@@ -35,6 +36,7 @@ PURE = {"jax", "numpy"}
 THIRD_PARTY = {
     "errors": set(),
     "ranges": set(),
+    "json_values": set(),
     "losses": PURE,
     "regularizers": PURE,
     "solvers": PURE,

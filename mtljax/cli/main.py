@@ -64,7 +64,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         writes = any(word.startswith("--output") for word in arguments)
         left = {"train": "the run", "generate": "the output" if writes else ""}.get(name)
-        more = f"; the same command goes on where {left} was left" if left else ""
+        more = f"; the same command continues where {left} was left" if left else ""
         _complain(f"{where}: interrupted{more}")
         return 130
     except BrokenPipeError:

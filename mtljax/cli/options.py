@@ -4,7 +4,6 @@ import contextlib
 import dataclasses
 import io
 import json
-import math
 import os
 import re
 import sys
@@ -15,6 +14,7 @@ from typing import Any, TextIO, TypeVar
 from rich.console import Console
 
 from mtljax.errors import UserError
+from mtljax.json_values import nan_to_none
 
 T = TypeVar("T")
 
@@ -162,7 +162,7 @@ def print_json(value: Any, file: TextIO | None = None) -> None:
       value: of dicts, lists, texts and numbers.
       file: stdout by default.
     """
-    value = _finite(value)
+    value = nan_to_none(value)
     encoding = (sys.stdout if file is None else file).encoding or "utf-8"
     line = json.dumps(value, ensure_ascii=False)
     try:
@@ -170,11 +170,3 @@ def print_json(value: Any, file: TextIO | None = None) -> None:
     except UnicodeEncodeError:
         line = json.dumps(value)
     print(line, file=file)
-
-
-def _finite(value: Any) -> Any:
-    if isinstance(value, dict):
-        return {key: _finite(item) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [_finite(item) for item in value]
-    return None if isinstance(value, float) and not math.isfinite(value) else value

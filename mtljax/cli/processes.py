@@ -160,12 +160,12 @@ def _leave(error: BaseException, command: str, saved: Path) -> NoReturn:
         code, line = 2, f"process {number}: {error}"
     elif isinstance(error, KeyboardInterrupt):
         code = 130
-        line = "" if number else "interrupted; the same command goes on where the run was left"
+        line = "" if number else "interrupted; the same command continues where the run was left"
     elif is_loss_of_process(error):
         steps = checkpoint_steps(saved)
         last = f"step {steps[-1]}" if steps else "the beginning"
         reason = " ".join(str(error).split())[:100]
-        line = f"process {number}: another process is gone ({reason}); the same command goes on "
+        line = f"process {number}: another process is gone ({reason}); the same command continues "
         line += f"from {last}"
     else:
         traceback.print_exception(error)
@@ -183,7 +183,7 @@ def _leave(error: BaseException, command: str, saved: Path) -> NoReturn:
 
 def preempted_line(error: Preempted) -> str:
     """What is said of a run that SIGTERM has stopped."""
-    return f"SIGTERM; {error}, the same command goes on from there"
+    return f"SIGTERM; {error}, the same command continues from there"
 
 
 def _part() -> None:

@@ -1,4 +1,4 @@
-"""Configurations: frozen dataclasses, and presets that return them."""
+"""Configurations of training runs, and the presets that return them."""
 
 from mtljax.presets.config import BatchConfig as BatchConfig
 from mtljax.presets.config import Config as Config

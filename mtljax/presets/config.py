@@ -1,4 +1,8 @@
-"""The configuration of a training run: frozen, nested, plain data."""
+"""The configuration of a training run: frozen, nested, plain data.
+
+The docstring of each field is its help on the command line, and its range stands next to its
+default; see `mtljax.ranges`. `check` adds what fields must be to fit each other.
+"""
 
 import dataclasses
 from typing import Any, Literal
@@ -15,9 +19,9 @@ class DataConfig:
     """How data sets are read.
 
     Attributes:
-      bad_rows: what a malformed row of a file, or one that a task cannot use, does: 'stop' with an
-        error that names it; 'skip', left out, of the file or of that task, and counted in the
-        summary.
+      bad_rows: what to do with a row of a file that is malformed, or that a task cannot use: 'stop'
+        with an error that names it, or 'skip' it, in that file or for that task, and count it in
+        the summary.
     """
 
     bad_rows: Literal["stop", "skip"] = "stop"
@@ -25,14 +29,16 @@ class DataConfig:
 
 @dataclasses.dataclass(frozen=True)
 class BatchConfig:
-    """How much text a step reads.
+    """The size of a step's batch, and how batches are made.
 
     Attributes:
-      tokens: positions of a step over all input groups, padding included.
-      row_length: positions of a packed row, and the longest text that is read whole.
-      multiple: of which the rows of every input group are, to be divided among devices.
-      ahead: batches made ahead of the step, by a background thread or by each worker.
-      workers: processes that make batches; 0 for the thread.
+      tokens: positions of a step's batch over all input groups, padding included.
+      row_length: positions of a row into which texts are packed; longer texts are truncated.
+      multiple: the number of rows of every input group is a multiple of this, so that devices can
+        share them.
+      ahead: batches made ahead of the step that reads them, by a background thread or by each
+        worker process.
+      workers: processes that make batches; 0 for one background thread.
     """
 
     tokens: int = at_least(1, default=4096)
@@ -44,19 +50,22 @@ class BatchConfig:
 
 @dataclasses.dataclass(frozen=True)
 class OptimizerConfig:
-    """AdamW and what surrounds it.
+    """AdamW, its learning rate, clipping, accumulation and averaging.
 
     Attributes:
-      learning_rate: the highest of the schedule.
-      schedule: after the warm-up: 'cosine' or 'linear' decay to `final_fraction`, or 'constant'.
-      warmup_steps: steps of a linear rise from 0.
-      final_fraction: the last learning rate as a share of the highest.
-      b1: decay of the first moment.
-      b2: decay of the second moment.
-      weight_decay: decoupled decay, times the learning rate.
-      clip_norm: the gradient's global norm is cut to this; 0 for no cut.
-      accumulate: steps whose mean gradient makes one update of the parameters.
-      average: decay of the moving average of the parameters that is evaluated and kept; 0 for none.
+      learning_rate: the highest learning rate of the schedule.
+      schedule: the learning rate after the warm-up: 'cosine' or 'linear' decay to `final_fraction`,
+        or 'constant'.
+      warmup_steps: updates in which the learning rate rises linearly from 0.
+      final_fraction: the learning rate of the last update, as a fraction of the highest.
+      b1: decay rate of the first moment, per update.
+      b2: decay rate of the second moment, per update.
+      weight_decay: decoupled weight decay of matrices, multiplied by the learning rate.
+      clip_norm: the largest global norm of the gradient, to which larger ones are scaled down; 0
+        for no clipping.
+      accumulate: steps over which gradients are averaged for one update of the parameters.
+      average: decay rate per update of the moving average of the parameters, which is evaluated and
+        saved in place of the parameters; 0 for no average.
     """
 
     learning_rate: float = positive(default=4e-3)
@@ -73,13 +82,13 @@ class OptimizerConfig:
 
 @dataclasses.dataclass(frozen=True)
 class RegularizerConfig:
-    """Penalties Omega(w), added to the weighted losses.
+    """Penalties on the parameters, added to the weighted loss.
 
     Attributes:
-      l2: factor of half the squared norm.
-      l2_on: regular expression for the paths it covers, such as 'shared/.*'.
-      group_lasso: factor of the group lasso.
-      group_lasso_on: regular expression for the paths it covers; a row of a leaf is a group.
+      l2: factor of half the squared L2 norm.
+      l2_on: regular expression that picks parameters for `l2` by their paths, such as 'shared/.*'.
+      group_lasso: factor of the group lasso, whose groups are the rows of a parameter.
+      group_lasso_on: regular expression that picks parameters for `group_lasso` by their paths.
     """
 
     l2: float = at_least(0, default=0.0)
@@ -90,14 +99,15 @@ class RegularizerConfig:
 
 @dataclasses.dataclass(frozen=True)
 class GradientsConfig:
-    """How per-task gradients are found, for methods that read them.
+    """How per-task gradients are computed, for weightings that read them.
 
     Attributes:
-      strategy: 'unrolled', 'vmapped', 'scanned' or 'auto', which agree to rounding;
-        'representation', at the encoder's output only; 'lagged' or 'sketched', with the weights of
-        the step before, each gradient freed once it is accumulated.
-      sketch: numbers that 'sketched' keeps of a gradient.
-      telemetry: write Gramian, norms and cosines of the tasks' gradients with the metrics.
+      strategy: exact, and equal up to rounding: 'unrolled', 'vmapped', 'scanned', or 'auto', which
+        chooses one of them. Approximate: 'representation', gradients at the encoder's output only;
+        'lagged' or 'sketched', stale weights, each per-task gradient freed once accumulated.
+      sketch: numbers that 'sketched' keeps of each gradient.
+      telemetry: write the Gramian, norms, cosines and conflicts of the tasks' gradients with the
+        metrics.
     """
 
     strategy: Literal[
@@ -109,22 +119,23 @@ class GradientsConfig:
 
 @dataclasses.dataclass(frozen=True)
 class ParallelConfig:
-    """How the devices share a step; with one of each axis, one device does all.
+    """How devices share a step: a mesh of three axes; by default one device.
 
     Attributes:
-      task: devices along the axis of tasks, whose groups work on different tasks where `placement`
-        says so; 0 for what the other axes leave.
-      data: devices along the axis of rows; 0 for what the other axes leave.
-      model: devices along the axis of words, attention heads and feed-forward features; 0 for what
-        the other axes leave.
-      strategy: how the step is compiled: 'jit', by XLA from the shardings of its arguments;
-        'shard_map' or 'pmap', a program for each device.
-      sharding: of parameters and optimizer: 'replicated', or 'fsdp', spread over the devices.
-      placement: 'task', groups of devices on different tasks; 'off', all on all tasks; 'auto',
-        whichever moves fewer bytes.
-      rules: shardings of one's own, 'REGEX=AXES' for the parameters whose path holds the regular
-        expression: a mesh axis for each dimension, divided by commas, 'data+model' for two of
-        them, '-' for none. The first that fits counts.
+      task: devices along the axis of tasks, where groups of devices work on different tasks if
+        `placement` says so; 0 for all devices that the other axes leave.
+      data: devices along the axis of rows; 0 for all devices that the other axes leave.
+      model: devices along the axis of words, attention heads and feed-forward features; 0 for all
+        devices that the other axes leave.
+      strategy: how the step is compiled: 'jit', partitioned by XLA from the shardings of its
+        arguments; 'shard_map' or 'pmap', one program that each device runs on its rows.
+      sharding: where parameters and the optimizer's state are kept: 'replicated', on each device;
+        'fsdp', sharded over the devices.
+      placement: which tasks a device works on: 'task', groups of devices on different tasks; 'off',
+        all devices on all tasks; 'auto', whichever moves fewer bytes between devices.
+      rules: shardings 'REGEX=AXES' of the parameters whose path matches the regular expression, in
+        place of the built-in ones: a mesh axis for each dimension, divided by commas, 'data+model'
+        for two axes, '-' for none. The first rule that matches counts.
     """
 
     task: int = at_least(-1, default=1)
@@ -138,31 +149,34 @@ class ParallelConfig:
 
 @dataclasses.dataclass(frozen=True)
 class Config:
-    """Everything that defines a run besides its tasks and their data.
+    """Everything that defines a run, apart from its tasks and their data.
 
     Attributes:
-      preset: name of the preset it starts from, of `mtljax.presets.PRESETS`.
-      steps: optimization steps, in all.
-      epochs: if not 0, passes over the largest input group instead of `steps`.
-      seed: of the parameters, the order of the data and the dropout.
-      evaluate_every: steps between evaluations on validation, with a checkpoint each.
-      log_every: steps between lines of metrics.
-      dtype: of the encoder's computation; 'auto' is bfloat16 on accelerators, float32 on CPU.
-      weighting: name of the method that weighs the tasks, of `mtljax.weighting.METHODS`.
-      weighting_options: its keyword arguments, and those of `mtljax.training.make_method`.
-      non_finite: what a NaN or infinite loss or gradient does: 'stop' the run; 'leave_out' that
-        task of the step; 'skip' the step.
-      tokenizer: how text becomes ids.
+      preset: name of the preset that the configuration starts from, see
+        `mtljax.presets.PRESETS`.
+      steps: optimization steps of the whole run.
+      epochs: passes over the largest input group; if not 0, they replace `steps`.
+      seed: seed of the parameters, the order of the data and dropout.
+      evaluate_every: steps between evaluations on validation, each of which saves a checkpoint.
+      log_every: steps between lines of training metrics.
+      dtype: dtype of the encoder's computation; 'auto' for bfloat16 on accelerators and float32 on
+        CPUs.
+      weighting: name of the method that weights the tasks, see `mtljax.weighting.METHODS`.
+      weighting_options: keyword arguments of the method, and those of
+        `mtljax.training.update.method.make_method`.
+      non_finite: what to do at a NaN or infinite loss or gradient: 'stop' the run; 'leave_out' the
+        task from this step; 'skip' the step.
+      tokenizer: how text becomes token ids.
       data: how data sets are read.
-      batch: how much text a step reads.
+      batch: the size of a step's batch, and how batches are made.
       mixture: the rates at which the tasks' data is read.
       encoder: the shared encoder.
       heads: the tasks' heads.
-      decoder: those of text to text, where they have layers of their own.
-      optimizer: AdamW and what surrounds it.
+      decoder: the decoders of text-to-text tasks, if they have layers of their own.
+      optimizer: AdamW, its learning rate, clipping, accumulation and averaging.
       regularizer: penalties on the parameters.
-      gradients: how those of the tasks are found.
-      parallel: how the devices share a step.
+      gradients: how per-task gradients are computed.
+      parallel: how devices share a step.
     """
 
     preset: str = "small"
@@ -189,16 +203,16 @@ class Config:
 
 
 def flatten(config: Any, prefix: str = "") -> dict[str, Any]:
-    """The fields of a nested configuration by dotted name."""
-    found: dict[str, Any] = {}
+    """Return the values of a nested configuration by dotted name, such as 'encoder.layers'."""
+    flat: dict[str, Any] = {}
     for field in dataclasses.fields(config):
         value = getattr(config, field.name)
         name = f"{prefix}{field.name}"
         if dataclasses.is_dataclass(value):
-            found |= flatten(value, f"{name}.")
+            flat |= flatten(value, f"{name}.")
         else:
-            found[name] = value
-    return found
+            flat[name] = value
+    return flat
 
 
 def check(config: Config) -> None:

@@ -1,4 +1,4 @@
-"""The presets: functions that return a configuration, and the tasks they train by default."""
+"""The presets: functions that return a configuration and the tasks that it trains by default."""
 
 import dataclasses
 import os
@@ -16,7 +16,12 @@ _IMDB = "imdb_reviews"
 
 
 class Preset(NamedTuple):
-    """A configuration and the tasks that it trains when no tasks file is given."""
+    """A configuration with its default tasks.
+
+    Attributes:
+      config: the configuration.
+      tasks: the tasks that are trained when no tasks file is given.
+    """
 
     config: Config
     tasks: tuple[Task, ...]
@@ -44,7 +49,7 @@ def small() -> Preset:
 
 
 def linear() -> Preset:
-    """A linear model: words, their stems and endings, and word pairs, straight to the heads.
+    """A linear model of words, their stems and endings, and word pairs.
 
     The tasks share one low-rank factor of the weights; each has a linear head.
     """
@@ -61,7 +66,7 @@ def linear() -> Preset:
 
 
 def textbook() -> Preset:
-    """The textbook model: embedding, shared LSTM, shared dense layer, one sigmoid a task.
+    """The textbook model: embedding, shared LSTM, shared dense layer, one sigmoid per task.
 
     Vocabulary 10,000 with ``<oov>``, texts up to 500 words, widths 128, dropout 0.5, Adam, binary
     cross-entropy, batches of 32 texts, 10 epochs. `default_tasks` has the tasks where imdb_reviews
@@ -124,10 +129,10 @@ def large() -> Preset:
 
 
 def xl() -> Preset:
-    """A transformer of 24 layers of width 2048: 1.3 B shared parameters, spread over devices."""
-    made = _transformer("xl", width=2048, layers=24, heads=16, rate=1e-4)
-    spread = ParallelConfig(sharding="fsdp")
-    return made._replace(config=dataclasses.replace(made.config, parallel=spread))
+    """A transformer of 24 layers of width 2048: 1.3 B shared parameters, sharded over devices."""
+    replicated = _transformer("xl", width=2048, layers=24, heads=16, rate=1e-4)
+    parallel = ParallelConfig(sharding="fsdp")
+    return replicated._replace(config=dataclasses.replace(replicated.config, parallel=parallel))
 
 
 PRESETS: dict[str, Callable[[], Preset]] = {
@@ -144,8 +149,11 @@ PRESETS: dict[str, Callable[[], Preset]] = {
 def preset(name: str) -> Preset:
     """Return a preset.
 
+    Args:
+      name: one of `PRESETS`.
+
     Raises:
-      UserError: if there is none of that name.
+      UserError: if there is no preset of that name.
     """
     if name not in PRESETS:
         raise UserError(f"preset {name!r}: unknown{suggestion(name, PRESETS)}")
@@ -153,12 +161,12 @@ def preset(name: str) -> Preset:
 
 
 def default_tasks(name: str, data_dir: str | os.PathLike[str] | None = None) -> tuple[Task, ...]:
-    """The tasks that a preset trains when no tasks file is given.
+    """Return the tasks that a preset trains when no tasks file is given.
 
     Args:
       name: of the preset.
-      data_dir: where data sets in TFDS format lie. `textbook` reads imdb_reviews in place of
-        movie_sentiment where it is there.
+      data_dir: directory of data sets in TFDS format. The preset `textbook` trains on imdb_reviews
+        in place of movie_sentiment if that is prepared there.
 
     Returns:
       The tasks.

@@ -1,4 +1,4 @@
-"""Configurations as YAML, and back, field by field."""
+"""Configurations written as YAML, and read back with their types checked."""
 
 import dataclasses
 import types
@@ -13,12 +13,15 @@ from mtljax.presets.config import Config, flatten
 
 
 def dump_config(config: Config) -> str:
-    """The YAML text of a configuration, all fields included."""
+    """Write a configuration as YAML, all fields included."""
     return yaml.safe_dump(_plain(config), sort_keys=False)
 
 
 def parse_config(text: str) -> Config:
-    """Read back what `dump_config` wrote.
+    """Read a configuration that `dump_config` wrote; fields that are not there have their default.
+
+    Args:
+      text: YAML. Names of fields that older versions wrote are understood.
 
     Raises:
       UserError: if the text is no YAML, or names a field that is unknown or of another type.
@@ -33,9 +36,17 @@ def parse_config(text: str) -> Config:
 
 
 def differences(old: Config, new: Config) -> dict[str, tuple[Any, Any]]:
-    """Fields in which two configurations differ: dotted name to (old value, new value)."""
+    """Compare two configurations.
+
+    Args:
+      old: a configuration.
+      new: another one.
+
+    Returns:
+      (old value, new value) by the dotted name of each field in which they differ.
+    """
     before, after = flatten(old), flatten(new)
-    # As they are written: a tuple among the options of a weighting is read back as a list.
+    # Compared as they are written: a tuple among the options of a weighting is read as a list.
     return {
         name: (before[name], after[name])
         for name in after

@@ -1,7 +1,5 @@
-"""Training: state, step, loop, evaluation and checkpoints."""
+"""Training: runs, what they leave behind, and the parts that a loop of one's own is made of."""
 
-from mtljax.training.evaluation import Evaluator as Evaluator
-from mtljax.training.evaluation import score as score
 from mtljax.training.loop import train as train
 from mtljax.training.model import Model as Model
 from mtljax.training.model import build_model as build_model
@@ -13,6 +11,5 @@ from mtljax.training.reporting.plot_gradients import draw_gradients as draw_grad
 from mtljax.training.reporting.progress import results_table as results_table
 from mtljax.training.state import StepMetrics as StepMetrics
 from mtljax.training.state import TrainState as TrainState
-from mtljax.training.state import evaluated_params as evaluated_params
 from mtljax.training.step import make_init as make_init
 from mtljax.training.step import make_step as make_step

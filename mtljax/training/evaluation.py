@@ -14,7 +14,7 @@ from mtljax.modules import Readout, encode, predict
 from mtljax.tasks import KINDS, LOWER_IS_BETTER, Task, main_metric, metric_names, span_scheme
 from mtljax.training.model import Model
 from mtljax.training.objective import element_losses, full_softmax_loss
-from mtljax.training.text_likelihood import per_text
+from mtljax.training.text_likelihood import text_likelihood
 
 Values = dict[str, dict[str, float]]
 """Metric values by task and metric."""
@@ -144,7 +144,7 @@ class Evaluator:
           params: the parameters.
           split: 'train', 'validation' or 'test'.
           full: add `PLAIN_WORDS` for language models over words with affixes, and
-            `mtljax.training.text_likelihood.per_text` for tasks that write text.
+            `mtljax.training.text_likelihood` for tasks that write text.
 
         Returns:
           Values by task and metric; tasks without the split, or without a target in it, are left
@@ -161,7 +161,7 @@ class Evaluator:
                 continue
             for task in group.tasks:
                 if task.name in states and KINDS[task.kind].writes:
-                    found[task.name] |= per_text(task, self._data, split, states[task.name])
+                    found[task.name] |= text_likelihood(task, self._data, split, states[task.name])
             models = [task.name for task in group.tasks if task.kind == "language_model"]
             if models and self._model.layout.affix_buckets:
                 batches = self._data.evaluation_batches(group.name, split)

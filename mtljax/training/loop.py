@@ -174,7 +174,7 @@ def _begin(
 ) -> None:
     if not is_writer():
         return
-    run_directory.begin(directory)
+    run_directory.make_directory(directory)
     if resumed:
         run_directory.check_same_data(directory, data)
     else:
@@ -207,7 +207,7 @@ def _restore(session: Session) -> _Restored:
         return _Restored(0, state, last_line=-1)
     step, state, progress = found
     session.batches.set_state(progress["position"])
-    session.console.print(f"going on from step {step}", highlight=False)
+    session.console.print(f"continuing from step {step}", highlight=False)
     return _Restored(step, state, last_line=step)
 
 

@@ -1,4 +1,7 @@
-"""What the processes of a run do and find out together; with one process, what it does alone."""
+"""Agreement among the processes of a run: an error of one is an error of all.
+
+With one process all of this is what that process does alone.
+"""
 
 import re
 import zlib
@@ -17,10 +20,12 @@ _LOST = re.compile(
     r"|socket closed|peer",
     re.IGNORECASE,
 )
+_DIGEST = 8  # hexadecimal digits of a CRC-32
+_AT_ONCE = 200  # digests that fit in one exchange of texts
 
 
 class CollectiveError(UserError):
-    """An error that all processes have at the same point."""
+    """An error that all processes raise at the same point, so that none waits for another."""
 
 
 def is_writer() -> bool:
@@ -29,17 +34,24 @@ def is_writer() -> bool:
 
 
 def on_all_processes(do: Callable[[], T]) -> T:
-    """Do something in every process; what goes wrong in one is an error of all.
+    """Call a function in every process; if it fails in one, raise its error in all.
+
+    Args:
+      do: a function without arguments, called once in each process.
+
+    Returns:
+      What the function returned in this process.
 
     Raises:
       CollectiveError: with the message of the first process in which `do` raised a `UserError`,
         and the number of that process if the others did not raise the same.
+      UserError: of `do` itself, where there is one process.
     """
     if jax.process_count() == 1:
         return do()
-    found, error = None, ""
+    result, error = None, ""
     try:
-        found = do()
+        result = do()
     except UserError as raised:
         error = str(raised) or "failed"
     errors = gather_texts(error)
@@ -47,11 +59,18 @@ def on_all_processes(do: Callable[[], T]) -> T:
         first = next(number for number, text in enumerate(errors) if text)
         where = "" if len(set(errors)) == 1 else f"process {first}: "
         raise CollectiveError(f"{where}{errors[first]}")
-    return found  # pyright: ignore[reportReturnType]
+    return result  # pyright: ignore[reportReturnType]
 
 
 def collective_error(error: UserError) -> UserError:
-    """An error that is known to be that of all processes, as such."""
+    """An error that every process is known to raise here, marked as such where there are several.
+
+    Args:
+      error: the error, with the same message in every process.
+
+    Returns:
+      A `CollectiveError` with this message; with one process, the error itself.
+    """
     return CollectiveError(str(error)) if jax.process_count() > 1 else error
 
 
@@ -59,39 +78,41 @@ def check_same(make: Callable[[], Mapping[str, str]]) -> None:
     """Check that all processes have the same values.
 
     Args:
-      make: returns them by name, what each is written out.
+      make: returns the values by name, each written out as a text; not called where there is one
+        process.
 
     Raises:
       CollectiveError: with the names of those that differ, and in which process.
     """
     if jax.process_count() == 1:
         return
-    # Eight digits of each, so that many fit what can be exchanged.
-    own = {name: f"{zlib.crc32(value.encode()):08x}" for name, value in make().items()}
-    for names in _portions(list(own), 200):
-        found = gather_texts("".join(own[name] for name in names))
-        other = [number for number, text in enumerate(found) if text != found[0]]
-        if not other:
+    # A digest of each, for the texts themselves are longer than what can be exchanged at once.
+    digests = {name: f"{zlib.crc32(value.encode()):08x}" for name, value in make().items()}
+    names = list(digests)
+    for start in range(0, len(names), _AT_ONCE):
+        portion = names[start : start + _AT_ONCE]
+        texts = gather_texts("".join(digests[name] for name in portion))
+        different = [number for number, text in enumerate(texts) if text != texts[0]]
+        if not different:
             continue
-        texts = [found[0], found[other[0]]]
-        first, second = ([text[i : i + 8] for i in range(0, len(text), 8)] for text in texts)
+        first, second = (_split(texts[number]) for number in (0, different[0]))
         differing = [
             name
-            for i, name in enumerate(names)
+            for i, name in enumerate(portion)
             if len(first) != len(second) or first[i] != second[i]
         ]
         raise CollectiveError(
-            f"process {other[0]} was started with another {', '.join(differing)} than process 0; "
-            "start all with the same command, on the same data"
+            f"process {different[0]} was started with another {', '.join(differing)} than process "
+            "0; start all with the same command, on the same data"
         )
 
 
-def _portions(names: list[str], size: int) -> list[list[str]]:
-    return [names[i : i + size] for i in range(0, len(names), size)]
+def _split(digests: str) -> list[str]:
+    return [digests[i : i + _DIGEST] for i in range(0, len(digests), _DIGEST)]
 
 
 def is_loss_of_process(error: BaseException) -> bool:
-    """Whether an error is that of a computation whose other processes are gone."""
+    """Whether an error is that of a computation whose other processes have ended."""
     return (
         jax.process_count() > 1
         and isinstance(error, ValueError | RuntimeError)

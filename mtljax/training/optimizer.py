@@ -1,4 +1,4 @@
-"""The Optax optimizer of a configuration."""
+"""The Optax optimizer and the learning-rate schedule of a configuration."""
 
 import jax
 import optax
@@ -7,41 +7,41 @@ from mtljax.presets import OptimizerConfig
 
 
 def learning_rate_schedule(config: OptimizerConfig, steps: int) -> optax.Schedule:
-    """The learning rate by step: a linear rise, then the decay that the configuration names.
+    """Return the learning rate by update: a linear warm-up, then the decay of `config.schedule`.
 
     Args:
-      config: the configuration.
-      steps: steps of the whole run.
+      config: of the optimizer.
+      steps: steps of the whole run, of which `config.accumulate` make an update.
 
     Returns:
-      A function of the number of updates.
+      A function from the number of updates done to the learning rate of the next.
     """
     updates = max(1, steps // config.accumulate)
     warmup = min(config.warmup_steps, updates - 1)
     peak, final = config.learning_rate, config.learning_rate * config.final_fraction
-    rest = max(1, updates - warmup)
+    decay_updates = max(1, updates - warmup)
     match config.schedule:
         case "cosine":
-            decay = optax.cosine_decay_schedule(peak, rest, config.final_fraction)
+            decay = optax.cosine_decay_schedule(peak, decay_updates, config.final_fraction)
         case "linear":
-            decay = optax.linear_schedule(peak, final, rest)
+            decay = optax.linear_schedule(peak, final, decay_updates)
         case _:
             decay = optax.constant_schedule(peak)
     if not warmup:
         return decay
-    # The first update has a rate above 0: it would be lost otherwise.
+    # The first update has a rate above 0; at 0 its gradient would be lost.
     rise = optax.linear_schedule(peak / (warmup + 1), peak, warmup)
     return optax.join_schedules([rise, decay], [warmup])
 
 
 def make_optimizer(config: OptimizerConfig, steps: int) -> optax.GradientTransformation:
-    """Clipping, and AdamW with a schedule.
+    """Return AdamW with a schedule, after clipping by the global norm (Loshchilov & Hutter 2019).
 
-    Weight decay covers matrices only, not biases and norms. Gradients are accumulated by the step,
-    before they get here.
+    Weight decay covers matrices only, not biases and norms. Gradients are accumulated by the train
+    step, not here.
 
     Args:
-      config: the configuration.
+      config: of the optimizer.
       steps: steps of the whole run.
 
     Returns:
@@ -54,8 +54,8 @@ def make_optimizer(config: OptimizerConfig, steps: int) -> optax.GradientTransfo
         weight_decay=config.weight_decay,
         mask=_matrices,
     )
-    parts = [optax.clip_by_global_norm(config.clip_norm)] if config.clip_norm else []
-    return optax.chain(*parts, adamw)
+    clipping = [optax.clip_by_global_norm(config.clip_norm)] if config.clip_norm else []
+    return optax.chain(*clipping, adamw)
 
 
 def _matrices(params: optax.Params) -> optax.Params:

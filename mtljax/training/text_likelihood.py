@@ -1,5 +1,6 @@
-"""Likelihoods of a split by the words and bytes of its texts."""
+"""Likelihood of the texts of a split per word and per byte, comparable across tokenizers."""
 
+import itertools
 from collections.abc import Iterable, Mapping
 from typing import Any
 
@@ -10,20 +11,21 @@ from mtljax.tasks import Task
 _BLOCK = 4096  # texts that are tokenised at a time
 
 
-def per_text(
+def text_likelihood(
     task: Task, data: MultitaskData, split: str, states: Mapping[str, Any]
 ) -> dict[str, float]:
-    """``perplexity_per_word`` and ``bits_per_byte`` of the texts of a split.
+    """Return ``perplexity_per_word`` and ``bits_per_byte`` of the texts of a split.
 
     Args:
       task: a task that writes text.
       data: of the run.
-      split: name of a split that it has.
-      states: what the task was measured with, among them ``loss``.
+      split: name of a split that the task has.
+      states: metric states of the task on that split, by name, among them ``loss``: the sum of the
+        negative log-likelihoods and the number of tokens.
 
     Returns:
-      Nothing where the likelihood is not that of the whole texts, each once: where samples have
-      weights, or some texts were cut off.
+      Both values by name. Empty where the loss is not that of the complete texts, each counted
+      once: where samples have weights, or texts were truncated.
     """
     state = states["loss"]
     if task.weights is not None:
@@ -31,7 +33,7 @@ def per_text(
     name = task.targets or task.inputs
     assert isinstance(name, str)
     texts = (row[name] for row in data.sources[task.source_name].splits[split])
-    tokens, size = _counted(texts, data)
+    tokens, size = _count(texts, data)
     if tokens != round(float(state.count)) or not size.words:
         return {}
     return {
@@ -40,22 +42,17 @@ def per_text(
     }
 
 
-def _counted(texts: Iterable[Any], data: MultitaskData) -> tuple[int, metrics.TextSize]:
-    """Tokens that predict these texts and their ends, and how much text there is."""
-    tokens, size, block = 0, metrics.TextSize(0, 0), []
+def _count(texts: Iterable[Any], data: MultitaskData) -> tuple[int, metrics.TextSize]:
+    """Count the tokens that are predicted for these texts, ends included, and words and bytes."""
+    tokens, words, size = 0, 0, 0
+    present = (text for text in texts if text is not None)
+    while block := list(itertools.islice(present, _BLOCK)):
+        # Each text begins with <s>, which is not predicted, and ends with </s>, which is.
+        tokens += len(data.tokenizer.encode(block).tokens)
+        more = metrics.text_size(_joined(text) for text in block)
+        words, size = words + more.words, size + more.bytes
+    return tokens, metrics.TextSize(words, size)
 
-    def count() -> None:
-        nonlocal tokens, size
-        # Each begins with <s>, which is not predicted, and ends with </s>, which is.
-        tokens += len(data.tokenizer.encode(block).tokens) if block else 0
-        more = metrics.text_size(one if isinstance(one, str) else " ".join(one) for one in block)
-        size = metrics.TextSize(size.words + more.words, size.bytes + more.bytes)
-        block.clear()
 
-    for text in texts:
-        if text is not None:
-            block.append(text)
-        if len(block) == _BLOCK:
-            count()
-    count()
-    return tokens, size
+def _joined(text: Any) -> str:
+    return text if isinstance(text, str) else " ".join(text)

@@ -175,7 +175,7 @@ def test_an_interrupted_output_goes_on_after_its_last_whole_line(mtljax, job, mo
         patch.setattr("mtljax.cli.generate.print_json", interrupt)
         code, _, err = mtljax(*arguments)
     assert code == 130
-    assert err.endswith("interrupted; the same command goes on where the output was left\n")
+    assert err.endswith("interrupted; the same command continues where the output was left\n")
     assert not out.exists()
     assert draft.read_text() == "".join(whole.splitlines(keepends=True)[:5])
     with draft.open("a") as file:

@@ -226,7 +226,7 @@ def signalled(process, number, tasks_file, linear_options, directory):
 def test_an_interruption(process, tasks_file, linear_options, tmp_path):
     running, err = signalled(process, signal.SIGINT, tasks_file, linear_options, tmp_path / "run")
     assert running.returncode == 130, err
-    expected = "mtljax train: interrupted; the same command goes on where the run was left\n"
+    expected = "mtljax train: interrupted; the same command continues where the run was left\n"
     assert err == expected
 
 
@@ -236,7 +236,9 @@ def test_sigterm(process, tasks_file, linear_options, tmp_path):
     assert running.returncode == 143, err
     (saved,) = (directory / "checkpoints").iterdir()
     assert int(saved.name) > 0
-    line = f"mtljax train: SIGTERM; step {saved.name} is saved, the same command goes on from there"
+    line = (
+        f"mtljax train: SIGTERM; step {saved.name} is saved, the same command continues from there"
+    )
     assert err == f"{line}\n"
 
 

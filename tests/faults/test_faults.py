@@ -40,7 +40,7 @@ def test_a_process_is_killed(start, undisturbed, tmp_path):
     if victim:  # without the first one JAX itself may end the others
         assert len(ended.said()) == 3, (step, ended.codes, ended.err)
         assert all("another process is gone" in line for line in ended.said())
-        assert all("the same command goes on from " in line for line in ended.said())
+        assert all("the same command continues from " in line for line in ended.said())
     assert not (tmp_path / "run" / "summary.json").exists()
     assert_finishes(start, tmp_path / "run", undisturbed)
     assert without_times(tmp_path / "run") == without_times(undisturbed)
@@ -55,7 +55,7 @@ def test_a_process_is_told_to_stop(start, undisturbed, tmp_path):
     saved = max(map(int, steps(tmp_path / "run")))
     assert 2 <= saved < STEPS
     assert ended.said() == [
-        f"mtljax train: SIGTERM; step {saved} is saved, the same command goes on from there"
+        f"mtljax train: SIGTERM; step {saved} is saved, the same command continues from there"
     ]
     shutil.copytree(tmp_path / "run", tmp_path / "other")
     assert_finishes(start, tmp_path / "run", undisturbed)
@@ -82,7 +82,7 @@ def test_a_damaged_checkpoint(start, undisturbed, copied, damage, processes, tol
     damage(copied)
     ended = assert_finishes(start, copied, undisturbed, processes, tolerance=tolerance)
     assert f"checkpoint {STEPS} cannot be read, moved to {STEPS}.broken" in ended.out[0]
-    assert f"going on from step {STEPS - EVERY}" in ended.out[0]
+    assert f"continuing from step {STEPS - EVERY}" in ended.out[0]
     assert f"{STEPS}.broken" in steps(copied)
 
 

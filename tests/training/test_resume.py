@@ -127,7 +127,7 @@ def test_interrupted_after_checkpoints(
     assert results(again) == results(summary)
     assert train(config, chosen, parts) == again  # complete: left as it is
     shown = capsys.readouterr().out
-    assert shown.count("going on from step 4") == (2 if damage else 1)
+    assert shown.count("continuing from step 4") == (2 if damage else 1)
     if damage:
         assert "checkpoint 8 cannot be read, moved to 8.broken" in shown
 
@@ -154,7 +154,7 @@ def test_a_run_that_is_told_to_stop(tiny, config, tasks, tmp_path, saved, uninte
         console=Console(width=300),
         preempted=lambda step: asked.append(step) or False,
     )
-    assert "going on from step 6" in capsys.readouterr().out
+    assert "continuing from step 6" in capsys.readouterr().out
     assert asked == [6, 7, 8, 9, 10, 11]
     assert_same_bits(saved[12], expected[12])
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from mtljax.metrics import Mean
-from mtljax.training.text_likelihood import per_text
+from mtljax.training.text_likelihood import text_likelihood
 
 
 def state(count, total=50.0):
@@ -22,7 +22,7 @@ def measured(make, plain, tasks):
         texts = [row[feature] for row in data.sources["tiny"].splits["test"]]
         texts = [text for text in texts if text is not None]
         tokens = sum(len(text.split()) + 1 for text in texts)
-        return per_text(task, data, "test", state(count or tokens)), texts
+        return text_likelihood(task, data, "test", state(count or tokens)), texts
 
     return run
 
@@ -43,4 +43,4 @@ def test_nothing_where_texts_were_cut_off(measured):
 def test_nothing_where_samples_have_weights(make, plain, tasks):
     _, data = make(plain, (tasks["reply"],))
     assert tasks["reply"].weights is not None
-    assert per_text(tasks["reply"], data, "test", state(5)) == {}
+    assert text_likelihood(tasks["reply"], data, "test", state(5)) == {}

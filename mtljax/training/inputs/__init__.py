@@ -1,1 +1,1 @@
-"""What a step is fed: aligned streams of batches, moved to the devices ahead of it."""
+"""The batches that a training step reads, up to the device."""

@@ -1,4 +1,4 @@
-"""The batches that a step reads: training data, and what some weightings ask for besides."""
+"""Training batches and the extra batches of some weightings, all at the same position."""
 
 import functools
 from collections.abc import Iterator
@@ -10,15 +10,15 @@ from mtljax.parallel import Share
 from mtljax.presets import Config
 from mtljax.training.inputs.extra import SECOND_BATCH, VALIDATION_BATCH, Extra
 
-WHOLE = Share()
-"""All rows."""
+ALL_ROWS = Share()
+"""All rows of a batch."""
 
 
 class AlignedStreams:
-    """Training batches with their extra batches, all at one position.
+    """Training batches, each with the extra batches of its step.
 
-    The position is that of the training batches: the others follow it, so that a run resumes
-    exactly from ``{"next_index": n}``.
+    The streams advance together, so that the position of the training batches is that of all of
+    them: a run resumes exactly from ``{"next_index": n}``.
     """
 
     def __init__(
@@ -27,14 +27,20 @@ class AlignedStreams:
         config: Config,
         requires: frozenset[str],
         steps: int = 1,
-        share: Share = WHOLE,
+        share: Share = ALL_ROWS,
     ) -> None:
-        """Open the streams that a weighting with these signals reads in a run of ``steps``.
+        """Open the streams at the first step.
 
-        Of every batch there are the rows of ``share``.
+        Args:
+          data: of all tasks.
+          config: of the run: the seed and `config.batch` are read.
+          requires: signals that the weighting reads, as in `mtljax.weighting.SIGNALS`; they say
+            which extra batches there are.
+          steps: of the whole run, over which the rates of a mixture may change.
+          share: the rows of every batch that this process makes.
 
         Raises:
-          UserError: if it reads validation data and a task has none.
+          UserError: if the weighting reads validation data and a task has none.
         """
         batches = functools.partial(
             data.training_batches,
@@ -45,7 +51,7 @@ class AlignedStreams:
         )
         self._train = batches(config.seed)
         self._second = self._validation = None
-        # Orders of their own: seeds of a run are below 2^32.
+        # Seeds of a run are below 2^32: each stream has an order of its own.
         if requires & SECOND_BATCH:
             self._second = batches(config.seed + 2**32)
         if requires & VALIDATION_BATCH:
@@ -58,16 +64,16 @@ class AlignedStreams:
                     )
             self._validation = batches(config.seed + 2**33, split="validation")
 
-    def _open(self) -> list[StepIterator]:
-        every = (self._train, self._second, self._validation)
-        return [stream for stream in every if stream is not None]
+    def _streams(self) -> list[StepIterator]:
+        streams = (self._train, self._second, self._validation)
+        return [stream for stream in streams if stream is not None]
 
     def __iter__(self) -> Iterator[tuple[StepBatch, Extra]]:
         """Itself."""
         return self
 
     def __next__(self) -> tuple[StepBatch, Extra]:
-        """The batch of the next step, and its extra batches."""
+        """The training batch of the next step and its extra batches, as NumPy arrays."""
         second = None if self._second is None else next(self._second)
         validation = None if self._validation is None else next(self._validation)
         return next(self._train), Extra(second, validation)
@@ -77,11 +83,11 @@ class AlignedStreams:
         return self._train.get_state()
 
     def set_state(self, state: dict[str, Any]) -> None:
-        """Go to a position."""
-        for stream in self._open():
+        """Go to a position that `get_state` returned."""
+        for stream in self._streams():
             stream.set_state(state)
 
     def close(self) -> None:
-        """End the threads and processes."""
-        for stream in self._open():
+        """End the threads and processes that make batches."""
+        for stream in self._streams():
             stream.close()

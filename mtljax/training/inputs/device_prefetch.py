@@ -1,4 +1,4 @@
-"""Batches on the device, or devices, before a step asks for them."""
+"""Batches that are copied to the devices before their steps read them."""
 
 from collections import deque
 from collections.abc import Callable, Iterator
@@ -12,15 +12,15 @@ from mtljax.training.inputs.extra import Extra
 
 
 class PrefetchedBatch(NamedTuple):
-    """What a step reads.
+    """The inputs of a step, on the devices.
 
     Attributes:
-      batch: the training batch, on the device.
-      extra: the extra batches, on the device.
-      tokens: real tokens of the training batch; with several processes an estimate, from the rows
-        of this one.
-      positions: its positions, padding included.
-      rows: of each input group: batches of equal rows run the same compiled step.
+      batch: the training batch.
+      extra: the extra batches.
+      tokens: real tokens of the training batch; with several processes an estimate from the rows
+        that this process makes.
+      positions: its positions, padding included; likewise an estimate.
+      rows: number of rows of each input group: batches of equal rows run the same compiled step.
     """
 
     batch: Any
@@ -31,10 +31,10 @@ class PrefetchedBatch(NamedTuple):
 
 
 class DevicePrefetch:
-    """Moves the batches of some streams to the device, some of them ahead.
+    """An iterator over batches that copies some of them to the devices ahead of time.
 
-    `refill`, called when a step has been dispatched, does so while that step is under way. The
-    position is that of the batches handed out, whatever lies ready.
+    `refill` copies; called when a step has been dispatched, it does so while the devices work on
+    that step. The position is that of the batches handed out, however many are ready.
     """
 
     def __init__(
@@ -44,9 +44,14 @@ class DevicePrefetch:
         place: Callable[[Any], Any] = jax.device_put,
         share: float = 1.0,
     ) -> None:
-        """DevicePrefetch from ``streams``, with ``ahead`` batches ready where ``place`` puts them.
+        """Copy nothing yet.
 
-        ``share`` is that of the rows which this process has: what it counts is multiplied up.
+        Args:
+          streams: where the batches come from; `close` closes them.
+          ahead: batches that `refill` leaves ready on the devices.
+          place: copies a tree of arrays to the devices.
+          share: the share of every batch's rows that this process makes, by which its counts are
+            divided.
         """
         self._streams, self._ahead, self._place, self._share = streams, ahead, place, share
         self._ready: deque[tuple[PrefetchedBatch, dict[str, Any]]] = deque()
@@ -60,39 +65,39 @@ class DevicePrefetch:
         """The batch of the next step."""
         if not self._ready:
             self._fetch()
-        fed, self._state = self._ready.popleft()
-        return fed
+        batch, self._state = self._ready.popleft()
+        return batch
 
     def refill(self) -> None:
-        """Have as many batches ready as are to be."""
+        """Copy batches until ``ahead`` of them are ready."""
         while len(self._ready) < self._ahead:
             self._fetch()
 
     def _fetch(self) -> None:
         batch, extra = next(self._streams)
-        tokens, positions, rows = _sizes(batch)
+        tokens, positions, rows = _count(batch)
         batch, extra = self._place((batch, extra))
         tokens, positions = round(tokens / self._share), round(positions / self._share)
-        fed = PrefetchedBatch(batch, extra, tokens, positions, rows)
-        self._ready.append((fed, self._streams.get_state()))
+        prefetched = PrefetchedBatch(batch, extra, tokens, positions, rows)
+        self._ready.append((prefetched, self._streams.get_state()))
 
     def get_state(self) -> dict[str, Any]:
         """The position, as JSON."""
         return self._state
 
     def set_state(self, state: dict[str, Any]) -> None:
-        """Go to a position."""
+        """Go to a position that `get_state` returned."""
         self._ready.clear()
         self._streams.set_state(state)
         self._state = self._streams.get_state()
 
     def close(self) -> None:
-        """End the threads and processes behind it."""
+        """Free the batches that are ready, and end the threads and processes that make them."""
         self._ready.clear()
         self._streams.close()
 
 
-def _sizes(batch: StepBatch) -> tuple[int, int, tuple[int, ...]]:
+def _count(batch: StepBatch) -> tuple[int, int, tuple[int, ...]]:
     segments = [rows["segments"] for rows in batch.values()]
     tokens = sum(int((array > 0).sum()) for array in segments)
     return tokens, sum(array.size for array in segments), tuple(len(array) for array in segments)

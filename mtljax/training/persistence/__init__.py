@@ -1,1 +1,1 @@
-"""What a run keeps on disk: its directory and its checkpoints."""
+"""The files of a run: its directory and its checkpoints."""

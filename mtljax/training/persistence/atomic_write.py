@@ -1,26 +1,36 @@
-"""Files that are replaced whole, and values that JSON can hold."""
+"""Files that are replaced as a whole: a reader finds the old content or the new, never a part."""
 
-import math
+import contextlib
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 
-def finite(value: Any) -> Any:
-    """A value as JSON can hold it: None in place of NaN and infinity, which JSON does not have."""
-    if isinstance(value, Mapping):
-        return {name: finite(item) for name, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [finite(item) for item in value]
-    return None if isinstance(value, float) and not math.isfinite(value) else value
+@contextlib.contextmanager
+def replacing(path: Path) -> Iterator[Path]:
+    """Yield a temporary path next to ``path``; what is written there replaces it at the end.
+
+    After an error ``path`` is as it was.
+
+    Raises:
+      OSError: if the file cannot be replaced.
+    """
+    temporary = path.with_name(f".{path.name}.tmp")
+    yield temporary
+    temporary.replace(path)
 
 
 def replace_text(path: Path, text: str) -> None:
-    """Write a file so that it is either the old or the new one, whole."""
-    temporary = path.with_name(f".{path.name}.tmp")
-    with temporary.open("w", encoding="utf-8") as file:
+    """Replace the content of a file, made if need be; it is on disk when this returns.
+
+    Args:
+      path: of the file, in a directory that exists.
+      text: the new content, written as UTF-8.
+
+    Raises:
+      OSError: if the file cannot be written.
+    """
+    with replacing(path) as temporary, temporary.open("w", encoding="utf-8") as file:
         file.write(text)
         file.flush()
         os.fsync(file.fileno())
-    temporary.replace(path)

@@ -1,4 +1,4 @@
-"""Checkpoints: asynchronous, atomic, with the position in the data."""
+"""Checkpoints, written asynchronously and atomically, with the position in the data."""
 
 import contextlib
 import json
@@ -27,20 +27,19 @@ from mtljax.training.state import TrainState
 BROKEN = "broken"
 """Suffix of checkpoints that could not be read; they are moved aside, not deleted."""
 
-
-_BETWEEN_LOOKS = 0.03  # seconds
+_POLL = 0.03  # seconds between two questions whether all processes have written
 
 UNMEASURED = -1e30
-"""The score of a checkpoint that was saved without an evaluation."""
+"""The score of a checkpoint that was saved without an evaluation: below all others."""
 
 
 class Checkpoints:
     """The checkpoints of one run: the two latest and the best.
 
-    All processes of a run take part in what it does, but for `latest_step`.
-
     A checkpoint holds the train state, the state of the data iterator and the values on validation.
     It appears under its name only when it is complete.
+
+    All processes of a run must call each method, except `latest_step`, at the same point.
     """
 
     def __init__(self, directory: Path, warn: Callable[[str], None]) -> None:
@@ -48,7 +47,10 @@ class Checkpoints:
 
         Args:
           directory: of the checkpoints.
-          warn: told in one line of a checkpoint that cannot be read.
+          warn: called with one line about each checkpoint that cannot be read.
+
+        Raises:
+          UserError: if the directory cannot be read.
         """
         self._directory, self._warn = directory.resolve(), warn
         self._failed, self._problem = False, ""
@@ -72,7 +74,7 @@ class Checkpoints:
             return ocp.CheckpointManager(self._directory, options=options)
 
     def _move_unscored(self) -> None:
-        # Orbax reads all scores when it opens, and gives up on one that it cannot read.
+        # Orbax reads all scores when it opens, and raises at one that it cannot read.
         for step in checkpoint_steps(self._directory) if is_writer() else ():
             if read_score(self._directory, step) is None:
                 self._move_aside(step, "no score")
@@ -85,14 +87,14 @@ class Checkpoints:
         values: Mapping[str, Any],
         score: float,
     ) -> None:
-        """Begin to save; the arrays are copied before this returns, the rest goes on behind.
+        """Begin to save: the arrays are copied before this returns, and written by a thread.
 
         Args:
           step: steps done.
-          state: the train state.
-          position: of the data iterator, JSON.
-          values: on validation, JSON.
-          score: by which the best is chosen.
+          state: the train state; its memory may be reused when this returns.
+          position: state of the data iterator, as JSON.
+          values: on validation, as JSON.
+          score: by which the best checkpoint is chosen, the highest.
 
         Raises:
           UserError: if this one or the one before cannot be written.
@@ -116,21 +118,21 @@ class Checkpoints:
         Raises:
           UserError: if it cannot be written, in whichever process.
         """
-        # Orbax would have the others wait for one that cannot write.
+        # Orbax would let the other processes wait for one that cannot write: they ask each other.
         while jax.process_count() > 1:
-            said = gather_texts("busy" if self._manager.is_saving_in_progress() else "")
+            busy = gather_texts("busy" if self._manager.is_saving_in_progress() else "")
             problems = [text for text in gather_texts(self._problem) if text]
             if problems:
                 raise collective_error(self._unwritten(problems[0]))
-            if not any(said):
+            if not any(busy):
                 break
-            time.sleep(_BETWEEN_LOOKS)
+            time.sleep(_POLL)
         with quiet(), self._writing():
             self._manager.wait_until_finished()
 
     def _barrier(self, *, key: str, timeout_ms: int) -> None:
-        # Called by the threads that write. After an error Orbax would wait for the others with it,
-        # who wait for what was not written.
+        # Called by the threads that write. After an error Orbax would wait here for the other
+        # processes, which wait for the file that was not written.
         error = sys.exc_info()[1]
         if error is not None:
             self._problem = _short(error) or type(error).__name__
@@ -152,11 +154,15 @@ class Checkpoints:
         last = f"step {kept[-1]}" if kept else "the beginning"
         return UserError(
             f"{self._directory}: a checkpoint cannot be written ({reason}); put that right, and "
-            f"the same command goes on from {last}"
+            f"the same command continues from {last}"
         )
 
     def close(self) -> None:
-        """Wait and close."""
+        """Wait until everything is on disk, and close; after a failed write, do neither.
+
+        Raises:
+          UserError: if it cannot be written, in whichever process.
+        """
         if self._failed:
             return
         self.wait()
@@ -166,12 +172,12 @@ class Checkpoints:
     def latest(self, like: TrainState) -> tuple[int, TrainState, dict[str, Any]] | None:
         """Restore the newest checkpoint that can be read.
 
-        One that is damaged is moved aside to ``NAME.broken`` with a word about it, and the one
-        before is taken.
+        One that is damaged is moved aside to ``STEP.broken``, with a warning, and the one before is
+        read.
 
         Args:
           like: a state, or its shapes and dtypes, of the tree that was saved. Its shardings say
-            which device gets what, wherever it was when it was saved.
+            which device gets what, whatever the shardings were when it was saved.
 
         Returns:
           Step, state and progress (position, values, score), or None where there is none.
@@ -190,15 +196,15 @@ class Checkpoints:
     ) -> tuple[int, TrainState, dict[str, Any]] | None:
         damaged = False
         while (step := pick()) is not None:
-            found, problem = None, ""
+            restored, problem = None, ""
             try:
-                found = self._read(step, like)
+                restored = self._read(step, like)
             except Exception as error:  # noqa: BLE001 - whatever a damaged file makes a reader say
                 problem = _short(error) or type(error).__name__
-            # What one process cannot read, none takes.
+            # What one process cannot read, none of them uses.
             problems = [text for text in gather_texts(problem) if text]
-            if found is not None and not problems:
-                return step, *found
+            if restored is not None and not problems:
+                return step, *restored
             damaged = True
             self._manager.close()
             if is_writer():
@@ -219,9 +225,9 @@ class Checkpoints:
             ),
             like,
         )
-        # Each process reads for itself: one that fails would have the others wait for it.
-        own = jax.process_index()
-        alone = ocp.options.MultiprocessingOptions(primary_host=own, active_processes={own})
+        # Each process reads by itself, so that the others do not wait for one that fails.
+        process = jax.process_index()
+        alone = ocp.options.MultiprocessingOptions(primary_host=process, active_processes={process})
         args = ocp.args.Composite(
             state=ocp.args.StandardRestore(shapes), progress=ocp.args.JsonRestore()
         )
@@ -242,13 +248,16 @@ class Checkpoints:
 
 def _short(error: BaseException) -> str:
     text = " ".join(str(error).split())
-    # What the system says stands far behind, after names of files.
-    found = re.search(r": ([^:\[\]]+) \[os_error_code=", text)
-    return found[1] if found else text[:120]
+    # The message of the system stands far behind, after names of files.
+    match = re.search(r": ([^:\[\]]+) \[os_error_code=", text)
+    return match[1] if match else text[:120]
 
 
 def checkpoint_steps(directory: Path) -> list[int]:
-    """The steps that have a checkpoint in a directory, the latest last.
+    """The steps that have a checkpoint in a directory, in ascending order.
+
+    Args:
+      directory: of the checkpoints; it need not exist.
 
     Raises:
       UserError: if the directory cannot be read.
@@ -261,17 +270,22 @@ def checkpoint_steps(directory: Path) -> list[int]:
 
 
 def read_score(directory: Path, step: int) -> float | None:
-    """The score of a checkpoint, None if it cannot be read."""
+    """The score of a checkpoint, None if it cannot be read.
+
+    Args:
+      directory: of the checkpoints.
+      step: of the checkpoint.
+    """
     try:
-        found = json.loads((directory / str(step) / "metrics" / "metrics").read_bytes())["score"]
+        score = json.loads((directory / str(step) / "metrics" / "metrics").read_bytes())["score"]
     except (OSError, ValueError, KeyError, TypeError):
         return None
-    return float(found) if isinstance(found, int | float) else None
+    return float(score) if isinstance(score, int | float) else None
 
 
 @contextlib.contextmanager
 def quiet() -> Iterator[None]:
-    """Keep Orbax's and absl's running commentary out of the output; errors are raised anyway."""
+    """Keep the log messages of Orbax and absl out of the output; errors are raised anyway."""
     logger = logging.getLogger("absl")
     before = logger.level
     logger.setLevel(logging.CRITICAL)

@@ -1,4 +1,4 @@
-"""The run directory: what a run needs to be repeated, resumed and used."""
+"""The run directory: the files by which a run can be repeated, resumed and used."""
 
 import json
 import time
@@ -8,19 +8,27 @@ from typing import Any, NamedTuple
 
 from mtljax.data import Layout, MultitaskData, Tokenizer, load_tokenizer, save_tokenizer
 from mtljax.errors import UserError
+from mtljax.json_values import nan_to_none
 from mtljax.presets import Config, differences, dump_config, parse_config
 from mtljax.tasks import Task, dump_tasks, load_tasks
 from mtljax.tasks.dataset import dump_dataset
-from mtljax.training.persistence.atomic_write import finite, replace_text
+from mtljax.training.persistence.atomic_write import replace_text
 
 CONFIG, TASKS, TOKENIZER, LAYOUT = "config.yaml", "tasks.yaml", "tokenizer.json", "layout.json"
 SUMMARY, CHECKPOINTS, GENERATED = "summary.json", "checkpoints", "generated"
-_END = "...\n"  # how a YAML document ends
-_DEVICES = "parallel."  # what a run may go on with another setting of
+_END = "...\n"  # the end of a YAML document
+_DEVICES = "parallel."  # the settings that may change when a run is resumed
 
 
 class RunFiles(NamedTuple):
-    """What is read back from a run directory."""
+    """What is read back from a run directory.
+
+    Attributes:
+      config: the configuration.
+      tasks: the tasks, in the order of the losses.
+      tokenizer: trained on the training splits.
+      layout: input groups, outputs and static shapes of the data.
+    """
 
     config: Config
     tasks: tuple[Task, ...]
@@ -29,10 +37,10 @@ class RunFiles(NamedTuple):
 
 
 def holds_run(directory: Path) -> bool:
-    """Whether a run was begun there: `config.yaml` is written last.
+    """Whether a directory holds a run, finished or not: `config.yaml` is written last.
 
     Raises:
-      UserError: if the place cannot be looked at.
+      UserError: if the directory cannot be read.
     """
     try:
         return (directory / CONFIG).exists()
@@ -40,24 +48,25 @@ def holds_run(directory: Path) -> bool:
         raise UserError(f"run directory {directory}: {error.strerror or error}") from None
 
 
-def begin(directory: Path) -> None:
-    """Make the directory.
+def make_directory(directory: Path) -> None:
+    """Make a run directory, or check that one can be written.
 
     Raises:
-      UserError: if it cannot be made or written, or holds files of something else.
+      UserError: if it cannot be made or written, or holds other files than those of a run.
     """
     try:
         directory.mkdir(parents=True, exist_ok=True)
-        for place in (directory, directory / CHECKPOINTS):
-            if place.is_dir():
-                probe = place / ".writable"
+        for folder in (directory, directory / CHECKPOINTS):
+            if folder.is_dir():
+                probe = folder / ".writable"
                 probe.touch()
                 probe.unlink()
-        ours = {TASKS, TOKENIZER, LAYOUT}
+        # Of a run that ended before `config.yaml` was written.
+        unfinished = {TASKS, TOKENIZER, LAYOUT}
         others = sorted(
             path.name
             for path in directory.iterdir()
-            if path.name not in ours and not path.name.startswith(".")
+            if path.name not in unfinished and not path.name.startswith(".")
         )
     except OSError as error:
         raise UserError(f"run directory {directory}: {error.strerror or error}") from None
@@ -69,6 +78,12 @@ def begin(directory: Path) -> None:
 
 def write_run(directory: Path, config: Config, tasks: Sequence[Task], data: MultitaskData) -> None:
     """Write the files that define a run; `config.yaml` last, as the sign that all are there.
+
+    Args:
+      directory: of the run.
+      config: the configuration.
+      tasks: the tasks.
+      data: with the tokenizer and the layout.
 
     Raises:
       UserError: if they cannot be written.
@@ -83,18 +98,18 @@ def write_run(directory: Path, config: Config, tasks: Sequence[Task], data: Mult
 
 
 def check_shared(directory: Path, patience: float = 60.0) -> None:
-    """Check that this process sees the run that another one has begun.
+    """Wait until this process sees the files that the first process has written.
 
     Args:
       directory: of the run.
-      patience: seconds that a network file system is given to show it.
+      patience: seconds that a network file system is given to show them.
 
     Raises:
-      UserError: if it does not.
+      UserError: if it does not see them by then.
     """
-    until = time.monotonic() + patience
+    deadline = time.monotonic() + patience
     while not holds_run(directory):
-        if time.monotonic() > until:
+        if time.monotonic() > deadline:
             raise UserError(
                 f"run directory {directory}: the first process has begun a run there that is not "
                 "seen here; it must be on a file system that all processes share"
@@ -131,7 +146,8 @@ def read_config(directory: Path) -> Config:
     try:
         text = path.read_text(encoding="utf-8")
         config = parse_config(text)
-        # Cut between two fields it is still YAML, and the rest would silently be the defaults.
+        # A file that ends between two fields is still YAML, and the others would silently be the
+        # defaults.
         if not text.endswith(_END) and text != dump_config(config):
             raise UserError("is cut off")
         return config
@@ -140,35 +156,40 @@ def read_config(directory: Path) -> Config:
 
 
 def check_same_run(directory: Path, config: Config, tasks: Sequence[Task]) -> None:
-    """Check that a directory holds a run of this very configuration, on whatever devices.
+    """Check that a directory holds a run of this configuration, except for `config.parallel`.
+
+    Args:
+      directory: of a run.
+      config: the configuration that is asked for.
+      tasks: the tasks that are asked for.
 
     Raises:
       UserError: naming the fields that differ, with both values.
     """
-    found = [
+    differing = [
         f"{name} ({old!r} there, {new!r} asked for)"
         for name, (old, new) in differences(read_config(directory), config).items()
         if not name.startswith(_DEVICES)
     ]
-    there = {task.name: task for task in load_tasks(directory / TASKS)}
+    saved = {task.name: task for task in load_tasks(directory / TASKS)}
     asked = {task.name: task for task in tasks}
-    for name in {**there, **asked}:
-        if name not in asked or name not in there:
-            place = "only there" if name in there else "only asked for"
-            found.append(f"task {name!r} ({place})")
-        elif there[name] != asked[name]:
-            old, new = _fields(there[name]), _fields(asked[name])
-            found += [
+    for name in {**saved, **asked}:
+        if name not in asked or name not in saved:
+            where = "only there" if name in saved else "only asked for"
+            differing.append(f"task {name!r} ({where})")
+        elif saved[name] != asked[name]:
+            old, new = _fields(saved[name]), _fields(asked[name])
+            differing += [
                 f"task {name!r} field {field} ({old[field]!r} there, {new[field]!r} asked for)"
                 for field in new
                 if old[field] != new[field]
             ]
-    if not found and list(there) != list(asked):
-        found.append("the order of the tasks")
-    if found:
+    if not differing and list(saved) != list(asked):
+        differing.append("the order of the tasks")
+    if differing:
         raise UserError(
             f"run directory {directory}: holds another configuration, which differs in "
-            f"{', '.join(found)}; choose another --run-dir"
+            f"{', '.join(differing)}; choose another --run-dir"
         )
 
 
@@ -177,29 +198,33 @@ def _fields(task: Task) -> dict[str, Any]:
 
 
 def check_same_data(directory: Path, data: MultitaskData) -> None:
-    """Check that the data is what the run was begun with.
+    """Check that the data is that which the run was started with.
+
+    Args:
+      directory: of the run.
+      data: as it was loaded now.
 
     Raises:
       UserError: if the content of a data set, sizes, classes or shapes differ.
     """
     try:
-        there = json.loads((directory / LAYOUT).read_text(encoding="utf-8"))
+        saved = json.loads((directory / LAYOUT).read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         raise UserError(f"{directory / LAYOUT}: cannot be read ({_short(error)})") from None
     now = json.loads(json.dumps(_layout(data)))
     for name, digest in now["sources"].items():
-        before = there.get("sources", {}).get(name)
+        before = saved.get("sources", {}).get(name)
         # A run of an older version has none.
         if before is not None and digest is not None and before != digest:
             raise UserError(
                 f"run directory {directory}: the content of data set {name!r} is another than "
                 "when the run was begun; choose another --run-dir"
             )
-    if {**there, "sources": None} == {**now, "sources": None}:
+    if {**saved, "sources": None} == {**now, "sources": None}:
         return
     for group, splits in now["examples"].items():
         for split, count in splits.items():
-            before = there.get("examples", {}).get(group, {}).get(split)
+            before = saved.get("examples", {}).get(group, {}).get(split)
             if before != count:
                 raise UserError(
                     f"run directory {directory}: its data has changed, {group} {split} had "
@@ -209,8 +234,12 @@ def check_same_data(directory: Path, data: MultitaskData) -> None:
 
 
 def write_summary(directory: Path, summary: dict[str, Any]) -> None:
-    """Write `summary.json`, the sign that a run is complete."""
-    text = json.dumps(finite(summary), indent=1, ensure_ascii=False) + "\n"
+    """Write `summary.json`, the sign that a run is complete; NaN and infinity become null.
+
+    Raises:
+      UserError: if it cannot be written.
+    """
+    text = json.dumps(nan_to_none(summary), indent=1, ensure_ascii=False) + "\n"
     try:
         replace_text(directory / SUMMARY, text)
     except OSError as error:
@@ -218,7 +247,7 @@ def write_summary(directory: Path, summary: dict[str, Any]) -> None:
 
 
 def read_summary(directory: Path) -> dict[str, Any] | None:
-    """The summary of a complete run, None where there is none."""
+    """Read the summary of a complete run, None where there is none."""
     path = directory / SUMMARY
     if not path.exists():
         return None

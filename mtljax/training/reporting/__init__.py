@@ -1,1 +1,1 @@
-"""What people read of a run: progress, metrics, the summary and plots."""
+"""Metrics, progress, summary and figures of a run."""

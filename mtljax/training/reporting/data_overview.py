@@ -1,4 +1,4 @@
-"""What the data of a run amounts to: class counts, steps, a line about it."""
+"""Class counts, number of steps and a description of the data of a run."""
 
 from collections.abc import Iterator
 
@@ -11,11 +11,18 @@ from mtljax.errors import UserError
 from mtljax.presets import Config
 from mtljax.tasks import KINDS
 
-_PIECE = 1 << 22
+_PORTION = 1 << 22
 
 
 def class_counts(data: MultitaskData) -> dict[str, np.ndarray]:
-    """How often each class of a task that writes text occurs in training: ``[classes]`` by task."""
+    """Count the classes of the tasks that write text.
+
+    Args:
+      data: of all tasks.
+
+    Returns:
+      For each task that writes text, ``[classes]``: how often each class occurs in training.
+    """
     counts = {}
     for group in data.groups:
         examples = data.examples[group.name]["train"]
@@ -23,20 +30,24 @@ def class_counts(data: MultitaskData) -> dict[str, np.ndarray]:
             if KINDS[task.kind].writes:
                 counts[task.name] = sum(
                     np.bincount(targets[weights > 0], minlength=data.outputs[task.name].num_classes)
-                    for targets, weights in _pieces(examples, task.name)
+                    for targets, weights in _portions(examples, task.name)
                 )
     return counts
 
 
-def _pieces(examples: Examples, task: str) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-    # Targets and weights, some at a time: they may be mapped from a large file.
+def _portions(examples: Examples, task: str) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    # They may be mapped from a file that is larger than memory.
     targets, weights = examples.targets[task], examples.weights[task]
-    for first in range(0, max(1, len(targets)), _PIECE):
-        yield targets[first : first + _PIECE], weights[first : first + _PIECE]
+    for first in range(0, max(1, len(targets)), _PORTION):
+        yield targets[first : first + _PORTION], weights[first : first + _PORTION]
 
 
 def total_steps(config: Config, data: MultitaskData) -> int:
-    """Steps of a run: as given, or as many as the largest input group needs for its epochs.
+    """The steps of a run: `config.steps`, or as many as the largest input group needs for epochs.
+
+    Args:
+      config: of the run.
+      data: of all tasks.
 
     Raises:
       UserError: for epochs of a mixture whose rates change over the steps, or if they are more than
@@ -66,7 +77,18 @@ def _countable(name: str, steps: int) -> int:
 
 
 def describe(config: Config, data: MultitaskData, steps: int, seconds: float) -> str:
-    """One line on what is about to happen."""
+    """Describe a run that is about to start, in two lines.
+
+    Args:
+      config: of the run.
+      data: of all tasks.
+      steps: of the whole run.
+      seconds: that loading and compiling the model took so far.
+
+    Returns:
+      Preset, steps, platform, encoder, vocabulary and weighting; then the tasks of each input group
+      with the rows and positions of its batch.
+    """
     groups = []
     for group in data.groups:
         shape = data.layout.shapes[group.name]

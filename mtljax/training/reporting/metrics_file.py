@@ -1,4 +1,4 @@
-"""`metrics.jsonl`: one JSON object a line, and its copy in TensorBoard."""
+"""`metrics.jsonl`, one JSON object a line, with a copy for TensorBoard."""
 
 import contextlib
 import json
@@ -8,13 +8,14 @@ from pathlib import Path
 from typing import Any
 
 from mtljax.errors import UserError
-from mtljax.training.persistence.atomic_write import finite, replace_text
+from mtljax.json_values import nan_to_none
+from mtljax.training.persistence.atomic_write import replace_text
 
 NAME = "metrics.jsonl"
 
 
 class MetricsFile:
-    """Appends lines ``{"step", "split", name: value, ...}``, handed to the system at once."""
+    """Appends lines ``{"step": s, "split": split, name: value, ...}``, each flushed at once."""
 
     def __init__(
         self,
@@ -24,16 +25,17 @@ class MetricsFile:
         tensorboard: bool = False,
         writes: bool = True,
     ) -> None:
-        """Open the file; lines after ``last_step``, of a run that was cut off, are dropped.
+        """Open the file; lines after ``last_step``, of a run that was interrupted, are dropped.
 
         Args:
           directory: of the run.
-          last_step: the step the run goes on from; -1 begins anew.
-          tensorboard: write event files too, with tensorboardX.
-          writes: False where another process writes it: nothing is opened, nothing written.
+          last_step: the step that the run continues from; -1 drops all lines.
+          tensorboard: whether event files are written too, with tensorboardX.
+          writes: False where another process writes: nothing is opened, nothing written.
 
         Raises:
-          UserError: if tensorboardX is wanted and not installed, or the file cannot be written.
+          UserError: if event files are asked for and tensorboardX is not installed, or the file
+            cannot be written.
         """
         self._path = directory / NAME
         self._file = self._board = None
@@ -57,6 +59,11 @@ class MetricsFile:
     def write(self, step: int, split: str, values: Mapping[str, Any]) -> None:
         """Append one line.
 
+        Args:
+          step: steps done.
+          split: 'train' or 'validation'.
+          values: by name; NaN and infinity become null.
+
         Raises:
           UserError: if it cannot be written.
         """
@@ -71,7 +78,11 @@ class MetricsFile:
                     self._board.add_scalar(f"{split}/{name}", value, step)
 
     def close(self) -> None:
-        """Flush and close."""
+        """Write everything to disk, and close.
+
+        Raises:
+          UserError: if it cannot be written.
+        """
         if self._file is None:
             return
         with self._written():
@@ -83,7 +94,15 @@ class MetricsFile:
 
 
 def read_metrics(directory: Path) -> list[dict[str, Any]]:
-    """The lines of a run so far; an incomplete last line is left out."""
+    """Read the metrics of a run so far.
+
+    Args:
+      directory: of the run.
+
+    Returns:
+      One dict for each line of `metrics.jsonl`, in order, up to the first that is damaged: the last
+      one may be incomplete. Empty if there is no file.
+    """
     path = directory / NAME
     if not path.exists():
         return []
@@ -98,7 +117,7 @@ def read_metrics(directory: Path) -> list[dict[str, Any]]:
 
 
 def _line(values: Mapping[str, Any]) -> str:
-    return json.dumps(finite(values), ensure_ascii=False) + "\n"
+    return json.dumps(nan_to_none(values), ensure_ascii=False) + "\n"
 
 
 def check_tensorboard() -> None:

@@ -1,4 +1,4 @@
-"""Bookkeeping of the steps between two lines of metrics, and of where the time went."""
+"""Training metrics and throughput between two log lines."""
 
 import contextlib
 import time
@@ -17,30 +17,42 @@ from mtljax.training.state import StepMetrics
 
 
 class MetricsWindow:
-    """Sums and counts since the last line, and totals of the run.
+    """Sums of the training metrics since the last log line, and times of the whole run.
+
+    A step is timed from the end of the one before to its own end, which is when its metrics can be
+    read. For each step, in this order: `waiting` around the wait for its batch; `dispatch`, before
+    it is dispatched; `add` with the metrics of the step before; `count` with its own batch.
 
     Attributes:
       tokens: real tokens in all steps timed.
       positions: positions in all steps timed, padding included.
-      seconds: time of all steps timed: without compilation, evaluation and checkpoints.
+      seconds: time of all steps timed, in seconds: without compilation, evaluation and checkpoints.
       waited: of these, seconds spent waiting for data.
-      compile_seconds: time of the steps that were compiled, the first among them.
+      compile_seconds: seconds of the steps that were compiled, the first among them.
     """
 
     def __init__(
         self, model: Model, schedule: optax.Schedule, config: Config, done: int, steps: int
     ) -> None:
-        """Begin after step ``done`` of ``steps``."""
+        """Start the clock.
+
+        Args:
+          model: with the tasks, in the order of the losses.
+          schedule: from a number of updates to the learning rate.
+          config: of the run: `non_finite` and `optimizer.accumulate` are read.
+          done: steps done before this part of the run.
+          steps: steps of the whole run.
+        """
         self._model, self._schedule, self._config = model, schedule, config
         self._steps = steps
         self.tokens = self.positions = 0
         self.seconds = self.waited = self.compile_seconds = 0.0
-        # The sizes that there is a compiled step for, and whether one is being compiled.
-        self._seen: set[tuple[int, ...]] = set()
+        # Rows of the batches that there is a compiled step for.
+        self._compiled: set[tuple[int, ...]] = set()
         self._compiling = True
-        self._running: PrefetchedBatch | None = None
-        self._timed = 0
-        self._mark = time.perf_counter()
+        self._running: PrefetchedBatch | None = None  # of the step that is under way
+        self._timed_steps = 0
+        self._last_time = time.perf_counter()
         self._clear()
 
     def _clear(self) -> None:
@@ -48,7 +60,7 @@ class MetricsWindow:
         self._losses, self._weights, self._present = (np.zeros(count) for _ in range(3))
         self._not_finite = np.zeros(count)
         self._skipped = 0
-        self._weighings = self._updates = 0
+        self._weighted_steps = self._updates = 0
         self._penalty = self._norm = 0.0
         self._gradient_stats = GradientStats([task.name for task in self._model.tasks])
         self._window_tokens = 0
@@ -56,7 +68,7 @@ class MetricsWindow:
 
     @contextlib.contextmanager
     def waiting(self) -> Iterator[None]:
-        """Time spent inside is waiting for data."""
+        """Measure a wait for data; the time is part of `seconds` too."""
         before = time.perf_counter()
         yield
         if not self._compiling:
@@ -64,86 +76,101 @@ class MetricsWindow:
 
     @contextlib.contextmanager
     def pause(self) -> Iterator[None]:
-        """Time spent inside is not time of the steps."""
+        """Leave out what is done inside, such as an evaluation."""
         self._advance()
         yield
-        self._mark = time.perf_counter()
+        self._last_time = time.perf_counter()
 
-    def dispatch(self, fed: PrefetchedBatch) -> None:
-        """Say that a step is about to be dispatched, compiled first if its sizes are new."""
-        self._compiling |= fed.rows not in self._seen
-        self._seen.add(fed.rows)
+    def dispatch(self, batch: PrefetchedBatch) -> None:
+        """Note that a step is about to be dispatched, compiled first if its shapes are new."""
+        self._compiling |= batch.rows not in self._compiled
+        self._compiled.add(batch.rows)
 
-    def count(self, fed: PrefetchedBatch) -> None:
-        """Count the tokens of a step that was dispatched, after `add` of the one before."""
-        self._running = fed
+    def count(self, batch: PrefetchedBatch) -> None:
+        """Count the tokens of a dispatched step when it ends; after `add` of the one before."""
+        self._running = batch
 
     def _advance(self) -> None:
-        # What went on while a step was compiled counts neither as time nor as tokens.
+        # While a step was compiled others may have run: neither their time nor their tokens are
+        # counted, for they cannot be told apart.
         now = time.perf_counter()
         if self._compiling:
-            self.compile_seconds += now - self._mark
+            self.compile_seconds += now - self._last_time
         else:
-            self.seconds += now - self._mark
-            self._window_seconds += now - self._mark
+            self.seconds += now - self._last_time
+            self._window_seconds += now - self._last_time
             if self._running is not None:
                 self.tokens += self._running.tokens
                 self.positions += self._running.positions
                 self._window_tokens += self._running.tokens
-                self._timed += 1
-        self._mark, self._running = now, None
+                self._timed_steps += 1
+        self._last_time, self._running = now, None
 
     def add(self, metrics: StepMetrics) -> str | None:
-        """Read the metrics of a step; this waits for it.
+        """Read the metrics of a step, which waits for it, and add them up.
+
+        Args:
+          metrics: of the step, on the device.
 
         Returns:
           None, or what is not finite where the run is to stop: the loss of a task, the penalty or
           the gradient.
         """
-        found = jax.device_get(metrics)
+        values = jax.device_get(metrics)
         self._advance()
         self._compiling = False
-        if self._config.non_finite == "stop" and (bad := self._what_is_not_finite(found)):
+        if self._config.non_finite == "stop" and (bad := self._what_is_not_finite(values)):
             return bad
-        counted = found.present * (1 - found.not_finite)
-        self._losses += np.where(counted > 0, found.losses, 0)
+        counted = values.present * (1 - values.not_finite)
+        self._losses += np.where(counted > 0, values.losses, 0)
         self._present += counted
-        self._not_finite += found.not_finite
-        self._skipped += int(found.skipped)
+        self._not_finite += values.not_finite
+        self._skipped += int(values.skipped)
         # A step that only accumulates has no weights yet.
-        if found.weights is not None and not np.isnan(found.weights).any():
-            self._weighings += 1
-            self._weights += found.weights
-        if found.updated:
-            self._penalty += float(found.penalty)
-            self._norm += float(found.gradient_norm)
+        if values.weights is not None and not np.isnan(values.weights).any():
+            self._weighted_steps += 1
+            self._weights += values.weights
+        if values.updated:
+            self._penalty += float(values.penalty)
+            self._norm += float(values.gradient_norm)
             self._updates += 1
-        if found.gradients is not None:
-            self._gradient_stats.add(found.gradients, counted)
+        if values.gradients is not None:
+            self._gradient_stats.add(values.gradients, counted)
         return None
 
-    def _what_is_not_finite(self, found: StepMetrics) -> str | None:
-        for task, loss in zip(self._model.tasks, found.losses, strict=True):
+    def _what_is_not_finite(self, values: StepMetrics) -> str | None:
+        for task, loss in zip(self._model.tasks, values.losses, strict=True):
             if not np.isfinite(loss):
                 return f"the loss of task {task.name!r} ({loss})"
-        if found.updated and not np.isfinite(found.penalty):
-            return f"the penalty ({found.penalty})"
-        if found.not_finite.any() or (found.updated and not np.isfinite(found.gradient_norm)):
-            blamed = np.where(found.not_finite > 0, np.inf, found.losses)
+        if values.updated and not np.isfinite(values.penalty):
+            return f"the penalty ({values.penalty})"
+        if values.not_finite.any() or (values.updated and not np.isfinite(values.gradient_norm)):
+            blamed = np.where(values.not_finite > 0, np.inf, values.losses)
             worst = self._model.tasks[int(np.argmax(blamed))].name
-            why = "of" if found.not_finite.any() else "largest loss:"
-            return f"the gradient ({found.gradient_norm}; {why} task {worst!r})"
+            why = "of" if values.not_finite.any() else "largest loss:"
+            return f"the gradient ({values.gradient_norm}; {why} task {worst!r})"
         return None
 
     def flush(self, step: int) -> dict[str, Any]:
-        """Return the means since the last call, as one flat object, and begin anew."""
+        """Return the means since the last call, and start again from nothing.
+
+        Args:
+          step: steps done, for the learning rate of the last update.
+
+        Returns:
+          ``loss/TASK``, over the steps in which the task had a target (None if there was none);
+          ``weight/TASK``, where there are weights; ``penalty`` and ``gradient_norm``; what
+          `GradientStats.means` returns; with ``non_finite`` other than 'stop', ``not_finite/TASK``
+          and ``skipped``, numbers of steps; ``learning_rate``; ``tokens_per_second``, of real
+          tokens, 0 if no step was timed.
+        """
         values: dict[str, Any] = {}
         for i, task in enumerate(self._model.tasks):
             seen = self._present[i]
             values[f"loss/{task.name}"] = self._losses[i] / seen if seen else None
         for i, task in enumerate(self._model.tasks):
-            if self._weighings:
-                values[f"weight/{task.name}"] = self._weights[i] / self._weighings
+            if self._weighted_steps:
+                values[f"weight/{task.name}"] = self._weights[i] / self._weighted_steps
         values["penalty"] = self._penalty / self._updates if self._updates else None
         values["gradient_norm"] = self._norm / self._updates if self._updates else None
         values |= self._gradient_stats.means()
@@ -159,7 +186,7 @@ class MetricsWindow:
         return values
 
     def seconds_left(self, step: int) -> float:
-        """Estimate of the time for the steps that are left, evaluations not counted."""
-        if not self._timed:
+        """Estimate the seconds for the steps after this one, without evaluations; NaN at first."""
+        if not self._timed_steps:
             return float("nan")
-        return self.seconds / self._timed * (self._steps - step)
+        return self.seconds / self._timed_steps * (self._steps - step)

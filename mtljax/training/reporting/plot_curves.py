@@ -1,4 +1,4 @@
-"""The curves of a run as one picture: a panel a task, and one of the tasks' weights."""
+"""Losses, validation metrics and weights of a run as one figure, `curves.png`."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -6,6 +6,7 @@ from typing import Any
 
 from mtljax.tasks import main_metric
 from mtljax.training.persistence import run_directory
+from mtljax.training.persistence.atomic_write import replacing
 from mtljax.training.reporting.metrics_file import read_metrics
 from mtljax.training.reporting.plot_style import (
     COLOURS,
@@ -26,15 +27,15 @@ NAME = "curves.png"
 def draw_curves(run_dir: str | Path) -> Path:
     """Draw the curves of a run, finished or not, as `curves.png` in its directory.
 
-    For each task the training loss by step (left axis) and its main metric on validation (right
-    axis); and the weights that the tasks had. Needs matplotlib, of the extra `plot`; touches
-    nothing that belongs to `matplotlib.pyplot`.
+    For each task a panel with the training loss by step (left axis) and its main metric on
+    validation (right axis); and a panel with the weights of the tasks. Needs matplotlib, of the
+    extra `plot`; leaves the state of `matplotlib.pyplot` as it is.
 
     Args:
       run_dir: the run directory.
 
     Returns:
-      The path of the picture.
+      The path of the figure.
 
     Raises:
       UserError: if the directory holds no run, or a damaged one.
@@ -72,9 +73,8 @@ def draw_curves(run_dir: str | Path) -> Path:
         color=INK,
     )
     path = directory / NAME
-    temporary = directory / f".{NAME}.tmp"
-    figure.savefig(temporary, format="png", dpi=120, facecolor="white")
-    temporary.replace(path)
+    with replacing(path) as temporary:
+        figure.savefig(temporary, format="png", dpi=120, facecolor="white")
     return path
 
 

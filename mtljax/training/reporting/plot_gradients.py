@@ -1,4 +1,4 @@
-"""How the gradients of the tasks stood to each other during a run, as one picture."""
+"""Norms, cosines and conflicts of the tasks' gradients as one figure, `gradients.png`."""
 
 import itertools
 from collections.abc import Sequence
@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from mtljax.training.persistence import run_directory
+from mtljax.training.persistence.atomic_write import replacing
 from mtljax.training.reporting.metrics_file import read_metrics
 from mtljax.training.reporting.plot_style import COLOURS, DASHES, INK, Line, series, tidy
 
@@ -24,7 +25,7 @@ def draw_gradients(run_dir: str | Path) -> Path | None:
       run_dir: the run directory.
 
     Returns:
-      The path of the picture; None if the run wrote no telemetry.
+      The path of the figure; None if the run was trained without `gradients.telemetry`.
 
     Raises:
       UserError: if the directory holds no run, or a damaged one.
@@ -59,18 +60,17 @@ def draw_gradients(run_dir: str | Path) -> Path | None:
     tidy(conflicts, "pairs of tasks in conflict (%)")
     conflicts.set_ylim(-3, 103)
     path = directory / NAME
-    temporary = directory / f".{NAME}.tmp"
-    figure.savefig(temporary, format="png", dpi=120, facecolor="white")
-    temporary.replace(path)
+    with replacing(path) as temporary:
+        figure.savefig(temporary, format="png", dpi=120, facecolor="white")
     return path
 
 
 def _draw_cosines(figure: Any, axes: Any, tasks: Sequence[str], train: Sequence[Line]) -> None:
     means = np.full((len(tasks), len(tasks)), np.nan)
     for i, k in itertools.combinations(range(len(tasks)), 2):
-        _, found = series(train, f"cosine/{tasks[i]}/{tasks[k]}")
-        if found:
-            means[i, k] = means[k, i] = np.mean(found)
+        _, values = series(train, f"cosine/{tasks[i]}/{tasks[k]}")
+        if values:
+            means[i, k] = means[k, i] = np.mean(values)
     largest = max(0.05, float(np.nanmax(np.abs(means), initial=0)))
     image = axes.imshow(means, cmap="PuOr", vmin=-largest, vmax=largest)
     if len(tasks) <= 12:
@@ -86,9 +86,9 @@ def _draw_cosines(figure: Any, axes: Any, tasks: Sequence[str], train: Sequence[
                     fontsize=9,
                     color="white" if dark else INK,
                 )
-    places = range(len(tasks))
-    axes.set_xticks(places, tasks, rotation=30, ha="right", fontsize=8, color=INK)
-    axes.set_yticks(places, tasks, fontsize=8, color=INK)
+    positions = range(len(tasks))
+    axes.set_xticks(positions, tasks, rotation=30, ha="right", fontsize=8, color=INK)
+    axes.set_yticks(positions, tasks, fontsize=8, color=INK)
     axes.tick_params(length=0)
     axes.set_title("mean cosines", loc="left", fontsize=10, fontweight="bold", color=INK)
     for side in axes.spines.values():

@@ -1,4 +1,4 @@
-"""What the pictures of a run have in common."""
+"""Colours, axes and series that the figures of a run share."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -9,16 +9,17 @@ COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#0
 DASHES = ((), (6, 2), (2, 2), (6, 2, 2, 2), (1, 3))
 
 Line = dict[str, Any]
+"""One line of `metrics.jsonl`."""
 
 
 def mark_best(axes: Any, best: int | None) -> None:
-    """A dotted line at the best checkpoint, if there is one."""
+    """Draw a dotted line at the step of the best checkpoint, if there is one."""
     if best is not None:
         axes.axvline(best, color=INK, linewidth=0.8, linestyle=":", zorder=0)
 
 
 def tidy(axes: Any, title: str) -> None:
-    """A title, a pale grid, and steps with commas below."""
+    """Give axes a title, a pale grid, and steps with commas as ticks."""
     from matplotlib.ticker import MaxNLocator, StrMethodFormatter
 
     axes.set_title(title, loc="left", fontsize=10, fontweight="bold", color=INK)
@@ -35,6 +36,6 @@ def tidy(axes: Any, title: str) -> None:
 
 
 def series(lines: Sequence[Line], name: str) -> tuple[list[int], list[float]]:
-    """Steps and values of one name, without the lines in which it has none."""
-    found = [(line["step"], line[name]) for line in lines if line.get(name) is not None]
-    return [step for step, _ in found], [value for _, value in found]
+    """Select the steps and values of one name, without the lines in which it has no value."""
+    points = [(line["step"], line[name]) for line in lines if line.get(name) is not None]
+    return [step for step, _ in points], [value for _, value in points]

@@ -1,4 +1,4 @@
-"""What a run shows while it runs: a live bar on a terminal, plain lines elsewhere."""
+"""Progress of a run: a live bar on a terminal, plain lines elsewhere; and its results."""
 
 import math
 import time
@@ -11,13 +11,25 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 
 _SECONDS_BETWEEN_LINES = 5.0
+_SPLITS = ("validation", "test")
+
+SHARES = (
+    *("accuracy", "micro_f1", "macro_f1", "exact_match", "span_f1"),
+    *("rouge_l", "distinct_1", "distinct_2", "repetition_4"),
+)
+"""Metrics that are shares, shown in percent."""
 
 
 class Reporter(Protocol):
-    """Shows how a run goes on."""
+    """Shows the progress of a run."""
 
     def step(self, step: int, values: Mapping[str, Any]) -> None:
-        """Show the metrics of the latest steps."""
+        """Show the metrics of the latest steps.
+
+        Args:
+          step: steps done.
+          values: what `MetricsWindow.flush` returned, and ``seconds_left``.
+        """
         ...
 
     def say(self, text: str) -> None:
@@ -30,10 +42,16 @@ class Reporter(Protocol):
 
 
 class TerminalReporter:
-    """A bar with step and time left, and a table of losses and weights, redrawn in place."""
+    """A bar with steps and time left over a line of losses and weights, redrawn in place."""
 
     def __init__(self, console: Console, steps: int, done: int) -> None:
-        """Begin to draw at step ``done`` of ``steps``."""
+        """Begin to draw.
+
+        Args:
+          console: a terminal.
+          steps: of the whole run.
+          done: steps done already.
+        """
         self._progress = Progress(
             TextColumn("step"),
             MofNCompleteColumn(),
@@ -71,20 +89,24 @@ class TerminalReporter:
 
 
 class LineReporter:
-    """Plain lines, at most one every few seconds."""
+    """Plain lines of metrics, at least five seconds apart."""
 
     def __init__(self, console: Console, steps: int) -> None:
-        """Begin a run of ``steps``."""
+        """Print nothing yet.
+
+        Args:
+          console: a file, pipe or the like.
+          steps: of the whole run.
+        """
         self._console, self._steps = console, steps
-        self._last = 0.0
-        self._rates: list[float] = []
+        self._last_time = 0.0
 
     def step(self, step: int, values: Mapping[str, Any]) -> None:
-        """Print a line unless the last one is fresh."""
+        """Print a line, unless the last one is recent; always for the last step."""
         now = time.monotonic()
-        if now - self._last < _SECONDS_BETWEEN_LINES and step < self._steps:
+        if now - self._last_time < _SECONDS_BETWEEN_LINES and step < self._steps:
             return
-        self._last = now
+        self._last_time = now
         rate, left = values["tokens_per_second"], values["seconds_left"]
         # Nothing is timed before the second step.
         speed = f"  {rate:,.0f} tokens/s  {left:.0f} s left" if math.isfinite(left) else ""
@@ -111,14 +133,28 @@ def line_of(values: Mapping[str, Any]) -> str:
 
 
 def make_reporter(console: Console, steps: int, done: int) -> Reporter:
-    """The reporter that fits where the output goes."""
+    """Return a live bar for a terminal, plain lines for anything else.
+
+    Args:
+      console: where the output goes.
+      steps: of the whole run.
+      done: steps done already.
+    """
     if console.is_terminal:
         return TerminalReporter(console, steps, done)
     return LineReporter(console, steps)
 
 
 def results_table(summary: Mapping[str, Any]) -> Table:
-    """The figures of a finished run as a table: a row a task and metric."""
+    """Lay out the results of a finished run.
+
+    Args:
+      summary: what `train` returned, or the content of `summary.json`.
+
+    Returns:
+      A table with a row for each task and metric, on validation and test; the loss of a task only
+      where it is its only metric.
+    """
     table = Table(title=f"best checkpoint: step {summary['best_step']}", title_justify="left")
     for column in ("task", "metric", "validation", "test"):
         table.add_column(column, justify="left" if column in ("task", "metric") else "right")
@@ -132,16 +168,12 @@ def results_table(summary: Mapping[str, Any]) -> Table:
     return table
 
 
-_SPLITS = ("validation", "test")
-SHARES = (
-    *("accuracy", "micro_f1", "macro_f1", "exact_match", "span_f1"),
-    *("rouge_l", "distinct_1", "distinct_2", "repetition_4"),
-)
-"""Metrics that are shown in percent."""
-
-
 def format_value(name: str, value: float | None) -> str:
-    """A metric's value for people: shares in percent, the rest as numbers."""
+    """Write a metric's value for people: `SHARES` in percent, other metrics with four digits.
+
+    >>> format_value("accuracy", 0.875), format_value("perplexity", 41.23456)
+    ('87.5 %', '41.23')
+    """
     if value is None:
         return "-"
     return f"{100 * value:.1f} %" if name in SHARES else f"{value:.4g}"

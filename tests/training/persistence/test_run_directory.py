@@ -22,7 +22,7 @@ def tree(tmp_path):
 def written(make, plain, tasks, tmp_path):
     chosen = (tasks["label"], tasks["tags"])
     _, data = make(plain, chosen)
-    run_directory.begin(tmp_path)
+    run_directory.make_directory(tmp_path)
     run_directory.write_run(tmp_path, plain, chosen, data)
     return plain, chosen, data
 
@@ -103,14 +103,14 @@ def test_a_directory_of_something_else(tmp_path, name, tree):
     (tmp_path / name).mkdir() if name == "checkpoints" else (tmp_path / name).write_text("mine")
     before = tree()
     with pytest.raises(UserError, match=f"holds '{name}', which is no run; choose another"):
-        run_directory.begin(tmp_path)
+        run_directory.make_directory(tmp_path)
     assert tree() == before
 
 
 def test_what_an_interrupted_start_left_is_taken_over(tmp_path):
     (tmp_path / "tokenizer.json").write_text("{")
     (tmp_path / ".config.yaml.tmp").write_text("pre")
-    run_directory.begin(tmp_path)
+    run_directory.make_directory(tmp_path)
     assert not run_directory.holds_run(tmp_path)
 
 
@@ -130,7 +130,7 @@ def test_killed_while_it_begins(make, plain, tasks, tmp_path, monkeypatch, writt
         with pytest.raises(KeyboardInterrupt):
             run_directory.write_run(tmp_path, plain, chosen, data)
     assert not run_directory.holds_run(tmp_path)
-    run_directory.begin(tmp_path)
+    run_directory.make_directory(tmp_path)
     run_directory.write_run(tmp_path, plain, chosen, data)
     assert run_directory.read_run(tmp_path).tasks == chosen
 
@@ -143,7 +143,7 @@ def test_a_directory_that_cannot_be_looked_at(tmp_path):
 def test_a_directory_that_cannot_be_made(tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(UserError, match="run directory .*file/run: Not a directory"):
-        run_directory.begin(tmp_path / "file/run")
+        run_directory.make_directory(tmp_path / "file/run")
 
 
 @pytest.mark.parametrize("name", ["tokenizer.json", "layout.json", "config.yaml", "tasks.yaml"])
