@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from mtljax.errors import UserError
-from mtljax.training.reporting.metrics_file import MetricsFile, finite, read_metrics, replace_text
+from mtljax.training.reporting.metrics_file import MetricsFile, read_metrics
 
 
 def write(directory, last_step, lines):
@@ -68,7 +68,6 @@ def test_values_that_json_does_not_have(tmp_path):
     strict = json.loads(text, parse_constant=pytest.fail)
     assert strict == {"step": 1, "split": "train", "a": None, "b": None, "c": None, "d": None,
                       "e": 1}  # fmt: skip
-    assert finite({"x": [float("nan"), {"y": (1.5,)}]}) == {"x": [None, {"y": [1.5]}]}
 
 
 def test_unusual_characters_stay_on_their_line(tmp_path):
@@ -78,13 +77,6 @@ def test_unusual_characters_stay_on_their_line(tmp_path):
 
 def test_no_file_no_lines(tmp_path):
     assert read_metrics(tmp_path) == []
-
-
-def test_replacing_leaves_nothing_beside(tmp_path):
-    replace_text(tmp_path / "a", "old")
-    replace_text(tmp_path / "a", "new")
-    assert [p.name for p in tmp_path.iterdir()] == ["a"]
-    assert (tmp_path / "a").read_text() == "new"
 
 
 def test_tensorboard_has_the_same_values(tmp_path):
