@@ -36,9 +36,10 @@ import numpy as np
 from rich.console import Console
 from rich.table import Table
 
-from mtljax.data import Group, Layout, Output, Shape
+from mtljax.data import Group, Layout, Shape
 from mtljax.generation import GREEDY, advance, beam_search, begin, decode, recomputing
 from mtljax.inference.decoder import make_decodable, prepare
+from mtljax.kinds import Output
 from mtljax.modules import EncoderConfig, HeadsConfig, encode, predict
 from mtljax.presets import Config
 from mtljax.tasks import Task

@@ -19,6 +19,7 @@ _MODULES = (
     "errors",
     "generation",
     "gradients",
+    "kinds",
     "losses",
     "metrics",
     "modules",

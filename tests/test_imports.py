@@ -28,8 +28,9 @@ INTERNAL = {
     "optim": {"solvers", "weighting", "gradients", "aggregation"},
     "parallel": set(),
     "generation": set(),
-    "tasks": set(),
-    "data": {"tasks", "ranges"},
+    "kinds": {"losses", "metrics", "modules"},
+    "tasks": {"kinds"},
+    "data": {"kinds", "tasks", "ranges"},
 }
 # The only third parties of the pure parts.
 PURE = {"jax", "numpy"}
@@ -47,6 +48,7 @@ THIRD_PARTY = {
     "optim": PURE | {"optax"},
     "parallel": PURE,
     "generation": PURE,
+    "kinds": PURE,
     "tasks": {"yaml"},
 }
 # The only parts that may import these.

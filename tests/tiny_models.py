@@ -9,9 +9,10 @@ import optax
 import pytest
 
 from mtljax.data import Feature, Source, TokenizerSettings, load_data
+from mtljax.kinds import KINDS
 from mtljax.modules import EncoderConfig, HeadsConfig
 from mtljax.presets import BatchConfig, Config, OptimizerConfig
-from mtljax.tasks import KINDS, Task
+from mtljax.tasks import Task
 from mtljax.training import step as step_module
 from mtljax.training.inputs.aligned_streams import AlignedStreams
 from mtljax.training.model import build_model, data_options, initial_params

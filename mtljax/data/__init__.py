@@ -19,13 +19,10 @@ from mtljax.data.catalogue.embedded import load_embedded as load_embedded
 from mtljax.data.catalogue.load_source import is_prepared as is_prepared
 from mtljax.data.catalogue.load_source import load_source as load_source
 from mtljax.data.encoding.examples import Examples as Examples
-from mtljax.data.encoding.input_groups import Attention as Attention
 from mtljax.data.encoding.input_groups import Group as Group
 from mtljax.data.encoding.input_groups import all_causal as all_causal
 from mtljax.data.encoding.input_groups import attention_by_kind as attention_by_kind
 from mtljax.data.encoding.input_groups import input_groups as input_groups
-from mtljax.data.encoding.outputs import Output as Output
-from mtljax.data.encoding.targets import TOKEN_KINDS as TOKEN_KINDS
 from mtljax.data.layout import Layout as Layout
 from mtljax.data.load_data import load_data as load_data
 from mtljax.data.multitask_data import MultitaskData as MultitaskData

@@ -6,7 +6,7 @@ from typing import Any
 
 from mtljax.data.batching.batches import Shape
 from mtljax.data.encoding.input_groups import Group
-from mtljax.data.encoding.outputs import Output
+from mtljax.kinds import Output
 from mtljax.tasks.task import Task
 
 

@@ -16,7 +16,7 @@ from mtljax.data.catalogue.load_sources import load_sources
 from mtljax.data.encoding.cache import Cache, Say, cache_key, cached_examples, cached_json
 from mtljax.data.encoding.examples import Examples, read_examples
 from mtljax.data.encoding.input_groups import Group, input_groups
-from mtljax.data.encoding.outputs import Output, check_spans, task_output
+from mtljax.data.encoding.outputs import check_classes, task_output
 from mtljax.data.layout import Layout
 from mtljax.data.multitask_data import MultitaskData
 from mtljax.data.options import DEFAULT_OPTIONS, DataOptions
@@ -30,6 +30,7 @@ from mtljax.data.tokenizers import (
     train_tokenizer,
 )
 from mtljax.errors import UserError
+from mtljax.kinds import Output
 from mtljax.tasks.dataset import SPLITS
 from mtljax.tasks.task import Task
 
@@ -212,7 +213,7 @@ def _output(
     key = None if digest is None else cache_key(digest, known, _fields(task))
     make = lambda: task_output(task, source, tokenizer).to_json()  # noqa: E731
     output = Output.from_json(cached_json(cache, "outputs", key, make))
-    check_spans(task, output.classes)
+    check_classes(task, output.classes)
     return output
 
 

@@ -11,10 +11,10 @@ from mtljax.data.batching.training_batches import Shard, StepIterator, Stream, t
 from mtljax.data.batching.word_renaming import Renaming
 from mtljax.data.encoding.examples import Examples, encode_inputs
 from mtljax.data.encoding.input_groups import Group
-from mtljax.data.encoding.outputs import Output
 from mtljax.data.layout import Layout
 from mtljax.data.sources.source import Source
 from mtljax.data.tokenizers import SPECIALS, Text, Tokenizer
+from mtljax.kinds import Output
 
 
 @dataclass(frozen=True)

@@ -4,8 +4,9 @@ import dataclasses
 from collections.abc import Callable
 
 from mtljax.data.batching.mixture import PROPORTIONAL, MixtureSettings
-from mtljax.data.encoding.input_groups import Attention, attention_by_kind
+from mtljax.data.encoding.input_groups import attention_by_kind
 from mtljax.data.sources.bad_rows import BadRows
+from mtljax.kinds import Attention
 from mtljax.tasks.task import Task
 
 

@@ -4,18 +4,18 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NamedTuple, cast
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 
-from mtljax.data import GroupBatch, Output, Tokenizer, input_batches, split_words
+from mtljax.data import GroupBatch, Tokenizer, input_batches, split_words
 from mtljax.data.catalogue.case_and_punctuation import case_and_punctuation, restored_text
 from mtljax.data.tokenizers import Text
 from mtljax.inference.inputs import TaskInput
 from mtljax.inference.overlapping_chunks import Chunk, chunks
+from mtljax.kinds import KINDS
 from mtljax.modules import encode, predict
 from mtljax.modules.network import Params
 from mtljax.tasks import Task
-from mtljax.training.evaluation import answers
+from mtljax.training.evaluation import predicted_targets
 from mtljax.training.model import Model
 
 Answer = dict[str, Any]
@@ -30,9 +30,8 @@ Function = Callable[[Params, GroupBatch], dict[str, jax.Array]]
 def make_answers(model: Model, group_name: str, tasks: Sequence[Task]) -> Function:
     """Return a jitted ``(params, batch) -> {task: values}`` for tasks of one input group.
 
-    Values are tag ids ``[R, S]`` for tagging, numbers ``[R, N]`` for regression, and probabilities
-    ``[R, N, classes]``: for classification the sigmoid of a single logit, else the softmax, and for
-    multilabel the sigmoid of each class.
+    Values are what the answers of each kind of task need: class ids ``[R, S]``, numbers ``[R, N]``,
+    or probabilities ``[R, N, classes]``.
     """
     count = model.layout.shapes[group_name].max_segments
 
@@ -43,15 +42,12 @@ def make_answers(model: Model, group_name: str, tasks: Sequence[Task]) -> Functi
             head = params["heads"][task.name]
             predictions = predict(model.network, head, task.name, features, count)
             assert isinstance(predictions, jax.Array)
-            if task.kind == "multilabel":
-                found[task.name] = jax.nn.sigmoid(predictions)
-            elif task.kind != "classification":
-                found[task.name] = answers(task, predictions)
-            elif predictions.shape[-1] < model.layout.outputs[task.name].num_classes:
-                # Both sides from the logit itself: 1 - p has no digits left where p is near 1.
-                found[task.name] = jax.nn.sigmoid(predictions * jnp.asarray([-1.0, 1.0]))
+            values = KINDS[task.kind].answer_values
+            if values is None:
+                found[task.name] = predicted_targets(task, predictions)
             else:
-                found[task.name] = jax.nn.softmax(predictions, axis=-1)
+                classes = model.layout.outputs[task.name].num_classes
+                found[task.name] = values(predictions, classes)
         return found
 
     return jax.jit(said)
@@ -86,7 +82,7 @@ def group_answers(
     plans: list[_Plan] | None = None
     passages: Sequence[Any] = texts
     firsts = list(range(len(texts)))
-    if any(task.kind == "tagging" for task in tasks):
+    if any(KINDS[task.kind].per_token for task in tasks):
         limit = reading_length(model, group_name) - 1
         plans = [_plan(cast(Text, text), tasks, tokenizer, limit) for text in texts]
         # The first chunk of a text is what the text would be if it were cut off.
@@ -97,24 +93,22 @@ def group_answers(
         arrays = {name: value for name, value in batch.items() if name != "example"}
         said = jax.device_get(function(params, arrays))
         for task in tasks:
-            for number, value in _by_example(batch, said[task.name], task.kind == "tagging"):
+            per_token = KINDS[task.kind].per_token
+            for number, value in _by_example(batch, said[task.name], per_token):
                 values[task.name][number] = value
     found: list[dict[str, Answer]] = [{} for _ in texts]
     for task in tasks:
-        output = model.layout.outputs[task.name]
+        kind, classes = KINDS[task.kind], model.layout.outputs[task.name].classes
         for i, first in enumerate(firsts):
-            value = values[task.name][first]
-            if task.kind == "regression":
-                found[i][task.name] = {"value": float(value)}
-            elif task.kind == "multilabel":
-                found[i][task.name] = _labelled(output, value)
-            elif task.kind == "classification":
-                found[i][task.name] = _classified(output, value)
-            else:
+            if kind.per_token:
                 assert plans is not None
-                tags = _merged(plans[i], values[task.name][first:])
-                names = [output.classes[tag] for tag in tags]
-                found[i][task.name] = _tagged(task, plans[i].words, names)
+                value, words = _merged(plans[i], values[task.name][first:]), plans[i].words
+            else:
+                value, words = values[task.name][first], []
+            found[i][task.name] = kind.answer(value, classes, words)
+            if kind.per_token and task.dataset == CASEPUNCT:
+                tags = found[i][task.name]["tags"]
+                found[i][task.name]["restored"] = restored_text(words, tags)
     return found
 
 
@@ -165,21 +159,3 @@ def _merged(plan: _Plan, said: Sequence[np.ndarray]) -> list[int]:
         at = 1 + np.cumsum([0, *sizes])[chunk.first - chunk.begin : chunk.last - chunk.begin]
         tags += values[at].tolist()
     return tags
-
-
-def _tagged(task: Task, words: list[str], tags: list[str]) -> Answer:
-    answer: Answer = {"words": words, "tags": tags}
-    if task.dataset == CASEPUNCT:
-        answer["restored"] = restored_text(words, tags)
-    return answer
-
-
-def _labelled(output: Output, probabilities: np.ndarray) -> Answer:
-    shares = dict(zip(output.classes, map(float, probabilities), strict=True))
-    labels = [name for name, share in shares.items() if share > 0.5]
-    return {"labels": labels, "probabilities": shares}
-
-
-def _classified(output: Output, probabilities: np.ndarray) -> Answer:
-    shares = dict(zip(output.classes, map(float, probabilities), strict=True))
-    return {"label": output.classes[int(np.argmax(probabilities))], "probabilities": shares}

@@ -25,9 +25,10 @@ from mtljax.inference.predictions import Answer, Function, group_answers, make_a
 from mtljax.inference.prompts import prompt_keys
 from mtljax.inference.restore import restore_params
 from mtljax.inference.texts import Texts
+from mtljax.kinds import KINDS
 from mtljax.modules.network import Params
 from mtljax.presets import Config
-from mtljax.tasks import KINDS, Task, suggestion
+from mtljax.tasks import Task, suggestion
 from mtljax.training.evaluation import Evaluator, Values
 from mtljax.training.model import Model, build_model, data_options, initial_params
 from mtljax.training.persistence import run_directory

@@ -25,4 +25,9 @@ from mtljax.modules.network import build as build
 from mtljax.modules.network import encode as encode
 from mtljax.modules.network import init as init
 from mtljax.modules.network import predict as predict
+from mtljax.modules.task_heads import HeadSettings as HeadSettings
+from mtljax.modules.task_heads import decoder_head as decoder_head
+from mtljax.modules.task_heads import language_model_head as language_model_head
+from mtljax.modules.task_heads import segment_head as segment_head
+from mtljax.modules.task_heads import token_head as token_head
 from mtljax.modules.transformer import TransformerEncoder as TransformerEncoder

@@ -32,7 +32,7 @@ class Features(NamedTuple):
 
 
 class SegmentHead(nn.Module):
-    """One prediction a text, or one a class of it: classification, multilabel and regression.
+    """One prediction a text, or one for each of its classes: of a text as a unit.
 
     Attributes:
       outputs: number of predictions a text.
@@ -72,7 +72,7 @@ class SegmentHead(nn.Module):
 
 
 class TokenHead(nn.Module):
-    """One prediction a position: tagging.
+    """One prediction a position, as taggers make.
 
     Attributes:
       outputs: number of tags.
@@ -88,8 +88,8 @@ class TokenHead(nn.Module):
     dropout: float = 0.0
 
     @nn.compact
-    def __call__(self, features: Features, *, train: bool) -> jax.Array:
-        """Predict for every position: ``[R, S, outputs]`` float32."""
+    def __call__(self, features: Features, count: int | None = None, *, train: bool) -> jax.Array:
+        """Predict for every position: ``[R, S, outputs]`` float32, whatever the segments' count."""
         parts = [features.hidden]
         for distance in range(1, self.lookahead + 1):
             parts.append(pooling.following(features.embedded, features.segments, distance))

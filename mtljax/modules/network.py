@@ -5,7 +5,7 @@ for, a head belongs to its task alone.
 """
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import flax.linen as nn
@@ -18,11 +18,11 @@ from mtljax.modules.config import (
     DecoderConfig,
     EncoderConfig,
     HeadsConfig,
-    output_width,
 )
 from mtljax.modules.decoder import DecoderHead
 from mtljax.modules.encoder import Encoder
-from mtljax.modules.heads import Features, LanguageModelHead, Readout, SegmentHead, TokenHead
+from mtljax.modules.heads import Features, Readout
+from mtljax.modules.task_heads import HeadSettings
 
 Params = dict[str, Any]
 
@@ -32,15 +32,14 @@ class HeadSpec:
     """What a task wants of its head.
 
     Attributes:
-      kind: 'classification', 'multilabel', 'regression', 'tagging', 'language_model' or
-        'text_to_text'.
+      head: from the settings of the head to its module, such as `mtljax.modules.segment_head`.
       outputs: number of predictions: classes, 1 for a single logit or a number.
       group: the input group whose features it reads.
-      output_ids: for a language model or text to text, the word id of each class.
-      class_counts: for these, how often each class occurs in training.
+      output_ids: for a task that writes text, the word id of each class.
+      class_counts: for such a task, how often each class occurs in training.
     """
 
-    kind: str
+    head: Callable[[HeadSettings], nn.Module]
     outputs: int
     group: str
     output_ids: np.ndarray | None = None
@@ -91,34 +90,23 @@ def build(
       A `Network`; nothing is computed yet.
 
     Raises:
-      ValueError: if a head's kind is unknown, or a language model's group is not causal.
+      ValueError: if the group of a language model is not causal.
     """
     two_ways = encoder.kind == "lstm" and bidirectional(encoder, attention)
     modules: dict[str, nn.Module] = {}
     for name, spec in specs.items():
-        match spec.kind:
-            case "classification" | "multilabel" | "regression":
-                modules[name] = SegmentHead(
-                    spec.outputs, heads.pooling, heads.hidden, heads.dropout
-                )
-            case "tagging":
-                whole = attention[spec.group] == "bidirectional"
-                attends = encoder.kind == "transformer" and whole
-                lookahead = 0 if two_ways or attends else heads.lookahead
-                modules[name] = TokenHead(
-                    spec.outputs, lookahead, heads.tag_hidden, heads.tag_dropout
-                )
-            case "text_to_text" if attention[spec.group] == "separate":
-                modules[name] = DecoderHead(
-                    spec.outputs, output_width(encoder), **vars(decoder), dtype=dtype
-                )
-            case "language_model" | "text_to_text":
-                if attention[spec.group] not in ("causal", "prefix"):
-                    kind = spec.kind.replace("_", " ")
-                    raise ValueError(f"{kind} {name!r} is in a group that is not causal")
-                modules[name] = LanguageModelHead(spec.outputs)
-            case _:
-                raise ValueError(f"head {name!r} is of unknown kind {spec.kind!r}")
+        both_ways = encoder.kind == "transformer" and attention[spec.group] == "bidirectional"
+        settings = HeadSettings(
+            task=name,
+            outputs=spec.outputs,
+            encoder=encoder,
+            heads=heads,
+            decoder=decoder,
+            attention=attention[spec.group],
+            sees_following=two_ways or both_ways,
+            dtype=dtype,
+        )
+        modules[name] = spec.head(settings)
     module = Encoder(encoder, vocabulary_size, affix_buckets, two_ways, dtype)
     return Network(module, modules, specs, attention)
 
@@ -207,12 +195,12 @@ def predict(
       head: ``params["heads"][task]``.
       task: its name.
       features: from `encode`, of the task's input group.
-      segment_count: texts a row holds at most (``N``); tagging and language models do not ask.
+      segment_count: texts a row holds at most (``N``), for heads with one prediction a text.
       key: of the dropout; None for none.
 
     Returns:
-      ``[R, N, outputs]`` for classification, multilabel and regression, ``[R, S, outputs]`` for
-      tagging, a `Readout` for a language model or text to text.
+      ``[R, N, outputs]`` of a `SegmentHead`, ``[R, S, outputs]`` of a `TokenHead`, a `Readout` of
+      a head that writes text.
     """
     spec = network.specs[task]
     return network.heads[task].apply(
@@ -225,6 +213,7 @@ def predict(
 
 
 def _arguments(spec: HeadSpec, segment_count: int) -> tuple[Any, ...]:
-    if spec.kind in ("language_model", "text_to_text"):
-        return (jnp.asarray(spec.output_ids, jnp.int32),)
-    return () if spec.kind == "tagging" else (segment_count,)
+    """What a head is called with besides the features."""
+    if spec.output_ids is None:
+        return (segment_count,)
+    return (jnp.asarray(spec.output_ids, jnp.int32),)

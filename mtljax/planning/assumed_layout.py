@@ -9,14 +9,13 @@ import numpy as np
 from mtljax.data.batching.batches import Shape
 from mtljax.data.batching.mixture import rows_per_group
 from mtljax.data.encoding.input_groups import input_groups
-from mtljax.data.encoding.outputs import Output
 from mtljax.data.layout import Layout
 from mtljax.data.load_data import load_data
 from mtljax.data.options import DataOptions
-from mtljax.data.sources.source import Feature, FeatureKind, Source
+from mtljax.data.sources.source import Feature, Source
 from mtljax.data.tokenizers import END, OOV, SPECIALS, TokenizerSettings, train_tokenizer
 from mtljax.errors import UserError
-from mtljax.tasks.kinds import KINDS
+from mtljax.kinds import KINDS, FeatureKind, Output
 from mtljax.tasks.task import Task
 
 SAMPLE = 10_000
@@ -111,10 +110,11 @@ def _vocabulary(settings: TokenizerSettings) -> int:
 
 
 def _output(task: Task, classes: int, size: int) -> Output:
-    if task.kind == "regression":
-        return Output(num_classes=1)
-    if KINDS[task.kind].writes:
+    kind = KINDS[task.kind]
+    if kind.writes:
         return _words(size)
+    if not kind.has_classes:
+        return Output(num_classes=1)
     declared = _declared(task)
     names = declared or tuple(map(str, range(classes)))
     weights = (1.0,) * len(names) if task.class_weights else ()
@@ -139,25 +139,24 @@ def _sources(tasks: Sequence[Task]) -> Mapping[str, Source]:
     """Data sets without rows, with the features that the tasks name."""
     features: dict[str, dict[str, Feature]] = {}
     for task in tasks:
-        own = features.setdefault(task.source_name, {})
-        tagged = task.kind == "tagging"
+        of_source = features.setdefault(task.source_name, {})
+        usual = KINDS[task.kind].input_features[0]
         for name in task.parts:
-            if tagged or name not in own:
-                own[name] = Feature("tokens" if tagged else "text")
-    targets: dict[str, FeatureKind] = {
-        "classification": "label",
-        "regression": "label",
-        "multilabel": "tags",
-        "tagging": "tags",
-    }
+            # All kinds read lists of words, some read nothing else.
+            if usual == "tokens" or name not in of_source:
+                of_source[name] = Feature(usual)
     for task in tasks:
-        own = features[task.source_name]
+        of_source = features[task.source_name]
+        target_features = KINDS[task.kind].target_features
+        target: FeatureKind = target_features[0] if target_features else "text"
         kinds: tuple[tuple[str | None, FeatureKind], ...] = (
-            (task.targets, targets.get(task.kind, "text")),
+            (task.targets, target),
             (task.references, "text"),
             (task.weights, "number"),
         )
         for name, kind in kinds:
             if name is not None:
-                own.setdefault(name, Feature(kind))
-    return {name: Source(name, name, own, {"train": ()}) for name, own in features.items()}
+                of_source.setdefault(name, Feature(kind))
+    return {
+        name: Source(name, name, of_source, {"train": ()}) for name, of_source in features.items()
+    }

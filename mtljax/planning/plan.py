@@ -11,6 +11,7 @@ import numpy as np
 
 from mtljax.data import Layout
 from mtljax.errors import UserError
+from mtljax.kinds import KINDS
 from mtljax.parallel import (
     Costs,
     Topology,
@@ -22,7 +23,7 @@ from mtljax.parallel import (
 )
 from mtljax.planning.assumed_layout import NOTHING_ASSUMED, Assumed, planned_layout
 from mtljax.presets import Config, check
-from mtljax.tasks import KINDS, Task
+from mtljax.tasks import Task
 from mtljax.training.distributed import Distributed, check_stages, distribute
 from mtljax.training.inputs.abstract_batch import abstract_batch, abstract_extra
 from mtljax.training.model import Model, build_model, data_options

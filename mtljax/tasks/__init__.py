@@ -3,7 +3,6 @@
 from mtljax.tasks.choices import loss_name as loss_name
 from mtljax.tasks.choices import main_metric as main_metric
 from mtljax.tasks.choices import metric_names as metric_names
-from mtljax.tasks.choices import span_scheme as span_scheme
 from mtljax.tasks.dataset import Column as Column
 from mtljax.tasks.dataset import Dataset as Dataset
 from mtljax.tasks.defaults import DEFAULT_TASKS as DEFAULT_TASKS
@@ -11,12 +10,7 @@ from mtljax.tasks.defaults import SENTIMENT_TASKS as SENTIMENT_TASKS
 from mtljax.tasks.file import dump_tasks as dump_tasks
 from mtljax.tasks.file import load_tasks as load_tasks
 from mtljax.tasks.file import parse_tasks as parse_tasks
-from mtljax.tasks.kinds import KINDS as KINDS
-from mtljax.tasks.kinds import LOWER_IS_BETTER as LOWER_IS_BETTER
-from mtljax.tasks.kinds import Kind as Kind
 from mtljax.tasks.slices import Slice as Slice
 from mtljax.tasks.slices import parse_slices as parse_slices
-from mtljax.tasks.span_schemes import SCHEMES as SCHEMES
-from mtljax.tasks.span_schemes import misfit as misfit
 from mtljax.tasks.suggest import suggestion as suggestion
 from mtljax.tasks.task import Task as Task

@@ -8,9 +8,8 @@ from dataclasses import dataclass
 from typing import Any, NoReturn
 
 from mtljax.errors import UserError
+from mtljax.kinds import KINDS, SCHEMES, chosen_loss
 from mtljax.tasks.dataset import Dataset
-from mtljax.tasks.kinds import KINDS, chosen_loss
-from mtljax.tasks.span_schemes import SCHEMES
 from mtljax.tasks.suggest import suggestion
 
 _NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.\-]*")
@@ -26,8 +25,8 @@ class Task:
         name: how the task is called in files, figures and messages.
         dataset: an embedded set, a directory in TFDS format, or one of `sources`; several, whose
             rows are read one after the other as those of one set, as a tuple.
-        kind: `classification`, `multilabel`, `tagging`, `language_model`, `text_to_text` or
-            `regression`.
+        kind: a name in `mtljax.kinds.KINDS`: `classification`, `multilabel`, `tagging`,
+            `language_model`, `text_to_text` or `regression`.
         inputs: the feature that is read: a text or a list of words; or several of them, which are
             read one after another.
         targets: the feature to be predicted; a language model has none, its targets are the text.
@@ -111,7 +110,7 @@ class Task:
                 self._refuse("targets", f"a task of kind {self.kind} needs one")
             if not kind.needs_targets and self.targets is not None:
                 self._refuse("targets", f"a task of kind {self.kind} takes none")
-            if self.references is not None and self.kind != "text_to_text":
+            if self.references is not None and kind.writes != "answer":
                 self._refuse("references", f"a task of kind {self.kind} takes none")
             if len(self.parts) > 1 and not kind.several_inputs:
                 self._refuse("inputs", f"a task of kind {self.kind} reads one feature")
@@ -193,7 +192,7 @@ def _check_inputs(task: Task) -> None:
 def _check_scheme(task: Task) -> None:
     if task.scheme is None:
         return
-    if task.kind != "tagging":
+    if not KINDS[task.kind].has_spans:
         task._refuse("scheme", f"a task of kind {task.kind} takes none")
     if task.scheme not in SCHEMES:
         known = suggestion(task.scheme, SCHEMES)
@@ -249,10 +248,11 @@ def _check_numbers(task: Task) -> None:
             bounds = f"{'(' if open_low else '['}{low:g}, {high:g}{')' if open_high else ']'}"
             task._refuse(field, f"{value!r} is not in {bounds}")
 
+    kind = KINDS[task.kind]
     number("weight", task.weight, 0, math.inf, open_low=False, open_high=True)
     number("label_smoothing", task.label_smoothing, 0, 1, open_low=False, open_high=True)
     number("rename_words", task.rename_words, 0, 1, open_low=False, open_high=False)
-    if task.rename_words and task.kind != "text_to_text":
+    if task.rename_words and kind.writes != "answer":
         task._refuse("rename_words", f"a task of kind {task.kind} takes none")
     if isinstance(task.rate, list | tuple):
         if len(task.rate) != 2:
@@ -261,10 +261,8 @@ def _check_numbers(task: Task) -> None:
     if task.rate is not None:
         for rate in task.rate if isinstance(task.rate, tuple) else (task.rate,):
             number("rate", rate, 0, 1, open_low=True, open_high=False)
-    # The softmax over words is sampled, which spreads nothing.
-    loss = chosen_loss(task.kind, task.loss)
-    smooth = loss in ("softmax", "sigmoid") and not KINDS[task.kind].writes
-    if task.label_smoothing and not smooth:
+    loss = chosen_loss(kind, task.loss)
+    if task.label_smoothing and loss not in kind.smoothed_losses:
         task._refuse("label_smoothing", f"not for {task.kind} with loss {loss!r}")
     # Each part of the inputs has its mark.
     for field, least in (("batch_size", 1), ("max_length", max(2, len(task.parts)))):

@@ -1,17 +1,16 @@
 """Evaluation: one pass over a split, metrics as mergeable states."""
 
-import functools
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 
 from mtljax import metrics
 from mtljax.data import MultitaskData, unpack
+from mtljax.kinds import KINDS, Output
 from mtljax.modules import Readout, encode, predict
-from mtljax.tasks import KINDS, LOWER_IS_BETTER, Task, main_metric, metric_names, span_scheme
+from mtljax.tasks import Task, main_metric, metric_names
 from mtljax.training.model import Model
 from mtljax.training.objective import element_losses, full_softmax_loss
 from mtljax.training.text_likelihood import text_likelihood
@@ -20,47 +19,41 @@ Values = dict[str, dict[str, float]]
 """Metric values by task and metric."""
 
 PLAIN_WORDS = "perplexity_plain_words"
-"""Perplexity where unknown words are all read alike: comparable with models of whole words."""
+"""Perplexity where unknown words are all read as one: comparable with models of whole words."""
 
 _UNKNOWN = 1
 
 
-def answers(task: Task, predictions: jax.Array) -> jax.Array:
-    """What a task's predictions say: class ids, or numbers for regression.
-
-    For multilabel, 1 for each class that is more probable than not, else 0.
+def predicted_targets(task: Task, predictions: jax.Array) -> jax.Array:
+    """What a task's predictions say, as its targets are.
 
     Args:
-      task: the task.
+      task: the task; none that writes text.
       predictions: ``[..., outputs]``.
 
     Returns:
-      ``[...]``, int32 (float32 for regression); ``[..., outputs]`` for multilabel.
+      Class ids ``[...]`` int32, numbers ``[...]`` float32, or sets of classes ``[..., outputs]``.
     """
-    if task.kind == "multilabel":
-        return (predictions > 0).astype(jnp.int32)
-    if task.kind == "regression":
-        return predictions[..., 0]
-    if predictions.shape[-1] == 1:
-        return (predictions[..., 0] > 0).astype(jnp.int32)
-    return jnp.argmax(predictions, axis=-1).astype(jnp.int32)
+    function = KINDS[task.kind].predicted_targets
+    assert function is not None
+    return function(predictions)
 
 
 def make_group_evaluation(
     model: Model, group_name: str, where: jax.sharding.Sharding | None = None
 ) -> Callable[..., Any]:
-    """Return a jitted ``(params, batch) -> (states, tags)`` for one input group.
+    """Return a jitted ``(params, batch) -> (states, predicted)`` for one input group.
 
-    ``states`` are metric states by task and metric; ``tags`` are the answers ``[R, S]`` of the
-    tagging tasks, whose spans are counted on the host. Both are put ``where`` every process has all
-    of them.
+    ``states`` are metric states by task and metric; ``predicted`` are the predicted targets, ``[R,
+    S]`` or ``[R, N]``, of the tasks with a metric that is counted on the host. Both are put
+    ``where`` every process has all of them.
     """
     group = model.layout.group(group_name)
     count = model.layout.shapes[group_name].max_segments
 
     def evaluate(params: Mapping[str, Any], batch: Mapping[str, Any]) -> Any:
         features = encode(model.network, params["shared"], group_name, batch)
-        states, tags = {}, {}
+        states, predicted = {}, {}
         for task in group.tasks:
             head = params["heads"][task.name]
             predictions = predict(model.network, head, task.name, features, count)
@@ -68,46 +61,36 @@ def make_group_evaluation(
             if isinstance(predictions, Readout):
                 states[task.name] = _readout_states(model, task, predictions, targets, weights)
                 continue
+            kind, output = KINDS[task.kind], model.layout.outputs[task.name]
             values = element_losses(task, predictions, targets)
-            said = answers(task, predictions)
-            found: dict[str, Any] = {"loss": metrics.loss(values, weights)}
-            for name in metric_names(task, model.layout.outputs[task.name].classes):
-                if name == "span_f1":
-                    tags[task.name] = said
-                elif task.kind == "multilabel" and name == "micro_f1":
-                    each = jnp.broadcast_to(weights[..., None], said.shape)
-                    found[name] = metrics.micro_f1(said, targets, each)
-                elif task.kind == "classification" and name == "macro_f1":
-                    classes = model.layout.outputs[task.name].num_classes
-                    one_hot = functools.partial(
-                        jax.nn.one_hot, num_classes=classes, dtype=jnp.int32
-                    )
-                    found[name] = metrics.macro_f1(one_hot(said), one_hot(targets), weights)
-                elif name == "micro_f1":
-                    outside = _outside(model, task)
-                    found[name] = metrics.micro_f1(said, targets, weights, outside=outside)
+            said = predicted_targets(task, predictions)
+            of_task: dict[str, Any] = {"loss": metrics.loss(values, weights)}
+            for name in _measured(task, output):
+                if name in kind.host_metrics:
+                    predicted[task.name] = said
                 elif name != "loss":
-                    found[name] = metrics.METRICS[name](said, targets, weights)
-            states[task.name] = found
-        return states, tags
+                    of_task[name] = kind.metric_state(name, said, targets, weights, output)
+            states[task.name] = of_task
+        return states, predicted
 
     return jax.jit(evaluate) if where is None else jax.jit(evaluate, out_shardings=where)
 
 
-def _outside(model: Model, task: Task) -> int:
-    classes = model.layout.outputs[task.name].classes
-    return classes.index("O") if "O" in classes else -1
+def _measured(task: Task, output: Output) -> list[str]:
+    """The metrics of a task, and those that its kind always measures, each once."""
+    named = metric_names(task, output.classes)
+    return list(dict.fromkeys((*named, *KINDS[task.kind].always_measured)))
 
 
 def _readout_states(
     model: Model, task: Task, readout: Readout, targets: jax.Array, weights: jax.Array
 ) -> dict[str, Any]:
     values = full_softmax_loss(model, readout, targets)
-    states: dict[str, Any] = {
-        "loss": metrics.loss(values, weights),
-        "perplexity": metrics.perplexity(values, weights),
-    }
-    if "accuracy" in task.metrics or task.kind == "text_to_text":
+    measured = _measured(task, model.layout.outputs[task.name])
+    states: dict[str, Any] = {"loss": metrics.loss(values, weights)}
+    if "perplexity" in measured:
+        states["perplexity"] = metrics.perplexity(values, weights)
+    if "accuracy" in measured:
         # Row by row: the logits of all rows at once are large.
         best = jax.lax.map(
             lambda queries: readout._replace(queries=queries[None]).logits()[0].argmax(-1),
@@ -150,25 +133,26 @@ class Evaluator:
           Values by task and metric; tasks without the split, or without a target in it, are left
           out.
         """
-        found: Values = {}
+        values: Values = {}
         for group in self._model.layout.groups:
             if split not in self._data.splits(group.name):
                 continue
             batches = self._data.evaluation_batches(group.name, split)
             states = self._pass(params, group.name, batches)
-            found |= _values(states)
+            values |= _values(states)
             if not full:
                 continue
             for task in group.tasks:
                 if task.name in states and KINDS[task.kind].writes:
-                    found[task.name] |= text_likelihood(task, self._data, split, states[task.name])
-            models = [task.name for task in group.tasks if task.kind == "language_model"]
+                    likelihood = text_likelihood(task, self._data, split, states[task.name])
+                    values[task.name] |= likelihood
+            models = [t.name for t in group.tasks if KINDS[t.kind].writes == "continuation"]
             if models and self._model.layout.affix_buckets:
                 batches = self._data.evaluation_batches(group.name, split)
                 plain = self._pass(params, group.name, map(_hide_affixes, batches))
                 for name in plain.keys() & set(models):
-                    found[name][PLAIN_WORDS] = _values(plain)[name]["perplexity"]
-        return {task.name: found[task.name] for task in self._model.tasks if task.name in found}
+                    values[name][PLAIN_WORDS] = _values(plain)[name]["perplexity"]
+        return {task.name: values[task.name] for task in self._model.tasks if task.name in values}
 
     def _pass(
         self, params: Any, group: str, batches: Iterable[dict[str, Any]]
@@ -176,34 +160,34 @@ class Evaluator:
         totals: dict[str, dict[str, Any]] = {}
         for batch in batches:
             arrays = {name: value for name, value in batch.items() if name != "example"}
-            found = self._functions[group](params, self._place(arrays))
-            states, tags = jax.device_get(found)
-            for task, said in tags.items():
-                states[task]["span_f1"] = self._spans(task, batch, said)
-            for task, found in states.items():
+            on_device = self._functions[group](params, self._place(arrays))
+            states, predicted = jax.device_get(on_device)
+            for task, values in predicted.items():
+                states[task] |= self._host_states(task, batch, values)
+            for task, of_batch in states.items():
                 # Totals in float64 on the host: float32 counts are exact up to 2^24 only.
-                found = jax.tree.map(lambda x: np.asarray(x, np.float64), found)
-                before = totals.get(task)
-                totals[task] = found if before is None else _merged(before, found)
+                exact = jax.tree.map(lambda x: np.asarray(x, np.float64), of_batch)
+                totals[task] = _merged(totals[task], exact) if task in totals else exact
         return {task: states for task, states in totals.items() if states["loss"].count}
 
-    def _spans(self, task: str, batch: dict[str, Any], said: np.ndarray) -> metrics.F1:
-        names = self._model.layout.outputs[task].classes
-        tagging = next(one for one in self._model.tasks if one.name == task)
-        scheme = span_scheme(tagging, names)
-        classes = np.asarray(names)
-        counted = batch["weights"][task] > 0
-        lines = [
-            (classes[tags[use]].tolist(), classes[truth[use]].tolist())
-            for (_, tags), (_, truth), (_, use) in zip(
-                unpack(batch, said),
-                unpack(batch, batch["targets"][task]),
-                unpack(batch, counted),
-                strict=True,
-            )
-        ]
-        answers, labels = ([line[i] for line in lines] for i in (0, 1))
-        return metrics.span_f1(answers, labels, scheme)
+    def _host_states(
+        self, name: str, batch: dict[str, Any], predicted: np.ndarray
+    ) -> dict[str, Any]:
+        """Metrics that are counted text by text, over the targets that each text has."""
+        task = next(task for task in self._model.tasks if task.name == name)
+        output = self._model.layout.outputs[name]
+        counted = [used for _, used in unpack(batch, batch["weights"][name] > 0)]
+
+        def by_text(values: np.ndarray) -> list[np.ndarray]:
+            texts = (of_text for _, of_text in unpack(batch, values))
+            return [of_text[used] for of_text, used in zip(texts, counted, strict=True)]
+
+        arguments = by_text(predicted), by_text(batch["targets"][name])
+        return {
+            metric: count(*arguments, task.scheme, output.classes)
+            for metric, count in KINDS[task.kind].host_metrics.items()
+            if metric in metric_names(task, output.classes)
+        }
 
 
 def _values(totals: Mapping[str, Mapping[str, Any]]) -> Values:
@@ -213,8 +197,8 @@ def _values(totals: Mapping[str, Mapping[str, Any]]) -> Values:
     }
 
 
-def _merged(before: dict[str, Any], found: dict[str, Any]) -> dict[str, Any]:
-    return {name: metrics.merge(before[name], state) for name, state in found.items()}
+def _merged(before: dict[str, Any], states: dict[str, Any]) -> dict[str, Any]:
+    return {name: metrics.merge(before[name], state) for name, state in states.items()}
 
 
 def _hide_affixes(batch: dict[str, Any]) -> dict[str, Any]:
@@ -245,7 +229,7 @@ def score(model: Model, values: Values) -> float:
         value = values[task.name][name]
         if name == "perplexity":
             value = 1.0 - np.log(value) / np.log(output.num_classes)
-        elif name in LOWER_IS_BETTER:
+        elif name in KINDS[task.kind].lower_is_better:
             value = 1.0 / (1.0 + value)
         parts.append(value)
     return float(np.mean(parts)) if parts else float("nan")

@@ -8,14 +8,14 @@ import jax.numpy as jnp
 import numpy as np
 
 from mtljax.data import DataOptions, Layout, all_causal, attention_by_kind
-from mtljax.data.encoding.input_groups import Attention
 from mtljax.errors import UserError
+from mtljax.kinds import KINDS, Attention
 from mtljax.losses import Proposal, unigram_proposal
 from mtljax.modules import HeadSpec, Network, build, init
 from mtljax.modules.network import Params
 from mtljax.parallel import WHOLE, Placement, Residence, Split
 from mtljax.presets import Config
-from mtljax.tasks import KINDS, Task, loss_name
+from mtljax.tasks import Task, loss_name
 
 
 @dataclasses.dataclass(frozen=True)
@@ -58,7 +58,7 @@ def attention_of(config: Config, tasks: tuple[Task, ...]) -> Callable[[Task], At
     models = [
         task
         for task in tasks
-        if KINDS[task.kind].writes and not (decoders and task.kind == "text_to_text")
+        if KINDS[task.kind].writes and not (decoders and KINDS[task.kind].writes == "answer")
     ]
     if kind == "lstm" and wanted == "yes" and models:
         raise UserError(
@@ -68,7 +68,7 @@ def attention_of(config: Config, tasks: tuple[Task, ...]) -> Callable[[Task], At
     one_way = kind == "lstm" and (wanted == "no" or (wanted == "auto" and bool(models)))
 
     def attention(task: Task) -> Attention:
-        if task.kind == "text_to_text" and (decoders or kind == "transformer"):
+        if KINDS[task.kind].writes == "answer" and (decoders or kind == "transformer"):
             return "separate" if decoders else "prefix"
         return (all_causal if one_way else attention_by_kind)(task)
 
@@ -91,11 +91,6 @@ def data_options(config: Config, tasks: tuple[Task, ...]) -> DataOptions:
     )
 
 
-def single_logit(task: Task, classes: int) -> bool:
-    """Whether a classification task predicts one logit rather than one a class."""
-    return task.kind == "classification" and classes == 2 and loss_name(task) != "softmax"
-
-
 def build_model(
     config: Config, layout: Layout, class_counts: Mapping[str, np.ndarray] | None = None
 ) -> Model:
@@ -114,10 +109,10 @@ def build_model(
     tasks = layout.tasks
     specs = {}
     for task in tasks:
-        output = layout.outputs[task.name]
+        kind, output = KINDS[task.kind], layout.outputs[task.name]
         specs[task.name] = HeadSpec(
-            kind=task.kind,
-            outputs=1 if single_logit(task, output.num_classes) else output.num_classes,
+            head=kind.head,
+            outputs=kind.head_outputs(loss_name(task), output.num_classes),
             group=layout.group_of(task.name).name,
             output_ids=output.ids,
             class_counts=counts.get(task.name),

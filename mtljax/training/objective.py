@@ -7,6 +7,7 @@ import jax
 import jax.numpy as jnp
 
 from mtljax import losses
+from mtljax.kinds import KINDS, LossSettings
 from mtljax.modules import Readout
 from mtljax.parallel import anywhere
 from mtljax.presets import RegularizerConfig
@@ -31,52 +32,22 @@ def element_losses(
     targets: jax.Array,
     class_weights: Sequence[float] = (),
 ) -> jax.Array:
-    """A task's loss for each of its targets, unreduced.
+    """A task's loss for each of its targets, not reduced.
 
     Args:
-      task: names the loss.
+      task: names the loss; no task that writes text.
       predictions: ``[..., outputs]``.
-      targets: ``[...]``; ``[..., outputs]`` of 0 and 1 for multilabel, whose loss is the mean over
-        the classes.
-      class_weights: what the loss of a target is multiplied by, for each class, as in training; for
-        multilabel, the term of each class. Empty for 1.
+      targets: ``[...]``; sets of classes ``[..., outputs]`` of 0 and 1.
+      class_weights: by which the loss of a target, or the term of each class in a set, is
+        multiplied in training, for each class; empty for 1.
 
     Returns:
       ``[...]`` float32.
     """
-    weights = jnp.asarray(class_weights, jnp.float32)
-    if task.kind == "multilabel":
-        terms = losses.sigmoid(predictions, targets, task.label_smoothing)
-        return (terms * weights if class_weights else terms).mean(-1)
-    values = _element_losses(task, predictions, targets)
-    return values * weights[targets] if class_weights else values
-
-
-def _element_losses(task: Task, predictions: jax.Array, targets: jax.Array) -> jax.Array:
-    name = loss_name(task)
-    single = predictions.shape[-1] == 1
-    if task.kind == "regression":
-        function = {"squared": losses.squared, "absolute": losses.absolute, "huber": losses.huber}
-        return function[name](predictions[..., 0], targets)
-    if name == "softmax":
-        return losses.softmax(predictions, targets, task.label_smoothing)
-    if single:
-        logit = predictions[..., 0]
-        match name:
-            case "sigmoid":
-                return losses.sigmoid(logit, targets, task.label_smoothing)
-            case "hinge":
-                return losses.hinge(logit, targets)
-            case _:
-                return losses.squared(logit, 2.0 * targets - 1.0)
-    wanted = jax.nn.one_hot(targets, predictions.shape[-1])
-    match name:
-        case "sigmoid":
-            return losses.sigmoid(predictions, wanted, task.label_smoothing).sum(-1)
-        case "hinge":
-            return losses.multiclass_hinge(predictions, targets)
-        case _:
-            return losses.squared(predictions, 2.0 * wanted - 1.0).mean(-1)
+    function = KINDS[task.kind].element_losses
+    assert function is not None
+    settings = LossSettings(loss_name(task), task.label_smoothing, class_weights)
+    return function(predictions, targets, settings)
 
 
 def readout_loss(

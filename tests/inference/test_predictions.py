@@ -9,12 +9,13 @@ import numpy as np
 import pytest
 
 from mtljax import metrics
-from mtljax.data import Group, Layout, Output, Shape, TokenizerSettings
+from mtljax.data import Group, Layout, Shape, TokenizerSettings
 from mtljax.data.tokenizers import train_tokenizer
 from mtljax.errors import UserError
 from mtljax.inference import Run
 from mtljax.inference.overlapping_chunks import chunks
 from mtljax.inference.prompts import affix_table
+from mtljax.kinds import Output
 from mtljax.modules import DecoderConfig, EncoderConfig, HeadsConfig, encode, predict
 from mtljax.presets import BatchConfig, Config
 from mtljax.tasks import Task

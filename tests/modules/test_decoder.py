@@ -7,6 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from mtljax.kinds.text_to_text import TEXT_TO_TEXT
 from mtljax.modules import DecoderConfig, EncoderConfig, HeadsConfig, HeadSpec, build, init
 from mtljax.modules.decoder import DecoderHead
 from mtljax.modules.network import encode, predict
@@ -37,7 +38,7 @@ def make(kind):
     network = build(
         dataclasses.replace(ENCODER, kind=kind, embedding=8 if kind == "linear" else 6),
         HeadsConfig(),
-        {"reply": HeadSpec("text_to_text", len(IDS), "words", IDS, COUNTS)},
+        {"reply": HeadSpec(TEXT_TO_TEXT.head, len(IDS), "words", IDS, COUNTS)},
         {"words": "separate"},
         VOCABULARY,
         decoder=DECODER,

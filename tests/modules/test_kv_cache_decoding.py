@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from mtljax.generation.decodable import choose_rows, fork_rows
+from mtljax.kinds import KINDS
 from mtljax.modules import (
     EncoderConfig,
     HeadsConfig,
@@ -39,7 +40,7 @@ def affixes(rng):
 
 
 def make(kind, affixes, dtype=jnp.float32, attention="causal", **changes):
-    specs = {"next": HeadSpec("text_to_text", 4, "words", np.array([1, 3, 4, 5]))}
+    specs = {"next": HeadSpec(KINDS["text_to_text"].head, 4, "words", np.array([1, 3, 4, 5]))}
     config = dataclasses.replace(ENCODER, kind=kind, **changes)
     network = build(config, HeadsConfig(), specs, {"words": attention}, VOCABULARY, BUCKETS, dtype)
     row = {name: np.ones((1, 4), np.int32) for name in ("tokens", "segments", "positions")}

@@ -6,6 +6,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from mtljax.kinds import KINDS
 from mtljax.modules import (
     EncoderConfig,
     HeadsConfig,
@@ -26,10 +27,10 @@ HEADS = HeadsConfig()
 IDS = np.array([1, 3, 4, 5])
 COUNTS = np.array([5, 7, 3, 1])
 SPECS = {
-    "label": HeadSpec("classification", 3, "words"),
-    "number": HeadSpec("regression", 1, "words"),
-    "tags": HeadSpec("tagging", 4, "words"),
-    "next": HeadSpec("language_model", 4, "words", IDS, COUNTS),
+    "label": HeadSpec(KINDS["classification"].head, 3, "words"),
+    "number": HeadSpec(KINDS["regression"].head, 1, "words"),
+    "tags": HeadSpec(KINDS["tagging"].head, 4, "words"),
+    "next": HeadSpec(KINDS["language_model"].head, 4, "words", IDS, COUNTS),
 }
 VOCABULARY, BUCKETS = 20, 9
 
@@ -114,8 +115,8 @@ def test_init_depends_on_the_key_alone(batch):
 
 def test_groups_have_their_own_mask_over_the_same_parameters(batch):
     specs = {
-        "label": HeadSpec("classification", 3, "whole"),
-        "next": HeadSpec("language_model", 4, "words", IDS, COUNTS),
+        "label": HeadSpec(KINDS["classification"].head, 3, "whole"),
+        "next": HeadSpec(KINDS["language_model"].head, 4, "words", IDS, COUNTS),
     }
     encoder = dataclasses.replace(ENCODER, kind="transformer")
     attention = {"whole": "bidirectional", "words": "causal"}
@@ -197,8 +198,3 @@ def test_a_bidirectional_lstm_cannot_be_causal(batch):
 def test_a_language_model_needs_a_causal_group(batch):
     with pytest.raises(ValueError, match="'next' is in a group that is not causal"):
         make("transformer", batch, attention="bidirectional")
-
-
-def test_unknown_kind(batch):
-    with pytest.raises(ValueError, match="'x' is of unknown kind 'parsing'"):
-        make("lstm", batch, specs={"x": HeadSpec("parsing", 1, "words")})

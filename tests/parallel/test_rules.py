@@ -5,6 +5,7 @@ import pytest
 from jax.sharding import AbstractMesh
 from jax.sharding import PartitionSpec as P
 
+from mtljax.kinds import KINDS
 from mtljax.modules import EncoderConfig, HeadsConfig, HeadSpec, build
 from mtljax.modules.network import init
 from mtljax.parallel import AXES, follow, parameter_specs, parse_rule
@@ -20,8 +21,8 @@ def params():
         EncoderConfig("transformer", embedding=8, features=16, layers=3, heads=4, feed_forward=64),
         HeadsConfig(),
         {
-            "label": HeadSpec("classification", 3, "text"),
-            "tags": HeadSpec("tagging", 5, "text"),
+            "label": HeadSpec(KINDS["classification"].head, 3, "text"),
+            "tags": HeadSpec(KINDS["tagging"].head, 5, "text"),
         },
         {"text": False},
         vocabulary_size=40,

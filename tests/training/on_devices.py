@@ -7,8 +7,9 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
-from mtljax.data import Group, Layout, Output
+from mtljax.data import Group, Layout
 from mtljax.data.batching.batches import Shape
+from mtljax.kinds import Output
 from mtljax.modules import DecoderConfig, EncoderConfig, HeadsConfig, init
 from mtljax.presets import Config, GradientsConfig, OptimizerConfig, ParallelConfig
 from mtljax.tasks import Task

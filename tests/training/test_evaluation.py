@@ -9,7 +9,7 @@ from mtljax.data import Feature, unpack
 from mtljax.metrics import compute, span_f1
 from mtljax.modules import DecoderConfig, Readout, encode, predict
 from mtljax.tasks import Task
-from mtljax.training.evaluation import PLAIN_WORDS, Evaluator, answers, score
+from mtljax.training.evaluation import PLAIN_WORDS, Evaluator, predicted_targets, score
 from tests.tiny_models import random_params
 
 
@@ -293,7 +293,7 @@ def test_score_is_the_mean_of_main_metrics(make, plain):
     ],
 )
 def test_answers(kind, out, expected):
-    found = answers(Task("t", "d", kind, "x", "y"), np.array(out, np.float32))
+    found = predicted_targets(Task("t", "d", kind, "x", "y"), np.array(out, np.float32))
     assert found.tolist() == expected
 
 

@@ -6,11 +6,12 @@ import numpy as np
 import pytest
 
 from mtljax.errors import UserError
+from mtljax.kinds import KINDS
 from mtljax.modules import DecoderConfig, Readout, encode, predict
 from mtljax.presets import Config, RegularizerConfig
 from mtljax.tasks import Task
 from mtljax.training.evaluation import Evaluator
-from mtljax.training.model import attention_of, build_model, compute_dtype, single_logit
+from mtljax.training.model import attention_of, build_model, compute_dtype
 from mtljax.training.objective import element_losses, penalty, present_tasks
 from mtljax.training.update.model_gradients import task_losses
 from tests.tiny_models import random_params
@@ -119,10 +120,10 @@ def test_class_weights_are_of_training_alone(make, tasks, plain):
 
 @pytest.mark.parametrize(
     "loss, classes, expected",
-    [("softmax", 2, False), ("sigmoid", 2, True), ("hinge", 2, True), ("hinge", 3, False)],
+    [("softmax", 2, 2), ("sigmoid", 2, 1), ("hinge", 2, 1), ("hinge", 3, 3)],
 )
 def test_two_classes_need_one_logit(loss, classes, expected):
-    assert single_logit(Task("t", "d", "classification", "x", "y", loss=loss), classes) == expected
+    assert KINDS["classification"].head_outputs(loss, classes) == expected
 
 
 def test_losses_are_weighted_means_over_targets(make, tasks, plain):

@@ -8,7 +8,7 @@ import numpy as np
 
 from mtljax.data.encoding.examples import Examples
 from mtljax.data.encoding.packing import pack, spans
-from mtljax.data.encoding.targets import TOKEN_KINDS
+from mtljax.kinds import KINDS
 from mtljax.tasks.task import Task
 
 GroupBatch = dict[str, Any]
@@ -18,8 +18,8 @@ GroupBatch = dict[str, Any]
 - `affixes` int32 `[R, S, A]`, only if `A > 0`
 - `segments` int32 `[R, S]`, 1..N within the row, 0 where there is padding
 - `positions` int32 `[R, S]`, position within the segment
-- `targets`, `weights` by task: `[R, S]` (tagging, language models) or `[R, N]`; targets of
-  multi-label tasks uint8 `[R, N, classes]`
+- `targets`, `weights` by task: `[R, S]` (kinds with a target a token) or `[R, N]`; targets that
+  are sets of classes `[R, N, classes]`
 - `example` int32 `[R, N]`, only in evaluation: the row of the split that a segment comes from,
   or -1
 """
@@ -119,7 +119,7 @@ def fill(
     for task in tasks:
         if task.name not in examples.targets:
             continue
-        per_token = task.kind in TOKEN_KINDS
+        per_token = KINDS[task.kind].per_token
         put, at = (tokenwise, source) if per_token else (segmentwise, slots)
         batch["targets"][task.name] = put(examples.targets[task.name][at])
         batch["weights"][task.name] = put(examples.weights[task.name][at])

@@ -2,11 +2,12 @@
 
 import math
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from mtljax.data.encoding.labels import as_class
 from mtljax.errors import UserError
+from mtljax.kinds import KINDS
+from mtljax.kinds.labels import Classes, indexed
 from mtljax.tasks.suggest import suggestion
 from mtljax.tasks.task import Task
 
@@ -43,28 +44,24 @@ def class_weights(
                     f"{label!r}{suggestion(label, classes)}"
                 )
         return tuple(float(named.get(name, 1.0)) for name in classes)
-    index = {name: i for i, name in enumerate(classes)}
-    counts = Counter(number for row in rows for number in _counted(task, classes, index, row))
+    indices = indexed(classes)
+    counts = Counter(number for row in rows for number in _counted(task, indices, row))
     total = sum(counts.values())
     return tuple(
         total / (len(counts) * counts[i]) if counts[i] else 1.0 for i in range(len(classes))
     )
 
 
-def _counted(
-    task: Task, classes: Sequence[str], index: Mapping[str, int], row: Mapping[str, Any]
-) -> Iterator[int]:
+def _counted(task: Task, classes: Classes, row: Mapping[str, Any]) -> list[int]:
+    """The classes of the targets of a row, without those that count for nothing."""
     weight = 1.0 if task.weights is None else row[task.weights]
     target = row[task.targets or ""]
     if weight is None or not (math.isfinite(weight) and weight > 0) or target is None:
-        return
-    values = [target] if task.kind == "classification" else target
-    if task.kind == "tagging" and len(values) != len(row[task.parts[0]]):
-        return
+        return []
+    row_classes = KINDS[task.kind].row_classes
+    assert row_classes is not None
     try:
-        numbers = [as_class(value, classes, index) for value in values]
+        numbers = row_classes(target, row.get(task.parts[0]), classes)
     except ValueError:
-        return
-    if task.kind == "multilabel":
-        numbers = [] if -1 in numbers else sorted(set(numbers))
-    yield from (number for number in numbers if number >= 0)
+        return []
+    return [number for number in numbers if number >= 0]

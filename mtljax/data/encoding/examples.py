@@ -10,13 +10,14 @@ import numpy as np
 
 from mtljax.data.encoding.input_groups import Group
 from mtljax.data.encoding.multi_part_inputs import encode_parts, first_yields
-from mtljax.data.encoding.outputs import Output
 from mtljax.data.encoding.packing import spans
-from mtljax.data.encoding.targets import TOKEN_KINDS, Rows, read_targets
+from mtljax.data.encoding.targets import read_targets
 from mtljax.data.sources.bad_rows import BadRows
 from mtljax.data.sources.source import Source
 from mtljax.data.tokenizers import Encodings, Tokenizer
 from mtljax.errors import UserError
+from mtljax.kinds import KINDS, Output
+from mtljax.kinds.target_rows import Rows
 
 _BLOCK = 8192  # rows that are read at a time
 
@@ -31,8 +32,8 @@ class Examples:
         starts: int64 `[examples + 1]`, where each example starts, and the end of the last one.
         rows: int32 `[examples]`, the row of the split that each example comes from; several
             examples in turn have the same one if it was read in chunks.
-        targets: by task, int32 or float32, `[n]` for kinds with a target a token, `[examples]` for
-            the others; 0 where there is none. Of `multilabel` uint8 `[examples, classes]`.
+        targets: by task, of the dtype of its kind: `[n]` for kinds with a target a token, else
+            `[examples]`, or `[examples, classes]` for sets of classes; 0 where there is none.
         weights: by task, float32 `[n]` or `[examples]`: `alpha_ij`, 0 where nothing is to be
             counted.
         skipped: by task, how many rows could not be used and are not counted; no entry for none.
@@ -151,7 +152,7 @@ def _read_block(
         targets[task.name], weights[task.name] = read_targets(
             task, rows[task.source_name], encodings, outputs[task.name], tokenizer, fault
         )
-    per_token = [task.name for task in group.tasks if task.kind in TOKEN_KINDS]
+    per_token = [task.name for task in group.tasks if KINDS[task.kind].per_token]
     found = _cut(encodings, targets, weights, per_token, limit, group.chunked)
     return replace(found, rows=found.rows + np.int32(first), skipped=dict(skipped))
 

@@ -2,15 +2,12 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal
 
 from mtljax.data.sources.source import Source
 from mtljax.errors import UserError
-from mtljax.tasks.kinds import KINDS
+from mtljax.kinds import KINDS, Attention
 from mtljax.tasks.suggest import suggestion
 from mtljax.tasks.task import Task
-
-Attention = Literal["bidirectional", "causal", "prefix", "separate"]
 
 
 @dataclass(frozen=True)
@@ -43,7 +40,7 @@ class Group:
     @property
     def text_to_text(self) -> bool:
         """Whether the parts are a text and the text that is to follow it."""
-        return self.tasks[0].kind == "text_to_text"
+        return _answers(self.tasks[0])
 
 
 def attention_by_kind(task: Task) -> Attention:
@@ -82,30 +79,29 @@ def input_groups(
     for task in tasks:
         check_features(task, sources[task.source_name])
         mode = attention(task)
-        if mode not in _modes(task):
+        modes = KINDS[task.kind].attention
+        if mode not in modes:
             kind = task.kind.replace("_", " ")
-            wanted = " or ".join(_modes(task))
+            wanted = " or ".join(modes)
             raise ValueError(f"task {task.name!r}: a {kind} needs {wanted} attention, got {mode}")
         identity = sources[task.source_name].identity
         inputs = task.inputs
-        if task.kind == "text_to_text":
+        if _answers(task):
             inputs = (*task.parts, task.targets or "")
         # A pair of texts to be judged is shortened in another way than one of question and answer.
-        pair = (task.kind == "text_to_text", task.rename_words)
+        pair = (_answers(task), task.rename_words)
         key = (identity, inputs, mode, task.max_length, pair)
         members.setdefault(key, []).append(task)
     groups: list[Group] = []
     for (_, inputs, mode, max_length, _), together in members.items():
         name = _unused(together[0], mode, [group.name for group in groups])
-        chunked = all(task.kind == "language_model" for task in together)
+        chunked = all(KINDS[task.kind].writes == "continuation" for task in together)
         groups.append(Group(name, tuple(together), inputs, mode, max_length, chunked))
     return tuple(groups)
 
 
-def _modes(task: Task) -> tuple[Attention, ...]:
-    if task.kind == "text_to_text":
-        return ("causal", "prefix", "separate")
-    return ("causal",) if KINDS[task.kind].writes else ("bidirectional", "causal")
+def _answers(task: Task) -> bool:
+    return KINDS[task.kind].writes == "answer"
 
 
 def _unused(task: Task, mode: Attention, taken: Sequence[str]) -> str:
@@ -115,13 +111,6 @@ def _unused(task: Task, mode: Attention, taken: Sequence[str]) -> str:
     return next(name for name in names if name not in taken)
 
 
-_TARGETS = {
-    "classification": ("label", "number", "text"),
-    "multilabel": ("tags", "tokens"),
-    "tagging": ("tags", "tokens"),
-    "text_to_text": ("text", "tokens"),
-    "regression": ("number", "label"),
-}
 _DESCRIPTIONS = {
     "text": "a text",
     "tokens": "a list of texts",
@@ -156,9 +145,9 @@ def check_features(task: Task, source: Source) -> None:
             )
 
     for part in task.parts:
-        check("inputs", part, ("tokens",) if task.kind == "tagging" else ("text", "tokens"))
+        check("inputs", part, KINDS[task.kind].input_features)
     if task.targets is not None:
-        check("targets", task.targets, _TARGETS[task.kind])
+        check("targets", task.targets, KINDS[task.kind].target_features)
     if task.references is not None:
         check("references", task.references, ("text", "tokens"))
     if task.weights is not None:

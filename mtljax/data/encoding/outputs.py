@@ -1,68 +1,19 @@
-"""What a task's head predicts: its classes, or the words of its language model."""
+"""What the tasks of a data set predict: their classes, or the words they write."""
 
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 
 from mtljax.data.encoding.class_weights import class_weights
-from mtljax.data.encoding.labels import is_missing
 from mtljax.data.sources.source import Source
 from mtljax.data.tokenizers import END, OOV, SPECIALS, Tokenizer
 from mtljax.data.tokenizers.words import count_words
 from mtljax.errors import UserError
-from mtljax.tasks.choices import metric_names, span_scheme
-from mtljax.tasks.kinds import KINDS
-from mtljax.tasks.span_schemes import misfit
+from mtljax.kinds import KINDS, Output
+from mtljax.kinds.labels import is_missing
+from mtljax.tasks.choices import metric_names
 from mtljax.tasks.task import Task
-
-
-@dataclass(frozen=True)
-class Output:
-    """The output of one task.
-
-    Attributes:
-        num_classes: number of classes; 1 for regression.
-        classes: their names; empty for regression and for language models.
-        ids: for a language model int32 `[num_classes]`, the input id of each class: class 0 is
-            `<oov>`, class 1 `</s>`, then the words; else None.
-        class_weights: weights of the classes in training; empty where all weigh 1.
-    """
-
-    num_classes: int
-    classes: tuple[str, ...] = ()
-    ids: np.ndarray | None = None
-    class_weights: tuple[float, ...] = ()
-
-    def class_of_id(self, vocab_size: int) -> np.ndarray:
-        """int32 `[vocab_size]`, the class of each input id; 0 (`<oov>`) for ids that have none."""
-        table = np.zeros(vocab_size, np.int32)
-        if self.ids is not None:
-            table[self.ids] = np.arange(self.num_classes, dtype=np.int32)
-        return table
-
-    def to_json(self) -> dict[str, Any]:
-        """The output as plain JSON."""
-        ids = None if self.ids is None else self.ids.tolist()
-        return {
-            "num_classes": self.num_classes,
-            "classes": list(self.classes),
-            "ids": ids,
-            "class_weights": list(self.class_weights),
-        }
-
-    @classmethod
-    def from_json(cls, content: Mapping[str, Any]) -> "Output":
-        """Reads what `to_json` wrote."""
-        ids = content["ids"]
-        return cls(
-            num_classes=content["num_classes"],
-            classes=tuple(content["classes"]),
-            ids=None if ids is None else np.asarray(ids, np.int32),
-            class_weights=tuple(content["class_weights"]),
-        )
 
 
 def task_output(task: Task, source: Source, tokenizer: Tokenizer) -> Output:
@@ -80,11 +31,12 @@ def task_output(task: Task, source: Source, tokenizer: Tokenizer) -> Output:
     Raises:
         UserError: if the training split has nothing that could be learned.
     """
-    if task.kind == "regression":
-        return Output(num_classes=1)
-    if KINDS[task.kind].writes:
-        ids = np.asarray([OOV, END, *_model_ids(task, source, tokenizer)], np.int32)
+    kind = KINDS[task.kind]
+    if kind.writes:
+        ids = np.asarray([OOV, END, *_word_ids(task, source, tokenizer)], np.int32)
         return Output(num_classes=len(ids), ids=ids)
+    if not kind.has_classes:
+        return Output(num_classes=1)
     classes = class_names(task, source)
     if not classes:
         raise UserError(f"task {task.name!r}: the train split of {source.name!r} has no targets")
@@ -92,26 +44,20 @@ def task_output(task: Task, source: Source, tokenizer: Tokenizer) -> Output:
     return Output(num_classes=len(classes), classes=classes, class_weights=weights)
 
 
-def check_spans(task: Task, classes: Sequence[str]) -> None:
-    """Checks that the tags of a task fit the scheme by which its spans are to be counted.
+def check_classes(task: Task, classes: Sequence[str]) -> None:
+    """Checks that the classes of a task go with what the task says of them.
 
     Raises:
-        UserError: with the task, the field and a tag that does not.
+        UserError: with the task, the field and what is wrong: tags that do not fit the scheme by
+            which their spans are to be counted.
     """
-    if task.kind != "tagging" or "span_f1" not in metric_names(task, classes):
-        return
-    scheme = span_scheme(task, classes)
-    if scheme == "none":
-        raise UserError(
-            f"task {task.name!r}, field 'metrics': span_f1 needs tags that mark spans, such as "
-            f"B-x and I-x, or a 'scheme'; got {', '.join(classes[:5])}"
-        )
-    wrong = misfit(scheme, classes)
-    if wrong is not None:
-        raise UserError(f"task {task.name!r}, field 'scheme': tag {wrong!r} is not one of {scheme}")
+    refused = KINDS[task.kind].check_classes(metric_names(task, classes), task.scheme, classes)
+    if refused is not None:
+        field, reason = refused
+        raise UserError(f"task {task.name!r}, field {field!r}: {reason}")
 
 
-def _model_ids(task: Task, source: Source, tokenizer: Tokenizer) -> Iterable[int]:
+def _word_ids(task: Task, source: Source, tokenizer: Tokenizer) -> Iterable[int]:
     first = len(SPECIALS)
     settings = tokenizer.settings
     if settings.kind != "words":

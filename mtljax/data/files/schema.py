@@ -5,7 +5,8 @@ import re
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any, cast
 
-from mtljax.data.sources.source import Feature, FeatureKind
+from mtljax.data.sources.source import Feature
+from mtljax.kinds import FeatureKind
 
 _NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?")
 _WHOLE = re.compile(r"[+-]?\d+")

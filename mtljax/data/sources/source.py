@@ -2,11 +2,10 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Literal
+from typing import Any
 
 from mtljax.data.sources.lazy_rows import subrange
-
-FeatureKind = Literal["text", "tokens", "label", "tags", "number", "numbers"]
+from mtljax.kinds import FeatureKind
 
 
 @dataclass(frozen=True)

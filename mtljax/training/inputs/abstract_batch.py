@@ -6,7 +6,8 @@ from typing import Any
 import jax
 import numpy as np
 
-from mtljax.data import TOKEN_KINDS, Layout
+from mtljax.data import Layout
+from mtljax.kinds import KINDS
 from mtljax.training.inputs.extra import SECOND_BATCH, VALIDATION_BATCH, Extra
 from mtljax.training.objective import StepBatch
 
@@ -18,7 +19,7 @@ def abstract_batch(layout: Layout, rows: Mapping[str, int] | None = None) -> Ste
       layout: of the data.
       rows: of each input group, if not those of the layout.
     """
-    found = {}
+    batches = {}
     for group in layout.groups:
         shape = layout.shapes[group.name]
         count = shape.rows if rows is None else rows[group.name]
@@ -29,13 +30,13 @@ def abstract_batch(layout: Layout, rows: Mapping[str, int] | None = None) -> Ste
             batch["affixes"] = jax.ShapeDtypeStruct((*ids.shape, shape.affixes), np.int32)
         targets, weights = {}, {}
         for task in group.tasks:
-            size = ids.shape if task.kind in TOKEN_KINDS else texts
-            dtype = {"regression": np.float32, "multilabel": np.uint8}.get(task.kind, np.int32)
-            sets = (layout.outputs[task.name].num_classes,) if task.kind == "multilabel" else ()
-            targets[task.name] = jax.ShapeDtypeStruct((*size, *sets), dtype)
+            kind = KINDS[task.kind]
+            size = ids.shape if kind.per_token else texts
+            classes = (layout.outputs[task.name].num_classes,) if kind.per_class else ()
+            targets[task.name] = jax.ShapeDtypeStruct((*size, *classes), kind.target_dtype)
             weights[task.name] = jax.ShapeDtypeStruct(size, np.float32)
-        found[group.name] = {**batch, "targets": targets, "weights": weights}
-    return found
+        batches[group.name] = {**batch, "targets": targets, "weights": weights}
+    return batches
 
 
 def abstract_extra(layout: Layout, requires: frozenset[str]) -> Extra:

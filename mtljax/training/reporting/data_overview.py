@@ -8,8 +8,8 @@ import numpy as np
 from mtljax.data import Examples, MultitaskData
 from mtljax.data.batching.mixture import inclusion
 from mtljax.errors import UserError
+from mtljax.kinds import KINDS
 from mtljax.presets import Config
-from mtljax.tasks import KINDS
 
 _PORTION = 1 << 22
 

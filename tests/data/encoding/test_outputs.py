@@ -3,10 +3,11 @@ import json
 import numpy as np
 import pytest
 
-from mtljax.data import Feature, Output, Source, TokenizerSettings, load_data
-from mtljax.data.encoding.outputs import check_spans, task_output
+from mtljax.data import Feature, Source, TokenizerSettings, load_data
+from mtljax.data.encoding.outputs import check_classes, task_output
 from mtljax.data.tokenizers import Tokenizer, WordTokenizer, train_tokenizer
 from mtljax.errors import UserError
+from mtljax.kinds import Output
 from mtljax.tasks import Task
 
 TOKENIZER = WordTokenizer([], TokenizerSettings())
@@ -58,10 +59,10 @@ def test_tags_fit_the_scheme(options, message):
     task = Task("t", "s", "tagging", "words", "y", **options)
     classes = ("B-x", "O", "S-x")
     if message is None:
-        check_spans(task, classes)
+        check_classes(task, classes)
     else:
         with pytest.raises(UserError, match=message):
-            check_spans(task, classes)
+            check_classes(task, classes)
 
 
 def test_span_f1_needs_spans(monkeypatch):

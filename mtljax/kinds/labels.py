@@ -2,7 +2,24 @@
 
 import math
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
+
+
+class Classes(NamedTuple):
+    """The classes of a task.
+
+    Attributes:
+        names: of all classes, in order.
+        index: the number of each name.
+    """
+
+    names: Sequence[str]
+    index: Mapping[str, int]
+
+
+def indexed(names: Sequence[str]) -> Classes:
+    """Classes of these names."""
+    return Classes(names, {name: i for i, name in enumerate(names)})
 
 
 def is_missing(value: Any) -> bool:
@@ -14,13 +31,12 @@ def is_missing(value: Any) -> bool:
     return not math.isfinite(value) or value == -1
 
 
-def as_class(value: Any, classes: Sequence[str], index: Mapping[str, int]) -> int:
+def as_class(value: Any, classes: Classes) -> int:
     """The class of a target, -1 where it is absent.
 
     Args:
         value: a class number, or its name.
-        classes: names of all classes.
-        index: the class of each name.
+        classes: all classes.
 
     Raises:
         ValueError: saying what is wrong with a value that is no class.
@@ -28,10 +44,10 @@ def as_class(value: Any, classes: Sequence[str], index: Mapping[str, int]) -> in
     if is_missing(value):
         return -1
     if isinstance(value, str):
-        if value not in index:
+        if value not in classes.index:
             raise ValueError(f"label {value!r} does not occur in train")
-        return index[value]
+        return classes.index[value]
     number = int(value)
-    if number != value or not 0 <= number < len(classes):
-        raise ValueError(f"label {value!r} is not in 0..{len(classes) - 1}")
+    if number != value or not 0 <= number < len(classes.names):
+        raise ValueError(f"label {value!r} is not in 0..{len(classes.names) - 1}")
     return number

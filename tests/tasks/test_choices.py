@@ -4,14 +4,10 @@ import pytest
 
 from mtljax.tasks import (
     DEFAULT_TASKS,
-    KINDS,
-    LOWER_IS_BETTER,
     Task,
     loss_name,
     main_metric,
     metric_names,
-    misfit,
-    span_scheme,
 )
 
 TAGGING = Task("t", dataset="d", kind="tagging", inputs="tokens", targets="tags")
@@ -25,40 +21,32 @@ def test_main_metric_of_each_kind():
 
 
 @pytest.mark.parametrize(
-    ("classes", "metric", "scheme"),
+    ("classes", "metric"),
     [
-        (["O", "B-x", "I-x"], "span_f1", "bio"),
-        (["B-x", "O"], "span_f1", "bio"),
-        (["O", "I-x", "B-y"], "span_f1", "bio"),
-        (["O", "I-x", "I-y"], "span_f1", "iob1"),
-        (["O", "B-x", "I-x", "E-x", "S-x"], "span_f1", "bioes"),
-        (["S-x", "O"], "span_f1", "bioes"),
-        (["O", "TITLE"], "micro_f1", "none"),
-        (["NOUN", "VERB"], "accuracy", "none"),
-        (["O", "B-"], "micro_f1", "none"),
-        (["O", "B-x", "L-x"], "micro_f1", "none"),
-        (["O", "B-x", "PUNCT"], "micro_f1", "none"),
-        (["O"], "micro_f1", "none"),
-        ([], "micro_f1", "none"),
+        (["O", "B-x", "I-x"], "span_f1"),
+        (["B-x", "O"], "span_f1"),
+        (["O", "I-x", "B-y"], "span_f1"),
+        (["O", "I-x", "I-y"], "span_f1"),
+        (["O", "B-x", "I-x", "E-x", "S-x"], "span_f1"),
+        (["S-x", "O"], "span_f1"),
+        (["O", "TITLE"], "micro_f1"),
+        (["NOUN", "VERB"], "accuracy"),
+        (["O", "B-"], "micro_f1"),
+        (["O", "B-x", "L-x"], "micro_f1"),
+        (["O", "B-x", "PUNCT"], "micro_f1"),
+        (["O"], "micro_f1"),
+        ([], "micro_f1"),
     ],
 )
-def test_metric_of_tagging_depends_on_the_tags(classes, metric, scheme):
+def test_metric_of_tagging_depends_on_the_tags(classes, metric):
     assert main_metric(TAGGING, classes) == metric
-    assert span_scheme(TAGGING, classes) == scheme
 
 
 def test_a_scheme_that_is_named_wins():
     none = dataclasses.replace(TAGGING, scheme="none")
     assert metric_names(none, ["O", "B-x"]) == ("micro_f1", "accuracy")
     bioes = dataclasses.replace(TAGGING, scheme="bioes")
-    assert span_scheme(bioes, ["O", "B-x"]) == "bioes"
     assert metric_names(bioes, ["O", "B", "I"]) == ("span_f1", "accuracy")
-
-
-def test_tags_that_do_not_fit():
-    assert misfit("bio", ["O", "B-x", "I", "S-x", "E-x"]) == "S-x"
-    assert misfit("bioes", ["O", "B-x", "S-x"]) is None
-    assert misfit("iob1", ["O", "I-x", "DET"]) == "DET"
 
 
 def test_own_metrics_win():
@@ -70,9 +58,3 @@ def test_losses_have_one_name_each():
     task = Task("t", "d", "classification", "text", "label", loss="logistic")
     assert loss_name(task) == "sigmoid"
     assert loss_name(TAGGING) == "softmax"
-
-
-def test_directions_are_of_known_metrics():
-    known = {metric for kind in KINDS.values() for metric in kind.metrics}
-    assert known >= LOWER_IS_BETTER
-    assert "accuracy" not in LOWER_IS_BETTER

@@ -1,0 +1,27 @@
+"""One class for each target: what classification and tagging share."""
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import jax
+
+
+def predicted_class(predictions: "jax.Array") -> "jax.Array":
+    """Class ids int32 `[...]` of predictions `[..., outputs]`, a single logit or one a class."""
+    import jax.numpy as jnp
+
+    if predictions.shape[-1] == 1:
+        return (predictions[..., 0] > 0).astype(jnp.int32)
+    return jnp.argmax(predictions, axis=-1).astype(jnp.int32)
+
+
+def weighted_by_class(
+    losses: "jax.Array", targets: "jax.Array", class_weights: Sequence[float]
+) -> "jax.Array":
+    """Losses `[...]`, each times the weight of the class of its target; no weights for ones."""
+    import jax.numpy as jnp
+
+    if not class_weights:
+        return losses
+    return losses * jnp.asarray(class_weights, jnp.float32)[targets]

@@ -1,0 +1,135 @@
+"""Tagging: one class a word, whose tags may mark spans."""
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from mtljax.kinds.kind import Kind, LossSettings
+from mtljax.kinds.labels import Classes, as_class, indexed
+from mtljax.kinds.one_class import predicted_class, weighted_by_class
+from mtljax.kinds.output import Output
+from mtljax.kinds.span_schemes import misfit, span_scheme
+from mtljax.kinds.target_rows import TargetRows
+
+if TYPE_CHECKING:
+    import jax
+
+    from mtljax.metrics import F1, State
+    from mtljax.modules import HeadSettings, TokenHead
+
+
+def _row_classes(tags: Any, words: Any, classes: Classes) -> list[int]:
+    if len(tags) != len(words):
+        raise ValueError(f"{len(tags)} tags for {len(words)} words")
+    return [as_class(tag, classes) for tag in tags]
+
+
+def _encode_targets(rows: TargetRows) -> tuple[np.ndarray, np.ndarray]:
+    classes = indexed(rows.output.classes)
+    flat: list[int] = []
+    offsets = np.zeros(len(rows.rows), np.int64)
+    for i, row in enumerate(rows.rows):
+        offsets[i] = len(flat)
+        tags, words = row[rows.target_name], row[rows.input_name]
+        missing = [-1] * len(words)
+        try:
+            flat += missing if tags is None else _row_classes(tags, words, classes)
+        except ValueError as error:
+            rows.fault(i, str(error))
+            flat += missing
+    row_of = np.repeat(np.arange(len(rows.rows)), rows.lengths)
+    # A last tag that nobody reads keeps the look-up inside the array.
+    tags = np.asarray([*flat, -1], np.int32)
+    at = np.where(rows.words >= 0, offsets[row_of] + rows.words, len(flat))
+    targets = tags[at]
+    weights = np.where(targets >= 0, rows.sample_weights()[row_of], 0)
+    return np.maximum(targets, 0), weights.astype(np.float32)
+
+
+def _check_classes(
+    metrics: Sequence[str], scheme: str | None, classes: Sequence[str]
+) -> tuple[str, str] | None:
+    """Tags that do not fit the scheme by which their spans are to be counted."""
+    if "span_f1" not in metrics:
+        return None
+    chosen = span_scheme(scheme, classes)
+    if chosen == "none":
+        shown = ", ".join(classes[:5])
+        reason = "span_f1 needs tags that mark spans, such as B-x and I-x, or a 'scheme'"
+        return "metrics", f"{reason}; got {shown}"
+    wrong = misfit(chosen, classes)
+    return None if wrong is None else ("scheme", f"tag {wrong!r} is not one of {chosen}")
+
+
+def _head(settings: "HeadSettings") -> "TokenHead":
+    from mtljax.modules import token_head
+
+    return token_head(settings)
+
+
+def _element_losses(
+    predictions: "jax.Array", targets: "jax.Array", settings: LossSettings
+) -> "jax.Array":
+    from mtljax import losses
+
+    values = losses.softmax(predictions, targets, settings.label_smoothing)
+    return weighted_by_class(values, targets, settings.class_weights)
+
+
+def _default_metrics(scheme: str | None, classes: Sequence[str]) -> tuple[str, ...]:
+    """`span_f1` where the tags mark spans, else `micro_f1` over the tags other than `O`."""
+    if span_scheme(scheme, classes) != "none":
+        return ("span_f1", "accuracy")
+    return ("micro_f1", "accuracy") if not classes or "O" in classes else ("accuracy",)
+
+
+def _metric_state(
+    name: str, predicted: "jax.Array", targets: "jax.Array", weights: "jax.Array", output: Output
+) -> "State":
+    from mtljax import metrics
+
+    if name == "micro_f1":
+        outside = output.classes.index("O") if "O" in output.classes else -1
+        return metrics.micro_f1(predicted, targets, weights, outside=outside)
+    return metrics.METRICS[name](predicted, targets, weights)
+
+
+def _span_f1(
+    predicted: list[np.ndarray],
+    targets: list[np.ndarray],
+    scheme: str | None,
+    classes: Sequence[str],
+) -> "F1":
+    from mtljax import metrics
+
+    names = np.asarray(classes)
+    answers, labels = ([names[tags].tolist() for tags in lines] for lines in (predicted, targets))
+    return metrics.span_f1(answers, labels, span_scheme(scheme, classes))
+
+
+def _answer(value: np.ndarray, classes: Sequence[str], words: Sequence[str]) -> dict[str, Any]:
+    return {"words": list(words), "tags": [classes[tag] for tag in value]}
+
+
+TAGGING = Kind(
+    losses=("softmax",),
+    metrics=("micro_f1", "span_f1", "accuracy", "loss"),
+    smoothed_losses=("softmax",),
+    has_classes=True,
+    has_spans=True,
+    input_features=("tokens",),
+    target_features=("tags", "tokens"),
+    per_token=True,
+    row_classes=_row_classes,
+    encode_targets=_encode_targets,
+    check_classes=_check_classes,
+    head=_head,
+    element_losses=_element_losses,
+    predicted_targets=predicted_class,
+    default_metrics=_default_metrics,
+    metric_state=_metric_state,
+    host_metrics={"span_f1": _span_f1},
+    answer=_answer,
+)
+"""One class a word, predicted at each of its pieces; the tag of the first piece is the word's."""

@@ -1,0 +1,72 @@
+"""Rows of a data set with their tokenised inputs: what a kind makes targets of."""
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from mtljax.kinds.output import Output
+
+Rows = Sequence[Mapping[str, Any]]
+
+Fault = Callable[[int, str], None]
+"""Called with the number of a row and what is wrong with it; raises, or the row is skipped."""
+
+
+@dataclass(frozen=True)
+class TargetRows:
+    """Some rows of a task's data set, and their inputs as ids.
+
+    Attributes:
+        rows: of the data set, a mapping from the names of features to values each.
+        input_name: the feature that is read, of several the first.
+        target_name: the feature that is predicted; empty for a kind that needs none.
+        weight_name: the feature with the weights of the samples; None for ones.
+        tokens: int32 `[n]`, the ids of all rows, one row after another, not truncated.
+        words: int32 `[n]`, of which word of its row each id is; -1 for marks such as `<s>`.
+        starts: int64 `[rows + 1]`, where the ids of each row start, and the end of the last one.
+        end_id: the id that ends a text, and stands between a text and its answer.
+        vocab_size: number of ids.
+        output: what the task predicts.
+        fault: called for a row that cannot be used.
+    """
+
+    rows: Rows
+    input_name: str
+    target_name: str
+    weight_name: str | None
+    tokens: np.ndarray
+    words: np.ndarray
+    starts: np.ndarray
+    end_id: int
+    vocab_size: int
+    output: Output
+    fault: Fault
+
+    @property
+    def lengths(self) -> np.ndarray:
+        """int64 `[rows]`, ids of each row."""
+        return np.diff(self.starts)
+
+    def sample_weights(self) -> np.ndarray:
+        """float32 `[rows]`, the weight `alpha_ij` of each sample; 0 for one that is no weight."""
+        weights = np.ones(len(self.rows), np.float32)
+        if self.weight_name is None:
+            return weights
+        for i, row in enumerate(self.rows):
+            value = row[self.weight_name]
+            if value is None or not math.isfinite(value) or value < 0:
+                self.fault(i, f"weight {value!r} is not a finite number from 0")
+                value = 0.0
+            weights[i] = value
+        return weights
+
+    def next_words(self) -> np.ndarray:
+        """int32 `[n]`, the class of the id after each id; `</s>` after the last one of a row."""
+        classes = self.output.class_of_id(self.vocab_size)[self.tokens]
+        targets = np.empty_like(classes)
+        targets[:-1] = classes[1:]
+        targets[self.starts[1:] - 1] = 1  # </s>
+        return targets

@@ -1,0 +1,71 @@
+"""From the settings of a model to the head of one task."""
+
+from typing import Any, NamedTuple
+
+from mtljax.modules.config import (
+    Attention,
+    DecoderConfig,
+    EncoderConfig,
+    HeadsConfig,
+    output_width,
+)
+from mtljax.modules.decoder import DecoderHead
+from mtljax.modules.heads import LanguageModelHead, SegmentHead, TokenHead
+
+
+class HeadSettings(NamedTuple):
+    """What the head of a task depends on.
+
+    Attributes:
+      task: name of the task.
+      outputs: number of predictions: classes, 1 for a single logit or a number.
+      encoder: shape of the encoder.
+      heads: shape of the heads.
+      decoder: shape of the decoders.
+      attention: what positions of its inputs see of each other.
+      sees_following: whether the encoder has read the whole text at each position.
+      dtype: of the decoders' computation.
+    """
+
+    task: str
+    outputs: int
+    encoder: EncoderConfig
+    heads: HeadsConfig
+    decoder: DecoderConfig
+    attention: Attention
+    sees_following: bool
+    dtype: Any
+
+
+def segment_head(settings: HeadSettings) -> SegmentHead:
+    """A head with one prediction a text."""
+    heads = settings.heads
+    return SegmentHead(settings.outputs, heads.pooling, heads.hidden, heads.dropout)
+
+
+def token_head(settings: HeadSettings) -> TokenHead:
+    """A head with one prediction a position, which looks ahead where the encoder does not."""
+    heads = settings.heads
+    lookahead = 0 if settings.sees_following else heads.lookahead
+    return TokenHead(settings.outputs, lookahead, heads.tag_hidden, heads.tag_dropout)
+
+
+def language_model_head(settings: HeadSettings) -> LanguageModelHead:
+    """A head that predicts the next word from what the encoder has read.
+
+    Raises:
+      ValueError: if the encoder has read that word.
+    """
+    if settings.attention not in ("causal", "prefix"):
+        raise ValueError(f"task {settings.task!r} is in a group that is not causal")
+    return LanguageModelHead(settings.outputs)
+
+
+def decoder_head(settings: HeadSettings) -> DecoderHead:
+    """A head that writes with layers of its own."""
+    return DecoderHead(
+        settings.outputs,
+        output_width(settings.encoder),
+        **vars(settings.decoder),
+        dtype=settings.dtype,
+    )
