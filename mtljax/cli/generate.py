@@ -217,7 +217,7 @@ def _count(options: Options) -> int | None:
 
 def _stream(run: "Run", task: "Task", prompts: Iterator[Any], config: GenerationConfig) -> None:
     """Print each text while it is written, as far as it is settled."""
-    from mtljax.inference.text_generator import settled
+    from mtljax.inference.generated_text import settled
 
     seen = Counter[str]()
     one = dataclasses.replace(config, samples=1)

@@ -1,4 +1,4 @@
-"""Texts that were generated, beside what they were generated from and what they should be."""
+"""Metrics of generated texts against references, and the file that keeps them."""
 
 import json
 from collections.abc import Iterable, Mapping, Sequence
@@ -13,11 +13,11 @@ from mtljax.training.persistence.atomic_write import replace_text
 
 
 class ReferencedSource(NamedTuple):
-    """A source with the texts that would be right.
+    """A source with its references.
 
     Attributes:
-      source: what is read.
-      references: one or more.
+      source: the text that is read.
+      references: the texts that would be right, one or more.
     """
 
     source: Text
@@ -30,13 +30,13 @@ def sources_of(task: Task, rows: Iterable[Mapping[str, Any]]) -> list[Referenced
     References are the targets, and what the task names as `references`, each once.
 
     Args:
-      task: text to text.
-      rows: of its data set.
+      task: a task of text to text.
+      rows: rows of its data set, by the names of features.
 
     Returns:
-      In the order of the rows; without rows that have no text to compare with.
+      The sources in the order of the rows, without rows that have no reference.
     """
-    found: dict[str, tuple[Text, dict[str, None]]] = {}
+    by_source: dict[str, tuple[Text, dict[str, None]]] = {}
     for row in rows:
         source = row[str(task.inputs)]
         key = source if isinstance(source, str) else json.dumps(list(source))
@@ -45,26 +45,26 @@ def sources_of(task: Task, rows: Iterable[Mapping[str, Any]]) -> list[Referenced
         others = [others] if isinstance(others, str) else others or []
         texts = [_joined(text) for text in (target, *others) if text is not None]
         if texts:
-            found.setdefault(key, (source, {}))[1].update(dict.fromkeys(texts))
-    return [ReferencedSource(source, tuple(texts)) for source, texts in found.values()]
+            by_source.setdefault(key, (source, {}))[1].update(dict.fromkeys(texts))
+    return [ReferencedSource(source, tuple(texts)) for source, texts in by_source.values()]
 
 
-def text_measures(
-    questions: Sequence[ReferencedSource], texts: Sequence[str], *, lowercase: bool
+def generation_metrics(
+    sources: Sequence[ReferencedSource], texts: Sequence[str], *, lowercase: bool
 ) -> dict[str, float]:
-    """What generated texts are worth.
+    """Metrics of generated texts.
 
     Args:
-      questions: what they were generated from.
-      texts: one for each.
-      lowercase: whether capital letters count as small ones in ``bleu`` and ``chrf``, as where the
-        tokenizer knows no others.
+      sources: what the texts were generated from, with references.
+      texts: the generated text of each source.
+      lowercase: whether ``bleu`` and ``chrf`` compare lower-cased texts, as is fair where the
+        tokenizer knows small letters only.
 
     Returns:
-      ``bleu`` and ``chrf`` from 0 to 100; ``rouge_l``, ``distinct_1``, ``distinct_2`` and
-      ``repetition_4`` from 0 to 1.
+      Metrics by name: ``bleu`` and ``chrf`` from 0 to 100; ``rouge_l``, ``distinct_1``,
+      ``distinct_2`` and ``repetition_4`` from 0 to 1.
     """
-    references = [question.references for question in questions]
+    references = [source.references for source in sources]
     return {
         "bleu": metrics.bleu(texts, references, lowercase=lowercase),
         "chrf": metrics.chrf(texts, references, lowercase=lowercase),
@@ -75,15 +75,20 @@ def text_measures(
     }
 
 
-def write_texts(path: Path, questions: Sequence[ReferencedSource], texts: Sequence[str]) -> None:
-    """Write a line of JSON a text: ``source``, ``text`` and ``references``.
+def write_texts(path: Path, sources: Sequence[ReferencedSource], texts: Sequence[str]) -> None:
+    """Write the texts of some sources, one JSON object a line.
+
+    Args:
+      path: of the file; it appears when it is complete, with its directory.
+      sources: what the texts were generated from, with references.
+      texts: the generated text of each source.
 
     Raises:
       UserError: if the file cannot be written.
     """
     lines = (
-        {"source": question.source, "text": text, "references": list(question.references)}
-        for question, text in zip(questions, texts, strict=True)
+        {"source": source.source, "text": text, "references": list(source.references)}
+        for source, text in zip(sources, texts, strict=True)
     )
     content = "".join(f"{json.dumps(line, ensure_ascii=False)}\n" for line in lines)
     try:

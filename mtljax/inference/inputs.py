@@ -1,4 +1,4 @@
-"""What the tasks of a run read of texts that are asked about."""
+"""Selects each task's inputs from a user's text or mapping."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -8,19 +8,19 @@ from mtljax.errors import UserError
 from mtljax.tasks import Task
 
 UserInput = Text | Mapping[str, Text]
-"""What is asked about: a text, the list of its words, or texts by the names of features."""
+"""What a user asks about: a text, the list of its words, or texts by the names of features."""
 
 TaskInput = Text | tuple[Text, ...]
-"""What one input group reads: a text, or as many as it has parts."""
+"""What one input group reads: a text, or one for each of its parts."""
 
 _ANY_NAME = ("text", "tokens")
 
 
 def checked_inputs(texts: Sequence[UserInput]) -> list[UserInput]:
-    """The texts, each of a type that can be read.
+    """The texts as a list, each of a type that can be read.
 
     Raises:
-      TypeError: naming the first that is none.
+      TypeError: naming the first that is not.
     """
     if isinstance(texts, str | Mapping):
         raise TypeError(f"expected a list of texts, got one {_type(texts)}")
@@ -44,23 +44,23 @@ def _type(value: Any) -> str:
     return "text" if isinstance(value, str) else type(value).__name__
 
 
-def reading(task: Task, text: UserInput, *, named: bool) -> TaskInput | None:
-    """What a task reads of a text.
+def select_input(task: Task, text: UserInput, *, named: bool) -> TaskInput | None:
+    """Select what a task reads of a text.
 
-    A text without a name is read by every task of one input; so is that of a mapping under the name
-    of its feature, or else under `text` or `tokens`.
+    A text without a name is read by every task of one input. Of a mapping such a task reads the
+    text under the name of its feature, or else under `text` or `tokens`.
 
     Args:
-      task: who reads.
-      text: with or without names.
-      named: whether the task was asked by name, so that it has to answer.
+      task: the task that reads.
+      text: the text, or texts by the names of features.
+      named: whether the user named the task, so that it has to answer.
 
     Returns:
-      None where a task that was not asked by name has nothing to read.
+      The input of the task, or None where it was not named and has nothing to read.
 
     Raises:
-      UserError: naming the task and what is missing, if it was asked by name, or if some of its
-        inputs are there and some are not.
+      UserError: naming the task and what is missing, if it was named, or if only some of its
+        inputs are there.
     """
     parts = task.parts
     if not isinstance(text, Mapping):

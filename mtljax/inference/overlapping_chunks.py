@@ -5,7 +5,14 @@ from typing import NamedTuple
 
 
 class Chunk(NamedTuple):
-    """Words ``begin`` to ``end`` of a text, of which ``first`` to ``last`` get their tags here."""
+    """A part of a text that is read at once.
+
+    Attributes:
+      begin: index of the first word that is read.
+      end: index after the last word that is read.
+      first: index of the first word that gets its tag here.
+      last: index after the last word that gets its tag here.
+    """
 
     begin: int
     end: int
@@ -14,14 +21,14 @@ class Chunk(NamedTuple):
 
 
 def chunks(pieces: Sequence[int], limit: int) -> list[Chunk]:
-    """Cut a text into chunks that a model can read whole.
+    """Split a text into overlapping chunks that a model can read at once.
 
-    A quarter of a chunk at each inner edge is there for context only: its words are tagged in the
-    neighbour, where they stand further inside.
+    A quarter of a chunk at each inner edge is context only: its words get their tags in the
+    neighbouring chunk, where they are further from the edge.
 
     Args:
-      pieces: pieces of each word.
-      limit: pieces that a chunk may have; a longer word is a chunk of its own.
+      pieces: number of pieces of each word.
+      limit: number of pieces that a chunk may have; a longer word is a chunk of its own.
 
     Returns:
       Chunks in order, whose ``first`` to ``last`` cover every word once; one empty chunk for a text
@@ -30,7 +37,7 @@ def chunks(pieces: Sequence[int], limit: int) -> list[Chunk]:
     >>> [tuple(chunk) for chunk in chunks([1] * 10, 8)]
     [(0, 8, 0, 6), (4, 10, 6, 10)]
     """
-    found: list[Chunk] = []
+    complete: list[Chunk] = []
     begin = first = 0
     while True:
         end, room = begin, limit
@@ -38,12 +45,12 @@ def chunks(pieces: Sequence[int], limit: int) -> list[Chunk]:
             room -= pieces[end]
             end += 1
         if end == len(pieces):
-            return [*found, Chunk(begin, end, first, end)]
+            return [*complete, Chunk(begin, end, first, end)]
         # Each chunk tags at least one word, or there would be no end.
         margin = (end - begin) // 4
         last = max(end - margin, first + 1)
         if last > end:  # the context alone filled the chunk
             begin = first
             continue
-        found.append(Chunk(begin, end, first, last))
+        complete.append(Chunk(begin, end, first, last))
         begin, first = max(last - margin, begin + 1), last

@@ -1,4 +1,4 @@
-"""Prompts as ids: what a model reads before it writes."""
+"""Prompts as ids: what a model reads before it generates."""
 
 import zlib
 from collections import Counter
@@ -15,15 +15,15 @@ from mtljax.data.tokenizers.protocol import END, SPECIALS
 from mtljax.errors import UserError
 from mtljax.tasks import Task
 
-_TAIL = 256  # characters a piece, at most, that are looked at for the end of a long prompt
+_TAIL = 256  # characters a piece, at most, that are encoded for the end of a long prompt
 
 
 class Prompt(NamedTuple):
-    """What a model reads before it writes.
+    """What a model reads before it generates.
 
     Attributes:
       tokens: int32 ``[n]``, ids, `<s>` the first of them.
-      affixes: int32 ``[n, A]``, theirs.
+      affixes: int32 ``[n, A]``, the affixes of each.
     """
 
     tokens: np.ndarray
@@ -33,24 +33,24 @@ class Prompt(NamedTuple):
 def read_prompt(
     task: Task,
     tokenizer: Tokenizer,
-    reading: Text,
+    text: Text,
     width: int,
     max_tokens: int,
     too_long: Literal["refuse", "left", "right"],
 ) -> Prompt:
-    """What a model reads of a prompt.
+    """Encode a prompt.
 
-    A language model reads `<s>` and the text; text to text the source, and `</s>` after it, where
-    the target begins.
+    A language model reads `<s>` and the text; text to text reads `<s>`, the source and `</s>`,
+    after which the target begins.
 
     Args:
-      task: the task.
-      tokenizer: the model's.
-      reading: from `mtljax.inference.inputs.reading`.
-      width: ids that the model reads at once.
-      max_tokens: that are to be written.
-      too_long: what is longer is refused, or cut off 'left' or 'right'; of text to text so much
-        that the target has room, or half of the width.
+      task: a language model, or text to text.
+      tokenizer: the tokenizer of the model.
+      text: the prompt, from `mtljax.inference.inputs.select_input`.
+      width: number of ids that the model reads at once.
+      max_tokens: number of tokens that are to be generated.
+      too_long: a prompt of more than `width` ids is refused, or truncated from the 'left' or the
+        'right'; that of text to text so far that the target has room, or half of the width.
 
     Returns:
       A `Prompt` of up to `width` ids.
@@ -61,28 +61,28 @@ def read_prompt(
     answers = task.kind == "text_to_text"
     limit = None
     if too_long == "left":
-        reading = _tail(reading, width)
+        text = _tail(text, width)
     elif too_long == "right":
         limit = width
-    encoded = tokenizer.encode([reading], limit)
-    found = Prompt(encoded.tokens, encoded.affixes)
+    encoded = tokenizer.encode([text], limit)
+    prompt = Prompt(encoded.tokens, encoded.affixes)
     most = width - answers
-    if len(found.tokens) > most:
+    if len(prompt.tokens) > most:
         if too_long == "refuse":
             raise UserError(
-                f"the text has {len(found.tokens)} tokens, and the model reads {most} at once; "
+                f"the text has {len(prompt.tokens)} tokens, and the model reads {most} at once; "
                 "with too_long 'left' (--truncate-left) it reads the last of them"
             )
         most = width - min(max_tokens, width // 2) if answers else most
-        right = Prompt(*(x[:most] for x in found))
-        found = shortened(found, most) if too_long == "left" else right
+        first = Prompt(prompt.tokens[:most], prompt.affixes[:most])
+        prompt = keep_last(prompt, most) if too_long == "left" else first
     if answers:
-        nothing = np.zeros_like(found.affixes[:1])
-        found = Prompt(np.append(found.tokens, END), np.concatenate([found.affixes, nothing]))
-    return Prompt(found.tokens.astype(np.int32), found.affixes)
+        nothing = np.zeros_like(prompt.affixes[:1])
+        prompt = Prompt(np.append(prompt.tokens, END), np.concatenate([prompt.affixes, nothing]))
+    return Prompt(prompt.tokens.astype(np.int32), prompt.affixes)
 
 
-def shortened(prompt: Prompt, most: int) -> Prompt:
+def keep_last(prompt: Prompt, most: int) -> Prompt:
     """`<s>` and the last ids of a prompt, `most` in all."""
     if len(prompt.tokens) <= most:
         return prompt
@@ -92,7 +92,7 @@ def shortened(prompt: Prompt, most: int) -> Prompt:
 
 
 def affix_table(tokenizer: Tokenizer) -> np.ndarray:
-    """The affixes of every piece of a vocabulary: int32 ``[V, A]``, 0 for the special ones."""
+    """The affixes of every token of a vocabulary: int32 ``[V, A]``, 0 for the special ones."""
     settings = tokenizer.settings
     table = np.zeros((tokenizer.vocab_size, settings.affixes), np.int32)
     if settings.affixes:
@@ -108,14 +108,14 @@ def prompt_keys(
     """The random keys of some texts.
 
     Args:
-      seed: of the draws.
+      seed: of the draws, in [0, 2^32).
       prompts: texts or lists of words.
-      samples: texts for each prompt.
-      seen: how many texts there were for equal prompts before; is counted up.
+      samples: number of texts for each prompt.
+      seen: how many texts there were for equal prompts before; it is counted up.
 
     Returns:
       Key data, those of a prompt's texts one after another: decided by the seed, the prompt and the
-      number of equal prompts before it.
+      number of texts of equal prompts before it.
     """
     base = jax.random.key(seed)
     numbers: list[tuple[int, int]] = []
@@ -130,13 +130,13 @@ def prompt_keys(
     return list(np.asarray(jax.random.key_data(folded)))
 
 
-def _tail(prompt: Text, width: int) -> Text:
-    # The end of a long prompt, from the start of a word, without looking at the rest.
-    if not isinstance(prompt, str):
-        return list(prompt)[-width:]
-    far = width * _TAIL
-    if len(prompt) <= far:
-        return prompt
-    tail = prompt[-far:]
-    cut = tail.find(" ")
-    return tail[cut + 1 :] if 0 <= cut < far // 2 else tail
+def _tail(text: Text, width: int) -> Text:
+    """The end of a long text, from the start of a word, so that the rest need not be encoded."""
+    if not isinstance(text, str):
+        return list(text)[-width:]
+    length = width * _TAIL
+    if len(text) <= length:
+        return text
+    tail = text[-length:]
+    space = tail.find(" ")
+    return tail[space + 1 :] if 0 <= space < length // 2 else tail

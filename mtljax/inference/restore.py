@@ -1,4 +1,4 @@
-"""Restoring what a trained model answers with: parameters alone, read-only, on any device."""
+"""Restores the parameters of the best checkpoint, on any device, without changing the run."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -16,15 +16,15 @@ def restore_params(
 ) -> tuple[int, Any]:
     """Restore the parameters of the best checkpoint.
 
-    Nothing in the directory is changed, so it may be read while the run goes on. Optimizer state is
-    not read.
+    Nothing in the directory is changed, so it may be read while the run continues. Optimizer state
+    is not read.
 
     Args:
-      directory: of the checkpoints.
-      like: shapes and dtypes of the parameters.
-      averaged: whether their moving average is wanted.
-      warn: told in one line of a checkpoint that cannot be read; the next best guess, the newest of
-        the others, is taken then.
+      directory: the directory of the checkpoints.
+      like: a tree like the parameters, of arrays or of their shapes and dtypes.
+      averaged: whether to restore their moving average instead.
+      warn: is called with one line about a checkpoint that cannot be read; the newest of the others
+        is taken then.
 
     Returns:
       The step of the checkpoint, and the parameters on the default device.
@@ -48,38 +48,40 @@ def restore_params(
         raise UserError(f"{directory}: no checkpoint there yet")
     with quiet(), ocp.PyTreeCheckpointer() as reader:
         for step in steps:
-            place = directory / str(step) / "state"
+            state = directory / str(step) / "state"
             try:
-                # Asked of what it does not have, Orbax complains from many threads at once.
-                _check_fit(reader, place, name, like)
-                return step, reader.restore(place, args=restore)[name]
+                # Asked for what a checkpoint lacks, Orbax complains from many threads at once.
+                _check_shapes(reader, state, name, like)
+                return step, reader.restore(state, args=restore)[name]
             except Exception as error:  # noqa: BLE001 - whatever a damaged file makes a reader say
                 reason = " ".join(str(error).split())[:120]
                 warn(f"checkpoint {step} of {directory.parent} cannot be read: {reason}")
     raise UserError(f"{directory}: no checkpoint can be read")
 
 
-def _check_fit(reader: ocp.Checkpointer, place: Path, name: str, like: Any) -> None:
-    metadata: Any = reader.metadata(place).item_metadata
+def _check_shapes(reader: ocp.Checkpointer, state: Path, name: str, like: Any) -> None:
+    metadata: Any = reader.metadata(state).item_metadata
     if metadata is None:
         raise ValueError("what it holds is not listed")
-    found = metadata.tree.get(name)
-    there = {path: tuple(leaf.shape) for path, leaf in jax.tree.leaves_with_path(found)}
-    wanted = {path: tuple(leaf.shape) for path, leaf in jax.tree.leaves_with_path(like)}
-    for path in [*wanted, *there]:
-        if there.get(path) != wanted.get(path):
+
+    def shapes(tree: Any) -> dict[Any, tuple[int, ...]]:
+        return {path: tuple(leaf.shape) for path, leaf in jax.tree.leaves_with_path(tree)}
+
+    saved, wanted = shapes(metadata.tree.get(name)), shapes(like)
+    for path in [*wanted, *saved]:
+        if saved.get(path) != wanted.get(path):
             raise ValueError(
                 f"{jax.tree_util.keystr(path, simple=True, separator='/')} has shape "
-                f"{there.get(path)}, the configuration wants {wanted.get(path)}"
+                f"{saved.get(path)}, the configuration wants {wanted.get(path)}"
             )
 
 
 def _by_preference(directory: Path, warn: Callable[[str], None]) -> list[int]:
-    # The best first (of equally good ones the newest, as in training), then from the newest on.
+    """The step of the best score (of equal ones the newest, as in training), then the newest."""
     scores = {step: read_score(directory, step) for step in checkpoint_steps(directory)}
     for step, score in scores.items():
         if score is None:
             warn(f"the score of checkpoint {step} of {directory.parent} cannot be read")
-    known = [(score, step) for step, score in scores.items() if score is not None]
-    best = max(known)[1] if known else None
+    readable = [(score, step) for step, score in scores.items() if score is not None]
+    best = max(readable)[1] if readable else None
     return sorted(scores, key=lambda step: (step != best, -step))

@@ -1,4 +1,4 @@
-"""A trained run, for use: predict, generate, evaluate."""
+"""A trained run, loaded for use: it predicts, generates and evaluates."""
 
 import dataclasses
 import functools
@@ -19,12 +19,12 @@ from mtljax.inference.generation_config import (
     check_generation,
     with_settings,
 )
-from mtljax.inference.generation_metrics import sources_of, text_measures, write_texts
-from mtljax.inference.inputs import TaskInput, UserInput, checked_inputs, reading
+from mtljax.inference.generation_metrics import generation_metrics, sources_of, write_texts
+from mtljax.inference.inputs import TaskInput, UserInput, checked_inputs, select_input
 from mtljax.inference.predictions import Answer, Function, group_answers, make_answers
-from mtljax.inference.prompts import prompt_keys
+from mtljax.inference.prompts import affix_table, prompt_keys
 from mtljax.inference.restore import restore_params
-from mtljax.inference.texts import Texts
+from mtljax.inference.text_generator import OnText, TextGenerator, make_text_generator
 from mtljax.kinds import KINDS
 from mtljax.modules.network import Params
 from mtljax.presets import Config
@@ -42,14 +42,14 @@ class Run:
     """A trained model and all it needs to be used; made by `load_run`.
 
     Attributes:
-      directory: of the run.
-      config: its configuration.
+      directory: the run directory.
+      config: the configuration of the run.
       tasks: its tasks.
       tokenizer: its tokenizer.
-      layout: input groups and outputs of its data.
-      model: the network.
-      params: parameters of the best checkpoint.
-      step: of that checkpoint.
+      layout: the input groups and outputs of its data.
+      model: the network and how its inputs are laid out.
+      params: the parameters of the best checkpoint.
+      step: the step of that checkpoint.
     """
 
     directory: Path
@@ -64,64 +64,66 @@ class Run:
     def predict(
         self, texts: Sequence[UserInput], tasks: Sequence[str] | None = None
     ) -> list[dict[str, Answer]]:
-        """What every task says of some texts.
+        """Answer some texts by every task that can read them.
 
         Answers are plain JSON. Classification: ``{"label", "probabilities": {name: p}}``, the
         sigmoid of a single logit, else the softmax over the classes. Multilabel: ``{"labels",
         "probabilities"}``, the classes above 0.5 and the probability of each. Regression:
-        ``{"value"}``.
-        Tagging: ``{"words", "tags"}``, and ``"restored"`` with case and punctuation for
-        movie_casepunct. Language models: ``{"continuation"}``, the most probable words, up to
-        `PREVIEW_TOKENS`. Text to text: ``{"text"}``, the most probable words, up to half a row.
+        ``{"value"}``. Tagging: ``{"words", "tags"}``, and ``"restored"``, the text that the tags
+        say, for data sets whose tags are the form of a text. Language models: ``{"continuation"}``,
+        the most probable tokens, up to `PREVIEW_TOKENS`. Text to text: ``{"text"}``, the most
+        probable tokens, up to half a row.
 
         Any text gets an answer: empty, with NUL or lone surrogates, of any length. Tagging covers
         all words; the kinds with one answer a text read the first ``batch.row_length`` pieces (or
-        the task's ``max_length``), text to text half as many; a language model goes on from as many
-        of the last.
+        the task's ``max_length``), text to text half as many; a language model continues from
+        as many of the last.
 
         Args:
           texts: each a text, which taggers split into words, a list of words, or, for tasks of
             several inputs, a mapping such as ``{"premise": ..., "hypothesis": ...}`` from the names
             of features to texts.
-          tasks: names of the tasks to ask; None for all those that have something to read.
+          tasks: names of the tasks that are to answer; None for all that have something to read.
 
         Returns:
           For each text the answers by task, in the order of the run's tasks.
 
         Raises:
-          UserError: if the run has no such task, or a text lacks an input of one that is asked.
+          TypeError: if `texts` is no list of texts.
+          UserError: if the run has no such task, or a text lacks an input of one that is named.
         """
         texts = checked_inputs(texts)
         wanted = self._wanted(tasks)
-        found: list[dict[str, Answer]] = [{} for _ in texts]
+        answers: list[dict[str, Answer]] = [{} for _ in texts]
         if not texts:
-            return found
-        readings = self._readings(texts, wanted, named=tasks is not None)
+            return answers
+        selected = self._selected(texts, wanted, named=tasks is not None)
         for group in self.layout.groups:
             asked = [task for task in group.tasks if task.name in wanted]
+            # Tasks that write nothing answer together, from one pass of the encoder.
             direct = [task for task in asked if not KINDS[task.kind].writes]
             if direct:
-                function = self._answers(group.name, tuple(task.name for task in direct))
-                places, inputs = readings[direct[0].name]
-                answers = group_answers(
+                function = self._functions(group.name, tuple(task.name for task in direct))
+                numbers, inputs = selected[direct[0].name]
+                several = group_answers(
                     function, self.params, self.model, self.tokenizer, group.name, direct, inputs
                 )
-                for place, more in zip(places, answers, strict=True):
-                    found[place].update(more)
+                for number, by_task in zip(numbers, several, strict=True):
+                    answers[number].update(by_task)
             for task in asked:
                 if KINDS[task.kind].writes:
-                    places, inputs = readings[task.name]
-                    for place, answer in zip(places, self._written(task, inputs), strict=True):
-                        found[place][task.name] = answer
-        return [{name: one[name] for name in wanted if name in one} for one in found]
+                    numbers, inputs = selected[task.name]
+                    for number, answer in zip(numbers, self._written(task, inputs), strict=True):
+                        answers[number][task.name] = answer
+        return [{name: by_task[name] for name in wanted if name in by_task} for by_task in answers]
 
     def check_text(self, text: UserInput, tasks: Sequence[str] | None = None) -> None:
         """Check that `predict` can answer a text.
 
         Raises:
-          UserError: if it lacks an input of a task that is asked.
+          UserError: if it lacks an input of a task that is named.
         """
-        self._readings([text], self._wanted(tasks), named=tasks is not None)
+        self._selected([text], self._wanted(tasks), named=tasks is not None)
 
     def _wanted(self, tasks: Sequence[str] | None) -> list[str]:
         names = [task.name for task in self.tasks]
@@ -129,33 +131,34 @@ class Run:
             self._task(name)
         return names if tasks is None else [name for name in names if name in set(tasks)]
 
-    def _readings(
+    def _selected(
         self, texts: Sequence[UserInput], wanted: Sequence[str], *, named: bool
     ) -> dict[str, tuple[list[int], list[Any]]]:
-        # By task the texts it reads: their numbers, and what it reads of each.
-        found: dict[str, list[TaskInput | None]] = {
-            name: [reading(self._task(name), text, named=named) for text in texts]
+        """For each task the numbers of the texts that it reads, and what it reads of each."""
+        selected: dict[str, list[TaskInput | None]] = {
+            name: [select_input(self._task(name), text, named=named) for text in texts]
             for name in wanted
         }
         for i, text in enumerate(texts):
-            if wanted and all(read[i] is None for read in found.values()):
-                reading(self._task(wanted[0]), text, named=True)  # which says what it lacks
+            if wanted and all(inputs[i] is None for inputs in selected.values()):
+                select_input(self._task(wanted[0]), text, named=True)  # raises: says what it lacks
         return {
             name: (
-                [i for i, r in enumerate(read) if r is not None],
-                [r for r in read if r is not None],
+                [i for i, task_input in enumerate(inputs) if task_input is not None],
+                [task_input for task_input in inputs if task_input is not None],
             )
-            for name, read in found.items()
+            for name, inputs in selected.items()
         }
 
     def _written(self, task: Task, inputs: Sequence[TaskInput]) -> list[Answer]:
+        generator = self._generators(task.name)
         answers = task.kind == "text_to_text"
-        most = self._texts.width(task) // 2 if answers else PREVIEW_TOKENS
-        how = GenerationConfig(
+        most = generator.width // 2 if answers else PREVIEW_TOKENS
+        config = GenerationConfig(
             max_tokens=most, temperature=0.0, too_long="right" if answers else "left"
         )
         name = "text" if answers else "continuation"
-        return [{name: text.strip()} for text in self._texts.write(task, inputs, how)]
+        return [{name: text.strip()} for text in generator.generate(inputs, config)]
 
     def generate(
         self,
@@ -164,7 +167,7 @@ class Run:
         *,
         task: str | None = None,
         seen: Counter[str] | None = None,
-        on_text: Callable[[str], None] | None = None,
+        on_text: OnText | None = None,
         **settings: Any,
     ) -> list[str]:
         """Continue some prompts with a language model, or answer them with text to text.
@@ -194,19 +197,19 @@ class Run:
         """
         config = with_settings(config or GenerationConfig(), settings)
         prompts = checked_inputs(prompts)
-        found = self._task(self.language_model(task))
-        check_generation(config, self.layout.outputs[found.name].num_classes)
-        readings = [reading(found, prompt, named=True) for prompt in prompts]
-        return self._texts.write(found, readings, config, seen, on_text)
+        writer = self._task(self.language_model(task))
+        check_generation(config, self.layout.outputs[writer.name].num_classes)
+        inputs = [select_input(writer, prompt, named=True) for prompt in prompts]
+        return self._generators(writer.name).generate(inputs, config, seen, on_text)
 
     def count_prompts(
         self, prompts: Sequence[UserInput], task: str | None = None, samples: int = 1
     ) -> Counter[str]:
         """The `seen` with which `generate` continues after these prompts."""
-        found = self._task(self.language_model(task))
-        readings = [reading(found, prompt, named=True) for prompt in checked_inputs(prompts)]
+        writer = self._task(self.language_model(task))
+        inputs = [select_input(writer, prompt, named=True) for prompt in checked_inputs(prompts)]
         seen: Counter[str] = Counter()
-        prompt_keys(0, readings, samples, seen)
+        prompt_keys(0, inputs, samples, seen)
         return seen
 
     def check_prompt(
@@ -223,8 +226,10 @@ class Run:
           UserError: if it is empty or too long, or lacks what the task reads.
         """
         config = with_settings(config or GenerationConfig(), settings)
-        found = self._task(self.language_model(task))
-        read = self._texts.prompt(found, reading(found, prompt, named=True), config)
+        writer = self._task(self.language_model(task))
+        text = select_input(writer, prompt, named=True)
+        assert text is not None
+        read = self._generators(writer.name).read_prompt(text, config)
         if set(read.tokens.tolist()) <= {START, END}:
             raise UserError("the text is empty")
 
@@ -245,7 +250,7 @@ class Run:
           data_dir: directory of the data sets in TFDS format.
           cache_dir: directory of the cache of tokenised data; None for no cache.
           generate: whether the texts of text to text are generated as well, measured by
-            `text_measures` and kept with their sources and references in
+            `generation_metrics` and kept with their sources and references in
             ``generated/TASK-SPLIT.jsonl`` of the run.
           config: how these texts are generated, one for each source.
           **settings: fields of `GenerationConfig`, in place of those of `config`.
@@ -279,14 +284,15 @@ class Run:
         if not values:
             raise UserError(f"split {split!r}: no task of {self.directory} has one")
         for task in answering:
-            questions = sources_of(task, data.sources[task.source_name].splits.get(split, ()))
-            if task.name not in values or not questions:
+            sources = sources_of(task, data.sources[task.source_name].splits.get(split, ()))
+            if task.name not in values or not sources:
                 continue
-            texts = self._texts.write(task, [question.source for question in questions], config)
-            place = self.directory / run_directory.GENERATED / f"{task.name}-{split}.jsonl"
-            write_texts(place, questions, texts)
+            generator = self._generators(task.name)
+            texts = generator.generate([source.source for source in sources], config)
+            path = self.directory / run_directory.GENERATED / f"{task.name}-{split}.jsonl"
+            write_texts(path, sources, texts)
             lowercase = self.tokenizer.settings.lowercase
-            values[task.name] |= text_measures(questions, texts, lowercase=lowercase)
+            values[task.name] |= generation_metrics(sources, texts, lowercase=lowercase)
         return values
 
     def language_model(self, task: str | None = None) -> str:
@@ -315,7 +321,7 @@ class Run:
         raise UserError(f"task {name!r}: unknown to {self.directory}{known}")
 
     @functools.cached_property
-    def _answers(self) -> Callable[[str, tuple[str, ...]], Function]:
+    def _functions(self) -> Callable[[str, tuple[str, ...]], Function]:
         # One compiled function for each group and choice of tasks.
         @functools.cache
         def make(group: str, names: tuple[str, ...]) -> Function:
@@ -324,8 +330,16 @@ class Run:
         return make
 
     @functools.cached_property
-    def _texts(self) -> Texts:
-        return Texts(self.model, self.tokenizer, self.params)
+    def _generators(self) -> Callable[[str], TextGenerator]:
+        # One generator for each task, so that its functions are compiled once.
+        affixes = affix_table(self.tokenizer)
+
+        @functools.cache
+        def make(name: str) -> TextGenerator:
+            task = self._task(name)
+            return make_text_generator(self.model, task, self.tokenizer, self.params, affixes)
+
+        return make
 
 
 def load_run(path: str | Path, warn: Callable[[str], None] | None = None) -> Run:
@@ -335,8 +349,8 @@ def load_run(path: str | Path, warn: Callable[[str], None] | None = None) -> Run
 
     Args:
       path: the run directory.
-      warn: told in one line of a damaged checkpoint, in whose place another is taken; by default a
-        `UserWarning`.
+      warn: is called with one line about a damaged checkpoint, in whose place another is taken; by
+        default a `UserWarning`.
 
     Returns:
       A `Run`.

@@ -1,7 +1,9 @@
-"""Texts that go on: prompts in batches, through a decoder, and back to text."""
+"""Text from a trained model: prompts in batches, through a compiled decoder, back to text."""
 
 import dataclasses
-from collections.abc import Callable, Iterable, Iterator, Sequence
+import functools
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import jax
@@ -10,266 +12,348 @@ import numpy as np
 
 from mtljax.data.tokenizers import Tokenizer
 from mtljax.data.tokenizers.protocol import SPECIALS
+from mtljax.errors import UserError
 from mtljax.generation import Sampling, padded_length
-from mtljax.inference.decoder import Decoder
+from mtljax.inference.decoder import Decoder, make_decoder
+from mtljax.inference.generated_text import before_stop, text_after
 from mtljax.inference.generation_config import GenerationConfig
-from mtljax.inference.prompts import Prompt, shortened
+from mtljax.inference.inputs import TaskInput
+from mtljax.inference.predictions import reading_length
+from mtljax.inference.prompts import Prompt, keep_last, prompt_keys, read_prompt
+from mtljax.modules.network import Params
+from mtljax.tasks import Task
+from mtljax.training.model import Model
 
 ROWS = 8
-"""Rows decoded together, always: what a row becomes must not depend on how many there are."""
+"""Rows of every batch: a text must not depend on how many others are generated with it."""
 
-_LEAST = 16  # columns of prompts, at least
-_WATCH = 8  # tokens between two looks at the texts
+OnText = Callable[[str], None]
+"""Called with the first text so far, whenever it has grown; its end may still change."""
 
-Say = Callable[[str], None]
+_MIN_COLUMNS = 16  # columns of prompts, at least
+_CHECK_EVERY = 8  # tokens between two looks for a text that has reached a stop
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class TextGenerator:
+    """Generates the texts of one task; made by `make_text_generator`.
+
+    Attributes:
+      task: a language model, or text to text.
+      tokenizer: the tokenizer of the model.
+      decoder: the compiled functions of the task.
+      params: the parameters of the model.
+      affixes: int32 ``[V, A]``, the affixes of every token.
+      width: number of ids that the model reads at once.
+    """
+
+    task: Task
+    tokenizer: Tokenizer
+    decoder: Decoder
+    params: Params = dataclasses.field(repr=False)
+    affixes: np.ndarray = dataclasses.field(repr=False)
+    width: int
+
+    def read_prompt(self, text: TaskInput, config: GenerationConfig) -> Prompt:
+        """The ids that the model reads of a prompt.
+
+        Raises:
+          UserError: if it is too long.
+        """
+        assert not isinstance(text, tuple), "tasks that write text have one input"
+        return read_prompt(
+            self.task, self.tokenizer, text, self.width, config.max_tokens, config.too_long
+        )
+
+    def generate(
+        self,
+        texts: Sequence[Any],
+        config: GenerationConfig,
+        seen: Counter[str] | None = None,
+        on_text: OnText | None = None,
+    ) -> list[str]:
+        """Continue or answer some texts.
+
+        Args:
+          texts: the prompts, from `mtljax.inference.inputs.select_input`.
+          config: the settings, checked.
+          seen: how many texts there were for equal prompts before; it is counted up.
+          on_text: called with the first text so far, whenever it has grown.
+
+        Returns:
+          The texts, `config.samples` for each prompt, one after another.
+
+        Raises:
+          UserError: naming the prompt that is too long.
+        """
+        prompts = []
+        for number, text in enumerate(texts, start=1):
+            try:
+                prompts.append(self.read_prompt(text, config))
+            except UserError as error:
+                raise UserError(f"prompt {number}: {error}") from None
+        if not prompts:
+            return []
+        seen = Counter() if seen is None else seen
+        config = dataclasses.replace(config, top_k=min(config.top_k, len(self.decoder.output_ids)))
+        keys = prompt_keys(config.seed, texts, config.samples, seen)
+        return generate_texts(self, prompts, keys, config, on_text)
+
+    @property
+    def continues(self) -> bool:
+        """Whether a text continues its prompt, and may outgrow what the model reads at once.
+
+        Else it is an answer, which ends there.
+        """
+        return self.task.kind == "language_model"
+
+    @functools.cached_property
+    def weights(self) -> Any:
+        """The parameters in the form that the decoder takes."""
+        return self.decoder.prepare(self.params)
+
+    @functools.cached_property
+    def class_of_token(self) -> np.ndarray:
+        """int32 ``[V]``, the class of each token; -1 for special tokens and those of no class."""
+        ids = self.decoder.output_ids
+        table = np.full(self.tokenizer.vocab_size, -1, np.int32)
+        table[ids] = np.arange(len(ids))
+        table[: len(SPECIALS)] = -1
+        return table
+
+
+def make_text_generator(
+    model: Model, task: Task, tokenizer: Tokenizer, params: Params, affixes: np.ndarray
+) -> TextGenerator:
+    """What generates the texts of a task; its functions are compiled when they are first called.
+
+    Args:
+      model: the network and its data layout.
+      task: one that writes text.
+      tokenizer: the tokenizer of the model.
+      params: the parameters of the model.
+      affixes: int32 ``[V, A]``, from `mtljax.inference.prompts.affix_table`.
+    """
+    decoder = make_decoder(model, task.name, affixes)
+    width = reading_length(model, model.layout.group_of(task.name).name)
+    return TextGenerator(task, tokenizer, decoder, params, affixes, width)
+
+
+def generate_texts(
+    generator: TextGenerator,
+    prompts: Sequence[Prompt],
+    keys: Sequence[np.ndarray],
+    config: GenerationConfig,
+    on_text: OnText | None = None,
+) -> list[str]:
+    """Generate what follows some prompts.
+
+    Prompts are read in batches of `ROWS` of about one length, so that little of them is padding.
+    What follows a prompt does not depend on the others.
+
+    Args:
+      generator: of the task.
+      prompts: each of up to `generator.width` ids.
+      keys: key data of each text, as many as there are prompts times samples.
+      config: the settings, checked.
+      on_text: called with the first text so far, whenever it has grown.
+
+    Returns:
+      The texts, `config.samples` for each prompt, one after another, each with the space before it
+      that belongs there.
+    """
+    if config.beam:
+        return _search_texts(generator, prompts, config)
+    repeated = [prompt for prompt in prompts for _ in range(config.samples)]
+    texts = [_Text(prompt, prompt, key) for prompt, key in zip(repeated, keys, strict=True)]
+    unfinished = [text for text in texts if config.max_tokens]
+    # Each round fills the context of every unfinished text once.
+    while unfinished:
+        for text in unfinished:
+            if len(text.context.tokens) > generator.width:
+                left = config.max_tokens - len(text.added)
+                text.context = keep_last(text.context, _kept_context(generator, left))
+        for columns, batch in _batches(unfinished, lambda text: text.context, generator.width):
+            _sample_batch(generator, batch, columns, config, on_text)
+        unfinished = [
+            text for text in unfinished if not text.ended and len(text.added) < config.max_tokens
+        ]
+    return [_shown(generator, text.prompt, text.added, config)[0] for text in texts]
 
 
 @dataclasses.dataclass
 class _Text:
-    """A text that is being written."""
+    """A text that is being generated.
 
-    begin: Prompt  # what the caller gave
-    prompt: Prompt  # what is read now
+    Attributes:
+      prompt: what the caller gave.
+      context: what the model reads next, the prompt and the text so far or the end of them.
+      key: key data of its draws.
+      added: ids of the text so far.
+      ended: whether it has reached its end mark, or a stop.
+    """
+
+    prompt: Prompt
+    context: Prompt
     key: np.ndarray
-    added: list[int] = dataclasses.field(default_factory=list)  # ids
+    added: list[int] = dataclasses.field(default_factory=list)
     ended: bool = False
 
 
-@dataclasses.dataclass(frozen=True)
-class Writer:
-    """What generates the text of one task.
-
-    Attributes:
-      decoder: its compiled functions.
-      weights: from the decoder's `prepare`.
-      tokenizer: the model's.
-      affixes: int32 ``[V, A]``, the affixes of every token.
-      width: ids that the model reads at once.
-      goes_on: whether a text that fills the context is read anew from its last half and goes on, as
-        that of a language model; else it ends there.
-    """
-
-    decoder: Decoder
-    weights: Any = dataclasses.field(repr=False)
-    tokenizer: Tokenizer
-    affixes: np.ndarray = dataclasses.field(repr=False)
-    width: int
-    goes_on: bool
-
-
-def continuations(
-    writer: Writer,
-    prompts: Sequence[Prompt],
-    keys: Sequence[np.ndarray],
-    how: GenerationConfig,
-    say: Say | None = None,
-) -> list[str]:
-    """Write what follows some prompts.
-
-    Prompts are read in batches of `ROWS` of about one length, so that little of them is padding;
-    what follows does not depend on what stands beside a prompt.
-
-    Args:
-      writer: what writes.
-      prompts: of `writer.width` ids at most.
-      keys: key data of each text: as many as there are prompts and samples.
-      how: the settings, checked.
-      say: told the first text so far, whenever it has grown; what it ends with may still change.
-
-    Returns:
-      The texts, `how.samples` for each prompt, one after another, each with the space before it
-      that belongs there.
-    """
-    if how.beam:
-        return _searched(writer, prompts, how)
-    several = [prompt for prompt in prompts for _ in range(how.samples)]
-    texts = [_Text(prompt, prompt, key) for prompt, key in zip(several, keys, strict=True)]
-    open_ = [text for text in texts if how.max_tokens]
-    while open_:
-        for text in open_:
-            if len(text.prompt.tokens) > writer.width:
-                left = how.max_tokens - len(text.added)
-                text.prompt = shortened(text.prompt, _with_room(writer, left))
-        for size, batch in _batches(open_, lambda text: text.prompt, writer.width):
-            _write(writer, batch, size, how, say)
-        open_ = [text for text in open_ if not text.ended and len(text.added) < how.max_tokens]
-    return [_shown(writer, text.begin, text.added, how)[0] for text in texts]
-
-
-def cut(text: str, stop: Iterable[str]) -> tuple[str, bool]:
-    """A text up to the first of some others in it, and whether there was one.
-
-    >>> cut("one. two.", [".", "two"]), cut("one", ["."])
-    (('one', True), ('one', False))
-    """
-    places = [place for one in stop if (place := text.find(one)) >= 0]
-    return (text[: min(places)], True) if places else (text, False)
-
-
-def settled(text: str, stop: Iterable[str] = ()) -> str:
-    """The part of a text so far that what follows cannot change.
-
-    That is all but its last word, of which spaces and unfinished letters may still change, and but
-    what may be the beginning of one of `stop`.
-
-    >>> settled("the second wor"), settled("to be: of", ["e: off"])
-    ('the second', 'to')
-    """
-    longest = max(map(len, stop), default=0)
-    for length in range(min(longest - 1, len(text)), 0, -1):
-        if any(one.startswith(text[-length:]) for one in stop):
-            text = text[:-length]
-            break
-    words = text.rstrip().rsplit(None, 1)
-    return text[: text.rstrip().rfind(words[-1])].rstrip() if len(words) > 1 else ""
-
-
-def added_text(tokenizer: Tokenizer, prompt: Prompt, added: Sequence[int]) -> str:
-    """The text of some ids after a prompt, with the space before it that belongs there."""
-    if not len(added):
-        return ""
-    before = tokenizer.decode(prompt.tokens.tolist())
-    whole = tokenizer.decode([*prompt.tokens.tolist(), *added])
-    if before and whole.startswith(before):
-        return whole[len(before) :]
-    alone = tokenizer.decode(list(added))
-    return f" {alone}" if before else alone
-
-
-def _shown(
-    writer: Writer, prompt: Prompt, added: Sequence[int], how: GenerationConfig
-) -> tuple[str, bool]:
-    # An answer stands for itself: no space before it.
-    prompt = prompt if writer.goes_on else Prompt(prompt.tokens[:0], prompt.affixes[:0])
-    return cut(added_text(writer.tokenizer, prompt, added), how.stop)
-
-
-def _batches(
-    items: Sequence[Any], prompt_of: Callable[[Any], Prompt], width: int
-) -> Iterator[tuple[int, list[Any]]]:
-    # By the length that each is padded to: the shape of a batch is decided by every row itself.
-    by_size: dict[int, list[Any]] = {}
-    for item in items:
-        size = min(padded_length(len(prompt_of(item).tokens), _LEAST), width)
-        by_size.setdefault(size, []).append(item)
-    for size, some in sorted(by_size.items()):
-        for first in range(0, len(some), ROWS):
-            yield size, some[first : first + ROWS]
-
-
-def _with_room(writer: Writer, tokens: int) -> int:
-    # Half of the context, or all but what is to follow. The last token that follows is not read.
-    return max(writer.width // 2, writer.width - tokens + 1)
-
-
-def _room(writer: Writer, size: int, max_tokens: int) -> int:
-    # A prompt that is padded to more than the least has more than half of that.
-    shortest = size // 2 if size > _LEAST else 0
-    return max(1, min(padded_length(max_tokens, _LEAST), writer.width - shortest))
-
-
-def _arrays(
-    writer: Writer, prompts: Sequence[Prompt], size: int, max_tokens: Sequence[int]
-) -> tuple[dict[str, Any], np.ndarray, np.ndarray]:
-    """Prompts at the right edge of `ROWS` rows, their classes, and the tokens they may gain."""
-    tokens, segments, positions = (np.zeros((ROWS, size), np.int32) for _ in range(3))
-    affixes = np.zeros((ROWS, size, writer.affixes.shape[-1]), np.int32)
-    limits = np.zeros(ROWS, np.int32)
-    segments[:, -1] = 1  # rows of no text
-    for row, (prompt, most) in enumerate(zip(prompts, max_tokens, strict=True)):
-        count = len(prompt.tokens)
-        tokens[row, size - count :] = prompt.tokens
-        affixes[row, size - count :] = prompt.affixes
-        segments[row, size - count :] = 1
-        positions[row, size - count :] = np.arange(count)
-        limits[row] = min(most, writer.width - count + 1)
-    batch: dict[str, Any] = {"tokens": tokens, "segments": segments, "positions": positions}
-    if affixes.shape[-1]:
-        batch["affixes"] = affixes
-    # Penalties look at a text that goes on, not at a source, from which a text may well copy.
-    context = _classes(writer)[tokens] if writer.goes_on else np.zeros((ROWS, 0), np.int32)
-    return batch, context, limits
-
-
-def _classes(writer: Writer) -> np.ndarray:
-    ids = writer.decoder.output_ids
-    table = np.full(writer.tokenizer.vocab_size, -1, np.int32)
-    table[ids] = np.arange(len(ids))
-    table[: len(SPECIALS)] = -1
-    return table
-
-
-def _write(
-    writer: Writer, texts: list[_Text], size: int, how: GenerationConfig, say: Say | None
+def _sample_batch(
+    generator: TextGenerator,
+    texts: list[_Text],
+    columns: int,
+    config: GenerationConfig,
+    on_text: OnText | None,
 ) -> None:
-    """Go on with a batch of texts until they end, have all their tokens or fill the context."""
-    before = [len(text.added) for text in texts]
-    left = [how.max_tokens - count for count in before]
-    batch, context, limits = _arrays(writer, [text.prompt for text in texts], size, left)
+    """Continue a batch of texts until they end, have all their tokens or fill the context."""
+    # Read the contexts. A draw is decided by the key of its text and the number of its token.
+    start = [list(text.added) for text in texts]
+    left = [config.max_tokens - len(added) for added in start]
+    batch, penalized, limits = _arrays(generator, [text.context for text in texts], columns, left)
     keys = np.zeros((ROWS, *texts[0].key.shape), np.uint32)
     first = np.zeros(ROWS, np.int32)
     keys[: len(texts)] = [text.key for text in texts]
-    first[: len(texts)] = before
-    room = _room(writer, size, how.max_tokens)
-    rows = writer.decoder.begin(writer.weights, batch, context, keys, limits, first, room=room)
-    sampling = Sampling(how.temperature, how.top_k, how.top_p, how.min_p, how.repetition_penalty)
-    start = [list(text.added) for text in texts]
-    every = 1 if say else _WATCH if how.stop else room
-    ids = writer.decoder.output_ids
+    first[: len(texts)] = [len(added) for added in start]
+    room = _room(generator, columns, config.max_tokens)
+    decoder, weights = generator.decoder, generator.weights
+    rows = decoder.begin(weights, batch, penalized, keys, limits, first, room=room)
+
+    # Draw tokens, a few at a time only where somebody looks at the text in between.
+    sampling = Sampling(
+        config.temperature, config.top_k, config.top_p, config.min_p, config.repetition_penalty
+    )
+    every = 1 if on_text else _CHECK_EVERY if config.stop else room
     for until in range(every, room + every, every):
-        rows = writer.decoder.advance(
-            writer.weights, rows, sampling, min(until, room), no_repeat_ngram=how.no_repeat_ngram
+        rows = decoder.advance(
+            weights, rows, sampling, min(until, room), no_repeat_ngram=config.no_repeat_ngram
         )
         tokens, lengths, ended, going = jax.device_get(
             (rows.tokens, rows.lengths, rows.ended, rows.going)
         )
         for row, text in enumerate(texts):
-            text.added = [*start[row], *ids[tokens[row, : lengths[row]]].tolist()]
+            text.added = [*start[row], *decoder.output_ids[tokens[row, : lengths[row]]].tolist()]
             text.ended = bool(ended[row])
-            if how.stop and not text.ended:
-                text.ended = _shown(writer, text.begin, text.added, how)[1]
-        if say:
-            say(_shown(writer, texts[0].begin, texts[0].added, how)[0])
+            if config.stop and not text.ended:
+                text.ended = _shown(generator, text.prompt, text.added, config)[1]
+        if on_text:
+            on_text(_shown(generator, texts[0].prompt, texts[0].added, config)[0])
+        # A text that has reached a stop ends its row too; without rows to continue, all is done.
         closed = np.array([text.ended for text in texts] + [True] * (ROWS - len(texts)))
         if not (going & ~closed).any():
             break
         if (closed & going).any():
             rows = rows._replace(ended=jnp.asarray(closed))
-    for text, old in zip(texts, start, strict=True):
-        new = np.asarray(text.added[len(old) :], np.int32)
-        text.prompt = Prompt(
-            np.concatenate([text.prompt.tokens, new]),
-            np.concatenate([text.prompt.affixes, writer.affixes[new]]),
+
+    # What was added is context of what may follow.
+    for text, before in zip(texts, start, strict=True):
+        new = np.asarray(text.added[len(before) :], np.int32)
+        text.context = Prompt(
+            np.concatenate([text.context.tokens, new]),
+            np.concatenate([text.context.affixes, generator.affixes[new]]),
         )
-        text.ended |= not writer.goes_on
+        text.ended |= not generator.continues
 
 
-def _searched(writer: Writer, prompts: Sequence[Prompt], how: GenerationConfig) -> list[str]:
-    found: list[list[str]] = [[""] * how.samples for _ in prompts]
-    if writer.goes_on:
-        # Beams end where the context is full: the text is to have room.
-        most = _with_room(writer, how.max_tokens)
-        prompts = [shortened(prompt, most) for prompt in prompts]
-    numbered = list(enumerate(prompts)) if how.max_tokens else []
-    for size, some in _batches(numbered, lambda item: item[1], writer.width):
-        batch, context, limits = _arrays(
-            writer, [prompt for _, prompt in some], size, [how.max_tokens] * len(some)
+def _search_texts(
+    generator: TextGenerator, prompts: Sequence[Prompt], config: GenerationConfig
+) -> list[str]:
+    """The best texts of a beam search after each prompt."""
+    if generator.continues:
+        # Beams end where the context is full: leave room for the text.
+        kept = _kept_context(generator, config.max_tokens)
+        prompts = [keep_last(prompt, kept) for prompt in prompts]
+    texts: list[list[str]] = [[""] * config.samples for _ in prompts]
+    numbered = list(enumerate(prompts)) if config.max_tokens else []
+    decoder = generator.decoder
+    for columns, some in _batches(numbered, lambda item: item[1], generator.width):
+        batch, penalized, limits = _arrays(
+            generator, [prompt for _, prompt in some], columns, [config.max_tokens] * len(some)
         )
-        beams = writer.decoder.search(
-            writer.weights,
+        beams = decoder.search(
+            generator.weights,
             batch,
-            context,
+            penalized,
             limits,
-            how.length_penalty,
-            how.repetition_penalty,
-            room=_room(writer, size, how.max_tokens),
-            beams=how.beam,
-            returns=how.samples,
-            no_repeat_ngram=how.no_repeat_ngram,
+            config.length_penalty,
+            config.repetition_penalty,
+            room=_room(generator, columns, config.max_tokens),
+            beams=config.beam,
+            returns=config.samples,
+            no_repeat_ngram=config.no_repeat_ngram,
         )
         tokens, lengths = jax.device_get((beams.tokens, beams.lengths))
         for row, (number, prompt) in enumerate(some):
-            for i in range(how.samples):
-                ids = writer.decoder.output_ids[tokens[row, i, : lengths[row, i]]].tolist()
-                found[number][i] = _shown(writer, prompt, ids, how)[0]
-    return [text for texts in found for text in texts]
+            for i in range(config.samples):
+                ids = decoder.output_ids[tokens[row, i, : lengths[row, i]]].tolist()
+                texts[number][i] = _shown(generator, prompt, ids, config)[0]
+    return [text for several in texts for text in several]
+
+
+def _batches(
+    items: Sequence[Any], prompt_of: Callable[[Any], Prompt], width: int
+) -> Iterator[tuple[int, list[Any]]]:
+    """Up to `ROWS` items at a time whose prompts are padded to the same number of columns."""
+    # Each prompt decides its padding by itself: so the shape of its batch depends on no other.
+    by_columns: dict[int, list[Any]] = {}
+    for item in items:
+        columns = min(padded_length(len(prompt_of(item).tokens), _MIN_COLUMNS), width)
+        by_columns.setdefault(columns, []).append(item)
+    for columns, some in sorted(by_columns.items()):
+        for first in range(0, len(some), ROWS):
+            yield columns, some[first : first + ROWS]
+
+
+def _kept_context(generator: TextGenerator, max_tokens: int) -> int:
+    # Half of the width, or all but what is to follow. The last token that follows is not read.
+    return max(generator.width // 2, generator.width - max_tokens + 1)
+
+
+def _room(generator: TextGenerator, columns: int, max_tokens: int) -> int:
+    """Tokens that any text of a batch may gain, a static number."""
+    # A prompt that is padded to more than the least has more than half of the columns.
+    shortest = columns // 2 if columns > _MIN_COLUMNS else 0
+    return max(1, min(padded_length(max_tokens, _MIN_COLUMNS), generator.width - shortest))
+
+
+def _arrays(
+    generator: TextGenerator,
+    prompts: Sequence[Prompt],
+    columns: int,
+    max_tokens: Sequence[int],
+) -> tuple[dict[str, Any], np.ndarray, np.ndarray]:
+    """Prompts as the arrays that the decoder takes.
+
+    Returns:
+      The batch, prompts at the right edge of ``[ROWS, columns]``; int32 ``[ROWS, columns or 0]``,
+      the classes that penalties look at; int32 ``[ROWS]``, the tokens that each text may gain.
+    """
+    tokens, segments, positions = (np.zeros((ROWS, columns), np.int32) for _ in range(3))
+    affixes = np.zeros((ROWS, columns, generator.affixes.shape[-1]), np.int32)
+    limits = np.zeros(ROWS, np.int32)
+    segments[:, -1] = 1  # rows of no text have one position, so that none attends to nothing
+    for row, (prompt, most) in enumerate(zip(prompts, max_tokens, strict=True)):
+        count = len(prompt.tokens)
+        tokens[row, columns - count :] = prompt.tokens
+        affixes[row, columns - count :] = prompt.affixes
+        segments[row, columns - count :] = 1
+        positions[row, columns - count :] = np.arange(count)
+        limits[row] = min(most, generator.width - count + 1)
+    batch: dict[str, Any] = {"tokens": tokens, "segments": segments, "positions": positions}
+    if affixes.shape[-1]:
+        batch["affixes"] = affixes
+    # Penalties look at a text that is continued, not at a source, from which an answer may copy.
+    if generator.continues:
+        return batch, generator.class_of_token[tokens], limits
+    return batch, np.zeros((ROWS, 0), np.int32), limits
+
+
+def _shown(
+    generator: TextGenerator, prompt: Prompt, added: Sequence[int], config: GenerationConfig
+) -> tuple[str, bool]:
+    """The text of some ids up to a stop, and whether there is one."""
+    if not generator.continues:
+        # An answer stands for itself: no space before it.
+        prompt = Prompt(prompt.tokens[:0], prompt.affixes[:0])
+    return before_stop(text_after(generator.tokenizer, prompt, added), config.stop)

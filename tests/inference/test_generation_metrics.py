@@ -5,8 +5,8 @@ import pytest
 from mtljax.errors import UserError
 from mtljax.inference.generation_metrics import (
     ReferencedSource,
+    generation_metrics,
     sources_of,
-    text_measures,
     write_texts,
 )
 from mtljax.tasks import Task
@@ -37,14 +37,16 @@ def test_measures_of_perfect_and_of_useless_texts():
         ReferencedSource("s", ("The cat sat on it", "no")),
         ReferencedSource("t", ("a dog ran to us",)),
     ]
-    perfect = text_measures(questions, ["the cat sat on it", "a dog ran to us"], lowercase=True)
+    perfect = generation_metrics(
+        questions, ["the cat sat on it", "a dog ran to us"], lowercase=True
+    )
     assert perfect["bleu"] == pytest.approx(100)
     assert perfect["chrf"] == pytest.approx(100)
     assert perfect["rouge_l"] == 1
     assert (perfect["distinct_1"], perfect["repetition_4"]) == (1, 0)
-    cased = text_measures(questions, ["the cat sat on it", "a dog ran to us"], lowercase=False)
+    cased = generation_metrics(questions, ["the cat sat on it", "a dog ran to us"], lowercase=False)
     assert cased["bleu"] < 100 and cased["chrf"] < 100
-    useless = text_measures(questions, ["q q q q q q", ""], lowercase=True)
+    useless = generation_metrics(questions, ["q q q q q q", ""], lowercase=True)
     assert useless["bleu"] == useless["rouge_l"] == 0
     assert useless["repetition_4"] == pytest.approx(2 / 3)
     assert useless["distinct_1"] == pytest.approx(1 / 6)

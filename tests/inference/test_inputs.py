@@ -1,7 +1,7 @@
 import pytest
 
 from mtljax.errors import UserError
-from mtljax.inference.inputs import checked_inputs, reading
+from mtljax.inference.inputs import checked_inputs, select_input
 from mtljax.tasks import Task
 
 ONE = Task("mood", "d", "classification", "review", "label")
@@ -20,7 +20,7 @@ TWO = Task("nli", "d", "classification", ("premise", "hypothesis"), "label")
     ],
 )
 def test_a_task_of_one_input(text, read):
-    assert reading(ONE, text, named=False) == read
+    assert select_input(ONE, text, named=False) == read
 
 
 @pytest.mark.parametrize(
@@ -32,7 +32,7 @@ def test_a_task_of_one_input(text, read):
     ],
 )
 def test_a_task_of_two_inputs(text, read):
-    assert reading(TWO, text, named=False) == read
+    assert select_input(TWO, text, named=False) == read
 
 
 @pytest.mark.parametrize(
@@ -46,7 +46,7 @@ def test_a_task_of_two_inputs(text, read):
 )  # fmt: skip
 def test_what_is_missing_is_named(task, text, named, message):
     with pytest.raises(UserError) as error:
-        reading(task, text, named=named)
+        select_input(task, text, named=named)
     assert message in str(error.value)
 
 

@@ -9,9 +9,9 @@ from mtljax.errors import UserError
 from mtljax.inference.prompts import (
     Prompt,
     affix_table,
+    keep_last,
     prompt_keys,
     read_prompt,
-    shortened,
 )
 
 NEXT = SimpleNamespace(name="next", kind="language_model")
@@ -78,10 +78,10 @@ def test_affixes_are_those_of_the_words(tokenizer):
     assert prompt.affixes[2].any()  # which the table cannot know
 
 
-def test_shortened(tokenizer):
+def test_keep_last(tokenizer):
     prompt = Prompt(np.arange(2, 9, dtype=np.int32), np.arange(7, dtype=np.int32)[:, None])
-    assert shortened(prompt, 7) is prompt
-    short = shortened(prompt, 3)
+    assert keep_last(prompt, 7) is prompt
+    short = keep_last(prompt, 3)
     assert short.tokens.tolist() == [2, 7, 8] and short.affixes[:, 0].tolist() == [0, 5, 6]
 
 

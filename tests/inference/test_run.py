@@ -12,9 +12,9 @@ from mtljax.data import load_source
 from mtljax.data.catalogue.case_and_punctuation import case_and_punctuation
 from mtljax.errors import UserError
 from mtljax.inference import load_run
+from mtljax.inference.generated_text import settled
 from mtljax.inference.generation_config import GenerationConfig
 from mtljax.inference.run import PREVIEW_TOKENS
-from mtljax.inference.text_generator import settled
 from mtljax.modules import encode, predict
 
 
