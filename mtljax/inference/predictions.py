@@ -6,8 +6,8 @@ from typing import Any, NamedTuple, cast
 import jax
 import numpy as np
 
-from mtljax.data import GroupBatch, Tokenizer, input_batches, split_words
-from mtljax.data.catalogue.case_and_punctuation import case_and_punctuation, restored_text
+from mtljax.data import GroupBatch, Tokenizer, input_batches
+from mtljax.data.catalogue.tagged_text import PLAIN, tagged_text
 from mtljax.data.tokenizers import Text
 from mtljax.inference.inputs import TaskInput
 from mtljax.inference.overlapping_chunks import Chunk, chunks
@@ -20,9 +20,6 @@ from mtljax.training.model import Model
 
 Answer = dict[str, Any]
 """The answer of one task to one text, plain JSON."""
-
-CASEPUNCT = "movie_casepunct"
-"""The data set whose tags are case and punctuation."""
 
 Function = Callable[[Params, GroupBatch], dict[str, jax.Array]]
 
@@ -106,9 +103,10 @@ def group_answers(
             else:
                 value, words = values[task.name][first], []
             found[i][task.name] = kind.answer(value, classes, words)
-            if kind.per_token and task.dataset == CASEPUNCT:
+            restore = tagged_text(task.dataset).restore
+            if kind.per_token and restore is not None:
                 tags = found[i][task.name]["tags"]
-                found[i][task.name]["restored"] = restored_text(words, tags)
+                found[i][task.name]["restored"] = restore(words, tags)
     return found
 
 
@@ -128,10 +126,8 @@ class _Plan(NamedTuple):
 
 def _plan(text: Text, tasks: Sequence[Task], tokenizer: Tokenizer, limit: int) -> _Plan:
     # A text is split as the training data was, where that is known.
-    if any(task.dataset == CASEPUNCT for task in tasks):
-        words = case_and_punctuation(text if isinstance(text, str) else " ".join(text))[0]
-    else:
-        words = split_words(text) if isinstance(text, str) else list(text)
+    forms = [tagged_text(task.dataset) for task in tasks]
+    words = next((form for form in forms if form != PLAIN), PLAIN).split(text)
     gap = tokenizer.settings.word_gap
     if tokenizer.settings.kind == "words":
         pieces = [1] * len(words)
