@@ -206,8 +206,24 @@ def test_the_optimizer_loads_no_model_and_no_data():
     assert not loaded_by("import mtljax.optim") & HEAVY
 
 
+PUBLIC = sorted(path.name for path in ROOT.iterdir() if (path / "__init__.py").exists())
+
+
+@pytest.mark.parametrize("name", PUBLIC)
+def test_every_public_subpackage_is_reachable(name):
+    assert getattr(mtljax, name) is sys.modules[f"mtljax.{name}"]
+    assert name in dir(mtljax)
+
+
+def test_the_top_loads_what_users_begin_with():
+    assert mtljax.train is mtljax.training.train
+    assert mtljax.load_run is mtljax.inference.load_run
+    assert {"train", "load_run"} <= set(dir(mtljax))
+
+
 def test_subpackages_load_when_used():
-    assert mtljax.losses.softmax is not None
-    assert "losses" in dir(mtljax)
+    code = "import mtljax; assert mtljax.losses.softmax; assert mtljax.load_run; mtljax.train"
+    assert "orbax" in loaded_by(code)
+    assert not loaded_by("import mtljax; mtljax.losses.softmax") & HEAVY
     with pytest.raises(AttributeError, match="nonsense"):
         _ = mtljax.nonsense

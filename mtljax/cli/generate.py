@@ -16,6 +16,7 @@ from mtljax.cli.options import Output, options_from, parse, print_json, printabl
 from mtljax.cli.resumed import Lines, draft_of, resumed
 from mtljax.errors import UserError
 from mtljax.inference.generation_config import GenerationConfig
+from mtljax.kinds import KINDS
 
 if TYPE_CHECKING:
     from mtljax.inference import Run
@@ -115,7 +116,7 @@ def _check(options: Options) -> None:
 
 def chosen_settings(arguments: Sequence[str], options: Options, task: "Task") -> GenerationConfig:
     """The settings that the arguments choose; the others are the defaults of the task's kind."""
-    if task.kind == "text_to_text":
+    if KINDS[task.kind].writes == "answer":
         # The arguments again, now that the task and so the defaults are known.
         options = parse(
             Options, "generate", arguments, default=Options(options.run, generation=ANSWER)
@@ -135,7 +136,7 @@ def _prompts(options: Options, run: "Run", task: "Task", config: GenerationConfi
 
     if options.input is None:
         if not options.prompt:
-            if task.kind == "text_to_text":
+            if KINDS[task.kind].writes == "answer":
                 raise UserError("missing argument: --prompt or --input, a text to be answered")
             yield ""  # a language model begins
         for number, prompt in enumerate(options.prompt, start=1):
@@ -251,7 +252,7 @@ def _show(task: "Task", prompt: Any, text: str, json: bool) -> None:
 
 
 def _joined(task: "Task", prompt: Any, text: str) -> str:
-    if task.kind == "text_to_text":
+    if KINDS[task.kind].writes == "answer":
         return text.strip()
     if isinstance(prompt, Mapping):
         names = (task.inputs, "text", "tokens")

@@ -13,6 +13,7 @@ from mtljax.data.tokenizers import START, Text, Tokenizer
 from mtljax.data.tokenizers.affixes import affix_ids
 from mtljax.data.tokenizers.protocol import END, SPECIALS
 from mtljax.errors import UserError
+from mtljax.kinds import KINDS
 from mtljax.tasks import Task
 
 _TAIL = 256  # characters a piece, at most, that are encoded for the end of a long prompt
@@ -58,7 +59,7 @@ def read_prompt(
     Raises:
       UserError: if it is too long.
     """
-    answers = task.kind == "text_to_text"
+    answers = KINDS[task.kind].writes == "answer"
     limit = None
     if too_long == "left":
         text = _tail(text, width)

@@ -152,7 +152,7 @@ class Run:
 
     def _written(self, task: Task, inputs: Sequence[TaskInput]) -> list[Answer]:
         generator = self._generators(task.name)
-        answers = task.kind == "text_to_text"
+        answers = KINDS[task.kind].writes == "answer"
         most = generator.width // 2 if answers else PREVIEW_TOKENS
         config = GenerationConfig(
             max_tokens=most, temperature=0.0, too_long="right" if answers else "left"
@@ -277,7 +277,9 @@ class Run:
             cache_dir=cache_dir,
         )
         run_directory.check_same_data(self.directory, data)
-        answering = [task for task in self.tasks if generate and task.kind == "text_to_text"]
+        answering = [
+            task for task in self.tasks if generate and KINDS[task.kind].writes == "answer"
+        ]
         for task in answering:
             check_generation(config, self.layout.outputs[task.name].num_classes)
         values = Evaluator(self.model, data)(self.params, split, full=True)
@@ -307,9 +309,9 @@ class Run:
             if not KINDS[self._task(task).kind].writes:
                 raise UserError(f"task {task!r}: is no language model nor text to text")
             return task
-        for kind in ("language_model", "text_to_text"):
+        for writes in ("continuation", "answer"):
             for candidate in self.tasks:
-                if candidate.kind == kind:
+                if KINDS[candidate.kind].writes == writes:
                     return candidate.name
         raise UserError(f"{self.directory}: has no task of kind language_model or text_to_text")
 

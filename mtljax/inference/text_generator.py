@@ -20,6 +20,7 @@ from mtljax.inference.generation_config import GenerationConfig
 from mtljax.inference.inputs import TaskInput
 from mtljax.inference.predictions import reading_length
 from mtljax.inference.prompts import Prompt, keep_last, prompt_keys, read_prompt
+from mtljax.kinds import KINDS
 from mtljax.modules.network import Params
 from mtljax.tasks import Task
 from mtljax.training.model import Model
@@ -105,7 +106,7 @@ class TextGenerator:
 
         Else it is an answer, which ends there.
         """
-        return self.task.kind == "language_model"
+        return KINDS[self.task.kind].writes == "continuation"
 
     @functools.cached_property
     def weights(self) -> Any:
