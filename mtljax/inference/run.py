@@ -152,13 +152,13 @@ class Run:
 
     def _written(self, task: Task, inputs: Sequence[TaskInput]) -> list[Answer]:
         generator = self._generators(task.name)
-        answers = KINDS[task.kind].writes == "answer"
+        kind = KINDS[task.kind]
+        answers = kind.writes == "answer"
         most = generator.width // 2 if answers else PREVIEW_TOKENS
         config = GenerationConfig(
             max_tokens=most, temperature=0.0, too_long="right" if answers else "left"
         )
-        name = "text" if answers else "continuation"
-        return [{name: text.strip()} for text in generator.generate(inputs, config)]
+        return [kind.answer(text.strip(), (), ()) for text in generator.generate(inputs, config)]
 
     def generate(
         self,
