@@ -1,4 +1,4 @@
-"""What a person can put right, and what is nobody's fault."""
+"""User errors and preemption."""
 
 
 class UserError(Exception):
@@ -10,4 +10,4 @@ class UserError(Exception):
 
 
 class Preempted(Exception):
-    """A run was asked to make room, and can go on from the step that is saved."""
+    """A run was asked to stop, and can be resumed from the step that is saved."""

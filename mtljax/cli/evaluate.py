@@ -25,17 +25,17 @@ _TEXTS = options_from(GenerationConfig, "max_tokens", "beam", "length_penalty")
 class Options:
     """Measure the best checkpoint of a run on a split of its data.
 
-    The texts of text to text are written, greedily or by a beam search, compared with their
-    references, and kept next to them in RUN/generated/TASK-SPLIT.jsonl.
+    The texts of text to text are generated, greedily or by a beam search, compared with their
+    references, and kept with them in RUN/generated/TASK-SPLIT.jsonl.
 
     Attributes:
       run: run directory.
-      split: which part of the data.
+      split: the part of the data to measure on.
       data_dir: directory of data sets, prepared or files; the environment's MTLJAX_DATA_DIR by
         default.
       cache_dir: directory of the token cache, 'off' for none; the environment's MTLJAX_CACHE_DIR or
         ~/.cache/mtljax by default.
-      generate: write the texts of text to text.
+      generate: generate the texts of text to text, and measure them.
       texts: how they are written.
       json: print one JSON object.
     """
@@ -71,7 +71,7 @@ def run(arguments: Sequence[str]) -> int:
 
 
 def values_table(title: str, values: Mapping[str, Mapping[str, float]]) -> Table:
-    """Metric values by task as a table, a row each."""
+    """A table of metric values, with a row for each metric of each task."""
     from mtljax.training.reporting.progress import format_value
 
     table = Table("task", "metric", title=title, title_justify="left")

@@ -1,4 +1,4 @@
-"""``mtljax generate``: what a task of a run writes after some prompts."""
+"""``mtljax generate``: continue prompts with a run, or answer them."""
 
 import contextlib
 import dataclasses
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from mtljax.tasks import Task
 
 BATCH = 64
-"""Prompts that are read at a time, so that texts flow while a long input is read."""
+"""Prompts per batch, so that texts appear while a long input is still being read."""
 
 CONTINUATION = GenerationConfig(max_tokens=50, temperature=0.8, top_p=0.95)
 """The defaults of a language model."""
@@ -47,7 +47,7 @@ class Options:
 
     Attributes:
       run: run directory.
-      prompt: how the text begins, or the text to be answered; may be given several times.
+      prompt: the beginning of the text, or the text to be answered; may be given several times.
       input: file with a prompt a line; - for stdin.
       output: write JSON lines to this file, which appears when it is complete; the same command
         resumes it where it was interrupted.
@@ -55,7 +55,7 @@ class Options:
       generation: how texts are written.
       truncate_left: read the end of a prompt that is longer than the model reads at once, instead
         of refusing it.
-      stream: show words as they are written.
+      stream: show words as they are generated.
       json: print one JSON object a line, {"prompt", "continuation"}.
     """
 
@@ -207,7 +207,7 @@ def _progress(options: Options, done: int) -> Iterator[Callable[[], Any]]:
 
 
 def _count(options: Options) -> int | None:
-    """Lines that there will be, where that can be known."""
+    """Number of lines of the complete output, where that can be known."""
     if options.input is None:
         return max(1, len(options.prompt)) * options.generation.samples
     if not Path(options.input).is_file():

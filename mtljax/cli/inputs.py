@@ -9,7 +9,7 @@ from typing import Any
 from mtljax.errors import UserError
 
 Line = str | list[str] | dict[str, str | list[str]]
-"""A text, the list of its words, or such by the names of features."""
+"""A text, the list of its words, or texts and lists by the names of features."""
 
 
 def read_texts(source: str) -> Iterator[Line]:
@@ -21,13 +21,13 @@ def read_texts(source: str) -> Iterator[Line]:
     become U+FFFD. The source is opened at once, its lines are read when they are asked for.
 
     Args:
-      source: path of a file, ``-`` for stdin.
+      source: path of a file; ``-`` for stdin.
 
     Returns:
       An iterator over the texts, lists of words and objects; empty lines are empty texts.
 
     Raises:
-      UserError: with file and line, for what is none of these.
+      UserError: with file and line, for a line that is none of these.
     """
     if source == "-":
         stdin = getattr(sys.stdin, "buffer", sys.stdin)
@@ -62,14 +62,14 @@ def parse_line(line: str) -> Line:
     r"""Read one line.
 
     Args:
-      line: without its end.
+      line: the line without its end.
 
     Returns:
-      A text or a list of words; of an object that has other texts than ``text`` or ``tokens``, all
+      A text or a list of words; for an object with other names than ``text`` or ``tokens``, all
       of its texts and lists of words by their names.
 
     Raises:
-      ValueError: saying what is wrong with it.
+      ValueError: if it is none of these.
 
     >>> parse_line("plain text"), parse_line('"a\\tb"'), parse_line('{"tokens": ["a", "b"]}')
     ('plain text', 'a\tb', ['a', 'b'])
@@ -95,7 +95,7 @@ def parse_line(line: str) -> Line:
 
 
 def parse_argument(text: str) -> Line:
-    """Read a text from the command line: an object as `parse_line` does, else as it stands.
+    """Read a text from the command line: an object as `parse_line` does, else the text as it is.
 
     >>> (
     ...     parse_argument('{"premise": "a", "hypothesis": "b"}'),

@@ -1,4 +1,4 @@
-"""Choosing the subcommand, and turning what goes wrong into exit codes."""
+"""The subcommands, and the exit codes of errors."""
 
 import contextlib
 import importlib
@@ -11,14 +11,14 @@ from mtljax.cli.processes import preempted_line
 from mtljax.errors import Preempted, UserError
 
 COMMANDS = {
-    "train": "train tasks together, or go on with a run that was cut off",
+    "train": "train several tasks in one model, or resume an interrupted run",
     "evaluate": "measure a run on a split of its data",
-    "predict": "what every task of a run says of some texts",
-    "generate": "let a language model of a run go on with a prompt, or text to text answer it",
-    "plan": "what a step costs on devices that need not be at hand",
+    "predict": "answer some texts by every task of a run",
+    "generate": "continue a prompt with a language model of a run, or answer it with text to text",
+    "plan": "estimate what a step costs on devices that need not be at hand",
     "prepare": "download data sets of the TFDS catalogue",
 }
-"""Every subcommand, the name of its module here, and what it does."""
+"""What every subcommand does; its module here has its name."""
 
 HELP = f"""usage: mtljax COMMAND [...]
 
@@ -68,7 +68,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         _complain(f"{where}: interrupted{more}")
         return 130
     except BrokenPipeError:
-        # Whoever read the output has enough; what is still buffered must not fail again at exit.
+        # The reader of the output is gone; what is still buffered must not fail again at exit.
         with contextlib.suppress(OSError, ValueError):
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
@@ -93,6 +93,6 @@ def _run(name: str, arguments: list[str]) -> int:
 
 
 def _complain(text: str) -> None:
-    # One line whatever the message quotes, and no byte that the terminal cannot show.
+    # A message may quote line ends, and bytes that the terminal cannot show.
     line = " ".join(text.split())
     print(line.encode("utf-8", "backslashreplace").decode(), file=sys.stderr, flush=True)

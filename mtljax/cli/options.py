@@ -1,4 +1,4 @@
-"""Options from dataclasses, and what is wrong with them in one line."""
+"""Options from dataclasses, errors in one line, and output for people and programs."""
 
 import contextlib
 import dataclasses
@@ -33,8 +33,8 @@ def parse(
     Args:
       options: a dataclass whose fields are the options.
       command: name of the subcommand.
-      arguments: what follows it.
-      default: values of the fields that are not given.
+      arguments: what follows the subcommand.
+      default: the values of fields that the arguments do not set; by default those of the class.
 
     Returns:
       An instance of the dataclass.
@@ -100,7 +100,7 @@ def one_line(complaint: str) -> str:
     lines = [line for line in lines if line and line[0] not in "╭╰"]
     rules = [i for i, line in enumerate(lines) if set(line) <= {"─", "-"}]
     if rules and "╭" not in complaint:
-        # Where the terminal has no corners, the title stands over a rule of its own.
+        # A terminal without corners shows the title over a rule of its own.
         lines, rules = lines[rules[0] + 1 :], [i - rules[0] - 1 for i in rules[1:]]
     first = rules[0] if rules else len(lines)
     message = " ".join(lines[:first])
@@ -113,23 +113,23 @@ def one_line(complaint: str) -> str:
 
 
 class Output(Console):
-    """Where results for people go: as they are, without markup, and quiet about a closed pipe."""
+    """A console for results: no markup, no highlighting, and a closed pipe raises."""
 
     def __init__(self, **options: Any) -> None:
         super().__init__(markup=False, highlight=False, **options)
 
     def on_broken_pipe(self) -> None:
-        """Leave it to `mtljax.cli.main`."""
+        """Raise, for `mtljax.cli.main` to end the command quietly."""
         raise BrokenPipeError
 
 
 def data_directory(given: str | None) -> str | None:
-    """The directory of prepared data sets: the option, else the environment's, else none."""
+    """The directory of data sets: of the option, else of the environment, else None."""
     return given or os.environ.get(DATA_DIR) or None
 
 
 def cache_directory(given: str | None) -> str | None:
-    """The directory of the token cache: the option, else the environment's, else the user's own.
+    """The directory of the token cache: of the option, of the environment, else the user's own.
 
     Returns:
       A path, or None where the option or the environment says 'off'.
@@ -142,12 +142,12 @@ def cache_directory(given: str | None) -> str | None:
 
 
 def warn(text: str) -> None:
-    """Say in one line on stderr what does not stop the command."""
+    """Print a warning, one line on stderr."""
     print(f"warning: {printable(text)}", file=sys.stderr, flush=True)
 
 
 def printable(text: str) -> str:
-    """A text that any terminal takes: without control characters and lone surrogates."""
+    """A text that any terminal can show: without control characters and lone surrogates."""
     text = text.encode("utf-8", "replace").decode("utf-8")
     return "".join(c if c.isprintable() else " " if c.isspace() else "\ufffd" for c in text)
 
@@ -155,12 +155,12 @@ def printable(text: str) -> str:
 def print_json(value: Any, file: TextIO | None = None) -> None:
     """Print a value as one line of JSON.
 
-    Numbers that are not finite, which JSON lacks, become null; letters stay as they are unless the
-    encoding of the file has none of them.
+    Numbers that are not finite, which JSON lacks, become null; letters are escaped only where the
+    encoding of the file lacks them.
 
     Args:
-      value: of dicts, lists, texts and numbers.
-      file: stdout by default.
+      value: dicts, lists, texts and numbers, nested.
+      file: the file to print to; stdout by default.
     """
     value = nan_to_none(value)
     encoding = (sys.stdout if file is None else file).encoding or "utf-8"

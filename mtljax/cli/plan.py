@@ -1,4 +1,4 @@
-"""``mtljax plan``: what a step costs on devices that need not be at hand."""
+"""``mtljax plan``: estimate what a step costs on devices that need not be at hand."""
 
 import contextlib
 import dataclasses
@@ -19,11 +19,11 @@ PLACEMENTS = ("auto", "off", "task")
 
 @dataclasses.dataclass(frozen=True)
 class Options:
-    """Compile the train step of a configuration for other devices, and say what it costs them.
+    """Compile the train step of a configuration for other devices, and show what it costs.
 
-    Nothing is run. Takes what 'mtljax train' takes; --parallel.data is what the other axes leave
-    unless it is given. Several names, divided by commas, in --weighting and --placements are
-    compared. The exit code is 1 where one of them does not fit.
+    Nothing is run. Takes the options of 'mtljax train'; --parallel.data is by default what the
+    other axes leave. Several names, separated by commas, in --weighting and --placements are
+    compared. The exit code is 1 if one of them does not fit.
 
     Attributes:
       topology: v4:AxBxC, v5e:AxB, v5p:AxBxC or v6e:AxB, in chips (needs the extra 'tpu'), or a
@@ -31,10 +31,10 @@ class Options:
       tasks: tasks file (YAML); without one, the preset's own tasks on embedded data.
       data_dir: directory of data sets; the environment's MTLJAX_DATA_DIR by default. The first
         10,000 rows of each are read, none with --assume.classes.
-      assume: sizes of data that is not read.
-      placements: of --parallel.placement, to be compared; that of the configuration by default.
-      memory: GiB of a device; that of the chip by default.
-      suggest: where it fits, look for the largest batch that does.
+      assume: sizes that are assumed instead of read from the data.
+      placements: values of --parallel.placement to compare; by default that of the configuration.
+      memory: memory of a device in GiB; by default that of the chip.
+      suggest: if the step fits, look for the largest batch that fits.
       json: print the plan as JSON, and the progress to stderr.
     """
 
@@ -64,26 +64,29 @@ def run(arguments: Sequence[str]) -> int:
     )
     memory = round(options.memory * 2**30) or None
     where = (topology, devices, memory)
-    found = []
+    plans = []
     for config in variants:
-        found.append(planning.plan(config, layout, *where))
-        console.print(f"{config.weighting}, {mesh_text(found[-1])}: {fit_text(found[-1])}")
-    console.print(plan_table(found), soft_wrap=False)
+        plans.append(planning.plan(config, layout, *where))
+        console.print(f"{config.weighting}, {mesh_text(plans[-1])}: {fit_text(plans[-1])}")
+    console.print(plan_table(plans), soft_wrap=False)
+
+    # Of the first that does not fit, or with --suggest of the first, other settings are tried.
     trials = []
-    for config, one in zip(variants, found, strict=True):
-        search = make_fit if not one.fits else largest_batch if options.suggest else None
+    for config, plan in zip(variants, plans, strict=True):
+        search = make_fit if not plan.fits else largest_batch if options.suggest else None
         if search is not None:
             trials = search(config, layout, *where, console.print)
             for trial in trials:
                 console.print(
                     f"{config.weighting} with {' '.join(trial.options)}: {fit_text(trial.plan)}"
                 )
-            if not trials or not (one.fits or trials[-1].plan.fits):
+            if not trials or not (plan.fits or trials[-1].plan.fits):
                 console.print(f"{config.weighting}: nothing that was tried makes it fit")
             break
+
     if options.json:
         more: dict[str, Any] = (
-            {} if len(found) == 1 else {"compared": [one._asdict() for one in found]}
+            {} if len(plans) == 1 else {"compared": [plan._asdict() for plan in plans]}
         )
         fitting = [trial for trial in trials if trial.plan.fits]
         if trials:
@@ -92,8 +95,8 @@ def run(arguments: Sequence[str]) -> int:
                 if fitting
                 else None
             )
-        print_json({**found[0]._asdict(), **more})
-    return 0 if all(one.fits for one in found) else 1
+        print_json({**plans[0]._asdict(), **more})
+    return 0 if all(plan.fits for plan in plans) else 1
 
 
 def read_options(arguments: Sequence[str]) -> tuple[Options, tuple[Task, ...]]:
@@ -123,22 +126,22 @@ def _variants(options: Options) -> list[Config]:
     for word in placements:
         if word not in PLACEMENTS:
             raise UserError(f"placements: {word!r} is not one of {', '.join(PLACEMENTS)}")
-    found = []
+    variants = []
     for weighting in options.config.weighting.split(","):
         for placement in placements or [options.config.parallel.placement]:
             values: dict[str, Any] = {"placement": placement}
             parallel = dataclasses.replace(options.config.parallel, **values)
-            found.append(
+            variants.append(
                 dataclasses.replace(options.config, weighting=weighting, parallel=parallel)
             )
-    return found
+    return variants
 
 
 def _set_up(topology: str) -> None:
-    """Has JAX take the host for its devices, as many as the topology names."""
+    """Make JAX use the CPU only, with as many devices as the topology names."""
     import jax
 
-    # Too late where something has run already; then there are as many as there are.
+    # It is too late once JAX has run something; then the devices are those it has.
     with contextlib.suppress(RuntimeError):
         jax.config.update("jax_platforms", "cpu")
         if topology.isdecimal() and int(topology) > 1:

@@ -1,4 +1,4 @@
-"""``mtljax predict``: what every task of a run says of some texts."""
+"""``mtljax predict``: answer some texts by every task of a run."""
 
 import contextlib
 import dataclasses
@@ -17,23 +17,23 @@ from mtljax.cli.options import Output, parse, print_json, printable, warn
 from mtljax.errors import UserError
 
 BATCH = 512
-"""Texts answered at a time, so that answers flow while a long input is read."""
+"""Texts per batch, so that answers appear while a long input is still being read."""
 
 
 @dataclasses.dataclass(frozen=True)
 class Options:
-    """Ask every task of a run about some texts.
+    """Answer some texts by every task of a run.
 
     Texts are given as arguments, in a file, or on stdin. A line of a file is a JSON string,
-    {"text": "..."}, {"tokens": ["...", ...]}, or plain text. Tasks that read several features want
-    {"premise": "...", "hypothesis": "..."}, with the names of theirs, as a line or an argument.
+    {"text": "..."}, {"tokens": ["...", ...]}, or plain text. Tasks of several inputs read an object
+    with the names of their features, {"premise": "...", "hypothesis": "..."}, as line or argument.
 
     Attributes:
       run: run directory.
       texts: the texts; put -- before one that begins with a dash.
-      input: file with a text a line; - for stdin, which is also read when no text is given and it
-        is no terminal.
-      task: only this task; may be given several times.
+      input: file with a text a line; - for stdin, which is also read if no text is given and it is
+        not a terminal.
+      task: answer by this task only; may be given several times.
       json: print one JSON object a line, {task: answer}.
       output: write to this file instead of stdout.
     """
@@ -72,7 +72,7 @@ def run(arguments: Sequence[str]) -> int:
 
 
 def show(console: Console, text: Any, answers: Mapping[str, Mapping[str, Any]]) -> None:
-    """Print a text and the answers to it for people."""
+    """Print a text and the answers to it, for people."""
     if isinstance(text, Mapping):
         shown = "  ".join(f"{name}: {_joined(part)}" for name, part in text.items())
     else:
@@ -129,15 +129,15 @@ def _texts(options: Options) -> Iterator[Any]:
 
 def _checked(texts: Iterator[Any], options: Options, check: Callable[[Any], None]) -> Iterator[Any]:
     # Every line of a file is a text.
-    place = None if options.texts else options.input or "-"
+    source = None if options.texts else options.input or "-"
     for number, text in enumerate(texts, start=1):
         try:
             check(text)
         except UserError as error:
-            if place is None:
+            if source is None:
                 raise
-            place = "stdin" if place == "-" else place
-            raise UserError(f"{place}:{number}: {error}") from None
+            name = "stdin" if source == "-" else source
+            raise UserError(f"{name}:{number}: {error}") from None
         yield text
 
 

@@ -15,12 +15,12 @@ from mtljax.errors import UserError
 class Options:
     """Download data sets of the TFDS catalogue and write them as array_record files.
 
-    TensorFlow is not needed. A set that is already there is left as it is. A terminal shows the
+    TensorFlow is not needed. A data set that is there already is not changed. A terminal shows the
     progress on stderr.
 
     Attributes:
-      names: names of the catalogue: NAME, NAME/CONFIG, NAME:VERSION or NAME/CONFIG:VERSION.
-      data_dir: where prepared sets lie; the environment's MTLJAX_DATA_DIR by default.
+      names: names in the catalogue: NAME, NAME/CONFIG, NAME:VERSION or NAME/CONFIG:VERSION.
+      data_dir: directory of prepared data sets; the environment's MTLJAX_DATA_DIR by default.
       json: print one JSON object a line, {"name", "directory", "splits", "already"}.
     """
 
@@ -41,11 +41,11 @@ def run(arguments: Sequence[str]) -> int:
 
     console = Output(soft_wrap=True)
     for name in options.names:
-        found = prepare_dataset(name, directory, progress=sys.stderr.isatty())
+        prepared = prepare_dataset(name, directory, progress=sys.stderr.isatty())
         if options.json:
-            print_json({**found._asdict(), "directory": str(found.directory)})
+            print_json({**prepared._asdict(), "directory": str(prepared.directory)})
             continue
-        rows = ", ".join(f"{count:,} {split}" for split, count in found.splits.items())
-        done = "already there" if found.already else "prepared"
-        console.print(f"{found.name}: {done}, {rows} ({found.directory})")
+        rows = ", ".join(f"{count:,} {split}" for split, count in prepared.splits.items())
+        done = "already there" if prepared.already else "prepared"
+        console.print(f"{prepared.name}: {done}, {rows} ({prepared.directory})")
     return 0

@@ -1,4 +1,4 @@
-"""Where a command runs as several processes, how they come together and how they leave."""
+"""A command as several processes: how they join each other, and how each ends."""
 
 import contextlib
 import dataclasses
@@ -19,10 +19,10 @@ from mtljax.errors import Preempted, UserError
 if TYPE_CHECKING:
     from mtljax.parallel import ProcessSpec
 
-_LAST = 2.0  # seconds that the others have to say why they end, before JAX ends them with process 0
+_LAST = 2.0  # seconds in which the others can print why they end, before JAX ends them all
 
 Preemption = Callable[[int], bool]
-"""Asked after a step, with its number, whether to make room; all processes are told the same."""
+"""From the number of a step to whether to stop after it; all processes get the same answer."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -30,11 +30,11 @@ class ProcessOptions:
     """Which process of a run this is.
 
     Attributes:
-      coordinator: HOST:PORT of process 0, where all meet; the environment's JAX_COORDINATOR_ADDRESS
-        by default.
-      processes: how many there are; the environment's JAX_NUM_PROCESSES by default, and else what
+      coordinator: HOST:PORT of process 0, to which all connect; by default the environment's
+        JAX_COORDINATOR_ADDRESS.
+      processes: number of processes; by default the environment's JAX_NUM_PROCESSES, else what
         SLURM, Open MPI, Kubernetes or a TPU VM says; 1 for this one alone.
-      process: the number of this one, from 0; the environment's JAX_PROCESS_ID by default.
+      process: number of this one, from 0; by default the environment's JAX_PROCESS_ID.
       timeout: seconds that processes wait for each other at the start.
     """
 
@@ -46,21 +46,21 @@ class ProcessOptions:
 
 @contextlib.contextmanager
 def joined(options: ProcessOptions, command: str, saved: Path) -> Iterator[Preemption]:
-    """Join the other processes if there are any, and leave them in the end.
+    """Connect to the other processes, if there are any, and disconnect in the end.
 
     Where there are several, a process that fails ends here, with its exit code: at once if it
     fails alone, so that nobody waits for it.
 
     Args:
       options: which process this is.
-      command: its name, for messages.
-      saved: directory of the checkpoints, for what is said when another process is gone.
+      command: name of the subcommand, for messages.
+      saved: directory of the checkpoints, for the message when another process is gone.
 
     Yields:
-      Whether SIGTERM has come, here or in another process.
+      The function that tells whether SIGTERM has come, here or in another process.
 
     Raises:
-      UserError: if the options do not fit together.
+      UserError: if the options contradict each other.
     """
     from mtljax.parallel import cluster, named_process
 
@@ -86,10 +86,10 @@ def joined(options: ProcessOptions, command: str, saved: Path) -> Iterator[Preem
 
 @contextlib.contextmanager
 def _noticed() -> Iterator[Preemption]:
-    came = threading.Event()
+    received = threading.Event()
 
     def note(number: int, frame: object) -> None:
-        came.set()
+        received.set()
         signal.signal(signal.SIGTERM, before)  # a second one is not to be ignored
 
     if threading.current_thread() is not threading.main_thread():
@@ -97,7 +97,7 @@ def _noticed() -> Iterator[Preemption]:
         return
     before = signal.signal(signal.SIGTERM, note)
     try:
-        yield lambda step: came.is_set()
+        yield lambda step: received.is_set()
     finally:
         signal.signal(signal.SIGTERM, before)
 
@@ -105,15 +105,15 @@ def _noticed() -> Iterator[Preemption]:
 def _initialize(spec: "ProcessSpec | None", timeout: float, command: str) -> None:
     from mtljax.parallel import initialize
 
-    # What the libraries of JAX print would be among the results.
+    # Stdout is for results alone: what the libraries of JAX print goes to stderr.
     results = os.dup(1)
     os.dup2(2, 1)
     sys.stdout = os.fdopen(results, "w", encoding=sys.stdout.encoding, errors="replace")
-    there = threading.Event()
+    joined_all = threading.Event()
 
     def watch() -> None:
-        # JAX would end the process with pages of its own.
-        if not there.wait(timeout):
+        # Before JAX does, which ends the process with pages of its own.
+        if not joined_all.wait(timeout):
             where = "the coordinator" if spec is None else spec.coordinator
             what = "the other processes have not come to"
             if spec is not None and spec.process > 0 and not _answers(spec.coordinator):
@@ -130,7 +130,7 @@ def _initialize(spec: "ProcessSpec | None", timeout: float, command: str) -> Non
             "processes and process, or --parallel.processes 1 for this one alone"
         ) from None
     finally:
-        there.set()
+        joined_all.set()
 
 
 def _answers(address: str) -> bool:
@@ -143,13 +143,14 @@ def _answers(address: str) -> bool:
 
 
 def _leave(error: BaseException, command: str, saved: Path) -> NoReturn:
-    """End this process, which threads that wait for the others would hold up."""
+    """End this process at once: threads that wait for the other processes would delay its end."""
     import jax
 
     from mtljax.training.multihost import CollectiveError, is_loss_of_process
     from mtljax.training.persistence.checkpoints import checkpoint_steps
 
-    logging.getLogger("absl").setLevel(logging.CRITICAL)  # threads that find the others gone
+    # The exit code and the one line to print, which one process prints for all where all agree.
+    logging.getLogger("absl").setLevel(logging.CRITICAL)  # from threads that lose the others
     number = jax.process_index()
     code, line = 1, ""
     if isinstance(error, CollectiveError):
@@ -171,18 +172,20 @@ def _leave(error: BaseException, command: str, saved: Path) -> NoReturn:
         traceback.print_exception(error)
     if line:
         _say(command, line)
+
+    # Leave the others: in agreement, or after they had time to print their own lines.
     if number == 0 and is_loss_of_process(error):
         time.sleep(_LAST)
     with contextlib.suppress(Exception):
         sys.stdout.flush()
         sys.stderr.flush()
         if isinstance(error, CollectiveError | Preempted):
-            jax.distributed.shutdown()  # all leave, and none is to find the others gone
+            jax.distributed.shutdown()  # all leave together, so that none finds the others gone
     os._exit(code)
 
 
 def preempted_line(error: Preempted) -> str:
-    """What is said of a run that SIGTERM has stopped."""
+    """The message about a run that SIGTERM has stopped."""
     return f"SIGTERM; {error}, the same command continues from there"
 
 

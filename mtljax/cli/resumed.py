@@ -1,4 +1,4 @@
-"""An output file of lines that a command goes on with after it was cut off."""
+"""Output files of JSON lines that an interrupted command resumes."""
 
 import contextlib
 import json
@@ -10,11 +10,11 @@ from mtljax.errors import UserError
 
 
 class Lines(NamedTuple):
-    """What there is of an output, and where the rest goes.
+    """An output that may have been begun by an interrupted command.
 
     Attributes:
-      done: the whole lines that an earlier command wrote.
-      file: for the lines that follow.
+      done: the complete lines that it wrote, as JSON values.
+      file: the file for the lines that follow.
     """
 
     done: list[Any]
@@ -25,13 +25,16 @@ class Lines(NamedTuple):
 def resumed(path: str, settings: Mapping[str, Any], every: int = 1) -> Iterator[Lines]:
     """Open a file of JSON lines that appears when it is complete.
 
-    Until then they are in a draft beside it. What an interrupted command left there is taken up
-    after its last whole line. A pipe or device is written to as it is.
+    Until then they are in a draft next to it. What an interrupted command left there is resumed
+    after its last complete line. A pipe or device is written to as it is.
 
     Args:
-      path: of the file; it is replaced if it is there.
-      settings: what decides the lines, as JSON: a draft of others is not gone on with.
-      every: lines are taken up in whole groups of so many.
+      path: path of the file; an existing one is replaced.
+      settings: what decides the lines, as JSON: a draft of other settings is not resumed.
+      every: number of lines in a group; a draft is resumed after its last complete group.
+
+    Yields:
+      The `Lines` so far, and the file for the others.
 
     Raises:
       UserError: if the file cannot be written, or a draft of other settings is there.
@@ -42,7 +45,7 @@ def resumed(path: str, settings: Mapping[str, Any], every: int = 1) -> Iterator[
             yield Lines([], file)
         return
     draft, notes = draft_of(path), target.with_name(f".{target.name}.settings")
-    done = _taken_up(draft, notes, path, json.loads(json.dumps(settings)), every)
+    done = _resumed_lines(draft, notes, path, json.loads(json.dumps(settings)), every)
     try:
         with _opened(draft, path, "a") as file:
             yield Lines(done, file)
@@ -55,12 +58,13 @@ def resumed(path: str, settings: Mapping[str, Any], every: int = 1) -> Iterator[
 
 
 def draft_of(path: str) -> Path:
-    """Where the lines of an output are until it is complete."""
+    """Path of the draft that has the lines of an output until it is complete."""
     target = Path(path)
     return target.with_name(f".{target.name}.part")
 
 
-def _taken_up(draft: Path, notes: Path, path: str, settings: Any, every: int) -> list[Any]:
+def _resumed_lines(draft: Path, notes: Path, path: str, settings: Any, every: int) -> list[Any]:
+    """The lines of a draft of these settings; without one, none, and notes of the settings."""
     with contextlib.suppress(OSError, ValueError):
         before = json.loads(notes.read_text(encoding="utf-8"))
         if draft.is_file() and before != settings:
@@ -68,11 +72,11 @@ def _taken_up(draft: Path, notes: Path, path: str, settings: Any, every: int) ->
                 name for name in {*before, *settings} if before.get(name) != settings.get(name)
             )
             raise UserError(
-                f"--output {path}: an unfinished one with another {', '.join(other)} is there; go "
-                f"on with that, or remove {draft}"
+                f"--output {path}: an unfinished one with another {', '.join(other)} is there; "
+                f"resume that, or remove {draft}"
             )
-        return _whole_lines(draft, every)
-    # Without readable notes there is nothing that could be trusted.
+        return _complete_lines(draft, every)
+    # A draft without readable notes may be of any settings: it is not used.
     try:
         draft.unlink(missing_ok=True)
         notes.write_text(json.dumps(settings), encoding="utf-8")
@@ -81,7 +85,8 @@ def _taken_up(draft: Path, notes: Path, path: str, settings: Any, every: int) ->
     return []
 
 
-def _whole_lines(draft: Path, every: int) -> list[Any]:
+def _complete_lines(draft: Path, every: int) -> list[Any]:
+    """The complete groups of lines of a draft, which is truncated after them."""
     done: list[Any] = []
     ends = [0]
     with draft.open("rb") as file:
@@ -100,13 +105,13 @@ def _whole_lines(draft: Path, every: int) -> list[Any]:
     return done[:count]
 
 
-def _opened(place: Path, path: str, mode: str = "w") -> TextIO:
+def _opened(file: Path, path: str, mode: str = "w") -> TextIO:
     try:
-        return place.open(mode, encoding="utf-8")  # pyright: ignore[reportReturnType]
+        return file.open(mode, encoding="utf-8")  # pyright: ignore[reportReturnType]
     except OSError as error:
         raise UserError(f"--output {path}: {error.strerror or error}") from None
 
 
-def _remove(*places: Path) -> None:
-    for place in places:
-        place.unlink(missing_ok=True)
+def _remove(*files: Path) -> None:
+    for file in files:
+        file.unlink(missing_ok=True)

@@ -1,4 +1,4 @@
-"""``mtljax train``: train tasks together, or go on with a run that was cut off."""
+"""``mtljax train``: train several tasks in one model, or resume an interrupted run."""
 
 import dataclasses
 from collections.abc import Sequence
@@ -17,23 +17,23 @@ from mtljax.tasks import Task, load_tasks
 
 @dataclasses.dataclass(frozen=True)
 class Options:
-    """Train tasks together on one shared encoder.
+    """Train several tasks on one shared encoder.
 
-    Called again with the same options it goes on where the run was left. The keyword arguments of
-    a weighting follow its name: --weighting random --weighting.seed 3. Giving --steps turns a
+    Called again with the same options, it resumes the run where it was left. The keyword arguments
+    of a weighting follow its name: --weighting random --weighting.seed 3. Giving --steps turns a
     preset's epochs off.
 
     Attributes:
       tasks: tasks file (YAML); without one, the preset's own tasks on embedded data.
       data_dir: directory of data sets, prepared or files; the environment's MTLJAX_DATA_DIR by
         default.
-      run_dir: where the run is kept; runs/PRESET-seedSEED by default, with the name of the tasks
+      run_dir: directory of the run; runs/PRESET-seedSEED by default, with the names of the tasks
         file and of the weighting where they are given.
       cache_dir: directory of the token cache, 'off' for none; the environment's MTLJAX_CACHE_DIR or
         ~/.cache/mtljax by default.
       tensorboard: write event files too (needs the extra 'tensorboard').
       json: print the summary as JSON, and the progress to stderr.
-      processes: which process of a run this is.
+      processes: which process of a run of several processes this is.
     """
 
     config: Annotated[Config, tyro.conf.arg(name="")]
@@ -103,7 +103,7 @@ def read_options(arguments: Sequence[str]) -> tuple[Options, tuple[Task, ...]]:
 
 
 def chosen_preset(arguments: Sequence[str]) -> tuple[list[str], str, Config]:
-    """The preset that is to be changed by the arguments, with the method's options in it.
+    """The preset that the arguments start from, with the options of the weighting in it.
 
     Args:
       arguments: what follows the subcommand.
@@ -112,9 +112,9 @@ def chosen_preset(arguments: Sequence[str]) -> tuple[list[str], str, Config]:
       The other arguments, the name of the preset, and its configuration.
 
     Raises:
-      UserError: for an option without a value, or a preset that is not known.
+      UserError: for an option without a value, or an unknown preset.
     """
-    rest, weighting_options = cut_weighting_options(arguments)
+    rest, weighting_options = split_weighting_options(arguments)
     name = given(rest, "--preset")
     name = "small" if name is None else name
     config = preset(name).config
@@ -123,22 +123,22 @@ def chosen_preset(arguments: Sequence[str]) -> tuple[list[str], str, Config]:
     return rest, name, config
 
 
-def cut_weighting_options(arguments: Sequence[str]) -> tuple[list[str], dict[str, Any]]:
+def split_weighting_options(arguments: Sequence[str]) -> tuple[list[str], dict[str, Any]]:
     """Take ``--weighting.NAME VALUE`` out of the arguments.
 
     Args:
-      arguments: of the subcommand.
+      arguments: what follows the subcommand.
 
     Returns:
       The other arguments, and the values by name, read as YAML.
 
     Raises:
-      UserError: if a value is missing or no YAML.
+      UserError: if a value is missing or is not YAML.
 
-    >>> cut_weighting_options(["--steps", "3", "--weighting.weights", "[1, 2]"])
+    >>> split_weighting_options(["--steps", "3", "--weighting.weights", "[1, 2]"])
     (['--steps', '3'], {'weights': [1, 2]})
     """
-    rest, found = [], {}
+    rest, options = [], {}
     left = iter(arguments)
     for argument in left:
         name, equals, text = argument.partition("=")
@@ -150,20 +150,20 @@ def cut_weighting_options(arguments: Sequence[str]) -> tuple[list[str], dict[str
             raise UserError(f"{name}: needs a value")
         option = name.removeprefix("--weighting.").replace("-", "_")
         try:
-            found[option] = yaml.safe_load(value)
+            options[option] = yaml.safe_load(value)
         except (yaml.YAMLError, ValueError, RecursionError):
             raise UserError(f"{name}: {value!r} is not YAML") from None
-        if isinstance(found[option], str):
-            # YAML 1.1 reads 1e-3 as a text, for want of a point.
+        if isinstance(options[option], str):
+            # YAML 1.1 reads 1e-3 as a text, since it has no point.
             try:
-                found[option] = float(value)
+                options[option] = float(value)
             except ValueError:
                 pass
-    return rest, found
+    return rest, options
 
 
 def default_run_directory(options: Options) -> str:
-    """Where a run is kept that names no directory."""
+    """The directory of a run for which none is given."""
     config = options.config
     parts = [config.preset]
     if options.tasks is not None:
@@ -174,14 +174,14 @@ def default_run_directory(options: Options) -> str:
 
 
 def given(arguments: Sequence[str], option: str) -> str | None:
-    """The value of an option among some arguments; None if it is not there."""
-    found = None
+    """The value that some arguments give an option; None if they do not."""
+    value = None
     for i, argument in enumerate(arguments):
         if argument == option:
-            found = arguments[i + 1] if i + 1 < len(arguments) else None
+            value = arguments[i + 1] if i + 1 < len(arguments) else None
         elif argument.startswith(f"{option}="):
-            found = argument.removeprefix(f"{option}=")
-    return found
+            value = argument.removeprefix(f"{option}=")
+    return value
 
 
 def _draw(directory: Path) -> str:

@@ -1,4 +1,4 @@
-"""Plans: what the train step of a configuration costs on devices that need not be at hand."""
+"""Plans: the costs of a configuration's train step on devices that need not be at hand."""
 
 from mtljax.planning.assumed_layout import NOTHING_ASSUMED as NOTHING_ASSUMED
 from mtljax.planning.assumed_layout import Assumed as Assumed

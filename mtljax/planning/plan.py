@@ -1,4 +1,4 @@
-"""What the train step of a configuration costs on devices that need not be at hand."""
+"""The costs of a configuration's train step on devices that need not be at hand."""
 
 import dataclasses
 import math
@@ -32,27 +32,26 @@ from mtljax.training.update.method import make_method
 
 
 class Plan(NamedTuple):
-    """What a step costs; all numbers are of one device.
+    """The costs of a step; memory, FLOPs and bytes are of one device.
 
     Attributes:
-      topology: as it was named.
-      devices: how many there are.
-      weighting: the method.
-      placement: ``'task'`` where groups of devices work on different tasks, else ``'off'``.
-      mesh: devices along each axis.
-      shared_parameters: how many.
+      topology: name of the topology.
+      devices: number of devices.
+      weighting: name of the method.
+      placement: ``'task'`` if groups of devices work on different tasks, else ``'off'``.
+      mesh: number of devices along each axis.
+      shared_parameters: number of shared parameters.
       tokens: positions of a step, padding included.
       fits: whether the program fits the memory.
-      hbm_bytes_per_device: at the fullest moment; where it does not fit, what is known to be
-        needed.
-      hbm_limit: bytes that there are; None where nobody knows.
-      argument_bytes: of parameters, optimizer and batch.
-      temp_bytes: of everything else, as if all were there at once.
-      flops_per_device: of the matrix products.
-      collective_bytes: that it sends, by kind of collective.
+      hbm_bytes_per_device: bytes at the peak; if it does not fit, what is known to be needed.
+      hbm_limit: bytes of memory; None where they are unknown.
+      argument_bytes: bytes of parameters, optimizer state and batch.
+      temp_bytes: bytes of everything else, as if all existed at once; None if it does not fit.
+      flops_per_device: FLOPs of the matrix products; None if it does not fit.
+      collective_bytes: bytes sent, by kind of collective; None if it does not fit.
       collective_bytes_total: their sum.
-      roofline_seconds: the least time of a step, see `mtljax.parallel.roofline_seconds`.
-      compile_seconds: what the compiler took.
+      roofline_seconds: lower bound of a step's time, see `mtljax.parallel.roofline_seconds`.
+      compile_seconds: time of the compiler.
     """
 
     topology: str
@@ -80,7 +79,7 @@ def layout_of(
     assumed: Assumed = NOTHING_ASSUMED,
     data_dir: Any = None,
 ) -> Layout:
-    """What the step reads, from the first rows of the data or from none; see `planned_layout`."""
+    """The layout of the data, from its first rows or from none; see `planned_layout`."""
     check(config)
     options = data_options(config, tuple(tasks))
     return planned_layout(
@@ -91,8 +90,11 @@ def layout_of(
 def read_topology(name: str) -> tuple[Topology, Sequence[Any]]:
     """A topology and its devices.
 
+    Args:
+      name: such as ``v5e:4x4``, or a number of devices of this host.
+
     Raises:
-      UserError: there is none of that name, or no compiler for it.
+      UserError: for an unknown topology, or one without a compiler here.
     """
     try:
         topology = parse_topology(name)
@@ -108,17 +110,20 @@ def plan(
     devices: Sequence[Any],
     memory: int | None = None,
 ) -> Plan:
-    """Compiles the train step, and reads what it costs; nothing is run, no array is made.
+    """Compiles the train step and reads its costs; nothing is run, and no array is made.
 
     Args:
       config: the configuration.
-      layout: of the data.
-      topology: of the devices.
-      devices: from `read_topology`.
-      memory: bytes of a device; by default those of its chip.
+      layout: the layout of the data, from `layout_of`.
+      topology: the topology of the devices.
+      devices: the devices, from `read_topology`.
+      memory: bytes of memory of a device; by default those of its chip.
+
+    Returns:
+      The `Plan`; a step that needs more memory than there is gives one that does not fit.
 
     Raises:
-      UserError: a mesh, a method or a batch that do not fit the devices.
+      UserError: for a mesh, a method or a batch that the devices cannot have.
     """
     check(config)
     if topology.chip is not None and config.dtype == "auto":
@@ -132,12 +137,12 @@ def plan(
     method = make_method(config, len(layout.tasks))
     batch = abstract_batch(layout)
     optimizer = make_optimizer(config.optimizer, max(config.steps, 1))
-    found = distribute(config, model, method, optimizer, batch, devices)
+    distributed = distribute(config, model, method, optimizer, batch, devices)
     rows = {name: shape.rows for name, shape in layout.shapes.items()}
-    check_stages(found, [rows])
-    state = jax.eval_shape(found.init, batch)
+    check_stages(distributed, [rows])
+    state = jax.eval_shape(distributed.init, batch)
     limit = memory or (None if topology.chip is None else round(topology.chip.memory))
-    step: Any = found.step
+    step: Any = distributed.step
     started = time.monotonic()
     try:
         program = step.lower(state, batch, abstract_extra(layout, method.requires)).compile()
@@ -151,14 +156,14 @@ def plan(
         costs = program_costs(program, topology.count, peak=topology.chip is not None)
         needed = costs.memory
     seconds = time.monotonic() - started
-    return _plan(config, model, topology, found, state, costs, needed, limit, seconds)
+    return _plan(config, model, topology, distributed, state, costs, needed, limit, seconds)
 
 
 def _plan(
     config: Config,
     model: Model,
     topology: Topology,
-    found: Distributed,
+    distributed: Distributed,
     state: Any,
     costs: Costs | None,
     needed: int,
@@ -170,19 +175,19 @@ def _plan(
     roofline = None
     if costs is not None and topology.chip is not None:
         roofline = roofline_seconds(costs, topology.chip)
-    mesh = found.mesh
+    mesh = distributed.mesh
     return Plan(
         topology=topology.name,
         devices=topology.count,
         weighting=config.weighting,
-        placement="task" if found.placed else "off",
+        placement="task" if distributed.placed else "off",
         mesh={} if mesh is None else dict(mesh.shape),
         shared_parameters=sum(leaf.size for leaf in jax.tree.leaves(state.params["shared"])),
         tokens=sum(shape.rows * shape.row_length for shape in shapes),
         fits=costs is not None and (limit is None or needed <= limit),
         hbm_bytes_per_device=needed,
         hbm_limit=limit,
-        argument_bytes=_argument_bytes(state, found) if costs is None else costs.arguments,
+        argument_bytes=_argument_bytes(state, distributed) if costs is None else costs.arguments,
         temp_bytes=None if costs is None else costs.temporaries,
         flops_per_device=None if costs is None else costs.flops,
         collective_bytes=sent,
@@ -192,10 +197,10 @@ def _plan(
     )
 
 
-def _argument_bytes(state: Any, found: Distributed) -> int:
+def _argument_bytes(state: Any, distributed: Distributed) -> int:
     """Bytes of the train state on one device."""
 
     def of(leaf: Any, sharding: Any) -> int:
         return math.prod(sharding.shard_shape(leaf.shape)) * leaf.dtype.itemsize
 
-    return sum(jax.tree.leaves(jax.tree.map(of, state, found.state)))
+    return sum(jax.tree.leaves(jax.tree.map(of, state, distributed.state)))

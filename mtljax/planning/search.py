@@ -1,4 +1,4 @@
-"""Which settings make a configuration fit its devices, or use more of them."""
+"""Searches settings with which a configuration fits its devices, or uses more of their memory."""
 
 import dataclasses
 import math
@@ -17,11 +17,11 @@ _HALVINGS = 4
 
 
 class Trial(NamedTuple):
-    """A change of a configuration, and what the changed one costs.
+    """A change of a configuration, and the costs of the changed one.
 
     Attributes:
-      options: of the command line, that make the change.
-      plan: of the configuration with it.
+      options: the options of the command line that make the change.
+      plan: the plan of the changed configuration.
     """
 
     options: tuple[str, ...]
@@ -38,16 +38,16 @@ def make_fit(
 ) -> list[Trial]:
     """Adds one change after the other until the step fits.
 
-    First those that cost time and change no result: rematerialisation, state spread over the
-    devices, tasks on groups of devices; then ever smaller batches.
+    First those that cost time and change no result: rematerialisation, sharded parameters and
+    optimizer state (FSDP), tasks on groups of devices; then ever smaller batches.
 
     Args:
-      config: one that does not fit.
-      layout: see `plan`, as are `topology`, `devices` and `memory`.
-      topology: of the devices.
-      devices: of the topology.
-      memory: bytes of a device.
-      say: told, in a line, of what is tried.
+      config: a configuration that does not fit.
+      layout: the layout of the data.
+      topology: the topology of the devices.
+      devices: the devices, from `read_topology`.
+      memory: bytes of memory of a device; by default those of its chip.
+      say: is called with a line about each change before it is tried.
 
     Returns:
       What was tried; the last one fits, if any does.
@@ -92,7 +92,7 @@ def largest_batch(
 def _changes(
     config: Config, layout: Layout, count: int
 ) -> Iterator[tuple[tuple[str, ...], Config, Layout]]:
-    """Each change with those before it."""
+    """The changes in their order, each with those before it: options, configuration, layout."""
 
     def changed(field: str, **values: Any) -> Config:
         return dataclasses.replace(
@@ -131,7 +131,7 @@ def _scaled(layout: Layout, times: int, parts: int) -> Layout:
 
 
 def _merged(options: tuple[str, ...], more: tuple[str, ...]) -> tuple[str, ...]:
-    """Options, of which a later one takes the place of an earlier one of its name."""
+    """Options, of which a later one replaces an earlier one of the same name."""
     pairs = dict(zip(options[::2], options[1::2], strict=True))
     pairs |= dict(zip(more[::2], more[1::2], strict=True))
     return tuple(word for pair in pairs.items() for word in pair)

@@ -1,4 +1,4 @@
-"""Plans side by side, for people."""
+"""Tables and lines about plans, for people."""
 
 from collections.abc import Sequence
 
@@ -9,7 +9,7 @@ from mtljax.planning.plan import Plan
 
 
 def plan_table(plans: Sequence[Plan]) -> Table:
-    """A row a plan: what a device holds, computes and sends in a step."""
+    """A table with a row for each plan: memory, FLOPs and bytes sent of a device in a step."""
     first = plans[0]
     here = first.topology.isdigit()
     where = f"{first.devices} devices" + (" of this host" if here else f" of {first.topology}")
@@ -22,44 +22,44 @@ def plan_table(plans: Sequence[Plan]) -> Table:
     for name in ("memory GiB", "arguments", "TFLOP", "sent MB", "least ms", "compiled s"):
         table.add_column(name, justify="right")
     table.add_column("fits")
-    for one in plans:
+    for plan in plans:
         table.add_row(
-            one.weighting,
-            mesh_text(one),
-            ("" if one.flops_per_device is not None else "over ")
-            + _in(one.hbm_bytes_per_device, GIB),
-            _in(one.argument_bytes, GIB),
-            _in(one.flops_per_device, 1e12),
-            _in(one.collective_bytes_total, 1e6, 1),
-            _in(one.roofline_seconds, 1e-3),
-            _in(one.compile_seconds, 1, 1),
-            "yes" if one.fits else "no",
+            plan.weighting,
+            mesh_text(plan),
+            ("" if plan.flops_per_device is not None else "over ")
+            + _in(plan.hbm_bytes_per_device, GIB),
+            _in(plan.argument_bytes, GIB),
+            _in(plan.flops_per_device, 1e12),
+            _in(plan.collective_bytes_total, 1e6, 1),
+            _in(plan.roofline_seconds, 1e-3),
+            _in(plan.compile_seconds, 1, 1),
+            "yes" if plan.fits else "no",
         )
     return table
 
 
-def mesh_text(one: Plan) -> str:
-    """How the devices share the step.
+def mesh_text(plan: Plan) -> str:
+    """The mesh of a plan in words.
 
     >>> from mtljax.planning.plan import Plan
     >>> mesh = {"task": 4, "data": 2, "model": 1}
     >>> mesh_text(Plan("8", 8, "mgda", "task", mesh, 0, 0, True, 0, None, 0, 0, 0, {}, 0, None, 0))
     'task 4 x data 2, tasks on groups'
     """
-    sizes = " x ".join(f"{name} {size}" for name, size in one.mesh.items() if size > 1)
-    return f"{sizes or 'one device'}{', tasks on groups' if one.placement == 'task' else ''}"
+    sizes = " x ".join(f"{name} {size}" for name, size in plan.mesh.items() if size > 1)
+    return f"{sizes or 'one device'}{', tasks on groups' if plan.placement == 'task' else ''}"
 
 
-def fit_text(one: Plan) -> str:
-    """In a line, whether a plan fits, and by how much."""
-    needed = _in(one.hbm_bytes_per_device, GIB)
-    if one.hbm_limit is None:
+def fit_text(plan: Plan) -> str:
+    """Whether a plan fits the memory, and by how much, in a line."""
+    needed = _in(plan.hbm_bytes_per_device, GIB)
+    if plan.hbm_limit is None:
         return f"{needed} GiB a device; --memory says how much there is"
-    limit = _in(one.hbm_limit, GIB)
-    if one.fits:
+    limit = _in(plan.hbm_limit, GIB)
+    if plan.fits:
         return f"fits: {needed} of {limit} GiB a device"
-    over = _in(one.hbm_bytes_per_device - one.hbm_limit, GIB)
-    least = "" if one.flops_per_device is not None else "at least "
+    over = _in(plan.hbm_bytes_per_device - plan.hbm_limit, GIB)
+    least = "" if plan.flops_per_device is not None else "at least "
     return f"does not fit: {least}{needed} GiB a device, {over} GiB more than the {limit} there are"
 
 

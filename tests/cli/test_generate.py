@@ -12,7 +12,7 @@ from mtljax.tasks import Task
 pytestmark = pytest.mark.usefixtures("loaded_once")
 
 
-def test_text_goes_on_from_the_prompt(mtljax, tiny_run):
+def test_text_continues_the_prompt(mtljax, tiny_run):
     code, out, err = mtljax("generate", tiny_run, "--prompt", "This phone", "--max-tokens", 3)
     assert (code, err) == (0, "")
     assert out.startswith("This phone")
@@ -157,7 +157,7 @@ def test_an_output_has_a_line_a_text(mtljax, job, tmp_path):
 
 
 @pytest.mark.parametrize("rest", ["", '{"prompt": "the ph'])
-def test_an_interrupted_output_goes_on_after_its_last_whole_line(mtljax, job, monkeypatch, rest):
+def test_an_interrupted_output_is_resumed_after_its_last_line(mtljax, job, monkeypatch, rest):
     arguments, out, draft = job
     mtljax(*arguments)
     whole = out.read_text()

@@ -31,7 +31,7 @@ def test_nothing_happens(undisturbed):
 
 
 def test_a_process_is_killed(start, undisturbed, tmp_path):
-    """Any, at any step: what was saved before is gone on with."""
+    """Any, at any step: what was saved before is resumed."""
     step, victim = random.Random().randint(2, STEPS), random.Random().randint(0, 3)
     fault = {"process": victim, "step": step, "do": "kill"}
     ended = start(tmp_path / "run", faults=(fault,))
@@ -47,7 +47,7 @@ def test_a_process_is_killed(start, undisturbed, tmp_path):
 
 
 def test_a_process_is_told_to_stop(start, undisturbed, tmp_path):
-    """SIGTERM to one of four: all save the same step and leave; two go on with it, and four."""
+    """SIGTERM to one of four: all save the same step and leave; two resume it, and four."""
     pause = {"process": "all", "do": "pause", "seconds": 0.4}
     fault = {"process": random.Random().randint(0, 3), "step": 2, "do": "terminate"}
     ended = start(tmp_path / "run", faults=(fault, pause))
