@@ -8,7 +8,7 @@ import pytest
 TASKS = """
 import dataclasses, json, os
 os.environ["JAX_DISABLE_MOST_OPTIMIZATIONS"] = "1"
-from mtljax.data import Assumed
+from mtljax.planning import Assumed
 from mtljax.modules import EncoderConfig, HeadsConfig
 from mtljax.parallel import placed_bytes
 from mtljax.presets import BatchConfig, Config, OptimizerConfig, ParallelConfig
