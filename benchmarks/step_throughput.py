@@ -46,11 +46,11 @@ from mtljax.gradients import Examples
 from mtljax.modules import TransformerEncoder
 from mtljax.presets import Config, GradientsConfig, preset
 from mtljax.tasks import Task
-from mtljax.training import build_model, make_init, make_optimizer, make_step
+from mtljax.training import build_model, make_optimizer, make_step
 from mtljax.training.inputs.aligned_streams import AlignedStreams
+from mtljax.training.method import make_method
 from mtljax.training.model import data_options
 from mtljax.training.reporting.data_overview import class_counts
-from mtljax.training.update.method import make_method
 from mtljax.versions import versions
 
 DENSE_BFLOAT16 = {"H200": 989e12, "H100": 989e12, "A100": 312e12, "L4": 121e12}
@@ -91,8 +91,9 @@ def prepare(config: Config, tasks: tuple[Task, ...], count: int) -> tuple[Any, A
         real = sum(int((rows["segments"] > 0).sum()) for rows in batch.values())
         batches.append((jax.device_put(batch), jax.device_put(extra), real))
     streams.close()
-    state = jax.jit(make_init(model, method, optimizer, config))(batches[0][0])
-    step = jax.jit(make_step(model, method, optimizer, config), donate_argnums=0)
+    made = make_step(model, method, optimizer, config)
+    state = jax.jit(made.init)(batches[0][0])
+    step = jax.jit(made.update, donate_argnums=0)
     return step.trace(state, *batches[0][:2]), state, batches
 
 

@@ -27,6 +27,7 @@ INTERNAL = {
     "aggregation": {"solvers", "weighting", "gradients"},
     "optim": {"solvers", "weighting", "gradients", "aggregation"},
     "parallel": set(),
+    "step": {"solvers", "weighting", "gradients", "aggregation", "optim", "parallel"},
     "generation": set(),
     "kinds": {"losses", "metrics", "modules"},
     "tasks": {"kinds"},
@@ -47,6 +48,7 @@ THIRD_PARTY = {
     "aggregation": PURE | {"optax"},
     "optim": PURE | {"optax"},
     "parallel": PURE,
+    "step": PURE | {"optax"},
     "generation": PURE,
     "kinds": PURE,
     "tasks": {"yaml"},
@@ -71,9 +73,7 @@ INNER = {
     "mtljax.data.tokenizers": ("mtljax.data.encoding", "mtljax.data.batching"),
     "mtljax.data.encoding": ("mtljax.data.batching",),
     "mtljax.training": ("mtljax.inference", "mtljax.planning"),
-    "mtljax.training.update": tuple(
-        f"mtljax.training.{above}" for above in ("step", "loop", "reporting")
-    ),
+    "mtljax.training.objectives": ("mtljax.training.step", "mtljax.training.loop"),
     "mtljax.weighting.common": tuple(
         f"mtljax.weighting.{path.stem}"
         for path in (ROOT / "weighting").glob("*.py")

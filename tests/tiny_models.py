@@ -16,8 +16,8 @@ from mtljax.tasks import Task
 from mtljax.training import step as step_module
 from mtljax.training.inputs.aligned_streams import AlignedStreams
 from mtljax.training.model import build_model, data_options, initial_params
-from mtljax.training.step import make_init, make_step
-from mtljax.training.update.model_gradients import task_losses
+from mtljax.training.objectives.model_objectives import model_objectives
+from mtljax.training.step import make_step
 from mtljax.weighting.common.guard import guard
 from tests.training.on_devices import draw
 
@@ -167,9 +167,10 @@ def begin(make, unaveraged, drawn):
         requires = method.requires if hasattr(method, "requires") else frozenset()
         streams = AlignedStreams(data, config, requires)
         first, _ = next(streams)
-        state = jax.jit(make_init(model, method, optax.sgd(1.0), config))(first)
+        step = make_step(model, method, optax.sgd(1.0), config)
+        state = jax.jit(step.init)(first)
         streams.set_state({"next_index": 0})
-        return model, jax.jit(make_step(model, method, optax.sgd(1.0), config)), state, streams
+        return model, jax.jit(step.update), state, streams
 
     return run
 
@@ -185,11 +186,12 @@ def rows_reader(model):
     That is ``[T]`` and ``[T, P]``, by the Jacobian of the losses, compiled once.
     """
     importance = np.array([task.weight for task in model.tasks], np.float32)
+    losses = model_objectives(model).losses
 
     @jax.jit
     def read(params, batch, key):
         def objectives(shared):
-            scaled = importance * task_losses(model, {**params, "shared": shared}, batch, key)
+            scaled = importance * losses({**params, "shared": shared}, batch, key)
             return scaled, scaled
 
         return jax.jacrev(objectives, has_aux=True)(params["shared"])

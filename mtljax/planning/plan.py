@@ -26,9 +26,9 @@ from mtljax.presets import Config, check
 from mtljax.tasks import Task
 from mtljax.training.distributed import Distributed, check_stages, distribute
 from mtljax.training.inputs.abstract_batch import abstract_batch, abstract_extra
+from mtljax.training.method import make_method
 from mtljax.training.model import Model, build_model, data_options
 from mtljax.training.optimizer import make_optimizer
-from mtljax.training.update.method import make_method
 
 
 class Plan(NamedTuple):
@@ -180,7 +180,7 @@ def _plan(
         topology=topology.name,
         devices=topology.count,
         weighting=config.weighting,
-        placement="task" if distributed.placed else "off",
+        placement="task" if distributed.task_parallel else "off",
         mesh={} if mesh is None else dict(mesh.shape),
         shared_parameters=sum(leaf.size for leaf in jax.tree.leaves(state.params["shared"])),
         tokens=sum(shape.rows * shape.row_length for shape in shapes),

@@ -10,8 +10,8 @@ from mtljax.errors import UserError
 from mtljax.parallel import Topology
 from mtljax.planning.plan import Plan, plan
 from mtljax.presets import Config
-from mtljax.training.update.method import make_method
-from mtljax.training.update.types import reads_gradients
+from mtljax.step.method import reads_gradients
+from mtljax.training.method import make_method
 
 _HALVINGS = 4
 

@@ -163,7 +163,7 @@ class Config:
         CPUs.
       weighting: name of the method that weights the tasks, see `mtljax.weighting.METHODS`.
       weighting_options: keyword arguments of the method, and those of
-        `mtljax.training.update.method.make_method`.
+        `mtljax.training.method.make_method`.
       non_finite: what to do at a NaN or infinite loss or gradient: 'stop' the run; 'leave_out' the
         task from this step; 'skip' the step.
       tokenizer: how text becomes token ids.

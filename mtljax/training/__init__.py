@@ -1,5 +1,7 @@
 """Training: runs, what they leave behind, and the parts that a loop of one's own is made of."""
 
+from mtljax.step.state import StepMetrics as StepMetrics
+from mtljax.step.state import TrainState as TrainState
 from mtljax.training.loop import train as train
 from mtljax.training.model import Model as Model
 from mtljax.training.model import build_model as build_model
@@ -9,7 +11,4 @@ from mtljax.training.reporting.metrics_file import read_metrics as read_metrics
 from mtljax.training.reporting.plot_curves import draw_curves as draw_curves
 from mtljax.training.reporting.plot_gradients import draw_gradients as draw_gradients
 from mtljax.training.reporting.progress import results_table as results_table
-from mtljax.training.state import StepMetrics as StepMetrics
-from mtljax.training.state import TrainState as TrainState
-from mtljax.training.step import make_init as make_init
 from mtljax.training.step import make_step as make_step

@@ -1,4 +1,4 @@
-"""A training step on the devices of a configuration: their mesh, what lies where, and the step."""
+"""A train step on the devices of a configuration: their mesh, shardings and the compiled step."""
 
 import dataclasses
 import math
@@ -36,30 +36,34 @@ from mtljax.parallel import (
     spread_rows,
 )
 from mtljax.presets import Config, ParallelConfig
+from mtljax.step.method import Method, Rule, as_method, reads_gradients
+from mtljax.step.state import StepMetrics, TrainState
+from mtljax.step.strategy import APPROXIMATE
 from mtljax.training.model import Model
 from mtljax.training.objective import StepBatch
-from mtljax.training.state import StepMetrics, TrainState
-from mtljax.training.step import make_init, make_step
-from mtljax.training.update.strategy import LAGGED
-from mtljax.training.update.types import Method, Rule, as_method, reads_gradients
+from mtljax.training.objectives.device_layout import DeviceLayout
+from mtljax.training.step import make_step
 
 
 class Distributed(NamedTuple):
-    """What a run needs of its devices.
+    """A train step on its devices.
 
     Attributes:
       mesh: of the devices; None where one device does all.
-      model: for evaluation, with the rows of its batches where `place` puts them.
+      model: for evaluation; its encoder keeps the rows of activations where `place` puts those of
+        a batch.
       state: shardings of the train state, a tree like it; None where one device does all.
       init: ``batch -> state``, jitted, each device drawing its part.
       step: ``(state, batch, extra) -> (state, metrics)``, compiled, the state donated.
-      place: puts batches on the devices; with several processes, whole ones that all of them have.
-      row_parts: devices that the rows of a batch are divided among.
+      place: puts batches on the devices; with several processes, batches of all rows that every
+        process has.
+      row_parts: number of devices that the rows of a batch are divided among.
       about: in one line, how the devices share the step; empty where one does all.
       share: the rows that this process has of a batch.
-      place_own: puts batches of these rows on its devices, as parts of those of all processes.
-      where: a sharding of which every process has the whole array; None where one device does all.
-      placed: whether groups of devices work on different tasks.
+      place_own: puts batches of these rows on this process's devices, as parts of global arrays.
+      replicated: a sharding under which every process has the whole array; None where one device
+        does all.
+      task_parallel: whether groups of devices work on different tasks.
     """
 
     mesh: Mesh | None
@@ -72,11 +76,11 @@ class Distributed(NamedTuple):
     about: str
     share: Share = Share()
     place_own: Callable[[Any], Any] = jax.device_put
-    where: NamedSharding | None = None
-    placed: bool = False
+    replicated: NamedSharding | None = None
+    task_parallel: bool = False
 
     def evaluated(self, params: Any) -> Any:
-        """Parameters as evaluation wants them: where those that are trained lie."""
+        """Parameters for evaluation, sharded like those that are trained."""
         return params if self.state is None else jax.device_put(params, self.state.params)
 
 
@@ -102,25 +106,37 @@ def distribute(
       UserError: a mesh, rules, or a batch that do not fit.
     """
     parallel, method = config.parallel, as_method(method)
-    alone = parallel.task == parallel.data == parallel.model == 1
-    if devices is None and alone and jax.process_count() > 1:
+    on_one = parallel.task == parallel.data == parallel.model == 1
+    if devices is None and on_one and jax.process_count() > 1:
         raise UserError(
             f"parallel: one device was asked for, and {jax.process_count()} processes have "
             f"{jax.device_count()}; --parallel.data 0 divides the rows among all"
         )
-    if devices is None and alone:
-        # Bound to its device, as a state from a checkpoint is: both have the same compiled step.
-        (here,) = jnp.zeros(()).devices()
-        init = jax.jit(
-            make_init(model, method, optimizer, config), out_shardings=SingleDeviceSharding(here)
-        )
-        step = jax.jit(make_step(model, method, optimizer, config), donate_argnums=0)
-        return Distributed(None, model, None, init, step, jax.device_put, 1, "")
+    if devices is None and on_one:
+        return _on_one_device(config, model, method, optimizer)
     try:
         mesh = make_mesh(parallel.task, parallel.data, parallel.model, devices)
         return _on_mesh(config, model, method, optimizer, batch, mesh)
     except ValueError as error:
         raise UserError(f"parallel: {error}") from None
+
+
+def _on_one_device(
+    config: Config, model: Model, method: Method, optimizer: optax.GradientTransformation
+) -> Distributed:
+    step = make_step(model, method, optimizer, config)
+    # Bound to its device, as a state from a checkpoint is: both have the same compiled step.
+    (device,) = jnp.zeros(()).devices()
+    return Distributed(
+        mesh=None,
+        model=model,
+        state=None,
+        init=jax.jit(step.init, out_shardings=SingleDeviceSharding(device)),
+        step=jax.jit(step.update, donate_argnums=0),
+        place=jax.device_put,
+        row_parts=1,
+        about="",
+    )
 
 
 def _on_mesh(
@@ -134,40 +150,47 @@ def _on_mesh(
     parallel, several = config.parallel, jax.process_count() > 1
     if several and parallel.strategy == "pmap":
         raise ValueError("strategy 'pmap': works in one process only, 'shard_map' in several")
-    first = make_init(model, method, optimizer, config)
-    shapes = jax.eval_shape(first, batch)
+
+    # Where tasks are on groups of devices, and from that where everything lies between steps.
+    init = make_step(model, method, optimizer, config).init
+    shapes = jax.eval_shape(init, batch)
     placement, reason = _placement(config, model, method, mesh, batch, shapes.params["shared"])
     specs, moments = _specs(parallel, mesh, shapes.params, placement)
     state = follow(shapes, shapes.params, moments)._replace(params=specs)
     state = shardings(state, mesh)
     rows = P(row_axes(mesh) if placement is None else placement.data)
+
+    # Each row's activations stay on its device where XLA places them.
     encoder = model.network.encoder.clone(rows=NamedSharding(mesh, rows))
-    by_rows = dataclasses.replace(
-        model, network=dataclasses.replace(model.network, encoder=encoder)
-    )
-    seen = dataclasses.replace(model, split=split_of(mesh, parallel.strategy), placement=placement)
+    network = dataclasses.replace(model.network, encoder=encoder)
+    model_by_rows = dataclasses.replace(model, network=network)
+    layout = DeviceLayout(split_of(mesh, parallel.strategy), placement)
+    step_model = model
     if parallel.strategy == "jit" and placement is None:
-        seen = dataclasses.replace(by_rows, residence=residence(specs["shared"], mesh))
+        step_model = model_by_rows
+        layout = layout._replace(fsdp=residence(specs["shared"], mesh))
     if placement is not None:
-        optimizer = on_parts(optimizer, shardings(moments, mesh), _whole(shapes.params, placement))
-    step = make_step(seen, method, optimizer, config)
+        gathered = _gathered(shapes.params, placement)
+        optimizer = on_parts(optimizer, shardings(moments, mesh), gathered)
+    update = make_step(step_model, method, optimizer, config, layout).update
+
     share = own_share(mesh, rows) if several else Share()
     shape = " x ".join(f"{name} {size}" for name, size in mesh.shape.items())
+    tasks = "tasks on groups of devices" if placement else "all tasks on all devices"
+    about = f"{shape} devices, {parallel.strategy}, {parallel.sharding}; {tasks}: {reason}"
     return Distributed(
-        mesh,
-        by_rows,
-        state,
-        jax.jit(first, out_shardings=state),
-        compiled_step(step, mesh, parallel.strategy, state, rows),
-        lambda tree: _place(tree, mesh, rows),
-        _parts(mesh, rows),
-        f"{shape} devices, {parallel.strategy}, {parallel.sharding}; "
-        f"{'tasks on groups of devices' if placement else 'all tasks on all devices'}: {reason}"
-        + (f"; {jax.process_count()} processes" if several else ""),
-        share,
-        lambda tree: _place(tree, mesh, rows, share if several else None),
-        NamedSharding(mesh, P()),
-        placement is not None,
+        mesh=mesh,
+        model=model_by_rows,
+        state=state,
+        init=jax.jit(init, out_shardings=state),
+        step=compiled_step(update, mesh, parallel.strategy, state, rows),
+        place=lambda tree: _place(tree, mesh, rows),
+        row_parts=_parts(mesh, rows),
+        about=about + (f"; {jax.process_count()} processes" if several else ""),
+        share=share,
+        place_own=lambda tree: _place(tree, mesh, rows, share if several else None),
+        replicated=NamedSharding(mesh, P()),
+        task_parallel=placement is not None,
     )
 
 
@@ -189,17 +212,17 @@ def _dims(params: Any, placement: Placement) -> Any:
     return split_dimensions(params["shared"], axes_size(placement.mesh, placement.axes))
 
 
-def _whole(params: Any, placement: Placement) -> Callable[[Any], Any]:
-    """Brings updates together where the parameters are whole."""
+def _gathered(params: Any, placement: Placement) -> Callable[[Any], Any]:
+    """All-gathers updates where the parameters are replicated."""
     if placement.in_parts:
         return lambda updates: updates
     dims = _dims(params, placement)
 
-    def whole(updates: Any) -> Any:
+    def gather(updates: Any) -> Any:
         shared = brought_together(updates["shared"], dims, placement.mesh, placement.axes)
         return {**updates, "shared": shared}
 
-    return whole
+    return gather
 
 
 def _placement(
@@ -239,7 +262,7 @@ def _no_placement(config: Config, model: Model, method: Method, mesh: Mesh) -> s
         return f"strategy {config.parallel.strategy!r} has no axis of tasks"
     if mesh.shape["model"] > 1:
         return "the axis of features has several devices"
-    if config.gradients.strategy in (*LAGGED, "representation"):
+    if config.gradients.strategy in APPROXIMATE:
         return f"gradients.strategy {config.gradients.strategy!r} has no gradients side by side"
     return ""
 
@@ -291,20 +314,20 @@ def _place(tree: Any, mesh: Mesh, rows: P, share: Share | None = None) -> Any:
 
 
 def on_parts(
-    optimizer: optax.GradientTransformation, parts: Any, whole: Callable[[Any], Any]
+    optimizer: optax.GradientTransformation, parts: Any, gather: Callable[[Any], Any]
 ) -> optax.GradientTransformationExtraArgs:
     """An optimizer that works where the parts of the direction are, with the same state.
 
     Args:
       optimizer: any; what it sums over, such as a norm, is summed over the devices by XLA.
       parts: shardings of the direction.
-      whole: brings the updates to where the parameters are.
+      gather: puts the updates where the parameters are.
     """
     inner = optax.with_extra_args_support(optimizer)
 
     def update(updates: Any, state: Any, params: Any = None, **extra: Any) -> tuple[Any, Any]:
         updates = jax.lax.with_sharding_constraint(updates, parts)
         updates, state = inner.update(updates, state, params, **extra)
-        return whole(jax.lax.with_sharding_constraint(updates, parts)), state
+        return gather(jax.lax.with_sharding_constraint(updates, parts)), state
 
     return optax.GradientTransformationExtraArgs(inner.init, update)

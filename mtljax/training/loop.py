@@ -12,10 +12,14 @@ from rich.console import Console
 from mtljax.data import MultitaskData, load_data, load_tokenizer
 from mtljax.errors import Preempted, UserError
 from mtljax.presets import Config, check, flatten
+from mtljax.step.method import Method
+from mtljax.step.state import StepMetrics, TrainState, evaluated_params
 from mtljax.tasks import Task, dump_tasks, main_metric
+from mtljax.training.check_config import check_penalty, check_strategy
 from mtljax.training.distributed import Distributed, check_stages, distribute
 from mtljax.training.evaluation import Values, score
 from mtljax.training.inputs.abstract_batch import abstract_batch
+from mtljax.training.method import make_method
 from mtljax.training.model import Model, build_model, data_options
 from mtljax.training.multihost import check_same, collective_error, is_writer, on_all_processes
 from mtljax.training.optimizer import make_optimizer
@@ -26,10 +30,6 @@ from mtljax.training.reporting.metrics_file import check_tensorboard
 from mtljax.training.reporting.progress import format_value
 from mtljax.training.reporting.summary import summarize
 from mtljax.training.session import Composed, Log, Session, open_log, open_session
-from mtljax.training.state import StepMetrics, TrainState, evaluated_params
-from mtljax.training.update.checks import check_penalty, check_strategy
-from mtljax.training.update.method import make_method
-from mtljax.training.update.types import Method
 
 
 def train(

@@ -13,7 +13,6 @@ from mtljax.kinds import KINDS, Attention
 from mtljax.losses import Proposal, unigram_proposal
 from mtljax.modules import HeadSpec, Network, build, init
 from mtljax.modules.network import Params
-from mtljax.parallel import WHOLE, Placement, Residence, Split
 from mtljax.presets import Config
 from mtljax.tasks import Task, loss_name
 
@@ -28,9 +27,6 @@ class Model:
       tasks: in the order of the losses ``[T]``.
       proposals: for each language model, the distribution its negatives are drawn from.
       negatives: classes drawn a step; 0 for the full softmax.
-      split: the rows of a batch that a program of one device sees.
-      placement: the tasks that groups of devices work on, None where all work on all.
-      residence: where the shared parameters are kept and used, None to leave that to XLA.
     """
 
     network: Network
@@ -38,9 +34,6 @@ class Model:
     tasks: tuple[Task, ...]
     proposals: Mapping[str, Proposal]
     negatives: int
-    split: Split = WHOLE
-    placement: Placement | None = None
-    residence: Residence | None = None
 
 
 def attention_of(config: Config, tasks: tuple[Task, ...]) -> Callable[[Task], Attention]:
@@ -138,7 +131,7 @@ def build_model(
 def initial_params(model: Model) -> Params:
     """The parameters of a model before training, drawn with key 0; under `jax.eval_shape`, shapes.
 
-    The first state of a training run is drawn by `mtljax.training.make_init`.
+    The first state of a training run is drawn by `mtljax.training.make_step`.
     """
     batches: dict[str, dict[str, np.ndarray]] = {}
     for name, shape in model.layout.shapes.items():

@@ -9,7 +9,6 @@ import jax.numpy as jnp
 from mtljax import losses
 from mtljax.kinds import KINDS, LossSettings
 from mtljax.modules import Readout
-from mtljax.parallel import anywhere
 from mtljax.presets import RegularizerConfig
 from mtljax.regularizers import group_lasso, l2, on
 from mtljax.tasks import Task, loss_name
@@ -17,13 +16,6 @@ from mtljax.training.model import Model
 
 Params = Mapping[str, Any]
 StepBatch = Mapping[str, Mapping[str, Any]]
-
-
-def present_tasks(model: Model, batch: StepBatch) -> jax.Array:
-    """Which tasks have a target in this batch: ``[T]`` bool."""
-    weights = {task: w for rows in batch.values() for task, w in rows["weights"].items()}
-    found = jnp.stack([jnp.any(weights[task.name] > 0) for task in model.tasks])
-    return anywhere(found, model.split.axes)
 
 
 def element_losses(

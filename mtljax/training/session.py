@@ -13,6 +13,7 @@ from rich.console import Console
 from mtljax.data import MultitaskData
 from mtljax.errors import Preempted
 from mtljax.presets import Config
+from mtljax.step.method import Method
 from mtljax.training.distributed import Distributed
 from mtljax.training.evaluation import Evaluator
 from mtljax.training.inputs.aligned_streams import AlignedStreams
@@ -25,7 +26,6 @@ from mtljax.training.persistence.run_directory import CHECKPOINTS
 from mtljax.training.reporting.metrics_file import MetricsFile
 from mtljax.training.reporting.metrics_window import MetricsWindow
 from mtljax.training.reporting.progress import Reporter, make_reporter
-from mtljax.training.update.types import Method
 
 
 @dataclasses.dataclass(frozen=True)
@@ -112,7 +112,7 @@ def open_session(
             devices=devices,
             steps=composed.steps,
             batches=batches,
-            evaluator=Evaluator(devices.model, data, devices.place, devices.where),
+            evaluator=Evaluator(devices.model, data, devices.place, devices.replicated),
             checkpoints=checkpoints,
             console=console,
             tensorboard=tensorboard,

@@ -16,8 +16,8 @@ from mtljax.tasks import Task
 from mtljax.training import step as step_module
 from mtljax.training.distributed import distribute
 from mtljax.training.inputs.abstract_batch import abstract_batch, abstract_extra
+from mtljax.training.method import make_method
 from mtljax.training.model import attention_of, build_model
-from mtljax.training.update.method import make_method
 
 LABEL = Task("label", "a", "classification", "text", "label", loss="sigmoid")
 TAGS = Task("tags", "b", "tagging", "words", "tags", weight=2.0)

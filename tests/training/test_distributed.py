@@ -10,8 +10,8 @@ from mtljax.errors import UserError
 from mtljax.presets import ParallelConfig
 from mtljax.training.distributed import check_stages, distribute
 from mtljax.training.inputs.abstract_batch import abstract_batch
+from mtljax.training.method import make_method
 from mtljax.training.persistence.checkpoints import Checkpoints
-from mtljax.training.update.method import make_method
 from tests.training.on_devices import (
     LABEL,
     OPTIMIZER,

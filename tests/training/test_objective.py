@@ -13,7 +13,7 @@ from mtljax.tasks import Task
 from mtljax.training.evaluation import Evaluator
 from mtljax.training.model import attention_of, build_model, compute_dtype
 from mtljax.training.objective import element_losses, penalty, present_tasks
-from mtljax.training.update.model_gradients import task_losses
+from mtljax.training.objectives.model_objectives import model_objectives
 from tests.tiny_models import random_params
 
 S = np.array([[0.5, -1.0, 2.0], [0.1, 0.2, -0.3], [-2.0, 1.5, 1.0]], np.float32)
@@ -106,7 +106,7 @@ def test_class_weights_are_of_training_alone(make, tasks, plain):
     def read(params, batch):
         features = encode(model.network, params["shared"], "tiny", batch["tiny"])
         out = predict(model.network, params["heads"]["grade"], "grade", features, count)
-        return task_losses(model, params, batch, None)[0], out
+        return model_objectives(model).losses(params, batch, None)[0], out
 
     found, out = map(np.asarray, read(params, batch))
     targets, alpha = rows["targets"]["grade"], rows["weights"]["grade"]
@@ -136,7 +136,7 @@ def test_losses_are_weighted_means_over_targets(make, tasks, plain):
     @jax.jit
     def read(params, batch):
         # A key that drops nothing: the rates are 0. The order of the sums is all that differs.
-        losses, out = task_losses(model, params, batch, jax.random.key(1)), {}
+        losses, out = model_objectives(model).losses(params, batch, jax.random.key(1)), {}
         for group in model.layout.groups:
             features = encode(model.network, params["shared"], group.name, batch[group.name])
             count = model.layout.shapes[group.name].max_segments

@@ -9,10 +9,10 @@ import pytest
 from mtljax import weighting
 from mtljax.presets import RegularizerConfig
 from mtljax.regularizers import l2
+from mtljax.step.state import evaluated_params
+from mtljax.training.objectives.model_objectives import model_objectives
 from mtljax.training.optimizer import make_optimizer
-from mtljax.training.state import evaluated_params
-from mtljax.training.step import make_init, make_step, task_dict
-from mtljax.training.update.model_gradients import task_losses
+from mtljax.training.step import make_step
 
 
 @pytest.fixture
@@ -32,9 +32,10 @@ def begin(make, plain, drawn):
         model, data = make(config, **kwargs)
         batches = data.training_batches(config.seed)
         first = next(batches)
-        state = jax.jit(make_init(model, method, optimizer, config))(first)
+        made = make_step(model, method, optimizer, config)
+        state = jax.jit(made.init)(first)
         batches.set_state({"next_index": 0})
-        return model, jax.jit(make_step(model, method, optimizer, config)), state, batches
+        return model, jax.jit(made.update), state, batches
 
     return run
 
@@ -68,7 +69,7 @@ def test_a_step_is_the_gradient_of_the_weighted_sum(begin, plain, tasks):
     @jax.jit
     def reference(params):
         def objective(params):
-            losses = task_losses(model, params, batch, key)
+            losses = model_objectives(model).losses(params, batch, key)
             kernels = [
                 leaf
                 for path, leaf in jax.tree_util.tree_leaves_with_path(params)
@@ -87,7 +88,6 @@ def test_a_step_is_the_gradient_of_the_weighted_sum(begin, plain, tasks):
     np.testing.assert_array_equal(metrics.present, 1)
     np.testing.assert_allclose(metrics.gradient_norm, optax.tree.norm(gradient), rtol=1e-4)
     assert new.step == 1 and new.average is None
-    assert list(task_dict(model, metrics.weights)) == ["label", "grade", "number"]
 
 
 def test_weights_of_samples_act(begin, plain, tasks):
@@ -135,8 +135,9 @@ def test_one_compilation_and_donated_buffers(make, config, tasks):
     model, data = make(config, (tasks["label"], tasks["tags"]))
     batches = data.training_batches(0)
     method, optimizer = weighting.random(), make_optimizer(config.optimizer, 5)
-    state = jax.jit(make_init(model, method, optimizer, config))(next(batches))
-    step = jax.jit(make_step(model, method, optimizer, config), donate_argnums=0)
+    made = make_step(model, method, optimizer, config)
+    state = jax.jit(made.init)(next(batches))
+    step = jax.jit(made.update, donate_argnums=0)
     for number in range(1, 5):
         old = state
         state, _ = step(state, next(batches))
@@ -186,7 +187,7 @@ from mtljax.tasks import Task
 from mtljax.training.reporting.data_overview import class_counts
 from mtljax.training.model import build_model
 from mtljax.training.optimizer import make_optimizer
-from mtljax.training.step import make_init, make_step
+from mtljax.training.step import make_step
 
 tasks = (Task("label", "amazon_sentiment", "classification", "text", "label"),)
 config = Config(encoder=EncoderConfig("linear", embedding=8, ngram_buckets=64, dropout=0.3,
@@ -197,8 +198,8 @@ model = build_model(config, data.layout, class_counts(data))
 method, optimizer = weighting.uncertainty(), make_optimizer(config.optimizer, 10)
 batches = data.training_batches(0, ahead=0)
 some = [next(batches) for _ in range(3)]
-init = jax.jit(make_init(model, method, optimizer, config))
-step = jax.jit(make_step(model, method, optimizer, config), donate_argnums=0)
+made = make_step(model, method, optimizer, config)
+init, step = jax.jit(made.init), jax.jit(made.update, donate_argnums=0)
 mesh = jax.make_mesh((8,), ("data",), axis_types=(AxisType.Auto,))
 
 def run(rows, whole):

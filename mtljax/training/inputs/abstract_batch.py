@@ -8,7 +8,7 @@ import numpy as np
 
 from mtljax.data import Layout
 from mtljax.kinds import KINDS
-from mtljax.training.inputs.extra import SECOND_BATCH, VALIDATION_BATCH, Extra
+from mtljax.step.extra import SECOND_BATCH, VALIDATION_BATCH, Extra
 from mtljax.training.objective import StepBatch
 
 

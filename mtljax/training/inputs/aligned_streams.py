@@ -8,7 +8,7 @@ from mtljax.data import MultitaskData, StepBatch, StepIterator
 from mtljax.errors import UserError
 from mtljax.parallel import Share
 from mtljax.presets import Config
-from mtljax.training.inputs.extra import SECOND_BATCH, VALIDATION_BATCH, Extra
+from mtljax.step.extra import SECOND_BATCH, VALIDATION_BATCH, Extra
 
 ALL_ROWS = Share()
 """All rows of a batch."""

@@ -7,8 +7,8 @@ from typing import Any, NamedTuple
 import jax
 
 from mtljax.data import StepBatch
+from mtljax.step.extra import Extra
 from mtljax.training.inputs.aligned_streams import AlignedStreams
-from mtljax.training.inputs.extra import Extra
 
 
 class PrefetchedBatch(NamedTuple):

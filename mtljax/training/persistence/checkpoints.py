@@ -16,13 +16,13 @@ from orbax.checkpoint import checkpoint_managers as policies
 
 from mtljax.errors import UserError
 from mtljax.parallel import gather_texts
+from mtljax.step.state import TrainState
 from mtljax.training.multihost import (
     collective_error,
     is_loss_of_process,
     is_writer,
     on_all_processes,
 )
-from mtljax.training.state import TrainState
 
 BROKEN = "broken"
 """Suffix of checkpoints that could not be read; they are moved aside, not deleted."""

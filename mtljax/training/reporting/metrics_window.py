@@ -10,10 +10,10 @@ import numpy as np
 import optax
 
 from mtljax.presets import Config
+from mtljax.step.state import StepMetrics
 from mtljax.training.inputs.device_prefetch import PrefetchedBatch
 from mtljax.training.model import Model
 from mtljax.training.reporting.gradient_stats import GradientStats
-from mtljax.training.state import StepMetrics
 
 
 class MetricsWindow:

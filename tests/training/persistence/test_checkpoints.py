@@ -9,7 +9,7 @@ from mtljax import weighting
 from mtljax.errors import UserError
 from mtljax.training.optimizer import make_optimizer
 from mtljax.training.persistence.checkpoints import Checkpoints, checkpoint_steps
-from mtljax.training.step import make_init, make_step
+from mtljax.training.step import make_step
 
 VALUES = {"label": {"accuracy": 0.5, "loss": float("nan")}}
 
@@ -29,8 +29,9 @@ def states(make, config, tasks):
         model, data = make(config, (tasks["label"],))
         batches = data.training_batches(0)
         method, optimizer = weighting.random(seed=3), make_optimizer(config.optimizer, 5)
-        STATES.append(jax.jit(make_init(model, method, optimizer, config))(next(batches)))
-        step = jax.jit(make_step(model, method, optimizer, config))
+        made = make_step(model, method, optimizer, config)
+        STATES.append(jax.jit(made.init)(next(batches)))
+        step = jax.jit(made.update)
         for _ in range(4):
             STATES.append(step(STATES[-1], next(batches))[0])
     return STATES

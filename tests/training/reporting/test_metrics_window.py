@@ -4,11 +4,11 @@ import time
 import numpy as np
 import pytest
 
+from mtljax.step.extra import Extra
+from mtljax.step.state import StepMetrics
 from mtljax.training.inputs.device_prefetch import PrefetchedBatch
-from mtljax.training.inputs.extra import Extra
 from mtljax.training.optimizer import learning_rate_schedule
 from mtljax.training.reporting.metrics_window import MetricsWindow
-from mtljax.training.state import StepMetrics
 
 
 @pytest.fixture

@@ -1,4 +1,4 @@
-"""The state of a training run, and what a step reports."""
+"""The state that a step changes, and what it reports."""
 
 from typing import Any, NamedTuple
 
@@ -6,11 +6,11 @@ import jax
 
 from mtljax.optim import MultiObjectiveState
 from mtljax.solvers import UnitGramian
-from mtljax.training.update import accumulation
+from mtljax.step.types import Measured
 
 
 class Memory(NamedTuple):
-    """What some weightings want to know of the step before; None where they do not.
+    """What some weightings read of the step before; None where the method reads neither.
 
     Attributes:
       losses_after: ``[T]``, the losses of its batch at the parameters that it made.
@@ -21,14 +21,26 @@ class Memory(NamedTuple):
     weights: jax.Array | None = None
 
 
+class GradientSums(NamedTuple):
+    """Sums over the batches since the last update.
+
+    Attributes:
+      count: number of batches, int32.
+      measured: the sum of what they measured; `present` counts the batches that a task was in.
+    """
+
+    count: jax.Array
+    measured: Measured
+
+
 class TrainState(NamedTuple):
     """Everything that a step changes.
 
     Attributes:
       step: steps done, int32.
-      params: ``{"shared": ..., "heads": {task: ...}}``.
+      params: the parameters; of a run ``{"shared": ..., "heads": {task: ...}}``.
       average: moving average of ``params``, which is evaluated; None if there is none.
-      optimizer: state of the weighting and of the optimizer.
+      optimizer: states of the weighting and of the optimizer.
       memory: of the step before.
       sums: gradients of the batches since the last update; None without accumulation.
     """
@@ -38,22 +50,22 @@ class TrainState(NamedTuple):
     average: Any
     optimizer: MultiObjectiveState
     memory: Memory = Memory()
-    sums: accumulation.Sums | None = None
+    sums: GradientSums | None = None
 
 
 class StepMetrics(NamedTuple):
     """What a step reports, all float32; NaN for what it did not compute.
 
     Attributes:
-      losses: ``[T]``, as they are, without the tasks' own weights.
-      weights: ``[T]``, what the weighting made of them; None for an aggregator without weights.
+      losses: ``[T]``, without the tasks' own weights.
+      weights: ``[T]``, those of the weighting; None for an aggregator, which has none.
       present: ``[T]``, 1 where a task had a target, else 0.
       penalty: Omega(w).
-      gradient_norm: global norm of the gradient, before clipping.
+      gradient_norm: global norm of the direction with the gradient of the penalty, before clipping.
       not_finite: ``[T]``, 1 where the loss or the gradient of a task that is present is not finite.
-      updated: 1 if the step moved the parameters.
+      updated: 1 if the step changed the parameters.
       skipped: 1 if it did not because of a number that is not finite.
-      gradients: cosines ``[T, T]`` and norms ``[T]`` of the tasks' gradients; None without
+      gradients: cosines ``[T, T]`` and norms ``[T]`` of the per-task gradients; None without
         telemetry.
     """
 

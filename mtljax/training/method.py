@@ -9,8 +9,8 @@ import jax
 from mtljax import aggregation, weighting
 from mtljax.errors import UserError
 from mtljax.presets import Config
+from mtljax.step.method import GRADIENT_SIGNALS, Method, check_heads
 from mtljax.tasks import suggestion
-from mtljax.training.update.types import GRADIENT_SIGNALS, Method, check_heads
 from mtljax.weighting import Weighting, wrappers
 from mtljax.weighting.common.arguments import check_count, check_positive
 

@@ -9,11 +9,13 @@ import optax
 import pytest
 
 from mtljax import weighting
+from mtljax.errors import UserError
 from mtljax.modules import DecoderConfig
 from mtljax.presets import GradientsConfig
+from mtljax.step.method import Method, as_method
+from mtljax.training.check_config import check_strategy
+from mtljax.training.objectives.model_objectives import model_objectives
 from mtljax.training.step import make_step
-from mtljax.training.update.model_gradients import task_losses
-from mtljax.training.update.types import Method
 from mtljax.weighting import wrappers
 from tests.tiny_models import agreement, agreement_of, close, flat, key_of, rows_reader
 
@@ -86,7 +88,7 @@ def test_between_two_gramians_the_weights_stay(begin, unaveraged, three, heads):
     scale = kept / np.mean(kept) if heads == "weighted" else np.ones(3)
 
     def slope(own):
-        losses = task_losses(model, {**state.params, "heads": own}, batch, key_of(1))
+        losses = model_objectives(model).losses({**state.params, "heads": own}, batch, key_of(1))
         return jnp.sum(scale * np.array([1.0, 2.0, 1.0]) * losses)
 
     expected = jax.jit(jax.grad(slope))(state.params["heads"])
@@ -170,15 +172,16 @@ def test_telemetry_does_not_change_the_step(begin, unaveraged, three, strategy):
     jax.tree.map(close, *found)
 
 
-def test_ways_that_do_not_suit(make, plain, three):
+def test_strategies_that_do_not_suit(make, plain, three):
     model, _ = make(plain, three)
 
     def build(method, config):
         return make_step(model, method, optax.sgd(1.0), config)
 
-    with pytest.raises(ValueError, match="same inputs"):
-        build(weighting.mgda(), with_gradients(plain, strategy="representation"))
-    with pytest.raises(ValueError, match="not for weighting"):
+    method = as_method(weighting.mgda())
+    with pytest.raises(UserError, match="same inputs"):
+        check_strategy(with_gradients(plain, strategy="representation"), model, method)
+    with pytest.raises(ValueError, match="not for an aggregator, nor for a method of several"):
         build(weighting.modo(), with_gradients(plain, strategy="lagged"))
     with pytest.raises(ValueError, match="'sketched'"):
         build(weighting.mgda(), accumulating(with_gradients(plain, strategy="lagged"), 2))

@@ -11,9 +11,9 @@ import pytest
 
 from mtljax import aggregation, weighting
 from mtljax.aggregation import per_group
+from mtljax.step.method import Method
+from mtljax.training.objectives.model_objectives import model_objectives
 from mtljax.training.step import make_step
-from mtljax.training.update.model_gradients import task_losses
-from mtljax.training.update.types import Method
 from tests.tiny_models import agreement, close, flat, key_of, rows_reader
 
 EVERYTHING = frozenset(weighting.SIGNALS)
@@ -108,7 +108,7 @@ def test_heads_take_their_own_gradient(begin, three):
     jax.tree.map(np.testing.assert_array_equal, new.params["shared"], state.params["shared"])
 
     def total(heads):
-        losses = task_losses(model, {**state.params, "heads": heads}, batch, key_of(0))
+        losses = model_objectives(model).losses({**state.params, "heads": heads}, batch, key_of(0))
         return jnp.sum(np.array([1.0, 2.0, 1.0]) * losses)
 
     slope = jax.jit(jax.grad(total))(state.params["heads"])

@@ -4,7 +4,7 @@ from typing import Any, NamedTuple
 
 
 class Extra(NamedTuple):
-    """The extra batches of a step; None where the weighting reads none.
+    """Further batches of a step; None where the method reads none.
 
     Attributes:
       second: another training batch, independent of the first.
@@ -15,8 +15,11 @@ class Extra(NamedTuple):
     validation: Any = None
 
 
+NO_EXTRA = Extra()
+"""For methods that read the training batch alone."""
+
 SECOND_BATCH = frozenset({"cross_gramian"})
-"""Signals that are computed with a second training batch."""
+"""Signals that are computed from a second training batch."""
 
 VALIDATION_BATCH = frozenset({"validation_losses", "validation_gradients", "validation_grads"})
-"""Signals that are computed with a batch of the validation split."""
+"""Signals that are computed from a validation batch."""

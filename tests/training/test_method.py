@@ -7,7 +7,7 @@ import pytest
 
 from mtljax import aggregation, weighting
 from mtljax.errors import UserError
-from mtljax.training.update.method import make_method
+from mtljax.training.method import make_method
 from mtljax.weighting import Weighting
 from mtljax.weighting.wrappers import needs_gradients
 

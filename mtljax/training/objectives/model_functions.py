@@ -1,4 +1,4 @@
-"""A model as the gradient engine sees it: an encoder a group, a head a task, examples a group."""
+"""A model as the gradient engine reads it: an encoder a group, a head a task, examples a group."""
 
 import functools
 from collections.abc import Callable, Mapping
@@ -9,75 +9,83 @@ import jax
 from mtljax import losses
 from mtljax.gradients import Examples, Unbatched
 from mtljax.modules import Readout, encode, predict
-from mtljax.parallel import fold_axis_index, identity_with_psum_gradient, share_of_mean, together
+from mtljax.parallel.fsdp_gather import together
+from mtljax.parallel.split import (
+    fold_axis_index,
+    identity_with_psum_gradient,
+    share_of_mean,
+)
 from mtljax.tasks import Task
 from mtljax.training.model import Model
 from mtljax.training.objective import StepBatch, element_losses, readout_loss
+from mtljax.training.objectives.device_layout import DeviceLayout
 
 _TARGETS = ("targets", "weights")
 
 
-def encoders(model: Model) -> dict[str, Callable[..., Any]]:
+def encoders(model: Model, layout: DeviceLayout) -> dict[str, Callable[..., Any]]:
     """By input group ``(shared, inputs[, key]) -> Features``, with dropout if there is a key.
 
-    Groups whose positions see the same of each other have one function.
+    Groups under the same attention mask have one function, so that they can be traced as one.
     """
-    of_kind: dict[str, Callable[..., Any]] = {}
-    found = {}
+    by_attention: dict[str, Callable[..., Any]] = {}
+    functions = {}
     for group in model.layout.groups:
         attention = model.network.attention[group.name]
-        of_kind.setdefault(attention, functools.partial(_encode, model, group.name))
-        found[group.name] = of_kind[attention]
-    return found
+        by_attention.setdefault(attention, functools.partial(_encode, model, layout, group.name))
+        functions[group.name] = by_attention[attention]
+    return functions
 
 
-def heads(model: Model) -> dict[str, Callable[..., jax.Array]]:
+def heads(model: Model, layout: DeviceLayout) -> dict[str, Callable[..., jax.Array]]:
     """By task ``(params, features, (targets, weights)[, key]) -> loss``, a weighted mean.
 
-    Where rows are split, a device's part of it; gradients are those of the whole.
+    Where rows are split, a device's part of it; gradients are those of the sum.
     """
-    return {task.name: functools.partial(_loss, model, task) for task in model.tasks}
+    return {task.name: functools.partial(_loss, model, layout, task) for task in model.tasks}
 
 
-def examples(model: Model, batch: StepBatch) -> dict[str, Examples]:
+def examples(model: Model, layout: DeviceLayout, batch: StepBatch) -> dict[str, Examples]:
     """The batch of every input group."""
-    found = {}
+    by_group = {}
     for group in model.layout.groups:
         rows = batch[group.name]
         inputs = {name: value for name, value in rows.items() if name not in _TARGETS}
         targets = {task.name: tuple(rows[n][task.name] for n in _TARGETS) for task in group.tasks}
-        if axes := model.split.axes:
-            # Here, not in the heads: devices that run different heads could not add up in them.
+        if axes := layout.split.axes:
+            # Here, not in the heads: devices that run different heads could not psum in them.
             targets = {
-                name: (*wanted, share_of_mean(wanted[1], axes)) for name, wanted in targets.items()
+                name: (*arrays, share_of_mean(arrays[1], axes)) for name, arrays in targets.items()
             }
-        found[group.name] = Examples(inputs, targets)
-    return found
+        by_group[group.name] = Examples(inputs, targets)
+    return by_group
 
 
 def _encode(
     model: Model,
+    layout: DeviceLayout,
     group: str,
     shared: Any,
     inputs: Mapping[str, Any],
     key: jax.Array | None = None,
 ) -> Any:
-    axes, summed = model.split
-    shared = together(identity_with_psum_gradient(shared, axes if summed else ()), model.residence)
+    axes, summed = layout.split
+    shared = together(identity_with_psum_gradient(shared, axes if summed else ()), layout.fsdp)
     features = encode(model.network, shared, group, inputs, fold_axis_index(key, axes))
     return features._replace(table=Unbatched(features.table))
 
 
 def _loss(
     model: Model,
+    layout: DeviceLayout,
     task: Task,
     head: Any,
     features: Any,
-    wanted: tuple[jax.Array, ...],
+    targets_and_weights: tuple[jax.Array, ...],
     key: jax.Array | None = None,
 ) -> jax.Array:
-    targets, weights, *share = wanted
-    axes, summed = model.split
+    targets, weights, *share = targets_and_weights
+    axes, summed = layout.split
     head = identity_with_psum_gradient(head, axes if summed else ())
     head_key = loss_key = None
     if key is not None:
@@ -90,7 +98,7 @@ def _loss(
     if isinstance(predictions, Readout):
         values = readout_loss(model, task, predictions, targets, loss_key)
     else:
-        weighed = model.layout.outputs[task.name].class_weights
-        values = element_losses(task, predictions, targets, weighed)
+        class_weights = model.layout.outputs[task.name].class_weights
+        values = element_losses(task, predictions, targets, class_weights)
     mean = losses.weighted_mean(values, weights)
     return mean * share[0] if share else mean

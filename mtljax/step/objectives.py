@@ -1,0 +1,279 @@
+"""What a step minimizes: the losses of T tasks, and their gradients."""
+
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple, Protocol
+
+import jax
+import jax.numpy as jnp
+
+from mtljax import gradients
+from mtljax.gradients import (
+    Examples,
+    LaggedGradients,
+    RepresentationGradients,
+    TaskGradients,
+    combine,
+    gramian,
+    sketch,
+)
+from mtljax.gradients.problem import Encode, Head
+from mtljax.step.gradient_layout import FullGradients, GradientLayout
+
+
+class LossesOf(Protocol):
+    """The losses ``[T]`` float32 of a batch; with `shares` ``[T]``, see `Objectives`."""
+
+    def __call__(
+        self, params: Any, batch: Any, key: jax.Array | None, shares: jax.Array | None = None
+    ) -> jax.Array:
+        """Compute them."""
+        ...
+
+
+class Objectives(NamedTuple):
+    """The losses of T tasks as functions of one tree of parameters and one batch.
+
+    Made by `from_losses` or `from_encoder`; a run makes one of its model. A `key` is the random key
+    of a step; None where nothing random is computed, as in validation.
+
+    Attributes:
+      names: of the tasks, in the order of the losses.
+      losses: ``(params, batch, key, shares=None) -> [T]``. With `shares` ``[T]``, the gradient of a
+        task's loss reaches the shared parameters times its share; values and heads do not change.
+      task_gradients: ``(params, batch, key, strategy) -> TaskGradients``, those of the shared
+        parameters as `layout` has them.
+      lagged_gradients: ``(params, batch, key, weights, sketch) -> LaggedGradients``.
+      representation_gradients: ``(params, batch, key) -> RepresentationGradients``.
+      present: ``batch -> [T]`` bool, the tasks that have a target in a batch.
+      split: from a tree like the parameters to the shared part, and the heads' parts by task.
+      join: ``(params, shared, heads) -> params`` with these parts; heads that are not named stay.
+      keyed: whether the losses read a random key.
+      layout: how the per-task gradients lie on devices.
+    """
+
+    names: tuple[str, ...]
+    losses: LossesOf
+    task_gradients: Callable[..., TaskGradients]
+    lagged_gradients: Callable[..., LaggedGradients]
+    representation_gradients: Callable[..., RepresentationGradients]
+    present: Callable[[Any], jax.Array]
+    split: Callable[[Any], tuple[Any, dict[str, Any]]]
+    join: Callable[[Any, Any, Mapping[str, Any]], Any]
+    keyed: bool = False
+    layout: GradientLayout = FullGradients()
+
+
+def from_losses(
+    losses: Mapping[str, Callable[..., jax.Array]],
+    *,
+    keyed: bool = False,
+    present: Callable[[Any], jax.Array] | None = None,
+) -> Objectives:
+    """Objectives that are plain functions of the whole tree of parameters.
+
+    All parameters are shared: a parameter that only one task reads has zeros for the others, and
+    takes that task's gradient times its weight. Each loss is differentiated by itself, so that
+    tasks whose losses read different parts of the batch cost one gradient in all; where they read
+    the same part, `from_encoder` saves the forward passes.
+
+    Args:
+      losses: by task, ``(params, batch) -> loss``, a scalar of floating point; each is given the
+        whole batch.
+      keyed: whether they take a random key as a third argument: ``fold_in(key, i)`` for task i.
+      present: ``batch -> [T]`` bool, the tasks that have a target; all by default.
+
+    Returns:
+      Objectives for `train_step`, whose parameters are any tree of floating point arrays.
+
+    Raises:
+      ValueError: no task; at trace time, a loss that is no scalar of floating point.
+    """
+    if not losses:
+        raise ValueError("losses: no tasks")
+    names = tuple(losses)
+
+    def loss_of(place: int, params: Any, batch: Any, key: jax.Array | None) -> jax.Array:
+        more = () if not keyed else (None if key is None else jax.random.fold_in(key, place),)
+        loss = losses[names[place]](params, batch, *more)
+        shape, dtype = jnp.shape(loss), jnp.result_type(loss)
+        if shape or not jnp.issubdtype(dtype, jnp.floating):
+            raise ValueError(
+                f"loss of task {names[place]!r} must be a scalar of floating point, got {dtype} of "
+                f"shape {shape}"
+            )
+        return jnp.asarray(loss, jnp.promote_types(dtype, jnp.float32))
+
+    def values(
+        params: Any, batch: Any, key: jax.Array | None, shares: jax.Array | None = None
+    ) -> jax.Array:
+        return jnp.stack(
+            [
+                loss_of(
+                    place,
+                    params if shares is None else scale_cotangent(params, shares[place]),
+                    batch,
+                    key,
+                )
+                for place in range(len(names))
+            ]
+        )
+
+    def each(params: Any, batch: Any, key: jax.Array | None) -> list[tuple[jax.Array, Any]]:
+        return [
+            jax.value_and_grad(lambda params, place=place: loss_of(place, params, batch, key))(
+                params
+            )
+            for place in range(len(names))
+        ]
+
+    def task_gradients(
+        params: Any, batch: Any, key: jax.Array | None, strategy: str = "auto"
+    ) -> TaskGradients:
+        if strategy not in ("auto", "unrolled"):
+            raise ValueError(
+                f"strategy {strategy!r}: plain losses are differentiated one by one, 'unrolled'"
+            )
+        pairs = each(params, batch, key)
+        rows = jax.tree.map(lambda *leaves: jnp.stack(leaves), *(row for _, row in pairs))
+        return TaskGradients(jnp.stack([loss for loss, _ in pairs]), rows, {})
+
+    def lagged_gradients(
+        params: Any, batch: Any, key: jax.Array | None, weights: jax.Array, size: int | None
+    ) -> LaggedGradients:
+        found = task_gradients(params, batch, key)
+        sketches = None if size is None else sketch(found.shared, size)
+        products = gramian(found.shared if sketches is None else sketches)
+        return LaggedGradients(found.losses, combine(weights, found.shared), products, {}, sketches)
+
+    def representation_gradients(*_: Any) -> RepresentationGradients:
+        raise ValueError("strategy 'representation': needs from_encoder, plain losses have none")
+
+    def all_present(batch: Any) -> jax.Array:
+        del batch
+        return jnp.ones(len(names), bool)
+
+    return Objectives(
+        names,
+        values,
+        task_gradients,
+        lagged_gradients,
+        representation_gradients,
+        present or all_present,
+        split=lambda tree: (tree, {}),
+        join=lambda params, shared, heads: shared,
+        keyed=keyed,
+    )
+
+
+def from_encoder(
+    encode: Encode | Mapping[str, Encode],
+    heads: Mapping[str, Head],
+    *,
+    keyed: bool = False,
+    present: Callable[[Any], jax.Array] | None = None,
+    examples: Callable[[Any], Mapping[str, Examples]] = lambda batch: batch,
+) -> Objectives:
+    """Objectives of a shared encoder and a head a task: each example is encoded once.
+
+    Args:
+      encode: ``(shared, inputs) -> features``, or one by input group; see
+        `mtljax.gradients.task_gradients`, which computes the gradients.
+      heads: by task ``(params, features, targets) -> loss``, a scalar.
+      keyed: whether encoders and heads take a random key as one more argument.
+      present: ``batch -> [T]`` bool, the tasks that have a target; all by default.
+      examples: from a batch to `Examples` by input group; by default the batch is that.
+
+    Returns:
+      Objectives for `train_step`, whose parameters are ``{"shared": ..., "heads": {task: ...}}``.
+
+    Raises:
+      ValueError: at trace time, where names, shapes or the strategy do not fit.
+    """
+    names = tuple(heads)
+
+    def losses(
+        params: Any, batch: Any, key: jax.Array | None, shares: jax.Array | None = None
+    ) -> jax.Array:
+        scaled = heads
+        if shares is not None:
+            scaled = {
+                name: _with_share(head, share)
+                for (name, head), share in zip(heads.items(), shares, strict=True)
+            }
+        return gradients.task_losses(
+            encode, scaled, params["shared"], params["heads"], examples(batch), key=key
+        )
+
+    def task_gradients(
+        params: Any, batch: Any, key: jax.Array | None, strategy: str = "auto"
+    ) -> TaskGradients:
+        parts = (params["shared"], params["heads"], examples(batch))
+        return gradients.task_gradients(encode, heads, *parts, key=key, strategy=strategy)
+
+    def lagged_gradients(
+        params: Any, batch: Any, key: jax.Array | None, weights: jax.Array, size: int | None
+    ) -> LaggedGradients:
+        parts = (params["shared"], params["heads"], examples(batch))
+        return gradients.lagged_gradients(encode, heads, *parts, weights, key=key, sketch=size)
+
+    def representation_gradients(
+        params: Any, batch: Any, key: jax.Array | None
+    ) -> RepresentationGradients:
+        encoders = list(encode.values()) if isinstance(encode, Mapping) else [encode]
+        if len(encoders) > 1:
+            raise ValueError("strategy 'representation': all tasks must read the same inputs")
+        parts = (params["shared"], params["heads"], examples(batch))
+        return gradients.representation_gradients(encoders[0], heads, *parts, key=key)
+
+    def all_present(batch: Any) -> jax.Array:
+        del batch
+        return jnp.ones(len(names), bool)
+
+    return Objectives(
+        names,
+        losses,
+        task_gradients,
+        lagged_gradients,
+        representation_gradients,
+        present or all_present,
+        split=lambda tree: (tree["shared"], tree["heads"]),
+        join=lambda params, shared, heads: {
+            "shared": shared,
+            "heads": {**params["heads"], **heads},
+        },
+        keyed=keyed,
+    )
+
+
+def scale_cotangent(tree: Any, share: jax.Array) -> Any:
+    """The tree as it is; gradients with respect to its floating point leaves are times `share`."""
+
+    def scaled(leaf: Any) -> Any:
+        floating = jnp.issubdtype(jnp.result_type(leaf), jnp.floating)
+        return _scaled_cotangent(leaf, share) if floating else leaf
+
+    return jax.tree.map(scaled, tree)
+
+
+@jax.custom_vjp
+def _scaled_cotangent(leaf: jax.Array, share: jax.Array) -> jax.Array:
+    del share
+    return leaf
+
+
+def _forward(leaf: jax.Array, share: jax.Array) -> tuple[jax.Array, jax.Array]:
+    return leaf, share
+
+
+def _backward(share: jax.Array, cotangent: jax.Array) -> tuple[jax.Array, jax.Array]:
+    return cotangent * share.astype(cotangent.dtype), jnp.zeros_like(share)
+
+
+_scaled_cotangent.defvjp(_forward, _backward)
+
+
+def _with_share(head: Any, share: jax.Array) -> Any:
+    def with_share(params: Any, features: Any, *rest: Any) -> Any:
+        return head(params, scale_cotangent(features, share), *rest)
+
+    return with_share

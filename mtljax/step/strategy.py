@@ -1,0 +1,134 @@
+"""How a step gets from its batch to its direction: the strategy that suits method and options."""
+
+import functools
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+from mtljax.step import approximate, per_task, weighted_sum
+from mtljax.step.gradient_layout import ShardedGradients
+from mtljax.step.method import Method, reads_gradients, weighted_heads
+from mtljax.step.objectives import Objectives
+from mtljax.step.options import StepOptions
+from mtljax.step.state import TrainState
+from mtljax.step.types import Direction, Measured, StepInputs
+from mtljax.weighting import Weighting, wrappers
+from mtljax.weighting.wrappers.every import EveryState
+
+LAGGED = ("lagged", "sketched")
+"""Strategies that combine gradients with the weights of the step before."""
+
+APPROXIMATE = (*LAGGED, "representation")
+"""Strategies whose directions are not those of the exact ones."""
+
+
+class Strategy(NamedTuple):
+    """A strategy in two stages, between which the results of several batches can be summed.
+
+    Attributes:
+      measure: ``(state, inputs) -> (losses [T], Measured, context)``.
+      decide: ``(state, inputs, measured, context) -> Direction``.
+      by_task: whether `Measured.shared` has leaves ``[T, *param]``.
+    """
+
+    measure: Callable[[TrainState, StepInputs], tuple[jax.Array, Measured, Any]]
+    decide: Callable[[TrainState, StepInputs, Measured, Any], Direction]
+    by_task: bool
+
+
+def choose_strategy(objectives: Objectives, method: Method, options: StepOptions) -> Strategy:
+    """The strategy that the options name, or that costs least.
+
+    Raises:
+      ValueError: a strategy that does not suit the method, the layout of the gradients, or
+        accumulation.
+    """
+    name = options.strategy
+    _check(name, objectives, method, options)
+    if name in LAGGED:
+        return Strategy(
+            functools.partial(approximate.measure_lagged, objectives, options),
+            functools.partial(approximate.decide_lagged, objectives, method),
+            False,
+        )
+    if name == "representation":
+        return Strategy(
+            functools.partial(approximate.measure_representation, objectives),
+            functools.partial(approximate.decide_representation, objectives, method),
+            False,
+        )
+    # A gradient that is not finite is left out only where it can be told from the others.
+    in_one_pass = not (
+        reads_gradients(method)
+        or isinstance(objectives.layout, ShardedGradients)
+        or method.heads == "own"
+        or options.non_finite == "leave_out"
+        or options.telemetry
+    )
+    if in_one_pass:
+        return Strategy(
+            functools.partial(weighted_sum.measure, objectives, method),
+            functools.partial(weighted_sum.decide, objectives, method),
+            False,
+        )
+    return Strategy(
+        functools.partial(per_task.measure, objectives, options),
+        functools.partial(per_task.decide, objectives, method, options),
+        True,
+    )
+
+
+def find_direction(
+    strategy: Strategy,
+    objectives: Objectives,
+    method: Method,
+    options: StepOptions,
+    state: TrainState,
+    inputs: StepInputs,
+) -> tuple[jax.Array, Direction]:
+    """Losses ``[T]`` and the direction of a step of one batch."""
+
+    def measured_and_decided(_: None) -> tuple[jax.Array, Direction]:
+        losses, measured, context = strategy.measure(state, inputs)
+        return losses, strategy.decide(state, inputs, measured, context)
+
+    keeps_weights = isinstance(state.optimizer.weighting, EveryState) and reads_gradients(method)
+    if not (keeps_weights and strategy.by_task) or options.non_finite == "leave_out":
+        return measured_and_decided(None)
+
+    # In between, `every` keeps its weights: one backward pass does, and no product is computed.
+    shapes = jax.eval_shape(measured_and_decided, None)[1]
+
+    def with_kept_weights(_: None) -> tuple[jax.Array, Direction]:
+        losses, direction = weighted_sum.with_kept_weights(
+            objectives, method, state, inputs, weighted_heads(method)
+        )
+        gramian, row_scale = jax.tree.map(
+            lambda leaf: jnp.full(leaf.shape, jnp.nan, leaf.dtype),
+            (shapes.gramian, shapes.row_scale),
+        )
+        return losses, direction._replace(gramian=gramian, row_scale=row_scale)
+
+    return jax.lax.cond(
+        wrappers.needs_gradients(state.optimizer.weighting, inputs.present),
+        measured_and_decided,
+        with_kept_weights,
+        None,
+    )
+
+
+def _check(name: str, objectives: Objectives, method: Method, options: StepOptions) -> None:
+    if name not in APPROXIMATE:
+        return
+    what = f"strategy {name!r}"
+    if isinstance(objectives.layout, ShardedGradients):
+        raise ValueError(f"{what}: not with tasks on groups of devices")
+    beyond = method.requires & {"cross_gramian", "validation_gradients", "validation_grads"}
+    if not isinstance(method.rule, Weighting) or beyond:
+        raise ValueError(f"{what}: not for an aggregator, nor for a method of several batches")
+    if options.non_finite == "leave_out":
+        raise ValueError(f"{what}: non_finite must be 'stop' or 'skip', got 'leave_out'")
+    if name != "sketched" and options.accumulate > 1:
+        raise ValueError(f"{what}: not with accumulated gradients; take 'sketched'")

@@ -1,0 +1,77 @@
+"""Checks of a configuration that need the model it describes."""
+
+import jax
+
+from mtljax.errors import UserError
+from mtljax.presets import Config
+from mtljax.step import Method
+from mtljax.step.strategy import choose_strategy
+from mtljax.training.model import Model, initial_params
+from mtljax.training.objective import penalty
+from mtljax.training.objectives.model_objectives import model_objectives
+from mtljax.training.step import step_options
+
+
+def check_penalty(config: Config, model: Model) -> None:
+    """Check that the penalties of a configuration cover some of the parameters.
+
+    Raises:
+      UserError: naming the expression that is not valid, or that no path matches.
+    """
+    if not (config.regularizer.l2 or config.regularizer.group_lasso):
+        return
+    params = jax.eval_shape(lambda: initial_params(model))
+    try:
+        jax.eval_shape(lambda params: penalty(config.regularizer, params), params)
+    except ValueError as error:
+        raise UserError(f"regularizer: {error}") from None
+
+
+def check_strategy(config: Config, model: Model, method: Method) -> None:
+    """Check that the strategy of a configuration suits its method, its tasks and their mixture.
+
+    Raises:
+      UserError: naming the strategy and what it does not suit.
+    """
+    strategy = config.gradients.strategy
+    what = f"gradients.strategy {strategy!r}"
+    if strategy in ("vmapped", "scanned"):
+        _check_equal_groups(what, model)
+    groups = [group.name for group in model.layout.groups]
+    if strategy == "representation" and len(groups) > 1:
+        raise UserError(
+            f"{what}: all tasks must read the same inputs, got groups {', '.join(groups)}"
+        )
+    try:
+        choose_strategy(model_objectives(model), method, step_options(config, model))
+    except ValueError as error:
+        raise UserError(f"gradients.{error}") from None
+    if config.mixture.subset and config.optimizer.accumulate > 1:
+        raise UserError("mixture.subset: not with optimizer.accumulate")
+    if config.mixture.subset and strategy in ("vmapped", "scanned"):
+        raise UserError(f"mixture.subset: not with {what}")
+
+
+def _check_equal_groups(what: str, model: Model) -> None:
+    """Check that all input groups can be stacked: one task each, one mask, one shape."""
+    layout, attention = model.layout, model.network.attention
+    first = layout.groups[0]
+    for group in layout.groups:
+        if len(group.tasks) > 1:
+            names = ", ".join(task.name for task in group.tasks)
+            raise UserError(f"{what}: every task must have inputs of its own, {names} share them")
+        modes = attention[first.name], attention[group.name]
+        if modes[0] != modes[1]:
+            raise UserError(
+                f"{what}: {first.name} and {group.name} must be read under one mask, got attention "
+                f"{modes[0]} and {modes[1]}"
+            )
+        sizes = [
+            (shape.rows, shape.row_length, shape.affixes)
+            for shape in (layout.shapes[first.name], layout.shapes[group.name])
+        ]
+        if sizes[0] != sizes[1]:
+            shown = " and ".join(f"{rows} x {length}" for rows, length, _ in sizes)
+            raise UserError(
+                f"{what}: batches of {first.name} and {group.name} must have one shape, got {shown}"
+            )

@@ -1,0 +1,1 @@
+"""A model as the objectives of a train step, on one device or on many."""

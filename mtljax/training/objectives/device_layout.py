@@ -1,0 +1,26 @@
+"""How the devices share a step: its rows, its tasks, its parameters."""
+
+from typing import NamedTuple
+
+from mtljax.parallel.fsdp_gather import Residence
+from mtljax.parallel.placement import Placement
+from mtljax.parallel.split import WHOLE, Split
+
+
+class DeviceLayout(NamedTuple):
+    """What a model's objectives have to know of the devices; by default one program sees all.
+
+    Attributes:
+      split: how the rows of a batch are split, as the program of one device sees them.
+      placement: the tasks that groups of devices work on, None where all work on all.
+      fsdp: shardings of the shared parameters, which are gathered at use; None to leave that to
+        XLA.
+    """
+
+    split: Split = WHOLE
+    placement: Placement | None = None
+    fsdp: Residence | None = None
+
+
+ONE_PROGRAM = DeviceLayout()
+"""One program sees all rows, tasks and parameters."""

@@ -1,0 +1,128 @@
+"""The objectives of a model: of one program, with split rows, or with tasks on device groups."""
+
+import functools
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from jax.sharding import NamedSharding, PartitionSpec
+
+from mtljax.gradients import LaggedGradients, RepresentationGradients, TaskGradients
+from mtljax.parallel.split import (
+    anywhere,
+    identity_with_psum_gradient,
+    psum_with_local_gradient,
+)
+from mtljax.step import Objectives, from_encoder
+from mtljax.step.gradient_layout import FullGradients
+from mtljax.training.model import Model
+from mtljax.training.objective import StepBatch
+from mtljax.training.objectives import model_functions
+from mtljax.training.objectives.device_layout import ONE_PROGRAM, DeviceLayout
+from mtljax.training.objectives.task_parallel import sharded_gradients, task_parallel_gradients
+
+
+def model_objectives(model: Model, layout: DeviceLayout = ONE_PROGRAM) -> Objectives:
+    """The losses of a model's tasks and their gradients, as the devices share them.
+
+    Args:
+      model: the model; the names of its tasks are those of the objectives.
+      layout: how the devices share a step.
+
+    Returns:
+      Objectives for `mtljax.step.train_step`; their losses are weighted means over each task's
+      targets, 0 for a task that has none.
+    """
+    if layout.split.axes:
+        return _over_split_rows(model, layout)
+    objectives = _of_one_program(model, layout)
+    return objectives if layout.placement is None else _task_parallel(model, layout, objectives)
+
+
+def present_tasks(model: Model, batch: StepBatch) -> jax.Array:
+    """Which tasks have a target in these rows of a batch: ``[T]`` bool."""
+    weights = {task: w for rows in batch.values() for task, w in rows["weights"].items()}
+    return jnp.stack([jnp.any(weights[task.name] > 0) for task in model.tasks])
+
+
+def _of_one_program(model: Model, layout: DeviceLayout) -> Objectives:
+    return from_encoder(
+        model_functions.encoders(model, layout),
+        model_functions.heads(model, layout),
+        keyed=True,
+        present=functools.partial(present_tasks, model),
+        examples=functools.partial(model_functions.examples, model, layout),
+    )
+
+
+def _over_split_rows(model: Model, layout: DeviceLayout) -> Objectives:
+    """Under `jax.shard_map` or `jax.pmap`: each device has its own rows and the whole state.
+
+    A device's loss is its part of the mean over all rows, see `mtljax.parallel.split`.
+    """
+    axes, summed = layout.split
+    objectives = _of_one_program(model, layout)
+    unsummed = layout._replace(split=layout.split._replace(summed=False))
+    local = _of_one_program(model, unsummed) if summed else objectives
+
+    def losses(
+        params: Any, batch: Any, key: jax.Array | None, shares: jax.Array | None = None
+    ) -> jax.Array:
+        if summed:
+            # Once for all groups: summed one by one, their gradients would be sent one by one.
+            params = identity_with_psum_gradient(params, axes)
+        return psum_with_local_gradient(local.losses(params, batch, key, shares), axes)
+
+    def task_gradients(*arguments: Any) -> TaskGradients:
+        gradients = objectives.task_gradients(*arguments)
+        return gradients._replace(losses=psum_with_local_gradient(gradients.losses, axes))
+
+    def lagged_gradients(*arguments: Any) -> LaggedGradients:
+        gradients = objectives.lagged_gradients(*arguments)
+        return gradients._replace(losses=psum_with_local_gradient(gradients.losses, axes))
+
+    def representation_gradients(*arguments: Any) -> RepresentationGradients:
+        gradients = objectives.representation_gradients(*arguments)
+        # The gradient of the word table is of all rows and has a part on each device; scaled by the
+        # root of their number it is counted once in the Gramian, and once in the pull-back.
+        scale = jax.lax.psum(1, axes) ** -0.5
+        *of_rows, table = gradients.features
+        table = jax.lax.psum(table, axes) * scale
+
+        def pull_back(cotangent: Any) -> Any:
+            return gradients.pull_back((*cotangent[:-1], cotangent[-1] * scale))
+
+        losses = psum_with_local_gradient(gradients.losses, axes)
+        return RepresentationGradients(losses, (*of_rows, table), gradients.heads, pull_back)
+
+    return objectives._replace(
+        losses=losses,
+        task_gradients=task_gradients,
+        lagged_gradients=lagged_gradients,
+        representation_gradients=representation_gradients,
+        present=lambda batch: anywhere(objectives.present(batch), axes),
+        layout=FullGradients(axes),
+    )
+
+
+def _task_parallel(model: Model, layout: DeviceLayout, objectives: Objectives) -> Objectives:
+    """Groups of devices work on different tasks, and then on parts of all tasks' gradients."""
+    placement = layout.placement
+    assert placement is not None
+    gradient_layout = sharded_gradients(model, placement)
+    replicated = NamedSharding(placement.mesh, PartitionSpec())
+
+    def losses(
+        params: Any, batch: Any, key: jax.Array | None, shares: jax.Array | None = None
+    ) -> jax.Array:
+        # Gathered before they are used, where devices keep a part each.
+        params = jax.lax.with_sharding_constraint(params, replicated)
+        return objectives.losses(params, batch, key, shares)
+
+    return objectives._replace(
+        losses=losses,
+        task_gradients=functools.partial(
+            task_parallel_gradients, model, placement, gradient_layout
+        ),
+        layout=gradient_layout,
+    )

@@ -1,0 +1,31 @@
+"""The examples of docs/train_step.md run, one after the other."""
+
+import dataclasses
+import re
+from pathlib import Path
+
+import pytest
+
+from mtljax.step.options import StepOptions
+
+PAGE = Path(__file__).resolve().parents[2] / "docs/train_step.md"
+
+
+@pytest.mark.skipif(not PAGE.exists(), reason="a source distribution has no docs")
+def test_examples():
+    text = PAGE.read_text(encoding="utf-8")
+    blocks = re.findall(r"```python\n(.*?)```", text, re.DOTALL)
+    assert len(blocks) == 2
+    names = {}
+    for block in blocks:
+        exec(compile(block, str(PAGE), "exec"), names)
+        # The targets vary by 0.25 and by 2.
+        level, trend = names["metrics"].losses
+        assert level < 0.05 and trend < 0.4
+
+
+@pytest.mark.skipif(not PAGE.exists(), reason="a source distribution has no docs")
+def test_the_table_has_every_setting():
+    text = PAGE.read_text(encoding="utf-8")
+    rows = set(re.findall(r"^\| `(\w+)` \|", text, re.MULTILINE))
+    assert rows >= {field.name for field in dataclasses.fields(StepOptions)} - {"sketch"}
