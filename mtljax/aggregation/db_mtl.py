@@ -1,4 +1,4 @@
-"""Tracked gradients of the logarithms of the losses, made equally long."""
+"""DB-MTL: moving averages of the gradients of the log losses, made equally long."""
 
 from typing import Any, NamedTuple
 

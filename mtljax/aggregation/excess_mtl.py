@@ -1,4 +1,4 @@
-"""Weights that grow with what is left to learn."""
+"""ExcessMTL: multiplicative weights on estimated excess risks."""
 
 from typing import Any, NamedTuple
 

@@ -1,4 +1,4 @@
-"""First-order bilevel optimization with several validation losses."""
+"""FORUM: first-order bilevel optimization with several validation losses."""
 
 from typing import Any, NamedTuple
 

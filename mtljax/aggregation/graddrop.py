@@ -1,4 +1,4 @@
-"""Dropping gradients whose signs disagree, coordinate by coordinate."""
+"""GradDrop: entries of one sign are kept, coordinate by coordinate."""
 
 from collections.abc import Sequence
 from typing import Any, NamedTuple

@@ -1,4 +1,4 @@
-"""Weights from moving averages of the gradients."""
+"""MoCo: weights from moving averages of the gradients."""
 
 from typing import Any, NamedTuple
 

@@ -1,4 +1,4 @@
-"""A weighting for each part of the parameters."""
+"""A weighting for each group of the parameters."""
 
 from collections.abc import Hashable, Mapping
 from typing import Any

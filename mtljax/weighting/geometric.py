@@ -19,8 +19,8 @@ def geometric() -> Weighting:
 
     .. math:: F = \Bigl(\prod_i L_i\Bigr)^{1/m}, \qquad w_i = \frac{F}{m L_i}.
 
-    The direction is that of ``sum_i g_i / L_i``: scaling one loss does not turn it. The
-    weights of equal losses are 1/m.
+    The direction is that of ``sum_i g_i / L_i``: it does not depend on the scale of a loss.
+    The weights of equal losses are 1/m.
 
     Signals: ``losses``. Stateless.
 

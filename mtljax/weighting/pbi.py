@@ -28,8 +28,8 @@ def pbi(
        d_2 = |L - z - d_1 \hat r|, \qquad
        w = \hat r + \theta \frac{L - z - d_1 \hat r}{d_2}.
 
-    Its minimum lies where the ray meets the Pareto front. A weight is negative where a
-    loss is too small for the ray, and theta large enough.
+    Its minimum lies where the ray meets the Pareto front. A weight is negative where a loss is too
+    small for the ray, and theta large enough.
 
     Signals: ``losses``. Stateless.
 

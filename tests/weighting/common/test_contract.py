@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from mtljax import weighting
+from mtljax import aggregation, weighting
 
 T = 3
 CASES = {
@@ -42,6 +42,16 @@ def test_every_method_has_tests():
     files = {path.stem.removeprefix("test_") for path in folder.glob("test_*.py")}
     for name, factory in weighting.METHODS.items():
         assert name in here or factory.__module__.split(".")[-1] in files
+
+
+@pytest.mark.parametrize("name", weighting.METHODS | aggregation.METHODS)
+def test_every_method_says_when_to_use_it(name):
+    """In its docstring, next to its degenerate cases, and in the documentation."""
+    page = (Path(__file__).parents[3] / "docs" / "weighting.md").read_text(encoding="utf-8")
+    for methods in (weighting.METHODS, aggregation.METHODS):
+        for section in ("When to use: ", "| input | ", "Returns:", "Signals: "):
+            assert name not in methods or section in methods[name].__doc__, section
+    assert f"\n| `{name}`" in page
 
 
 @every_method
