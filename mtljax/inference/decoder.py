@@ -150,7 +150,7 @@ def prepare(model: Model, task: str, params: Params) -> dict[str, Any]:
     readout = predict(network, head, task, empty, 1)
     assert isinstance(readout, Readout)
     if isinstance(network.heads[task], DecoderHead):
-        steps = kv_cache_decoding.with_kernels(head, network.encoder.dtype)
+        steps = kv_cache_decoding.cast_kernels(head, network.encoder.dtype)
     else:
         steps = kv_cache_decoding.prepare(network, params["shared"])
     return {
@@ -165,7 +165,7 @@ def make_decodable(model: Model, task: str, affix_table: np.ndarray) -> Decodabl
     """A task's model as two functions, for `mtljax.generation`.
 
     Its parameters are those of `prepare`, its prompts a batch of rows as
-    `mtljax.modules.kv_cache_decoding.begin` wants them.
+    `mtljax.modules.kv_cache_decoding.prefill` wants them.
 
     Args:
       model: the model.
@@ -190,27 +190,28 @@ def make_decodable(model: Model, task: str, affix_table: np.ndarray) -> Decodabl
     def prefill(weights: Any, batch: Any, room: int) -> tuple[Any, jax.Array]:
         shared = weights["params"]["shared"]
         if decoder:
-            own = weights["steps"]
-            readout, written = decoder_decoding.begin(network, shared, own, task, batch, room)
-            return written, read_out(weights, readout)
-        features, past = kv_cache_decoding.begin(network, shared, group, batch, room)
+            head = weights["steps"]
+            readout, cache = decoder_decoding.prefill(network, shared, head, task, batch, room)
+            return cache, read_out(weights, readout)
+        features, cache = kv_cache_decoding.prefill(network, shared, group, batch, room)
         last = {
             name: getattr(features, name)[:, -1:] for name in ("hidden", "embedded", "segments")
         }
-        return past, logits(weights, features._replace(**last))
+        return cache, logits(weights, features._replace(**last))
 
-    def step(weights: Any, past: Any, classes: jax.Array, count: jax.Array) -> Any:
+    def step(weights: Any, cache: Any, classes: jax.Array, count: jax.Array) -> Any:
         tokens = jnp.asarray(ids)[classes]
         affixes = jnp.asarray(affix_table)[tokens] if affix_table.shape[-1] else None
         if decoder:
-            shared, own = weights["params"]["shared"], weights["steps"]
-            readout, past = decoder_decoding.advance(
-                network, shared, own, task, past, tokens, affixes, count
+            shared, head = weights["params"]["shared"], weights["steps"]
+            readout, cache = decoder_decoding.decode_step(
+                network, shared, head, task, cache, tokens, affixes, count
             )
-            return past, read_out(weights, readout)
-        read = (network, weights["steps"], past, tokens, affixes, count)
-        features, past = kv_cache_decoding.advance(*read)
-        return past, logits(weights, features)
+            return cache, read_out(weights, readout)
+        features, cache = kv_cache_decoding.decode_step(
+            network, weights["steps"], cache, tokens, affixes, count
+        )
+        return cache, logits(weights, features)
 
     if decoder or network.encoder.config.kind != "transformer":
         return Decodable(prefill, step)

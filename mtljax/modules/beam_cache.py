@@ -1,7 +1,7 @@
-"""Keys and values of texts that branch: the beginnings of a beam search.
+"""Keys and values of the K beams of a beam search, which continue from each other.
 
-The beginnings of one prompt keep what they read side by side. When one goes on from another,
-nothing is copied: it sees the other's columns through a mask.
+The beams of one prompt write next to each other in one array. When a beam continues from another,
+nothing is copied: a mask lets it see the other's columns.
 """
 
 from typing import NamedTuple
@@ -12,75 +12,75 @@ import jax.numpy as jnp
 from mtljax.modules.keys_values import KeysValues
 
 
-class Branches(NamedTuple):
-    """What a layer keeps of the positions that K branches of each of R rows have read.
+class BeamKeysValues(NamedTuple):
+    """Keys and values of the positions that K beams of each of P prompts have read.
 
-    Column by column, and of each column branch by branch: what the branches read next is one piece,
-    and XLA writes it in place.
+    Column by column, and within a column beam by beam: what the beams read next is then one piece,
+    which XLA writes in place.
 
     Attributes:
-      keys: ``[R, heads, size, C K]``, rotated.
-      values: ``[R, heads, size, C K]``.
+      keys: ``[P, heads, size, C K]``, rotated.
+      values: ``[P, heads, size, C K]``.
     """
 
     keys: jax.Array
     values: jax.Array
 
 
-def branched(past: KeysValues, count: int) -> Branches:
-    """As many branches of every row, C columns each."""
-    return Branches(*(jnp.repeat(x, count, axis=-1) for x in past))
+def repeat_for_beams(cache: KeysValues, beams: int) -> BeamKeysValues:
+    """Gives each of `beams` beams the C columns of its prompt."""
+    return BeamKeysValues(*(jnp.repeat(x, beams, axis=-1) for x in cache))
 
 
-def own_lines(rows: int, count: int, columns: int) -> jax.Array:
-    """Whose columns each branch sees at first: its own, ``[rows, count, columns]`` int32."""
-    own = jnp.arange(count, dtype=jnp.int32)
-    return jnp.broadcast_to(own[:, None], (rows, count, columns))
+def initial_owners(prompts: int, beams: int, columns: int) -> jax.Array:
+    """The beam whose columns each beam sees at first, its own: int32 ``[P, K, C]``."""
+    beam = jnp.arange(beams, dtype=jnp.int32)
+    return jnp.broadcast_to(beam[:, None], (prompts, beams, columns))
 
 
-def seen_branches(lines: jax.Array, mask: jax.Array) -> jax.Array:
-    """What each branch sees of the columns of all.
+def beam_mask(owners: jax.Array, mask: jax.Array) -> jax.Array:
+    """Which columns of all beams each beam sees.
 
     Args:
-      lines: int32 ``[R, K, C]``, the branch whose column it sees.
-      mask: bool ``[R K, C]``, columns that are there.
+      owners: int32 ``[P, K, C]``, the beam whose column it sees.
+      mask: bool ``[P K, C]``, columns that are written.
 
     Returns:
-      Bool ``[R, K, C K]``.
+      Bool ``[P, K, C K]``.
     """
-    rows, count, columns = lines.shape
-    there = mask.reshape(rows, count, columns, 1)
-    seen = there & (lines[..., None] == jnp.arange(count))
-    return seen.reshape(rows, count, -1)
+    prompts, beams, columns = owners.shape
+    written = mask.reshape(prompts, beams, columns, 1)
+    seen = written & (owners[..., None] == jnp.arange(beams))
+    return seen.reshape(prompts, beams, -1)
 
 
-def write_branches(past: Branches, new: KeysValues, column: jax.Array | int) -> Branches:
-    """Put a position of each branch, ``[R K, heads, size, 1]``, into its own column."""
+def write_beams(cache: BeamKeysValues, new: KeysValues, column: jax.Array | int) -> BeamKeysValues:
+    """Writes a position of each beam, ``[P K, heads, size, 1]``, into its part of a column."""
 
     def write(old: jax.Array, x: jax.Array) -> jax.Array:
-        rows = old.shape[0]
-        count = x.shape[0] // rows
-        apart = jnp.moveaxis(x.reshape(rows, count, *x.shape[1:-1]), 1, 3)
-        return jax.lax.dynamic_update_slice_in_dim(old, apart, column * count, axis=3)
+        prompts = old.shape[0]
+        beams = x.shape[0] // prompts
+        by_beam = jnp.moveaxis(x.reshape(prompts, beams, *x.shape[1:-1]), 1, 3)
+        return jax.lax.dynamic_update_slice_in_dim(old, by_beam, column * beams, axis=3)
 
-    return Branches(write(past.keys, new.keys), write(past.values, new.values))
+    return BeamKeysValues(write(cache.keys, new.keys), write(cache.values, new.values))
 
 
-def attend_branches(query: jax.Array, past: Branches, mask: jax.Array) -> jax.Array:
-    """Scaled dot-product attention of one position a branch to the columns of all.
+def attend_beams(query: jax.Array, cache: BeamKeysValues, mask: jax.Array) -> jax.Array:
+    """Scaled dot-product attention of one position a beam to the columns of all beams.
 
     Args:
-      query: ``[R K, 1, heads, size]``, rotated.
-      past: of C columns.
-      mask: from `seen_branches`.
+      query: ``[P K, 1, heads, size]``, rotated.
+      cache: of C columns.
+      mask: from `beam_mask`.
 
     Returns:
-      ``[R K, 1, heads, size]``; scores and softmax are float32 or wider.
+      ``[P K, 1, heads, size]``; scores and softmax are float32 or wider.
     """
-    rows, count, _ = mask.shape
-    apart = query.reshape(rows, count, *query.shape[2:])
+    prompts, beams, _ = mask.shape
+    by_prompt = query.reshape(prompts, beams, *query.shape[2:])
     wide = jnp.promote_types(query.dtype, jnp.float32)
-    scores = jnp.einsum("rqhd,rhdc->rhqc", apart, past.keys, preferred_element_type=wide)
+    scores = jnp.einsum("pkhd,phdc->phkc", by_prompt, cache.keys, preferred_element_type=wide)
     scores = jnp.where(mask[:, None], scores * query.shape[-1] ** -0.5, jnp.finfo(wide).min)
     shares = jax.nn.softmax(scores, axis=-1).astype(query.dtype)
-    return jnp.einsum("rhqc,rhdc->rqhd", shares, past.values).reshape(query.shape)
+    return jnp.einsum("phkc,phdc->pkhd", shares, cache.values).reshape(query.shape)

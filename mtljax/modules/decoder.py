@@ -1,7 +1,7 @@
 """A decoder as the head of a task: it writes an answer, and attends to the encoded source."""
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import flax.linen as nn
 import jax
@@ -40,7 +40,7 @@ class DecoderStack(nn.Module):
         positions: jax.Array,
         memory: Sequence[KeysValues],
         source: jax.Array,
-        past: Sequence[KeysValues] | None = None,
+        caches: Sequence[KeysValues] | None = None,
         column: jax.Array | int = 0,
         *,
         train: bool,
@@ -53,17 +53,17 @@ class DecoderStack(nn.Module):
           positions: ``[R, S]``.
           memory: by layer, keys and values of L columns of the source.
           source: which of these each position sees, ``[R, 1, S, L]``.
-          past: by layer, what was read before, of C columns; None where x is all there is.
-          column: where x is written there.
+          caches: by layer, what was read before, of C columns; None where x is all there is.
+          column: where x is written in `caches`.
           train: whether dropout is on.
 
         Returns:
-          The output, and by layer the new past.
+          The output, and by layer the new cache.
         """
         if x.shape[-1] != self.features:
             x = nn.Dense(self.features, dtype=self.dtype, name="project")(x)
-        x, kept = x.astype(self.dtype), []
-        for i, own in enumerate(memory):
+        x, written = x.astype(self.dtype), []
+        for i, layer_memory in enumerate(memory):
             layer = TransformerLayer(
                 self.features,
                 self.heads,
@@ -74,10 +74,24 @@ class DecoderStack(nn.Module):
                 train=train,
                 name=f"layer_{i}",
             )
-            before = None if past is None else past[i]
-            x, after = layer(x, mask, positions, None, before, column, (own, source))
-            kept.append(after)
-        return nn.LayerNorm(dtype=self.dtype, name="final_norm")(x), tuple(kept)
+            cache = None if caches is None else caches[i]
+            x, cache = layer(x, mask, positions, None, cache, column, (layer_memory, source))
+            written.append(cache)
+        return nn.LayerNorm(dtype=self.dtype, name="final_norm")(x), tuple(written)
+
+
+class DecoderCache(NamedTuple):
+    """What a decoder keeps of each row; the leading axis of all are the rows.
+
+    Attributes:
+      memory: by layer, the `KeysValues` of the source.
+      source: bool ``[R, L]``, which columns of the prompts are a source.
+      answer: by layer, the `KeysValues` of the answer so far.
+    """
+
+    memory: tuple[KeysValues, ...]
+    source: jax.Array
+    answer: tuple[KeysValues, ...]
 
 
 class DecoderHead(nn.Module):
@@ -146,41 +160,54 @@ class DecoderHead(nn.Module):
 
     def remember(self, hidden: jax.Array) -> tuple[KeysValues, ...]:
         """By layer, the keys and values of an encoded source ``[R, L, D]``."""
-        found = self.memory(hidden.astype(self.dtype))
-        return tuple(keys_values(found[:, :, i, 0], found[:, :, i, 1]) for i in range(self.layers))
+        both = self.memory(hidden.astype(self.dtype))
+        return tuple(keys_values(both[:, :, i, 0], both[:, :, i, 1]) for i in range(self.layers))
 
-    def read_one(
+    def prefill(self, features: Features, room: int) -> DecoderCache:
+        """What `decode_step` reads of encoded sources, with room for the mark and `room` tokens.
+
+        Args:
+          features: of the encoder, ``[R, L, ...]``, with `source`.
+          room: tokens that the answers get at most.
+
+        Returns:
+          The cache of answers that have not begun.
+        """
+        if features.source is None:
+            raise ValueError("features.source: a decoder needs to know it")
+        memory = self.remember(features.hidden)
+        shape = (*memory[0].keys.shape[:-1], room + 1)
+        empty = tuple(KeysValues(*(jnp.zeros(shape, self.dtype),) * 2) for _ in memory)
+        return DecoderCache(memory, features.source, empty)
+
+    def decode_step(
         self,
         features: Features,
         output_ids: jax.Array,
-        memory: Sequence[KeysValues],
-        past: Sequence[KeysValues],
+        cache: DecoderCache,
         column: jax.Array | int,
-    ) -> tuple[Readout, tuple[KeysValues, ...]]:
+    ) -> tuple[Readout, DecoderCache]:
         """Read one more position a row: a mark, then words of the answer.
 
         Args:
-          features: `embedded` ``[R, 1, E]``, what is read; `source` ``[R, L]``; `hidden` does not
-            count.
+          features: `embedded` ``[R, 1, E]``, what is read, and `table`; the rest is not read.
           output_ids: as for a whole text.
-          memory: from `remember`.
-          past: by layer, of what was read before.
+          cache: from `prefill` or the position before.
           column: which position it is, 0 for the mark.
 
         Returns:
-          A `Readout` ``[R, 1, ...]``, and the new past.
+          A `Readout` ``[R, 1, ...]``, and the new cache.
         """
-        source = features.source
-        assert source is not None
-        columns = jnp.arange(past[0].keys.shape[-1])
-        hidden, past = self.stack(
+        columns = jnp.arange(cache.answer[0].keys.shape[-1])
+        hidden, answer = self.stack(
             features.embedded,
             jnp.broadcast_to(columns <= column, (1, 1, 1, len(columns))),
-            jnp.broadcast_to(column, (len(source), 1)),
-            memory,
-            source[:, None, None],
-            past,
+            jnp.broadcast_to(column, (len(cache.source), 1)),
+            cache.memory,
+            cache.source[:, None, None],
+            cache.answer,
             column,
             train=False,
         )
-        return self.readout(features._replace(hidden=hidden), output_ids, train=False), past
+        readout = self.readout(features._replace(hidden=hidden), output_ids, train=False)
+        return readout, cache._replace(answer=answer)

@@ -1,4 +1,11 @@
-"""The shared encoder: an embedding and one of three bodies."""
+"""The shared encoder: an embedding, one of three bodies and a dense layer.
+
+It reads whole rows in a call; or, to generate text, prompts in `Encoder.prefill` and what follows
+token by token in `Encoder.decode_step`. Prompts end at the last column of their rows, so that what
+follows has the same column in all of them; what is before a prompt is padding, which nothing sees.
+"""
+
+from typing import Any, NamedTuple
 
 import flax.linen as nn
 import jax
@@ -6,15 +13,34 @@ import jax.numpy as jnp
 from jax.sharding import NamedSharding
 from jax.typing import DTypeLike
 
+from mtljax.modules.beam_cache import beam_mask
 from mtljax.modules.by_position import by_position
 from mtljax.modules.config import Attention, EncoderConfig
 from mtljax.modules.dropout import LockedDropout
-from mtljax.modules.embedding import TokenEmbedding
+from mtljax.modules.embedding import Embedded, TokenEmbedding
 from mtljax.modules.heads import Features
 from mtljax.modules.linear import LinearEncoder
 from mtljax.modules.lstm import LSTMEncoder
 from mtljax.modules.packed_rows import by_rows, source_part
 from mtljax.modules.transformer import TransformerEncoder
+
+
+class EncoderCache(NamedTuple):
+    """What an encoder keeps of the texts that it has read; the leading axis of all are the rows.
+
+    Attributes:
+      body: of a transformer a `KeysValues` or `BeamKeysValues` for each layer, of an LSTM an
+        `LSTMState` for each, of the linear encoder `LastTokens`.
+      starts: int32 ``[R]``, the column of a row's first token.
+      width: int32 ``[R]``, columns of the prompts, the same in all rows.
+      owners: int32 ``[P, K, C]``, of a transformer in a beam search, whose rows are K beams of each
+        of P prompts: the beam whose column each of them sees. None elsewhere.
+    """
+
+    body: Any
+    starts: jax.Array
+    width: jax.Array
+    owners: jax.Array | None = None
 
 
 class Encoder(nn.Module):
@@ -36,7 +62,27 @@ class Encoder(nn.Module):
     dtype: DTypeLike = jnp.float32
     rows: NamedSharding | None = None
 
-    @nn.compact
+    def setup(self) -> None:
+        """Name the parts."""
+        c = self.config
+        # Layers add to what they read: a word has to be as large as what they add, or it is lost
+        # among it (Vaswani et al. 2017, section 3.4).
+        scale = c.embedding**0.5 if c.kind == "transformer" else 1.0
+        self.embedding = TokenEmbedding(
+            self.vocabulary_size,
+            c.embedding,
+            affix_buckets=self.affix_buckets,
+            word_dropout=c.word_dropout,
+            token_dropout=c.token_dropout,
+            dropout=c.embedding_dropout,
+            zeros=c.kind == "linear",
+            scale=scale,
+        )
+        self.body = self._make_body(name=c.kind)
+        if c.dense:
+            self.dense = nn.Dense(c.dense, dtype=self.dtype)
+            self.dense_dropout = LockedDropout(c.dropout, name="LockedDropout_0")
+
     def __call__(
         self, batch: dict[str, jax.Array], *, attention: Attention, train: bool
     ) -> Features:
@@ -55,24 +101,18 @@ class Encoder(nn.Module):
         Raises:
           ValueError: if a bidirectional LSTM is not to see ahead.
         """
-        c = self.config
-        segments, source = batch["segments"], None
-        parts = segments
-        if attention in ("prefix", "separate"):
-            source = source_part(batch["tokens"], segments, batch["positions"])
-            parts = 2 * segments - source if attention == "separate" else segments
-        texts = segments if c.dropout_mask == "text" else None
-        embedding = make_embedding(self)
-        embedded, table = embedding(batch["tokens"], batch.get("affixes"), texts, train=train)
+        parts, source = _parts_and_source(batch, attention)
+        texts = batch["segments"] if self.config.dropout_mask == "text" else None
+        embedded, table = self.embed(batch["tokens"], batch.get("affixes"), texts, train=train)
         embedded = by_rows(embedded, self.rows)
-        x, body = embedded.astype(self.dtype), make_body(self)
-        match body:
+        x = embedded.astype(self.dtype)
+        match self.body:
             case LSTMEncoder():
                 if self.bidirectional and attention in ("causal", "prefix"):
                     raise ValueError(f"a bidirectional LSTM cannot serve a {attention} input group")
-                hidden = body(x, parts, texts, train=train)
+                hidden = self.body(x, parts, texts, train=train)
             case TransformerEncoder():
-                hidden = body(
+                hidden = self.body(
                     x,
                     parts,
                     batch["positions"],
@@ -82,58 +122,144 @@ class Encoder(nn.Module):
                     source=source,
                 )
             case LinearEncoder():
-                hidden = body(x, batch["tokens"], parts)
-        if c.dense:
-            dense = nn.Dense(c.dense, dtype=self.dtype, name="dense")
-            hidden = nn.relu(by_position(dense, hidden))
-            hidden = LockedDropout(c.dropout)(hidden, texts, train=train)
-        return Features(by_rows(hidden, self.rows), embedded, table, segments, source)
+                hidden = self.body(x, batch["tokens"], parts)
+        hidden = by_rows(self._through_dense(hidden, texts, train=train), self.rows)
+        return Features(hidden, embedded, table, batch["segments"], source)
+
+    def prefill(
+        self, batch: dict[str, jax.Array], *, attention: Attention, room: int
+    ) -> tuple[Features, EncoderCache]:
+        """Encode prompts, and return what `decode_step` continues from.
+
+        Args:
+          batch: as of a call, ``[R, L]``: one text a row, segment 1, that ends at the last column;
+            segment 0 before it.
+          attention: what positions see of each other.
+          room: tokens that will follow at most.
+
+        Returns:
+          `Features` of the prompts, and the cache.
+
+        Raises:
+          ValueError: if the encoder is a bidirectional LSTM.
+        """
+        tokens, segments = batch["tokens"], batch["segments"]
+        parts, source = _parts_and_source(batch, attention)
+        embedded, table = self.embed(tokens, batch.get("affixes"), train=False)
+        embedded = by_rows(embedded, self.rows)
+        x = embedded.astype(self.dtype)
+        match self.body:
+            case LSTMEncoder():
+                hidden, cache = self.body.prefill(x, parts)
+            case TransformerEncoder():
+                hidden, cache = self.body.prefill(
+                    x,
+                    parts,
+                    batch["positions"],
+                    causal=attention in ("causal", "prefix"),
+                    source=source,
+                    room=room,
+                )
+            case LinearEncoder():
+                hidden, cache = self.body.prefill(x, tokens, parts)
+        hidden = by_rows(self._through_dense(hidden, train=False), self.rows)
+        rows, width = tokens.shape
+        starts = width - jnp.asarray(segments, jnp.int32).sum(1)
+        features = Features(hidden, embedded, table, segments, source)
+        return features, EncoderCache(cache, starts, jnp.full(rows, width))
+
+    def decode_step(
+        self, tokens: jax.Array, affixes: jax.Array | None, cache: EncoderCache, count: jax.Array
+    ) -> tuple[Features, EncoderCache]:
+        """Encode one more token a row, with the parameters of `kv_cache_decoding.prepare`.
+
+        Args:
+          tokens: int32 ``[R, 1]``.
+          affixes: int32 ``[R, 1, A]``, theirs; None where there are none.
+          cache: from `prefill` or the token before.
+          count: int32 scalar, tokens that were read since the prompts.
+
+        Returns:
+          `Features` of these positions ``[R, 1, ...]``, and the new cache.
+        """
+        embedded, table = self.embed(tokens, affixes, train=False)
+        x, owners = embedded.astype(self.dtype), cache.owners
+        match self.body:
+            case TransformerEncoder():
+                column = cache.width[0] + count
+                columns = jnp.arange((cache.body[0].keys if owners is None else owners).shape[-1])
+                mask = (columns >= cache.starts[:, None]) & (columns <= column)
+                if owners is None:
+                    mask = mask[:, None, None]
+                else:
+                    # What a beam reads now, it sees in its own column.
+                    beams = jnp.arange(owners.shape[1], dtype=jnp.int32)
+                    owners = owners.at[:, :, column].set(beams)
+                    mask = beam_mask(owners, mask)
+                positions = (column - cache.starts)[:, None]
+                hidden, body = self.body.decode_step(x, mask, positions, cache.body, column)
+            case LSTMEncoder():
+                hidden, body = self.body.decode_step(x, cache.body)
+            case LinearEncoder():
+                hidden, body = self.body.decode_step(x, tokens, cache.body)
+        hidden = self._through_dense(hidden, train=False)
+        features = Features(hidden, embedded, table, jnp.ones_like(tokens))
+        return features, cache._replace(body=body, owners=owners)
+
+    def embed(
+        self,
+        tokens: jax.Array,
+        affixes: jax.Array | None = None,
+        texts: jax.Array | None = None,
+        *,
+        train: bool,
+    ) -> Embedded:
+        """Embed tokens, without their context; see `TokenEmbedding`."""
+        return self.embedding(tokens, affixes, texts, train=train)
+
+    def _through_dense(
+        self, hidden: jax.Array, texts: jax.Array | None = None, *, train: bool
+    ) -> jax.Array:
+        if not self.config.dense:
+            return hidden
+        hidden = nn.relu(by_position(self.dense, hidden))
+        return self.dense_dropout(hidden, texts, train=train)
+
+    def _make_body(self, name: str) -> LSTMEncoder | TransformerEncoder | LinearEncoder:
+        c = self.config
+        if c.kind == "lstm":
+            return LSTMEncoder(
+                c.features,
+                layers=c.layers,
+                bidirectional=self.bidirectional,
+                dropout=c.dropout,
+                recurrent_dropout=c.recurrent_dropout,
+                dtype=self.dtype,
+                name=name,
+            )
+        if c.kind == "transformer":
+            return TransformerEncoder(
+                c.features,
+                layers=c.layers,
+                heads=c.heads,
+                feed_forward=c.feed_forward,
+                dropout=c.dropout,
+                remat=c.remat,
+                unroll=c.unroll,
+                implementation=None if c.attention == "auto" else c.attention,
+                dtype=self.dtype,
+                rows=self.rows,
+                name=name,
+            )
+        return LinearEncoder(c.embedding, c.ngrams, c.ngram_buckets, name=name)
 
 
-def make_embedding(encoder: Encoder) -> TokenEmbedding:
-    """The embedding of an encoder: ``embedding`` among its parameters."""
-    c = encoder.config
-    # Layers add to what they read: a word has to be as large as what they add, or it is lost among
-    # it (Vaswani et al. 2017, section 3.4).
-    scale = c.embedding**0.5 if c.kind == "transformer" else 1.0
-    return TokenEmbedding(
-        encoder.vocabulary_size,
-        c.embedding,
-        affix_buckets=encoder.affix_buckets,
-        word_dropout=c.word_dropout,
-        token_dropout=c.token_dropout,
-        dropout=c.embedding_dropout,
-        zeros=c.kind == "linear",
-        scale=scale,
-        name="embedding",
-    )
-
-
-def make_body(encoder: Encoder) -> LSTMEncoder | TransformerEncoder | LinearEncoder:
-    """The body of an encoder, which has its kind's name among the parameters."""
-    c = encoder.config
-    if c.kind == "lstm":
-        return LSTMEncoder(
-            c.features,
-            layers=c.layers,
-            bidirectional=encoder.bidirectional,
-            dropout=c.dropout,
-            recurrent_dropout=c.recurrent_dropout,
-            dtype=encoder.dtype,
-            name="lstm",
-        )
-    if c.kind == "transformer":
-        return TransformerEncoder(
-            c.features,
-            layers=c.layers,
-            heads=c.heads,
-            feed_forward=c.feed_forward,
-            dropout=c.dropout,
-            remat=c.remat,
-            unroll=c.unroll,
-            implementation=None if c.attention == "auto" else c.attention,
-            dtype=encoder.dtype,
-            rows=encoder.rows,
-            name="transformer",
-        )
-    return LinearEncoder(c.embedding, c.ngrams, c.ngram_buckets, name="linear")
+def _parts_and_source(
+    batch: dict[str, jax.Array], attention: Attention
+) -> tuple[jax.Array, jax.Array | None]:
+    """What positions are read together with, ``[R, S]``, and which of them are of a source."""
+    segments = batch["segments"]
+    if attention not in ("prefix", "separate"):
+        return segments, None
+    source = source_part(batch["tokens"], segments, batch["positions"])
+    return (2 * segments - source if attention == "separate" else segments), source

@@ -1,66 +1,46 @@
-"""An encoder that reads its text token by token, and remembers what it has read.
+"""Reading token by token with the shared encoder, as plain functions over a parameter tree.
 
-Prompts stand at the right edge of their rows, so that what follows has the same column in all of
-them; what stands before a prompt is padding and seen by nothing.
+`prepare` the parameters once, `prefill` the prompts, and `decode_step` what follows; of a beam
+search, `fork` the rows of the prompts into beams and `choose` those that continue.
 """
 
 from collections.abc import Mapping
-from typing import Any, NamedTuple
+from typing import Any
 
-import flax.linen as nn
 import jax
 import jax.numpy as jnp
 from jax.typing import DTypeLike
 
-from mtljax.modules.beam_cache import branched, own_lines, seen_branches
-from mtljax.modules.encoder import make_body, make_embedding
+from mtljax.modules.beam_cache import initial_owners, repeat_for_beams
+from mtljax.modules.encoder import EncoderCache
 from mtljax.modules.heads import Features
-from mtljax.modules.keys_values import KeysValues, keys_values
-from mtljax.modules.linear import LinearEncoder
-from mtljax.modules.lstm import LSTMEncoder
-from mtljax.modules.lstm import read_one as read_with_lstm
 from mtljax.modules.network import Network, Params
-from mtljax.modules.transformer import TransformerEncoder, unstacked
-from mtljax.modules.transformer import read_one as read_with_transformer
-
-
-class Past(NamedTuple):
-    """What an encoder keeps of each row; the leading axis of all are the rows.
-
-    Attributes:
-      layers: by layer its `KeysValues` or `Branches` (transformer) or `LSTMState`; for the linear
-        encoder the last tokens and which of them there are, ``[R, n]`` both.
-      starts: int32 ``[R]``, the column of a row's first token.
-      width: int32 ``[R]``, columns that the prompts took.
-      lines: int32 ``[P, K, C]``, of a transformer that branches, whose rows are K branches of each
-        of P prompts: the branch whose column each of them sees. Its layers are `Branches`.
-    """
-
-    layers: Any
-    starts: jax.Array
-    width: jax.Array
-    lines: jax.Array | None = None
+from mtljax.modules.transformer import unstack_layers
 
 
 def prepare(network: Network, shared: Params) -> Params:
-    """The shared parameters as `advance` wants them.
+    """The shared parameters as `decode_step` reads them: made once, not for every token.
 
-    Layers of a transformer are taken apart, kernels are of the dtype of the computation. To be done
-    once, not for every token.
+    Layers of a transformer are taken apart, kernels are cast to the dtype of the computation.
+
+    Args:
+      network: from `mtljax.modules.build`.
+      shared: ``params["shared"]``.
+
+    Returns:
+      A tree of parameters.
     """
     encoder = network.encoder
-    found = {**shared}
+    prepared = {**shared}
     if encoder.config.kind == "transformer":
-        own = shared["transformer"]
-        layers = unstacked(own["layers"], encoder.config.layers)
-        found["transformer"] = {**own, "layers": layers}
+        prepared["transformer"] = unstack_layers(shared["transformer"], encoder.config.layers)
     for name in ("transformer", "lstm", "dense"):
-        if name in found:
-            found[name] = with_kernels(found[name], encoder.dtype)
-    return found
+        if name in prepared:
+            prepared[name] = cast_kernels(prepared[name], encoder.dtype)
+    return prepared
 
 
-def with_kernels(params: Any, dtype: DTypeLike) -> Any:
+def cast_kernels(params: Any, dtype: DTypeLike) -> Any:
     """Parameters whose kernels have the dtype of the computation."""
     return jax.tree_util.tree_map_with_path(
         lambda path, leaf: leaf.astype(dtype) if _is_kernel(path) else leaf, params
@@ -72,9 +52,9 @@ def _is_kernel(path: Any) -> bool:
     return name == "kernel" or name.endswith("recurrent")
 
 
-def begin(
+def prefill(
     network: Network, shared: Params, group: str, batch: Mapping[str, Any], room: int
-) -> tuple[Features, Past]:
+) -> tuple[Features, EncoderCache]:
     """Read some prompts.
 
     Args:
@@ -82,130 +62,72 @@ def begin(
       shared: ``params["shared"]``, as they are.
       group: name of an input group.
       batch: its ``tokens``, ``segments``, ``positions`` (and ``affixes``) ``[R, L]``: one text a
-        row, segment 1, at the right edge; segment 0 before it.
+        row, segment 1, that ends at the last column; segment 0 before it.
       room: tokens that will follow at most.
 
     Returns:
-      `Features` of the prompts, and what to go on from.
+      `Features` of the prompts, and the cache that `decode_step` continues from.
+
+    Raises:
+      ValueError: if the encoder is a bidirectional LSTM.
     """
-    encoder = network.encoder
-    if encoder.config.kind == "lstm" and encoder.bidirectional:
-        raise ValueError("a bidirectional LSTM cannot read token by token")
-    features: Any
-    kept: Any
-    features, kept = encoder.apply(
+    return network.encoder.apply(
         {"params": shared},
         batch,
         attention=network.attention[group],
-        train=False,
-        mutable=["cache"],
-    )
-    rows, width = batch["tokens"].shape
-    count = encoder.config.layers
-    match encoder.config.kind:
-        case "transformer":
-            stacked = kept["cache"]["transformer"]["layers"]["past"]
-            layers = tuple(
-                _with_room(own.keys, own.values, room) for own in unstacked(stacked, count)
-            )
-        case "lstm":
-            layers = tuple(kept["cache"]["lstm"][f"layer_{i}"] for i in range(count))
-        case "linear":
-            last = -encoder.config.ngrams
-            layers = tuple(
-                jnp.pad(jnp.asarray(batch[name], jnp.int32), ((0, 0), (-last, 0)))[:, last:]
-                for name in ("tokens", "segments")
-            )
-    starts = width - jnp.asarray(batch["segments"], jnp.int32).sum(1)
-    return features, Past(layers, starts, jnp.full(rows, width))
+        room=room,
+        method="prefill",
+    )  # pyright: ignore[reportReturnType]
 
 
-def advance(
+def decode_step(
     network: Network,
     prepared: Params,
-    past: Past,
+    cache: EncoderCache,
     tokens: jax.Array,
     affixes: jax.Array | None,
     count: jax.Array,
-) -> tuple[Features, Past]:
+) -> tuple[Features, EncoderCache]:
     """Read one more token a row.
 
     Args:
       network: from `mtljax.modules.build`.
       prepared: the shared parameters, from `prepare`.
-      past: from `begin` or the token before.
+      cache: from `prefill` or the token before.
       tokens: int32 ``[R]``.
       affixes: int32 ``[R, A]``, theirs; None where there are none.
       count: int32 scalar, tokens that were read since the prompts.
 
     Returns:
-      `Features` of these positions ``[R, 1, ...]``, and what to go on from.
+      `Features` of these positions ``[R, 1, ...]``, and the new cache.
     """
-    encoder = network.encoder
-    ids = tokens[:, None]
-    embedded: Any
-    table: Any
-    embedded, table = make_embedding(encoder).apply(
-        {"params": prepared["embedding"]}, ids, _column(affixes), train=False
-    )
-    x, body = embedded.astype(encoder.dtype), make_body(encoder)
-    own = prepared.get(encoder.config.kind, {})
-    match body:
-        case TransformerEncoder():
-            column = past.width[0] + count
-            lines = past.lines
-            columns = jnp.arange((past.layers[0].keys if lines is None else lines).shape[-1])
-            mask = (columns >= past.starts[:, None]) & (columns <= column)
-            if lines is None:
-                mask = mask[:, None, None]
-            else:
-                here = jnp.arange(lines.shape[1], dtype=jnp.int32)
-                lines = lines.at[:, :, column].set(here)
-                past, mask = past._replace(lines=lines), seen_branches(lines, mask)
-            positions = (column - past.starts)[:, None]
-            hidden, layers = read_with_transformer(
-                body, own, x, mask, positions, past.layers, column
-            )
-        case LSTMEncoder():
-            hidden, layers = read_with_lstm(body, own, x, past.layers)
-        case LinearEncoder():
-            last, there = (
-                jnp.concatenate([old[:, 1:], new], axis=1)
-                for old, new in zip(past.layers, (ids, jnp.ones_like(ids)), strict=True)
-            )
-            before = jnp.zeros((*last.shape, x.shape[-1]), x.dtype)
-            read: Any = body.apply({"params": own}, before.at[:, -1:].set(x), last, there)
-            hidden, layers = read[:, -1:], (last, there)
-    if encoder.config.dense:
-        dense = nn.Dense(encoder.config.dense, dtype=encoder.dtype)
-        wide: Any = dense.apply({"params": prepared["dense"]}, hidden)
-        hidden = nn.relu(wide)
-    features = Features(hidden, embedded, table, jnp.ones_like(ids))
-    return features, past._replace(layers=layers)
+    return network.encoder.apply(
+        {"params": prepared},
+        tokens[:, None],
+        None if affixes is None else affixes[:, None],
+        cache,
+        count,
+        method="decode_step",
+    )  # pyright: ignore[reportReturnType]
 
 
-def fork(past: Past, count: int) -> Past:
-    """As many branches of each row of a transformer, one after another."""
-    starts, width = (jnp.repeat(x, count) for x in (past.starts, past.width))
-    lines = own_lines(past.starts.size, count, past.layers[0].keys.shape[-1])
-    return Past(tuple(branched(own, count) for own in past.layers), starts, width, lines)
+def fork(cache: EncoderCache, beams: int) -> EncoderCache:
+    """The cache of a transformer for `beams` beams of each row, next to each other."""
+    starts, width = (jnp.repeat(x, beams) for x in (cache.starts, cache.width))
+    owners = initial_owners(cache.starts.size, beams, cache.body[0].keys.shape[-1])
+    body = tuple(repeat_for_beams(layer, beams) for layer in cache.body)
+    return EncoderCache(body, starts, width, owners)
 
 
-def choose(past: Past, parents: jax.Array) -> Past:
-    """The branches that go on; nothing is copied but `Past.lines`.
+def choose(cache: EncoderCache, parents: jax.Array) -> EncoderCache:
+    """The cache of the beams that continue; nothing is copied but `EncoderCache.owners`.
 
     Args:
-      past: from `fork`, of K branches of P rows.
-      parents: int32 ``[P, K]``, which branch of its row each of the new ones goes on from.
+      cache: from `fork`, of K beams of P prompts.
+      parents: int32 ``[P, K]``, which beam of its prompt each of the new ones continues from.
+
+    Returns:
+      The cache of the new beams.
     """
-    assert past.lines is not None
-    return past._replace(lines=jnp.take_along_axis(past.lines, parents[..., None], axis=1))
-
-
-def _with_room(keys: jax.Array, values: jax.Array, room: int) -> KeysValues:
-    wide = ((0, 0), (0, 0), (0, 0), (0, room))
-    return KeysValues(*(jnp.pad(x, wide) for x in keys_values(keys, values)))
-
-
-def _column(affixes: jax.Array | None) -> jax.Array | None:
-    return None if affixes is None else affixes[:, None]
+    assert cache.owners is not None
+    return cache._replace(owners=jnp.take_along_axis(cache.owners, parents[..., None], axis=1))

@@ -1,5 +1,7 @@
 """The linear encoder: hashed n-grams, no nonlinearity."""
 
+from typing import NamedTuple
+
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
@@ -36,6 +38,18 @@ def ngram_buckets(tokens: jax.Array, segments: jax.Array, order: int, buckets: i
     return jnp.where(inside, 1 + mixed % jnp.uint32(buckets - 1), 0).astype(jnp.int32)
 
 
+class LastTokens(NamedTuple):
+    """The last tokens that were read, as many as the longest n-gram has.
+
+    Attributes:
+      tokens: int32 ``[R, n]`` ids.
+      segments: int32 ``[R, n]``, 1 for a token of the text, 0 where it had not begun.
+    """
+
+    tokens: jax.Array
+    segments: jax.Array
+
+
 class LinearEncoder(nn.Module):
     """A word's vector plus the vectors of the n-grams that end at it.
 
@@ -54,7 +68,16 @@ class LinearEncoder(nn.Module):
 
     @nn.compact
     def __call__(self, x: jax.Array, tokens: jax.Array, segments: jax.Array) -> jax.Array:
-        """Add n-gram vectors to the word vectors ``x`` ``[R, S, D]``; same shape out."""
+        """Add n-gram vectors to word vectors.
+
+        Args:
+          x: ``[R, S, D]``, the vector of each position's word.
+          tokens: ``[R, S]`` ids.
+          segments: ``[R, S]``, 0 for padding.
+
+        Returns:
+          ``[R, S, D]``.
+        """
         for order in range(2, self.order + 1):
             table = self.param(
                 f"ngrams_{order}", nn.initializers.zeros, (self.buckets, self.features)
@@ -62,3 +85,48 @@ class LinearEncoder(nn.Module):
             found = ngram_buckets(tokens, segments, order, self.buckets)
             x = x + jnp.take(table, found, axis=0) * (found > 0)[..., None].astype(x.dtype)
         return x
+
+    def prefill(
+        self, x: jax.Array, tokens: jax.Array, segments: jax.Array
+    ) -> tuple[jax.Array, LastTokens]:
+        """Encode prompts that end at the last column, and return what `decode_step` continues from.
+
+        Args:
+          x: as of a call, as are `tokens` and `segments`.
+          tokens: ``[R, L]``.
+          segments: ``[R, L]``.
+
+        Returns:
+          ``[R, L, D]``, and the tokens of the last columns.
+        """
+        free = ((0, 0), (self.order, 0))
+        last = LastTokens(
+            *(
+                jnp.pad(jnp.asarray(ids, jnp.int32), free)[:, -self.order :]
+                for ids in (tokens, segments)
+            )
+        )
+        return self(x, tokens, segments), last
+
+    def decode_step(
+        self, x: jax.Array, tokens: jax.Array, last: LastTokens
+    ) -> tuple[jax.Array, LastTokens]:
+        """Encode one more position a row.
+
+        Args:
+          x: ``[R, 1, D]``, the vector of its word.
+          tokens: int32 ``[R, 1]``, its id.
+          last: tokens before it.
+
+        Returns:
+          ``[R, 1, D]``, and the last tokens with its own.
+        """
+        last = LastTokens(
+            *(
+                jnp.concatenate([before[:, 1:], new], axis=1)
+                for before, new in zip(last, (tokens, jnp.ones_like(tokens)), strict=True)
+            )
+        )
+        # The n-grams that end at the columns before are computed as well, and not read.
+        vectors = jnp.zeros((*last.tokens.shape, x.shape[-1]), x.dtype).at[:, -1:].set(x)
+        return self(vectors, last.tokens, last.segments)[:, -1:], last

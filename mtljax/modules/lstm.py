@@ -1,7 +1,7 @@
 """The LSTM encoder over packed rows."""
 
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import flax.linen as nn
 import jax
@@ -35,7 +35,7 @@ def lstm(
 
 
 class LSTMState(NamedTuple):
-    """What a layer keeps of what it has read: ``[R, H]`` each."""
+    """The state of a layer after the last position that it has read: ``[R, H]`` each."""
 
     cell: jax.Array
     hidden: jax.Array
@@ -77,9 +77,6 @@ def segment_starts(segments: jax.Array, *, reverse: bool = False) -> jax.Array:
 class LSTMEncoder(nn.Module):
     """A stack of LSTM layers, causal or bidirectional.
 
-    Where the collection ``cache`` may be written, it gets each layer's `LSTMState` at the end of
-    the rows.
-
     Attributes:
       features: width of the output; each direction has half of it when bidirectional.
       layers: number of layers.
@@ -97,7 +94,30 @@ class LSTMEncoder(nn.Module):
     recurrent_dropout: float = 0.0
     dtype: DTypeLike = jnp.float32
 
-    @nn.compact
+    def setup(self) -> None:
+        """Make the parameters of all layers and directions."""
+        directions = ("", "_reverse") if self.bidirectional else ("",)
+        if self.features % len(directions):
+            raise ValueError(f"features must be even for two directions, got {self.features}")
+        size = self.features // len(directions)
+        names = [[f"layer_{i}{direction}" for direction in directions] for i in range(self.layers)]
+        self.recurrent = [
+            [
+                self.param(
+                    f"{name}_recurrent", _per_gate(nn.initializers.orthogonal()), (size, 4 * size)
+                )
+                for name in layer
+            ]
+            for layer in names
+        ]
+        self.inputs = [
+            [nn.Dense(4 * size, name=f"{name}_inputs", dtype=self.dtype) for name in layer]
+            for layer in names
+        ]
+        self.dropouts = [
+            LockedDropout(self.dropout, name=f"LockedDropout_{i}") for i in range(self.layers)
+        ]
+
     def __call__(
         self,
         x: jax.Array,
@@ -106,59 +126,76 @@ class LSTMEncoder(nn.Module):
         *,
         train: bool,
     ) -> jax.Array:
-        """Encode ``x`` ``[R, S, E]`` with ``segments`` ``[R, S]`` as ``[R, S, D]``.
+        """Encode packed segments.
 
-        With ``texts`` ``[R, S]`` each text has a dropout mask of its own, else each row.
+        Args:
+          x: ``[R, S, E]``, what is read.
+          segments: ``[R, S]``, which text a position belongs to.
+          texts: ``[R, S]``, positions that share a dropout mask; None for one mask a row.
+          train: whether dropout is on.
+
+        Returns:
+          ``[R, S, D]``.
         """
-        directions = (False, True) if self.bidirectional else (False,)
-        if self.features % len(directions):
-            raise ValueError(f"features must be even for two directions, got {self.features}")
-        size = self.features // len(directions)
+        return self._scan_positions(x, segments, texts, train=train)[0]
+
+    def prefill(self, x: jax.Array, segments: jax.Array) -> tuple[jax.Array, tuple[LSTMState, ...]]:
+        """Encode prompts that end at the last column, and return what `decode_step` continues from.
+
+        Args:
+          x: ``[R, L, E]``, what is read.
+          segments: ``[R, L]``.
+
+        Returns:
+          ``[R, L, D]``, and the `LSTMState` of each layer after the last column.
+
+        Raises:
+          ValueError: if the encoder is bidirectional.
+        """
+        if self.bidirectional:
+            raise ValueError("a bidirectional LSTM cannot read token by token")
+        return self._scan_positions(x, segments, None, train=False)
+
+    def decode_step(
+        self, x: jax.Array, states: Sequence[LSTMState]
+    ) -> tuple[jax.Array, tuple[LSTMState, ...]]:
+        """Encode one more position a row.
+
+        Args:
+          x: ``[R, 1, E]``, what is read.
+          states: of every layer.
+
+        Returns:
+          ``[R, 1, D]``, and the new states.
+        """
+        x, after = x[:, 0], []
+        for (inputs,), (recurrent,), state in zip(self.inputs, self.recurrent, states, strict=True):
+            after.append(lstm_step(inputs(x), recurrent.astype(self.dtype), state))
+            x = after[-1].hidden
+        return x[:, None], tuple(after)
+
+    def _scan_positions(
+        self, x: jax.Array, segments: jax.Array, texts: jax.Array | None, *, train: bool
+    ) -> tuple[jax.Array, tuple[LSTMState, ...]]:
+        """The output, and the state in which each layer's first direction ends."""
+        states = []
         for layer in range(self.layers):
             outputs = []
-            for reverse in directions:
-                name = f"layer_{layer}{'_reverse' if reverse else ''}"
-                recurrent = self.param(
-                    f"{name}_recurrent", _per_gate(nn.initializers.orthogonal()), (size, 4 * size)
-                ).astype(self.dtype)
+            for direction, weights in enumerate(self.recurrent[layer]):
+                recurrent = weights.astype(self.dtype)
                 if train and self.recurrent_dropout:
                     keep = 1.0 - self.recurrent_dropout
                     mask = jax.random.bernoulli(self.make_rng("dropout"), keep, recurrent.shape)
                     recurrent = jnp.where(mask, recurrent / keep, 0)
-                inputs = nn.Dense(4 * size, name=f"{name}_inputs", dtype=self.dtype)
-                projected = by_position(inputs, x)
-                starts = segment_starts(segments, reverse=reverse)
-                state, hidden = _run(projected, recurrent, starts, reverse=reverse)
-                outputs.append(hidden)
-                if not self.is_initializing():
-                    self.sow("cache", name, state, lambda _, new: new, lambda state=state: state)
-            x = jnp.concatenate(outputs, axis=-1) if len(outputs) > 1 else outputs[0]
-            x = LockedDropout(self.dropout)(x, texts, train=train)
-        return x
-
-
-def read_one(
-    encoder: LSTMEncoder, params: Any, x: jax.Array, past: Sequence[LSTMState]
-) -> tuple[jax.Array, tuple[LSTMState, ...]]:
-    """Read one more position a row with a causal encoder.
-
-    Args:
-      encoder: the module.
-      params: its parameters.
-      x: ``[R, 1, E]``, what is read.
-      past: the `LSTMState` of every layer.
-
-    Returns:
-      ``[R, 1, D]``, and the new states.
-    """
-    kept: list[LSTMState] = []
-    for layer, before in enumerate(past):
-        inputs = {"params": params[f"layer_{layer}_inputs"]}
-        projected: Any = nn.Dense(4 * encoder.features, dtype=encoder.dtype).apply(inputs, x[:, 0])
-        recurrent = params[f"layer_{layer}_recurrent"].astype(encoder.dtype)
-        kept.append(lstm_step(projected, recurrent, before))
-        x = kept[-1].hidden[:, None]
-    return x, tuple(kept)
+                projected = by_position(self.inputs[layer][direction], x)
+                starts = segment_starts(segments, reverse=direction == 1)
+                state, hidden = _run(projected, recurrent, starts, reverse=direction == 1)
+                outputs.append((state, hidden))
+            states.append(outputs[0][0])
+            hidden = [output for _, output in outputs]
+            x = jnp.concatenate(hidden, axis=-1) if len(hidden) > 1 else hidden[0]
+            x = self.dropouts[layer](x, texts, train=train)
+        return x, tuple(states)
 
 
 def _per_gate(initializer):

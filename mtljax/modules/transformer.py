@@ -9,7 +9,7 @@ import jax.numpy as jnp
 from jax.sharding import NamedSharding
 from jax.typing import DTypeLike
 
-from mtljax.modules.beam_cache import Branches, attend_branches, write_branches
+from mtljax.modules.beam_cache import BeamKeysValues, attend_beams, write_beams
 from mtljax.modules.by_position import by_position
 from mtljax.modules.dropout import LockedDropout
 from mtljax.modules.fused_attention import fused_attention
@@ -18,6 +18,9 @@ from mtljax.modules.packed_rows import by_rows
 
 Implementation = Literal["xla", "cudnn"]
 Remat = Literal["none", "full", "dots"]
+
+LAYERS, SINGLE_LAYER = "layers", "layer_"
+"""Names among the parameters: of all layers, stacked; of one of them, before its number."""
 
 _KEPT = {
     "full": jax.checkpoint_policies.nothing_saveable,
@@ -84,8 +87,16 @@ _gelu = jax.checkpoint(gelu)
 class TransformerLayer(nn.Module):
     """One pre-norm layer: self-attention, then a feed-forward block, each with a residual.
 
-    Where the collection ``cache`` may be written, it gets the layer's keys and values as
-    ``past``, in the order ``[R, S, heads, size]``.
+    Attributes:
+      features: width ``D`` of input and output.
+      heads: attention heads, each of ``D / heads`` features.
+      feed_forward: width of the feed-forward block.
+      dropout: probability that a feature of a residual branch is dropped.
+      dtype: dtype of the computation.
+      implementation: of ``jax.nn.dot_product_attention``.
+      train: whether dropout is on.
+      rows: how the rows of activations are split among devices; None to leave that to XLA.
+      return_cache: whether a call without a cache returns the keys and values of its positions.
     """
 
     features: int
@@ -96,6 +107,7 @@ class TransformerLayer(nn.Module):
     implementation: Implementation | None
     train: bool
     rows: NamedSharding | None = None
+    return_cache: bool = False
 
     @nn.compact
     def __call__(
@@ -104,16 +116,26 @@ class TransformerLayer(nn.Module):
         mask: jax.Array | None,
         positions: jax.Array,
         texts: jax.Array | None,
-        past: KeysValues | Branches | None = None,
+        cache: KeysValues | BeamKeysValues | None = None,
         column: jax.Array | int = 0,
         source: tuple[KeysValues, jax.Array] | None = None,
-    ) -> tuple[jax.Array, KeysValues | Branches | None]:
+    ) -> tuple[jax.Array, KeysValues | BeamKeysValues | None]:
         """Map ``x`` ``[R, S, D]`` to the same shape.
 
-        With ``past`` of C columns the positions are written there, from ``column`` on, and see the
-        columns of ``mask`` ``[R, 1, S, C]``, or of `seen_branches`; it is returned. Without,
-        nothing is, as ``nn.scan`` would stack it. With ``source`` they attend to another text too,
-        between the two blocks: its keys and values, and a mask of its columns.
+        Args:
+          x: ``[R, S, D]``.
+          mask: bool, what each position sees: ``[R, 1, S, S]`` positions of ``x`` (None for all of
+            them), or ``[R, 1, S, C]`` columns of ``cache``, or what `beam_mask` returns.
+          positions: ``[R, S]``, of the rotary embedding.
+          texts: ``[R, S]``, positions that share a dropout mask; None for one mask a row.
+          cache: keys and values of C columns, those of ``x`` to be written among them.
+          column: where the first position of ``x`` is written in ``cache``.
+          source: keys and values of another text, and which of its columns each position sees;
+            the layer attends to it between its two blocks.
+
+        Returns:
+          ``[R, S, D]``, and the cache with the positions of ``x`` in it. Without ``cache`` their
+          keys and values alone, if `return_cache`, else None.
         """
         size = self.features // self.heads
         x = by_rows(x, self.rows)
@@ -121,7 +143,7 @@ class TransformerLayer(nn.Module):
         qkv = by_position(nn.DenseGeneral((3, self.heads, size), dtype=self.dtype, name="qkv"), y)
         query, key, value = (qkv[:, :, i] for i in range(3))
         query, key = rotate(query, positions), rotate(key, positions)
-        if past is None:
+        if cache is None:
             attended: Any
             if self.implementation == "cudnn" and mask is not None:
                 attended = fused_attention(query, key, value, mask)
@@ -130,19 +152,20 @@ class TransformerLayer(nn.Module):
                     query, key, value, mask=mask, implementation=self.implementation
                 )
             y = attended
-            if not self.is_initializing():
-                own = KeysValues(key, value)
-                self.sow("cache", "past", own, init_fn=lambda: own, reduce_fn=lambda _, new: new)
+            if self.return_cache:
+                cache = keys_values(key, value)
         else:
             assert mask is not None  # of the columns written so far
-            own = keys_values(key, value)
-            if isinstance(past, Branches):
-                past = write_branches(past, own, column)
-                y = attend_branches(query, past, mask)
+            new = keys_values(key, value)
+            if isinstance(cache, BeamKeysValues):
+                cache = write_beams(cache, new, column)
+                y = attend_beams(query, cache, mask)
             else:
                 write = jax.lax.dynamic_update_slice_in_dim
-                past = KeysValues(*(write(*x, column, axis=3) for x in zip(past, own, strict=True)))
-                y = attend(query, past, mask)
+                cache = KeysValues(
+                    *(write(*x, column, axis=3) for x in zip(cache, new, strict=True))
+                )
+                y = attend(query, cache, mask)
         out = nn.DenseGeneral(self.features, axis=(-2, -1), dtype=self.dtype, name="out")
         y = by_position(out, y)
         x = by_rows(x + LockedDropout(self.dropout)(y, texts, train=self.train), self.rows)
@@ -156,7 +179,7 @@ class TransformerLayer(nn.Module):
         y = _LayerNorm(dtype=self.dtype, name="feed_forward_norm")(x)
         y = _gelu(by_position(nn.Dense(self.feed_forward, dtype=self.dtype, name="up"), y))
         y = by_position(nn.Dense(self.features, dtype=self.dtype, name="down"), y)
-        return x + LockedDropout(self.dropout)(y, texts, train=self.train), past
+        return x + LockedDropout(self.dropout)(y, texts, train=self.train), cache
 
 
 class TransformerEncoder(nn.Module):
@@ -191,7 +214,23 @@ class TransformerEncoder(nn.Module):
     rows: NamedSharding | None = None
     unroll: int = 1
 
-    @nn.compact
+    def setup(self) -> None:
+        """Name the parts around the layers, and the layers of `decode_step`."""
+        if self.features % (2 * self.heads):
+            raise ValueError(
+                f"features must be a multiple of 2 * heads, got {self.features} and {self.heads}"
+            )
+        # Without parameters where what is read has the width of the layers already.
+        self.project = nn.Dense(self.features, dtype=self.dtype)
+        self.final_norm = nn.LayerNorm(dtype=self.dtype)
+        # A loop over stacked layers would copy their parameters and caches at every token.
+        self.single_layers = [
+            TransformerLayer(
+                **self._shape(), implementation=None, train=False, name=f"{SINGLE_LAYER}{i}"
+            )
+            for i in range(self.layers)
+        ]
+
     def __call__(
         self,
         x: jax.Array,
@@ -203,89 +242,138 @@ class TransformerEncoder(nn.Module):
         train: bool,
         source: jax.Array | None = None,
     ) -> jax.Array:
-        """Encode ``x`` ``[R, S, E]`` of packed segments as ``[R, S, D]``.
+        """Encode packed segments.
 
-        Without ``segments`` each row is one text, from its first position to its last: what reads
-        in both directions then needs no mask, which costs fused attention time.
-        ``causal`` and ``source`` are those of `attention_mask`. With ``texts`` ``[R, S]`` each text
-        has a dropout mask of its own, else each row.
+        Args:
+          x: ``[R, S, E]``, what is read.
+          segments: ``[R, S]``, see `attention_mask`. None where each row is one text, from its
+            first position to its last: what reads in both directions then needs no mask, which
+            costs fused attention time.
+          positions: ``[R, S]``, positions within the segment.
+          texts: ``[R, S]``, positions that share a dropout mask; None for one mask a row.
+          causal: see `attention_mask`.
+          train: whether dropout is on.
+          source: bool ``[R, S]``, see `attention_mask`.
+
+        Returns:
+          ``[R, S, D]``.
         """
-        if self.features % (2 * self.heads):
-            raise ValueError(
-                f"features must be a multiple of 2 * heads, got {self.features} and {self.heads}"
-            )
-        if x.shape[-1] != self.features:
-            x = nn.Dense(self.features, dtype=self.dtype, name="project")(x)
-        layer = TransformerLayer
-        if self.remat != "none":
-            layer = nn.remat(layer, prevent_cse=False, policy=_KEPT[self.remat])
-        stack = nn.scan(
-            layer,
-            variable_axes={"params": 0, "cache": 0},
-            split_rngs={"params": True, "dropout": True},
-            in_axes=(nn.broadcast,) * 3,  # pyright: ignore[reportArgumentType]
-            length=self.layers,
-            unroll=self.unroll,
-        )(
-            **_settings(self),
-            implementation=self.implementation,
-            train=train,
-            rows=self.rows,
-            name="layers",
-        )
         mask = None
         if segments is None and (causal or source is not None):
             segments = jnp.ones(x.shape[:2], jnp.int32)
         if segments is not None:
             mask = attention_mask(segments, causal=causal, source=source)
-        x, _ = stack(x.astype(self.dtype), mask, positions, texts)
-        return nn.LayerNorm(dtype=self.dtype, name="final_norm")(x)
+        hidden, _ = self._scan_layers(x, mask, positions, texts, train=train, return_cache=False)
+        return hidden
+
+    def prefill(
+        self,
+        x: jax.Array,
+        segments: jax.Array,
+        positions: jax.Array,
+        *,
+        causal: bool,
+        source: jax.Array | None = None,
+        room: int,
+    ) -> tuple[jax.Array, tuple[KeysValues, ...]]:
+        """Encode prompts, and return what `decode_step` continues from.
+
+        Args:
+          x: ``[R, L, E]``, what is read.
+          segments: as of a call, as are `positions`, `causal` and `source`.
+          positions: ``[R, L]``.
+          causal: whether a position sees none after it.
+          source: bool ``[R, L]``.
+          room: columns that the caches have after those of the prompts, for tokens to follow.
+
+        Returns:
+          ``[R, L, D]``, and the `KeysValues` of each layer, of ``L + room`` columns.
+        """
+        mask = attention_mask(segments, causal=causal, source=source)
+        hidden, stacked = self._scan_layers(
+            x, mask, positions, None, train=False, return_cache=True
+        )
+        free = ((0, 0), (0, 0), (0, 0), (0, room))
+        return hidden, tuple(
+            KeysValues(*(jnp.pad(x, free) for x in cache))
+            for cache in unstacked(stacked, self.layers)
+        )
+
+    def decode_step(
+        self,
+        x: jax.Array,
+        mask: jax.Array,
+        positions: jax.Array,
+        caches: Sequence[KeysValues | BeamKeysValues],
+        column: jax.Array,
+    ) -> tuple[jax.Array, tuple[KeysValues | BeamKeysValues, ...]]:
+        """Encode one more position a row; its parameters are those of `single_layers`.
+
+        Args:
+          x: ``[R, 1, E]``, what is read.
+          mask: bool ``[R, 1, 1, C]``, the columns that it sees, its own among them; of a beam
+            search from `beam_mask`.
+          positions: int32 ``[R, 1]``, its position in the text.
+          caches: of every layer.
+          column: int32 scalar, where its own keys and values are written.
+
+        Returns:
+          ``[R, 1, D]``, and the new caches.
+        """
+        x, written = self._projected(x), []
+        for layer, cache in zip(self.single_layers, caches, strict=True):
+            x, cache = layer(x, mask, positions, None, cache, column)
+            written.append(cache)
+        return self.final_norm(x), tuple(written)
+
+    @nn.compact
+    def _scan_layers(
+        self,
+        x: jax.Array,
+        mask: jax.Array | None,
+        positions: jax.Array,
+        texts: jax.Array | None,
+        *,
+        train: bool,
+        return_cache: bool,
+    ) -> tuple[jax.Array, Any]:
+        x = self._projected(x)
+        layer = TransformerLayer
+        if self.remat != "none":
+            layer = nn.remat(layer, prevent_cse=False, policy=_KEPT[self.remat])
+        stack = nn.scan(
+            layer,
+            variable_axes={"params": 0},
+            split_rngs={"params": True, "dropout": True},
+            in_axes=(nn.broadcast,) * 3,  # pyright: ignore[reportArgumentType]
+            length=self.layers,
+            unroll=self.unroll,
+        )(
+            **self._shape(),
+            implementation=self.implementation,
+            train=train,
+            rows=self.rows,
+            return_cache=return_cache,
+            name=LAYERS,
+        )
+        x, caches = stack(x, mask, positions, texts)
+        return self.final_norm(x), caches
+
+    def _projected(self, x: jax.Array) -> jax.Array:
+        return (self.project(x) if x.shape[-1] != self.features else x).astype(self.dtype)
+
+    def _shape(self) -> dict[str, Any]:
+        names = ("features", "heads", "feed_forward", "dropout", "dtype")
+        return {name: getattr(self, name) for name in names}
 
 
-def read_one(
-    encoder: TransformerEncoder,
-    params: Any,
-    x: jax.Array,
-    mask: jax.Array,
-    positions: jax.Array,
-    past: Sequence[KeysValues | Branches],
-    column: jax.Array,
-) -> tuple[jax.Array, tuple[KeysValues | Branches, ...]]:
-    """Encode one more position a row.
-
-    The layers stand one after another, each with parameters and a cache of its own: a loop over
-    stacked ones would copy both.
-
-    Args:
-      encoder: the module.
-      params: its parameters, those of the layers from `unstacked`.
-      x: ``[R, 1, E]``, what is read.
-      mask: bool ``[R, 1, 1, C]``, the columns that it sees, its own among them; of branches from
-        `seen_branches`.
-      positions: int32 ``[R, 1]``, its position in the text.
-      past: the `KeysValues`, or `Branches`, of every layer.
-      column: int32 scalar, where its own are written.
-
-    Returns:
-      ``[R, 1, D]``, and the new past.
-    """
-    y: Any = x
-    if "project" in params:
-        y = nn.Dense(encoder.features, dtype=encoder.dtype).apply({"params": params["project"]}, y)
-    layer = TransformerLayer(**_settings(encoder), implementation=None, train=False)
-    y, kept = y.astype(encoder.dtype), []
-    for own, before in zip(params["layers"], past, strict=True):
-        y, after = layer.apply({"params": own}, y, mask, positions, None, before, column)
-        kept.append(after)
-    y = nn.LayerNorm(dtype=encoder.dtype).apply({"params": params["final_norm"]}, y)
-    return y, tuple(kept)
+def unstacked(tree: Any, count: int) -> tuple[Any, ...]:
+    """Arrays of ``count`` layers that are stacked along their first axis, layer by layer."""
+    return tuple(jax.tree.map(lambda leaf, i=i: leaf[i], tree) for i in range(count))
 
 
-def unstacked(params: Any, count: int) -> tuple[Any, ...]:
-    """The stacked parameters of ``count`` layers, layer by layer."""
-    return tuple(jax.tree.map(lambda leaf, i=i: leaf[i], params) for i in range(count))
-
-
-def _settings(encoder: TransformerEncoder) -> dict[str, Any]:
-    names = ("features", "heads", "feed_forward", "dropout", "dtype")
-    return {name: getattr(encoder, name) for name in names}
+def unstack_layers(params: Any, count: int) -> dict[str, Any]:
+    """The parameters of a `TransformerEncoder` of ``count`` layers as `decode_step` reads them."""
+    rest = {name: leaf for name, leaf in params.items() if name != LAYERS}
+    layers = unstacked(params[LAYERS], count)
+    return rest | {f"{SINGLE_LAYER}{i}": layer for i, layer in enumerate(layers)}

@@ -81,16 +81,16 @@ def stepwise(network, shared, tokens, affixes):
 
     @jax.jit
     def run(shared, tokens, batch):
-        features, past = kv_cache_decoding.begin(network, shared, "words", batch, ROOM)
+        features, cache = kv_cache_decoding.prefill(network, shared, "words", batch, ROOM)
         ready = kv_cache_decoding.prepare(network, shared)
 
-        def one(past, count):
+        def one(cache, count):
             own = jnp.take_along_axis(tokens, (LENGTHS + count)[:, None], axis=1)[:, 0]
             read = jnp.asarray(affixes)[own]
-            features, past = kv_cache_decoding.advance(network, ready, past, own, read, count)
-            return past, features.hidden[:, 0]
+            features, cache = kv_cache_decoding.decode_step(network, ready, cache, own, read, count)
+            return cache, features.hidden[:, 0]
 
-        _, hidden = jax.lax.scan(one, past, jnp.arange(ROOM))
+        _, hidden = jax.lax.scan(one, cache, jnp.arange(ROOM))
         return jnp.concatenate([features.hidden[:, -1:], jnp.swapaxes(hidden, 0, 1)], axis=1)
 
     return np.asarray(run(shared, tokens, prompts(tokens, affixes)))
@@ -156,11 +156,11 @@ def test_training_keeps_nothing(tokens, affixes):
     @jax.jit
     def both(shared, batch):
         found = network.encoder.apply({"params": shared}, batch, attention="causal", train=False)
-        return found, *kv_cache_decoding.begin(network, shared, "words", batch, 0)
+        return found, *kv_cache_decoding.prefill(network, shared, "words", batch, 0)
 
-    found, features, past = both(shared, batch)
+    found, features, cache = both(shared, batch)
     np.testing.assert_allclose(found.hidden, features.hidden, atol=1e-6)
-    assert past.starts.tolist() == (WIDTH - LENGTHS).tolist()
+    assert cache.starts.tolist() == (WIDTH - LENGTHS).tolist()
     rows = {name: batch[name] for name in batch}
     variables = jax.eval_shape(
         lambda: network.encoder.init(jax.random.key(0), rows, attention="causal", train=False)
@@ -168,7 +168,7 @@ def test_training_keeps_nothing(tokens, affixes):
     assert set(variables) == {"params"}
 
 
-def test_a_bidirectional_lstm_has_no_past(tokens, affixes):
+def test_a_bidirectional_lstm_has_no_cache(tokens, affixes):
     network = build(
         dataclasses.replace(ENCODER, bidirectional="yes"),
         HeadsConfig(),
@@ -176,8 +176,10 @@ def test_a_bidirectional_lstm_has_no_past(tokens, affixes):
         {"words": "bidirectional"},
         VOCABULARY,
     )
+    batch = prompts(tokens, affixes)
+    params = drawn(lambda: init(network, jax.random.key(0), {"words": batch}))
     with pytest.raises(ValueError, match="token by token"):
-        kv_cache_decoding.begin(network, {}, "words", prompts(tokens, affixes), 1)
+        kv_cache_decoding.prefill(network, params["shared"], "words", batch, 1)
 
 
 def test_branches_are_rows_that_change_places(tokens, affixes):
@@ -190,19 +192,21 @@ def test_branches_are_rows_that_change_places(tokens, affixes):
 
     @jax.jit
     def run(shared, batch):
-        _, past = kv_cache_decoding.begin(network, shared, "words", batch, ROOM)
+        _, cache = kv_cache_decoding.prefill(network, shared, "words", batch, ROOM)
         ready = kv_cache_decoding.prepare(network, shared)
         outputs = []
         for fork, choose in (
             (kv_cache_decoding.fork, kv_cache_decoding.choose),
             (fork_rows, choose_rows),
         ):
-            state, hidden = fork(past, count), []
+            state, hidden = fork(cache, count), []
             for turn, chosen in enumerate(parents):
                 state = choose(state, jnp.asarray(chosen))
                 own = jnp.asarray(tokens[:, turn : turn + count]).reshape(-1)
                 read = jnp.asarray(affixes)[own]
-                features, state = kv_cache_decoding.advance(network, ready, state, own, read, turn)
+                features, state = kv_cache_decoding.decode_step(
+                    network, ready, state, own, read, turn
+                )
                 hidden.append(features.hidden)
             outputs.append(jnp.concatenate(hidden, axis=1))
         return outputs
