@@ -24,6 +24,7 @@ from mtljax.modules.network import Network as Network
 from mtljax.modules.network import build as build
 from mtljax.modules.network import encode as encode
 from mtljax.modules.network import init as init
+from mtljax.modules.network import logical_axes as logical_axes
 from mtljax.modules.network import predict as predict
 from mtljax.modules.task_heads import HeadSettings as HeadSettings
 from mtljax.modules.task_heads import decoder_head as decoder_head

@@ -1,4 +1,4 @@
-"""Token embeddings: a table of words, hashed affixes beside it, and word dropout."""
+"""Token embeddings: a table of words, one of hashed affixes, and word dropout."""
 
 from typing import NamedTuple
 
@@ -7,6 +7,7 @@ import jax
 import jax.numpy as jnp
 
 from mtljax.modules.dropout import LockedDropout, drop_tokens
+from mtljax.modules.named_axes import named
 
 PADDING, UNKNOWN = 0, 1
 
@@ -64,6 +65,7 @@ class TokenEmbedding(nn.Module):
         With ``texts`` ``[R, S]`` each text has a dropout mask of its own, else each row.
         """
         begin = nn.initializers.normal(0.0 if self.zeros else self.features**-0.5)
+        begin = named(begin, ("vocabulary", "embedding"))
         table = self.param("words", begin, (self.vocabulary_size, self.features))
         kept = jnp.ones(tokens.shape, bool)
         if train and self.token_dropout:

@@ -21,6 +21,7 @@ from mtljax.modules.embedding import Embedded, TokenEmbedding
 from mtljax.modules.heads import Features
 from mtljax.modules.linear import LinearEncoder
 from mtljax.modules.lstm import LSTMEncoder
+from mtljax.modules.named_axes import named_dense
 from mtljax.modules.packed_rows import by_rows, source_part
 from mtljax.modules.transformer import TransformerEncoder
 
@@ -80,7 +81,8 @@ class Encoder(nn.Module):
         )
         self.body = self._make_body(name=c.kind)
         if c.dense:
-            self.dense = nn.Dense(c.dense, dtype=self.dtype)
+            names = named_dense(("features", "dense"), ("dense",))
+            self.dense = nn.Dense(c.dense, dtype=self.dtype, **names)
             self.dense_dropout = LockedDropout(c.dropout, name="LockedDropout_0")
 
     def __call__(

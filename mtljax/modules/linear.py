@@ -6,6 +6,8 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
+from mtljax.modules.named_axes import named
+
 # Odd multipliers of a multiplicative hash on 32 bits (Knuth, volume 3, section 6.4).
 _MULTIPLIERS = (2_654_435_761, 2_246_822_519, 3_266_489_917, 668_265_263)
 
@@ -80,7 +82,9 @@ class LinearEncoder(nn.Module):
         """
         for order in range(2, self.order + 1):
             table = self.param(
-                f"ngrams_{order}", nn.initializers.zeros, (self.buckets, self.features)
+                f"ngrams_{order}",
+                named(nn.initializers.zeros, ("vocabulary", "embedding")),
+                (self.buckets, self.features),
             )
             found = ngram_buckets(tokens, segments, order, self.buckets)
             x = x + jnp.take(table, found, axis=0) * (found > 0)[..., None].astype(x.dtype)

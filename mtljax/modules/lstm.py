@@ -10,6 +10,7 @@ from jax.typing import DTypeLike
 
 from mtljax.modules.by_position import by_position
 from mtljax.modules.dropout import LockedDropout
+from mtljax.modules.named_axes import named, named_dense
 
 
 def lstm(
@@ -101,17 +102,17 @@ class LSTMEncoder(nn.Module):
             raise ValueError(f"features must be even for two directions, got {self.features}")
         size = self.features // len(directions)
         names = [[f"layer_{i}{direction}" for direction in directions] for i in range(self.layers)]
+        recurrent_init = named(_per_gate(nn.initializers.orthogonal()), ("features", "gates"))
+        inputs_init = named_dense(("features", "gates"), ("gates",))
         self.recurrent = [
-            [
-                self.param(
-                    f"{name}_recurrent", _per_gate(nn.initializers.orthogonal()), (size, 4 * size)
-                )
-                for name in layer
-            ]
+            [self.param(f"{name}_recurrent", recurrent_init, (size, 4 * size)) for name in layer]
             for layer in names
         ]
         self.inputs = [
-            [nn.Dense(4 * size, name=f"{name}_inputs", dtype=self.dtype) for name in layer]
+            [
+                nn.Dense(4 * size, name=f"{name}_inputs", dtype=self.dtype, **inputs_init)
+                for name in layer
+            ]
             for layer in names
         ]
         self.dropouts = [

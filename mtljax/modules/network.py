@@ -137,19 +137,53 @@ def init(network: Network, key: jax.Array, batches: Mapping[str, Mapping[str, An
     variables: Any = network.encoder.init(
         {"params": encoder_key}, batch, attention=network.attention[group], train=False
     )
-    shared: Params = dict(variables["params"])
+    shared: Params = dict(nn.unbox(variables["params"]))
     heads: dict[str, Params] = {}
     for (name, module), head_key in zip(network.heads.items(), head_keys, strict=True):
         spec = network.specs[name]
         features = encode(network, shared, spec.group, batches[spec.group])
         arguments = _arguments(spec, segment_count=1)
         variables = module.init({"params": head_key}, features, *arguments, train=False)
-        heads[name] = dict(variables.get("params", {}))
+        heads[name] = dict(nn.unbox(variables.get("params", {})))
         if spec.class_counts is not None:
             counts = jnp.asarray(spec.class_counts, jnp.float32) + 1.0
             readout = heads[name]["readout"] if isinstance(module, DecoderHead) else heads[name]
             readout["bias"] = jnp.log(counts / counts.sum())
     return {"shared": shared, "heads": heads}
+
+
+TASK_HEAD = "task_head"
+"""The logical axis of every dimension of a head's parameters, whatever its layers are."""
+
+
+def logical_axes(network: Network, params: Params) -> Any:
+    """The names of the dimensions of every parameter, for `mtljax.parallel.parameter_specs`.
+
+    Args:
+      network: from `build`.
+      params: its parameters, or their shapes.
+
+    Returns:
+      A tree like `params` of tuples of names; None for a parameter that was made without any.
+    """
+    batch = {name: jnp.zeros((1, 2), jnp.int32) for name in ("tokens", "segments", "positions")}
+    if network.encoder.affix_buckets:
+        batch["affixes"] = jnp.zeros((1, 2, 1), jnp.int32)
+    attention = next(iter(network.attention.values()))
+    variables: Any = jax.eval_shape(
+        lambda key: network.encoder.init(key, batch, attention=attention, train=False),
+        jax.random.key(0),
+    )
+    boxes = jax.tree_util.tree_leaves_with_path(
+        variables["params"], is_leaf=lambda node: isinstance(node, nn.Partitioned)
+    )
+    names = {path: box.names for path, box in boxes if isinstance(box, nn.Partitioned)}
+    return {
+        "shared": jax.tree_util.tree_map_with_path(
+            lambda path, _: names.get(path), params["shared"]
+        ),
+        "heads": jax.tree.map(lambda leaf: (TASK_HEAD,) * len(leaf.shape), params["heads"]),
+    }
 
 
 def encode(

@@ -14,13 +14,15 @@ from mtljax.modules.by_position import by_position
 from mtljax.modules.dropout import LockedDropout
 from mtljax.modules.fused_attention import fused_attention
 from mtljax.modules.keys_values import KeysValues, attend, keys_values
+from mtljax.modules.named_axes import named_dense, named_norm
 from mtljax.modules.packed_rows import by_rows
 
 Implementation = Literal["xla", "cudnn"]
 Remat = Literal["none", "full", "dots"]
 
 LAYERS, SINGLE_LAYER = "layers", "layer_"
-"""Names among the parameters: of all layers, stacked; of one of them, before its number."""
+"""Names among the parameters: of all layers, stacked, and of the axis along which they are; of a
+single layer, before its number."""
 
 _KEPT = {
     "full": jax.checkpoint_policies.nothing_saveable,
@@ -139,8 +141,18 @@ class TransformerLayer(nn.Module):
         """
         size = self.features // self.heads
         x = by_rows(x, self.rows)
-        y = _LayerNorm(dtype=self.dtype, name="attention_norm")(x)
-        qkv = by_position(nn.DenseGeneral((3, self.heads, size), dtype=self.dtype, name="qkv"), y)
+        y = _LayerNorm(dtype=self.dtype, name="attention_norm", **named_norm())(x)
+        qkv = by_position(
+            nn.DenseGeneral(
+                (3, self.heads, size),
+                dtype=self.dtype,
+                name="qkv",
+                **named_dense(
+                    ("features", "qkv", "heads", "head_features"), ("qkv", "heads", "head_features")
+                ),
+            ),
+            y,
+        )
         query, key, value = (qkv[:, :, i] for i in range(3))
         query, key = rotate(query, positions), rotate(key, positions)
         if cache is None:
@@ -166,19 +178,32 @@ class TransformerLayer(nn.Module):
                     *(write(*x, column, axis=3) for x in zip(cache, new, strict=True))
                 )
                 y = attend(query, cache, mask)
-        out = nn.DenseGeneral(self.features, axis=(-2, -1), dtype=self.dtype, name="out")
+        out_names = named_dense(("heads", "head_features", "features"), ("features",))
+        out = nn.DenseGeneral(
+            self.features, axis=(-2, -1), dtype=self.dtype, name="out", **out_names
+        )
         y = by_position(out, y)
         x = by_rows(x + LockedDropout(self.dropout)(y, texts, train=self.train), self.rows)
         if source is not None:
-            y = _LayerNorm(dtype=self.dtype, name="source_norm")(x)
-            ask = nn.DenseGeneral((self.heads, size), dtype=self.dtype, name="source_query")
-            y = attend(by_position(ask, y), *source)
-            out = nn.DenseGeneral(self.features, axis=(-2, -1), dtype=self.dtype, name="source_out")
+            y = _LayerNorm(dtype=self.dtype, name="source_norm", **named_norm())(x)
+            source_query = nn.DenseGeneral(
+                (self.heads, size),
+                dtype=self.dtype,
+                name="source_query",
+                **named_dense(("features", "heads", "head_features"), ("heads", "head_features")),
+            )
+            y = attend(by_position(source_query, y), *source)
+            out = nn.DenseGeneral(
+                self.features, axis=(-2, -1), dtype=self.dtype, name="source_out", **out_names
+            )
             y = by_position(out, y)
             x = by_rows(x + LockedDropout(self.dropout)(y, texts, train=self.train), self.rows)
-        y = _LayerNorm(dtype=self.dtype, name="feed_forward_norm")(x)
-        y = _gelu(by_position(nn.Dense(self.feed_forward, dtype=self.dtype, name="up"), y))
-        y = by_position(nn.Dense(self.features, dtype=self.dtype, name="down"), y)
+        y = _LayerNorm(dtype=self.dtype, name="feed_forward_norm", **named_norm())(x)
+        up_names = named_dense(("features", "feed_forward"), ("feed_forward",))
+        up = nn.Dense(self.feed_forward, dtype=self.dtype, name="up", **up_names)
+        down_names = named_dense(("feed_forward", "features"), ("features",))
+        down = nn.Dense(self.features, dtype=self.dtype, name="down", **down_names)
+        y = by_position(down, _gelu(by_position(up, y)))
         return x + LockedDropout(self.dropout)(y, texts, train=self.train), cache
 
 
@@ -221,8 +246,9 @@ class TransformerEncoder(nn.Module):
                 f"features must be a multiple of 2 * heads, got {self.features} and {self.heads}"
             )
         # Without parameters where what is read has the width of the layers already.
-        self.project = nn.Dense(self.features, dtype=self.dtype)
-        self.final_norm = nn.LayerNorm(dtype=self.dtype)
+        names = named_dense(("embedding", "features"), ("features",))
+        self.project = nn.Dense(self.features, dtype=self.dtype, **names)
+        self.final_norm = nn.LayerNorm(dtype=self.dtype, **named_norm())
         # A loop over stacked layers would copy their parameters and caches at every token.
         self.single_layers = [
             TransformerLayer(
@@ -348,6 +374,7 @@ class TransformerEncoder(nn.Module):
             in_axes=(nn.broadcast,) * 3,  # pyright: ignore[reportArgumentType]
             length=self.layers,
             unroll=self.unroll,
+            metadata_params={nn.PARTITION_NAME: LAYERS},
         )(
             **self._shape(),
             implementation=self.implementation,

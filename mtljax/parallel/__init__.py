@@ -9,9 +9,9 @@ from mtljax.parallel.costs import program_costs as program_costs
 from mtljax.parallel.costs import roofline_seconds as roofline_seconds
 from mtljax.parallel.costs import too_large as too_large
 from mtljax.parallel.flops import matmul_flops as matmul_flops
-from mtljax.parallel.fsdp_gather import Residence as Residence
-from mtljax.parallel.fsdp_gather import residence as residence
-from mtljax.parallel.fsdp_gather import together as together
+from mtljax.parallel.fsdp_gather import FsdpShardings as FsdpShardings
+from mtljax.parallel.fsdp_gather import fsdp_shardings as fsdp_shardings
+from mtljax.parallel.fsdp_gather import gather_for_use as gather_for_use
 from mtljax.parallel.hardware import CHIPS as CHIPS
 from mtljax.parallel.hardware import GIB as GIB
 from mtljax.parallel.hardware import Chip as Chip
@@ -35,6 +35,7 @@ from mtljax.parallel.processes import initialize as initialize
 from mtljax.parallel.processes import named_process as named_process
 from mtljax.parallel.processes import own_share as own_share
 from mtljax.parallel.processes import spread_rows as spread_rows
+from mtljax.parallel.rules import ParameterSpecs as ParameterSpecs
 from mtljax.parallel.rules import follow as follow
 from mtljax.parallel.rules import parameter_specs as parameter_specs
 from mtljax.parallel.rules import parse_rule as parse_rule

@@ -1,4 +1,4 @@
-"""Parameters that are kept in parts, and brought together where they are used."""
+"""Sharded parameters that are all-gathered at use (FSDP; Zhao et al., 2023)."""
 
 from typing import Any, NamedTuple
 
@@ -9,64 +9,72 @@ from jax.sharding import PartitionSpec as P
 from mtljax.parallel.mesh import row_axes
 from mtljax.parallel.rules import shardings
 
-_SCANNED = "layers"
 
-
-class Residence(NamedTuple):
-    """Where parameters are, as trees of shardings like them.
+class FsdpShardings(NamedTuple):
+    """The shardings of parameters, as trees of `NamedSharding` like them.
 
     Attributes:
-      kept: between steps.
-      used: where rows meet them.
+      stored: between steps.
+      used: in products with rows.
     """
 
-    kept: Any
+    stored: Any
     used: Any
 
 
-def residence(specs: Any, mesh: Mesh) -> Residence:
-    """Parameters brought together over the axes that rows are split over.
+def fsdp_shardings(specs: Any, axes: Any, mesh: Mesh) -> FsdpShardings:
+    """All-gathers parameters over the mesh axes that rows are split over.
 
     A parameter that is split over the same devices as the rows cannot meet them as it is. XLA may
-    bring the parameter together, or the rows; of an embedding it would choose the rows, which are
-    many. Layers that are stacked along an axis stay in parts here: they are brought together one
-    after the other, in the loop.
+    gather the parameter, or the rows; of an embedding it would choose the rows, which are larger.
+    Stacked layers stay sharded here: the loop over them gathers one after the other.
 
     Args:
       specs: of the parameters, from `parameter_specs`.
+      axes: logical names of their dimensions, as `parameter_specs` takes them.
       mesh: with the axes `AXES`.
-    """
-    spread = row_axes(mesh)
 
-    def without(entry: Any) -> Any:
+    Returns:
+      `FsdpShardings` for `gather_for_use`.
+    """
+    gathered = row_axes(mesh)
+
+    def without_gathered(entry: Any) -> Any:
         names = () if entry is None else (entry,) if isinstance(entry, str) else tuple(entry)
-        left = tuple(name for name in names if name not in spread)
+        left = tuple(name for name in names if name not in gathered)
         return left[0] if len(left) == 1 else left or None
 
-    def used(path: Any, spec: P) -> P:
-        scanned = any(jax.tree_util.keystr((key,), simple=True) == _SCANNED for key in path)
-        return spec if scanned else P(*map(without, spec))
+    def used_spec(spec: P, names: tuple[str, ...] | None) -> P:
+        return spec if "layers" in (names or ()) else P(*map(without_gathered, spec))
 
-    found = jax.tree_util.tree_map_with_path(used, specs, is_leaf=lambda node: isinstance(node, P))
-    return Residence(shardings(specs, mesh), shardings(found, mesh))
+    used = jax.tree.map(used_spec, specs, axes, is_leaf=lambda node: isinstance(node, P))
+    return FsdpShardings(shardings(specs, mesh), shardings(used, mesh))
 
 
-def together(tree: Any, where: Residence | None) -> Any:
-    """The parameters as they are used; their gradients go where the parameters are kept."""
+def gather_for_use(params: Any, where: FsdpShardings | None) -> Any:
+    """The parameters as rows meet them; gradients with respect to them are sharded as stored.
+
+    Args:
+      params: a tree of arrays.
+      where: their shardings; None to leave them to XLA.
+
+    Returns:
+      A tree like `params`.
+    """
     if where is None:
-        return tree
-    return jax.tree.map(_moved, tree, where.used, where.kept)
+        return params
+    return jax.tree.map(_gather, params, where.used, where.stored)
 
 
-def _moved(leaf: jax.Array, used: NamedSharding, kept: NamedSharding) -> jax.Array:
+def _gather(leaf: jax.Array, used: NamedSharding, stored: NamedSharding) -> jax.Array:
     @jax.custom_vjp
-    def move(leaf):
+    def gather(leaf):
         return jax.lax.with_sharding_constraint(leaf, used)
 
-    def back(_: None, slope: jax.Array) -> tuple[jax.Array]:
-        # First where it was used, lest the rows be moved to where it is kept.
-        slope = jax.lax.with_sharding_constraint(slope, used)
-        return (jax.lax.with_sharding_constraint(slope, kept),)
+    def backward(_: None, cotangent: jax.Array) -> tuple[jax.Array]:
+        # As the parameter was used, first: else XLA may move the rows to where it is stored.
+        cotangent = jax.lax.with_sharding_constraint(cotangent, used)
+        return (jax.lax.with_sharding_constraint(cotangent, stored),)
 
-    move.defvjp(lambda leaf: (move(leaf), None), back)
-    return move(leaf)
+    gather.defvjp(lambda leaf: (gather(leaf), None), backward)
+    return gather(leaf)

@@ -1,8 +1,8 @@
-"""Which part of a parameter lies on which device: rules from its path and shape."""
+"""Shardings of parameters: rules from the logical names of their dimensions to axes of a mesh."""
 
 import re
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 from jax.sharding import Mesh, NamedSharding
@@ -12,24 +12,48 @@ from mtljax.parallel.mesh import AXES, axes_size, present_axes
 
 Tree = Any
 
-LOGICAL: tuple[tuple[str, tuple[str | None, ...]], ...] = (
-    (r"layers/qkv/kernel$", ("layers", "features", None, "heads", None)),
-    (r"layers/qkv/bias$", ("layers", None, "heads", None)),
-    (r"layers/out/kernel$", ("layers", "heads", None, "features")),
-    (r"layers/up/kernel$", ("layers", "features", "feed_forward")),
-    (r"layers/up/bias$", ("layers", "feed_forward")),
-    (r"layers/down/kernel$", ("layers", "feed_forward", "features")),
-    (r"(^|/)layers/", ("layers",)),
-    (r"embedding/(words|affixes)$", ("vocabulary", "features")),
-    (r"linear/ngrams_\d+$", ("vocabulary", "features")),
-)
-"""Logical axes of the parameters that have any, by a regular expression for their path."""
 
-UNSPREAD = r"^heads/"
-"""Parameters that FSDP leaves whole: small ones, which few of the rows meet."""
+class AxisRule(NamedTuple):
+    """What becomes of a dimension of a parameter.
 
-MESH_AXES: Mapping[str, str] = {"heads": "model", "feed_forward": "model", "vocabulary": "model"}
-"""Mesh axes of the logical ones; the others are not split, but for FSDP."""
+    Attributes:
+      mesh_axis: the axis of the mesh that it is split over, where it divides; None for none.
+      fsdp: whether FSDP may split it, where it is the largest dimension that divides.
+    """
+
+    mesh_axis: str | None
+    fsdp: bool
+
+
+AXIS_RULES: Mapping[str, AxisRule] = {
+    # Tensor parallelism (Shoeybi et al., "Megatron-LM", 2019, section 3).
+    "heads": AxisRule("model", fsdp=True),
+    "feed_forward": AxisRule("model", fsdp=True),
+    "vocabulary": AxisRule("model", fsdp=True),
+    "embedding": AxisRule(None, fsdp=True),
+    "features": AxisRule(None, fsdp=True),
+    "qkv": AxisRule(None, fsdp=True),
+    "head_features": AxisRule(None, fsdp=True),
+    "gates": AxisRule(None, fsdp=True),
+    "dense": AxisRule(None, fsdp=True),
+    # A loop takes stacked layers one by one: no layer may be on some of the devices alone.
+    "layers": AxisRule(None, fsdp=False),
+    # The heads of tasks are small, and few of the rows meet them: each device has them all.
+    "task_head": AxisRule(None, fsdp=False),
+}
+"""By the logical name of a dimension. A parameter with a name that is not here is not covered."""
+
+
+class ParameterSpecs(NamedTuple):
+    """The shardings of some parameters.
+
+    Attributes:
+      specs: a `PartitionSpec` for each, as a tree like them.
+      uncovered: paths of the parameters that no rule covers, which are replicated for want of one.
+    """
+
+    specs: Tree
+    uncovered: tuple[str, ...]
 
 
 def parse_rule(text: str) -> tuple[str, P]:
@@ -64,77 +88,87 @@ def parse_rule(text: str) -> tuple[str, P]:
 
 def parameter_specs(
     params: Tree,
+    axes: Tree,
     mesh: Mesh,
     *,
-    spread: Sequence[str] = (),
+    fsdp: Sequence[str] = (),
     rules: Sequence[tuple[str, P]] = (),
-) -> Tree:
-    """The sharding of every parameter, as a `PartitionSpec`.
+) -> ParameterSpecs:
+    """The sharding of every parameter.
 
-    A rule of the caller comes first. Otherwise heads, feed-forward features and vocabulary are
-    split over the axis ``model`` where they divide (Shoeybi et al., "Megatron-LM", 2019), and the
-    largest other dimension that divides is split over the axes of `spread` together (FSDP; Zhao et
-    al., 2023), but not the dimension that layers are stacked along, and not in heads.
+    A rule of the caller comes first. Otherwise each dimension is split as `AXIS_RULES` says of its
+    logical name, and the largest other dimension that divides and that they leave to FSDP is split
+    over the axes of `fsdp` together (Zhao et al., 2023).
 
     Args:
       params: a tree of arrays or of their shapes.
+      axes: a tree like `params` of tuples, the logical names of each parameter's dimensions, as
+        `mtljax.modules.logical_axes` returns it; None for a parameter that has none.
       mesh: with the axes `AXES`.
-      spread: axes that parameters are spread over besides; none to replicate them there.
+      fsdp: axes of the mesh that parameters are sharded over besides; none to replicate them there.
       rules: pairs of a regular expression, searched for in a path such as
         ``shared/transformer/layers/up/kernel``, and a spec; the first that is found counts.
 
     Returns:
-      A tree like `params`.
+      `ParameterSpecs`.
 
     Raises:
-      ValueError: a rule that does not fit a parameter, or matches none.
-    """
-    used = set()
+      ValueError: a rule that does not fit a parameter, or matches none; names that are not as many
+        as a parameter's dimensions.
 
-    def of(path: Any, leaf: Any) -> P:
+    >>> shapes = {"kernel": jax.ShapeDtypeStruct((4, 8), "float32")}
+    >>> mesh = jax.sharding.AbstractMesh((1, 4, 2), AXES)
+    >>> specs, _ = parameter_specs(
+    ...     shapes, {"kernel": ("features", "feed_forward")}, mesh, fsdp=("data",)
+    ... )
+    >>> tuple(specs["kernel"])
+    ('data', 'model')
+    """
+    used, uncovered = set(), []
+
+    def spec_of(path: Any, leaf: Any, names: tuple[str, ...] | None) -> P:
         name = jax.tree_util.keystr(path, simple=True, separator="/")
-        for place, (pattern, spec) in enumerate(rules):
+        for index, (pattern, spec) in enumerate(rules):
             if re.search(pattern, name):
-                used.add(place)
+                used.add(index)
                 _check_fit(pattern, spec, name, leaf.shape, mesh)
                 return spec
-        return _default(name, leaf.shape, mesh, present_axes(mesh, spread))
+        if names is None or not set(names) <= set(AXIS_RULES):
+            uncovered.append(name)
+            return P()
+        if len(names) != len(leaf.shape):
+            raise ValueError(f"{name}: has {len(leaf.shape)} dimensions, named {names}")
+        return _from_names(names, leaf.shape, mesh, present_axes(mesh, fsdp))
 
-    specs = jax.tree_util.tree_map_with_path(of, params)
-    for place, (pattern, _) in enumerate(rules):
-        earlier = [p for p, _ in rules[:place]]
-        if place not in used and pattern not in earlier:
+    specs = jax.tree_util.tree_map_with_path(spec_of, params, axes)
+    for index, (pattern, _) in enumerate(rules):
+        earlier = [p for p, _ in rules[:index]]
+        if index not in used and pattern not in earlier:
             raise ValueError(f"rule {pattern!r} is found in the path of no parameter")
-    return specs
+    return ParameterSpecs(specs, tuple(uncovered))
 
 
-def _default(name: str, shape: tuple[int, ...], mesh: Mesh, spread: tuple[str, ...]) -> P:
-    logical: tuple[str | None, ...] = ()
-    for pattern, axes in LOGICAL:
-        if re.search(pattern, name):
-            logical = axes
-            break
-    logical = (*logical, *(None,) * (len(shape) - len(logical)))[: len(shape)]
+def _from_names(
+    names: tuple[str, ...], shape: tuple[int, ...], mesh: Mesh, fsdp: tuple[str, ...]
+) -> P:
+    rules = [AXIS_RULES[name] for name in names]
     entries: list[Any] = [None] * len(shape)
-    for dim, axis in enumerate(logical):
-        split = MESH_AXES.get(axis or "")
-        if split and mesh.shape[split] > 1 and shape[dim] % mesh.shape[split] == 0:
-            entries[dim] = split
-    if spread and not re.search(UNSPREAD, name):
-        count = axes_size(mesh, spread)
-        dim = largest_dimension(shape, count, [e is None for e in entries], logical)
+    for dim, rule in enumerate(rules):
+        axis = rule.mesh_axis
+        if axis and mesh.shape[axis] > 1 and shape[dim] % mesh.shape[axis] == 0:
+            entries[dim] = axis
+    if fsdp:
+        free = [entry is None and rule.fsdp for entry, rule in zip(entries, rules, strict=True)]
+        dim = largest_dimension(shape, axes_size(mesh, fsdp), free)
         if dim is not None:
-            entries[dim] = spread[0] if len(spread) == 1 else spread
+            entries[dim] = fsdp[0] if len(fsdp) == 1 else fsdp
     while entries and entries[-1] is None:
         entries.pop()
     return P(*entries)
 
 
 def largest_dimension(
-    shape: Sequence[int],
-    count: int,
-    free: Sequence[bool] | None = None,
-    logical: Sequence[str | None] | None = None,
+    shape: Sequence[int], count: int, free: Sequence[bool] | None = None
 ) -> int | None:
     """The largest dimension that divides into `count` parts, or None; the last of equal ones.
 
@@ -142,14 +176,12 @@ def largest_dimension(
       shape: of the parameter.
       count: parts.
       free: which dimensions may be split; all by default.
-      logical: names of the dimensions; one of stacked layers is not split.
     """
     fits = [
         dim
         for dim, size in enumerate(shape)
         if size and size % count == 0
         if free is None or free[dim]
-        if logical is None or logical[dim] != "layers"
     ]
     return max(fits, key=lambda dim: (shape[dim], dim), default=None)
 

@@ -13,7 +13,9 @@ from jax.sharding import Mesh, NamedSharding, SingleDeviceSharding
 from jax.sharding import PartitionSpec as P
 
 from mtljax.errors import UserError
+from mtljax.modules import logical_axes
 from mtljax.parallel import (
+    ParameterSpecs,
     Placement,
     Share,
     axes_size,
@@ -22,13 +24,13 @@ from mtljax.parallel import (
     compiled_step,
     even_places,
     follow,
+    fsdp_shardings,
     kept_specs,
     make_mesh,
     own_share,
     parameter_specs,
     parse_rule,
     place_rows,
-    residence,
     row_axes,
     shardings,
     split_dimensions,
@@ -155,7 +157,8 @@ def _on_mesh(
     init = make_step(model, method, optimizer, config).init
     shapes = jax.eval_shape(init, batch)
     placement, reason = _placement(config, model, method, mesh, batch, shapes.params["shared"])
-    specs, moments = _specs(parallel, mesh, shapes.params, placement)
+    axes = logical_axes(model.network, shapes.params)
+    (specs, uncovered), moments = _specs(parallel, mesh, shapes.params, axes, placement)
     state = follow(shapes, shapes.params, moments)._replace(params=specs)
     state = shardings(state, mesh)
     rows = P(row_axes(mesh) if placement is None else placement.data)
@@ -168,7 +171,7 @@ def _on_mesh(
     step_model = model
     if parallel.strategy == "jit" and placement is None:
         step_model = model_by_rows
-        layout = layout._replace(fsdp=residence(specs["shared"], mesh))
+        layout = layout._replace(fsdp=fsdp_shardings(specs["shared"], axes["shared"], mesh))
     if placement is not None:
         gathered = _gathered(shapes.params, placement)
         optimizer = on_parts(optimizer, shardings(moments, mesh), gathered)
@@ -178,6 +181,8 @@ def _on_mesh(
     shape = " x ".join(f"{name} {size}" for name, size in mesh.shape.items())
     tasks = "tasks on groups of devices" if placement else "all tasks on all devices"
     about = f"{shape} devices, {parallel.strategy}, {parallel.sharding}; {tasks}: {reason}"
+    if uncovered:
+        about += f"; replicated, as no rule covers them: {', '.join(uncovered)}"
     return Distributed(
         mesh=mesh,
         model=model_by_rows,
@@ -195,17 +200,17 @@ def _on_mesh(
 
 
 def _specs(
-    parallel: ParallelConfig, mesh: Mesh, params: Any, placement: Placement | None
-) -> tuple[Any, Any]:
+    parallel: ParallelConfig, mesh: Mesh, params: Any, axes: Any, placement: Placement | None
+) -> tuple[ParameterSpecs, Any]:
     """Of the parameters, and of what the optimizer and the moving average keep of each."""
-    spread = row_axes(mesh) if parallel.sharding == "fsdp" else ()
+    fsdp = row_axes(mesh) if parallel.sharding == "fsdp" else ()
     rules = [parse_rule(text) for text in parallel.rules]
-    specs = parameter_specs(params, mesh, spread=spread, rules=rules)
+    found = parameter_specs(params, axes, mesh, fsdp=fsdp, rules=rules)
     if placement is None:
-        return specs, specs
+        return found, found.specs
     # Where each device has a part of the direction, that part is all it keeps.
-    moments = {**specs, "shared": kept_specs(_dims(params, placement), placement.axes)}
-    return (moments if parallel.sharding == "fsdp" else specs), moments
+    moments = {**found.specs, "shared": kept_specs(_dims(params, placement), placement.axes)}
+    return (found._replace(specs=moments) if parallel.sharding == "fsdp" else found), moments
 
 
 def _dims(params: Any, placement: Placement) -> Any:

@@ -2,7 +2,7 @@
 
 from typing import NamedTuple
 
-from mtljax.parallel.fsdp_gather import Residence
+from mtljax.parallel.fsdp_gather import FsdpShardings
 from mtljax.parallel.placement import Placement
 from mtljax.parallel.split import WHOLE, Split
 
@@ -19,7 +19,7 @@ class DeviceLayout(NamedTuple):
 
     split: Split = WHOLE
     placement: Placement | None = None
-    fsdp: Residence | None = None
+    fsdp: FsdpShardings | None = None
 
 
 ONE_PROGRAM = DeviceLayout()

@@ -9,7 +9,7 @@ import jax
 from mtljax import losses
 from mtljax.gradients import Examples, Unbatched
 from mtljax.modules import Readout, encode, predict
-from mtljax.parallel.fsdp_gather import together
+from mtljax.parallel.fsdp_gather import gather_for_use
 from mtljax.parallel.split import (
     fold_axis_index,
     identity_with_psum_gradient,
@@ -70,7 +70,9 @@ def _encode(
     key: jax.Array | None = None,
 ) -> Any:
     axes, summed = layout.split
-    shared = together(identity_with_psum_gradient(shared, axes if summed else ()), layout.fsdp)
+    shared = gather_for_use(
+        identity_with_psum_gradient(shared, axes if summed else ()), layout.fsdp
+    )
     features = encode(model.network, shared, group, inputs, fold_axis_index(key, axes))
     return features._replace(table=Unbatched(features.table))
 
