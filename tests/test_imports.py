@@ -18,6 +18,7 @@ INTERNAL = {
     "errors": set(),
     "ranges": set(),
     "json_values": set(),
+    "special_tokens": set(),
     "losses": set(),
     "regularizers": set(),
     "solvers": set(),
@@ -31,7 +32,7 @@ INTERNAL = {
     "generation": set(),
     "kinds": {"losses", "metrics", "modules"},
     "tasks": {"kinds"},
-    "data": {"kinds", "tasks", "ranges"},
+    "data": {"kinds", "tasks", "ranges", "special_tokens"},
 }
 # The only third parties of the pure parts.
 PURE = {"jax", "numpy"}

@@ -13,8 +13,9 @@ from mtljax.data.encoding.examples import Examples, encode_inputs
 from mtljax.data.encoding.input_groups import Group
 from mtljax.data.layout import Layout
 from mtljax.data.sources.source import Source
-from mtljax.data.tokenizers import SPECIALS, Text, Tokenizer
+from mtljax.data.tokenizers import Text, Tokenizer
 from mtljax.kinds import Output
+from mtljax.special_tokens import SPECIALS
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,6 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from mtljax.data.tokenizers.protocol import END, OOV
 from mtljax.generation import Beams, Decodable, Rows, Sampling, advance, beam_search, begin
 from mtljax.modules import (
     DecoderHead,
@@ -20,6 +19,7 @@ from mtljax.modules import (
 )
 from mtljax.modules.config import output_width
 from mtljax.modules.network import Params
+from mtljax.special_tokens import END, OOV
 from mtljax.training.model import Model
 
 

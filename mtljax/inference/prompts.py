@@ -9,11 +9,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from mtljax.data.tokenizers import START, Text, Tokenizer
+from mtljax.data.tokenizers import Text, Tokenizer
 from mtljax.data.tokenizers.affixes import affix_ids
-from mtljax.data.tokenizers.protocol import END, SPECIALS
 from mtljax.errors import UserError
 from mtljax.kinds import KINDS
+from mtljax.special_tokens import END, SPECIALS, START
 from mtljax.tasks import Task
 
 _TAIL = 256  # characters a piece, at most, that are encoded for the end of a long prompt

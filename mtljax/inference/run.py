@@ -11,7 +11,6 @@ from typing import Any
 import jax
 
 from mtljax.data import Layout, Tokenizer, load_data
-from mtljax.data.tokenizers.protocol import END, START
 from mtljax.errors import UserError
 from mtljax.inference.generation_config import (
     EVALUATION,
@@ -28,6 +27,7 @@ from mtljax.inference.text_generator import OnText, TextGenerator, make_text_gen
 from mtljax.kinds import KINDS
 from mtljax.modules.network import Params
 from mtljax.presets import Config
+from mtljax.special_tokens import END, START
 from mtljax.tasks import Task, suggestion
 from mtljax.training.evaluation import Evaluator, Values
 from mtljax.training.model import Model, build_model, data_options, initial_params

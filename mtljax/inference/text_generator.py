@@ -11,7 +11,6 @@ import jax.numpy as jnp
 import numpy as np
 
 from mtljax.data.tokenizers import Tokenizer
-from mtljax.data.tokenizers.protocol import SPECIALS
 from mtljax.errors import UserError
 from mtljax.generation import Sampling, padded_length
 from mtljax.inference.decoder import Decoder, make_decoder
@@ -22,6 +21,7 @@ from mtljax.inference.predictions import reading_length
 from mtljax.inference.prompts import Prompt, keep_last, prompt_keys, read_prompt
 from mtljax.kinds import KINDS
 from mtljax.modules.network import Params
+from mtljax.special_tokens import SPECIALS
 from mtljax.tasks import Task
 from mtljax.training.model import Model
 

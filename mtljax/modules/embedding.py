@@ -8,8 +8,7 @@ import jax.numpy as jnp
 
 from mtljax.modules.dropout import LockedDropout, drop_tokens
 from mtljax.modules.named_axes import named
-
-PADDING, UNKNOWN = 0, 1
+from mtljax.special_tokens import OOV
 
 
 class Embedded(NamedTuple):
@@ -73,9 +72,9 @@ class TokenEmbedding(nn.Module):
                 kept.astype(jnp.int32), self.token_dropout, 0, self.make_rng("dropout")
             )
             kept = marked > 0
-            tokens = jnp.where(kept, tokens, UNKNOWN)
+            tokens = jnp.where(kept, tokens, OOV)
         if train and self.word_dropout:
-            tokens = drop_tokens(tokens, self.word_dropout, UNKNOWN, self.make_rng("dropout"))
+            tokens = drop_tokens(tokens, self.word_dropout, OOV, self.make_rng("dropout"))
         vectors = jnp.take(table, tokens, axis=0)
         if self.affix_buckets and affixes is not None:
             hashed = self.param("affixes", begin, (self.affix_buckets, self.features))

@@ -1,21 +1,23 @@
-"""Rows of packed texts: where they lie, and which of their positions are a source."""
+"""Rows of packed texts: the sharding of their activations, and which positions are a source."""
 
 import jax
 import jax.numpy as jnp
 from jax.sharding import NamedSharding
 
+from mtljax.special_tokens import END
+
 
 def by_rows(x: jax.Array, rows: NamedSharding | None) -> jax.Array:
-    """Keeps each row on its device, so that XLA brings parts of parameters together, not of rows.
+    """Keeps each row on its device, so that XLA gathers sharded parameters, not rows.
 
     Args:
-      x: ``[R, ...]``.
-      rows: the sharding of R; None to leave it to XLA.
+      x: activations ``[R, ...]``.
+      rows: the sharding of the axis R; None to leave it to XLA.
+
+    Returns:
+      The same activations.
     """
     return x if rows is None else jax.lax.with_sharding_constraint(x, rows)
-
-
-_MARK = 3  # </s>, which stands before an answer
 
 
 def source_part(tokens: jax.Array, segments: jax.Array, positions: jax.Array) -> jax.Array:
@@ -29,7 +31,8 @@ def source_part(tokens: jax.Array, segments: jax.Array, positions: jax.Array) ->
     Returns:
       Bool ``[R, S]``: those before the mark ``</s>`` of their text; none of the padding.
     """
-    is_mark = tokens == _MARK
+    # A text belongs to its source as long as no mark has come since its start.
+    is_mark = tokens == END
     marks = jnp.cumsum(is_mark, axis=1)
     starts = jnp.arange(tokens.shape[1]) - positions
     before = jnp.take_along_axis(marks - is_mark, starts, axis=1)

@@ -13,9 +13,10 @@ from mtljax.data.layout import Layout
 from mtljax.data.load_data import load_data
 from mtljax.data.options import DataOptions
 from mtljax.data.sources.source import Feature, Source
-from mtljax.data.tokenizers import END, OOV, SPECIALS, TokenizerSettings, train_tokenizer
+from mtljax.data.tokenizers import TokenizerSettings, train_tokenizer
 from mtljax.errors import UserError
 from mtljax.kinds import KINDS, FeatureKind, Output
+from mtljax.special_tokens import END, OOV, SPECIALS
 from mtljax.tasks.task import Task
 
 SAMPLE = 10_000

@@ -10,6 +10,7 @@ from mtljax import metrics
 from mtljax.data import MultitaskData, unpack
 from mtljax.kinds import KINDS, Output
 from mtljax.modules import Readout, encode, predict
+from mtljax.special_tokens import OOV
 from mtljax.tasks import Task, main_metric, metric_names
 from mtljax.training.model import Model
 from mtljax.training.objective import element_losses, full_softmax_loss
@@ -20,8 +21,6 @@ Values = dict[str, dict[str, float]]
 
 PLAIN_WORDS = "perplexity_plain_words"
 """Perplexity where unknown words are all read as one: comparable with models of whole words."""
-
-_UNKNOWN = 1
 
 
 def predicted_targets(task: Task, predictions: jax.Array) -> jax.Array:
@@ -202,7 +201,7 @@ def _merged(before: dict[str, Any], states: dict[str, Any]) -> dict[str, Any]:
 
 
 def _hide_affixes(batch: dict[str, Any]) -> dict[str, Any]:
-    unknown = batch["tokens"] == _UNKNOWN
+    unknown = batch["tokens"] == OOV
     return {**batch, "affixes": np.where(unknown[..., None], 0, batch["affixes"])}
 
 

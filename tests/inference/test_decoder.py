@@ -5,10 +5,10 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from mtljax.data.tokenizers.protocol import END, START
 from mtljax.inference.decoder import make_decodable, make_decoder, prepare
 from mtljax.inference.prompts import affix_table
 from mtljax.modules import DecoderConfig, encode, predict
+from mtljax.special_tokens import END, START
 from tests.tiny_models import random_params
 
 LENGTHS, ROOM = np.array([5, 1, 3]), 4

@@ -3,7 +3,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from mtljax.modules.embedding import UNKNOWN, TokenEmbedding
+from mtljax.modules.embedding import TokenEmbedding
+from mtljax.special_tokens import OOV
 
 TOKENS = jnp.array([[2, 5, 6, 0], [2, 9, 0, 0]])
 AFFIXES = jnp.array([[[0, 0], [3, 4], [3, 0], [0, 0]], [[0, 0], [7, 7], [0, 0], [0, 0]]])
@@ -60,7 +61,7 @@ def test_word_dropout_keeps_affixes(model_and_params):
     affixes = (params["affixes"][3] + params["affixes"][4]) / np.sqrt(2)
     vectors = dropped(params, word_dropout=0.25)
     kept = np.isclose(vectors, params["words"][5] + affixes, atol=1e-5).all(-1)
-    unknown = np.isclose(vectors, params["words"][UNKNOWN] + affixes, atol=1e-5).all(-1)
+    unknown = np.isclose(vectors, params["words"][OOV] + affixes, atol=1e-5).all(-1)
     assert (kept ^ unknown).all()
     assert abs(unknown.mean() - 0.25) < 0.05
 
@@ -70,7 +71,7 @@ def test_token_dropout_takes_affixes_along(model_and_params):
     affixes = (params["affixes"][3] + params["affixes"][4]) / np.sqrt(2)
     vectors = dropped(params, token_dropout=0.25)
     kept = np.isclose(vectors, params["words"][5] + affixes, atol=1e-5).all(-1)
-    unknown = np.isclose(vectors, params["words"][UNKNOWN], atol=1e-5).all(-1)
+    unknown = np.isclose(vectors, params["words"][OOV], atol=1e-5).all(-1)
     assert (kept ^ unknown).all()
     assert abs(unknown.mean() - 0.25) < 0.05
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from mtljax.data.batching.batches import GroupBatch
-from mtljax.data.tokenizers import SPECIALS
+from mtljax.special_tokens import SPECIALS
 
 _WORDS = len(SPECIALS)  # ids from here on are words
 

@@ -5,7 +5,8 @@ from collections.abc import Callable, Sequence
 import numpy as np
 
 from mtljax.data.encoding.packing import spans
-from mtljax.data.tokenizers import END, START, Encodings, Text, Tokenizer
+from mtljax.data.tokenizers import Encodings, Text, Tokenizer
+from mtljax.special_tokens import END, START
 
 Shorten = Callable[[np.ndarray, int], np.ndarray]
 """From pieces of each part `[texts, P]` and the most there may be to pieces that are kept."""

@@ -7,11 +7,12 @@ import numpy as np
 
 from mtljax.data.encoding.class_weights import class_weights
 from mtljax.data.sources.source import Source
-from mtljax.data.tokenizers import END, OOV, SPECIALS, Tokenizer
+from mtljax.data.tokenizers import Tokenizer
 from mtljax.data.tokenizers.words import count_words
 from mtljax.errors import UserError
 from mtljax.kinds import KINDS, Output
 from mtljax.kinds.labels import is_missing
+from mtljax.special_tokens import END, OOV, SPECIALS
 from mtljax.tasks.choices import metric_names
 from mtljax.tasks.task import Task
 

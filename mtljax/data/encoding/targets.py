@@ -2,9 +2,10 @@
 
 import numpy as np
 
-from mtljax.data.tokenizers import END, Encodings, Tokenizer
+from mtljax.data.tokenizers import Encodings, Tokenizer
 from mtljax.kinds import KINDS, Output, TargetRows
 from mtljax.kinds.target_rows import Fault, Rows
+from mtljax.special_tokens import END
 from mtljax.tasks.task import Task
 
 

@@ -5,11 +5,6 @@ from mtljax.data.tokenizers.characters import CharacterTokenizer as CharacterTok
 from mtljax.data.tokenizers.file import load_tokenizer as load_tokenizer
 from mtljax.data.tokenizers.file import save_tokenizer as save_tokenizer
 from mtljax.data.tokenizers.file import train_tokenizer as train_tokenizer
-from mtljax.data.tokenizers.protocol import END as END
-from mtljax.data.tokenizers.protocol import OOV as OOV
-from mtljax.data.tokenizers.protocol import PAD as PAD
-from mtljax.data.tokenizers.protocol import SPECIALS as SPECIALS
-from mtljax.data.tokenizers.protocol import START as START
 from mtljax.data.tokenizers.protocol import Encodings as Encodings
 from mtljax.data.tokenizers.protocol import Text as Text
 from mtljax.data.tokenizers.protocol import Tokenizer as Tokenizer

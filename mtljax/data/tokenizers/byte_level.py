@@ -6,10 +6,11 @@ from typing import Any
 import numpy as np
 
 from mtljax.data.tokenizers.fingerprint import fingerprint_of_model
-from mtljax.data.tokenizers.protocol import SPECIALS, Encodings, Text
+from mtljax.data.tokenizers.protocol import Encodings, Text
 from mtljax.data.tokenizers.settings import TokenizerSettings
 from mtljax.data.tokenizers.spelling import spell
 from mtljax.data.tokenizers.subword import well_formed
+from mtljax.special_tokens import SPECIALS
 
 _FIRST = len(SPECIALS)
 

@@ -3,9 +3,10 @@
 import itertools
 from collections.abc import Iterable
 
-from mtljax.data.tokenizers.protocol import SPECIALS, Text
+from mtljax.data.tokenizers.protocol import Text
 from mtljax.data.tokenizers.settings import TokenizerSettings
 from mtljax.data.tokenizers.subword import well_formed
+from mtljax.special_tokens import SPECIALS
 
 
 def train_byte_pairs(corpora: Iterable[Iterable[Text]], settings: TokenizerSettings) -> str:

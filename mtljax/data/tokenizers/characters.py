@@ -7,10 +7,11 @@ from typing import Any
 import numpy as np
 
 from mtljax.data.tokenizers.fingerprint import fingerprint_of_model
-from mtljax.data.tokenizers.protocol import OOV, SPECIALS, Encodings, Text
+from mtljax.data.tokenizers.protocol import Encodings, Text
 from mtljax.data.tokenizers.settings import TokenizerSettings
 from mtljax.data.tokenizers.spelling import spell
 from mtljax.data.tokenizers.vocabulary import vocabulary
+from mtljax.special_tokens import OOV, SPECIALS
 
 
 class CharacterTokenizer:

@@ -11,10 +11,6 @@ from mtljax.data.tokenizers.settings import TokenizerSettings
 Text = str | Sequence[str]
 """A text, or the list of its words."""
 
-PAD, OOV, START, END = range(4)
-SPECIALS = ("<pad>", "<oov>", "<s>", "</s>")
-"""The first four ids of every tokenizer: padding, unknown word, start and end of a text."""
-
 
 @dataclass(frozen=True)
 class Encodings:

@@ -4,7 +4,8 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
-from mtljax.data.tokenizers.protocol import OOV, START, Encodings, Text
+from mtljax.data.tokenizers.protocol import Encodings, Text
+from mtljax.special_tokens import OOV, START
 
 
 def spell(

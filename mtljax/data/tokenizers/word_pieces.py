@@ -4,9 +4,10 @@ from collections import Counter
 from collections.abc import Iterable, Iterator
 from typing import Any
 
-from mtljax.data.tokenizers.protocol import OOV, SPECIALS, Text
+from mtljax.data.tokenizers.protocol import Text
 from mtljax.data.tokenizers.settings import TokenizerSettings
 from mtljax.data.tokenizers.subword import well_formed
+from mtljax.special_tokens import OOV, SPECIALS
 
 PREFIX = "##"
 """What a piece begins with that goes on with a word."""

@@ -10,9 +10,10 @@ import numpy as np
 
 from mtljax.data.tokenizers.affixes import affix_ids
 from mtljax.data.tokenizers.fingerprint import fingerprint_of_model
-from mtljax.data.tokenizers.protocol import OOV, SPECIALS, START, Encodings, Text
+from mtljax.data.tokenizers.protocol import Encodings, Text
 from mtljax.data.tokenizers.settings import TokenizerSettings
 from mtljax.data.tokenizers.vocabulary import vocabulary
+from mtljax.special_tokens import OOV, SPECIALS, START
 
 WORD_PATTERN = re.compile(r"\w+(?:['’]\w+)*|[^\w\s]")
 """A word with its apostrophes, or a single mark."""

@@ -19,7 +19,7 @@ from mtljax.data import (
 )
 from mtljax.data.batching.word_renaming import Renaming, rename
 from mtljax.data.encoding.examples import Examples
-from mtljax.data.tokenizers import END, SPECIALS
+from mtljax.special_tokens import END, SPECIALS
 from mtljax.tasks import Dataset, Task
 
 VOCABULARY = 40

@@ -2,7 +2,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mtljax.data import TokenizerSettings
-from mtljax.data.tokenizers import OOV, START, ByteTokenizer
+from mtljax.data.tokenizers import ByteTokenizer
+from mtljax.special_tokens import OOV, START
 
 TOKENIZER = ByteTokenizer(TokenizerSettings("byte"))
 

@@ -4,9 +4,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mtljax.data import TokenizerSettings, load_embedded
-from mtljax.data.tokenizers import SPECIALS, train_tokenizer
+from mtljax.data.tokenizers import train_tokenizer
 from mtljax.data.tokenizers.byte_pairs import train_byte_pairs
 from mtljax.errors import UserError
+from mtljax.special_tokens import SPECIALS
 
 CORPUS = [["the cat sat on the mat"] * 5, [["the", "mat"]] * 3]
 SETTINGS = TokenizerSettings("bpe", vocab_size=300, lowercase=False)

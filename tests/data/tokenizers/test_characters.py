@@ -3,8 +3,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mtljax.data import TokenizerSettings, load_embedded
-from mtljax.data.tokenizers import OOV, SPECIALS, START, CharacterTokenizer, train_tokenizer
+from mtljax.data.tokenizers import CharacterTokenizer, train_tokenizer
 from mtljax.data.tokenizers.characters import lower_each, train_characters
+from mtljax.special_tokens import OOV, SPECIALS, START
 
 EXACT = TokenizerSettings("character", lowercase=False, min_count=1)
 LOWER = TokenizerSettings("character", min_count=1)

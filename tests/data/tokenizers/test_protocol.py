@@ -6,7 +6,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mtljax.data import TokenizerSettings
-from mtljax.data.tokenizers import SPECIALS, START, Tokenizer, train_tokenizer
+from mtljax.data.tokenizers import Tokenizer, train_tokenizer
+from mtljax.special_tokens import SPECIALS, START
 
 # Few characters, so that the words of the corpus come up, and any.
 WORD = st.text("thecat \n.") | st.text()

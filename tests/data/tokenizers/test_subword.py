@@ -10,8 +10,9 @@ from hypothesis import strategies as st
 from tokenizers import decoders, models, normalizers, pre_tokenizers
 
 from mtljax.data import TokenizerSettings
-from mtljax.data.tokenizers import OOV, SubwordTokenizer, train_tokenizer
+from mtljax.data.tokenizers import SubwordTokenizer, train_tokenizer
 from mtljax.data.tokenizers.subword import well_formed
+from mtljax.special_tokens import OOV
 
 TEXT = st.text("the cat\n") | st.text(st.characters(codec="utf-8"))
 

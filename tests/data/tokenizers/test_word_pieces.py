@@ -8,8 +8,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mtljax.data import TokenizerSettings, load_embedded
-from mtljax.data.tokenizers import OOV, SPECIALS, train_tokenizer
+from mtljax.data.tokenizers import train_tokenizer
 from mtljax.data.tokenizers.word_pieces import train_word_pieces
+from mtljax.special_tokens import OOV, SPECIALS
 
 CORPUS = [["The cat sat, the cats (3) don't."] * 5, [["The", "mat", "e\u0301t"]] * 3]
 SETTINGS = TokenizerSettings("wordpiece", vocab_size=300)

@@ -7,7 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mtljax.data import TokenizerSettings, load_embedded, split_words
-from mtljax.data.tokenizers import OOV, SPECIALS, START, WordTokenizer, train_tokenizer
+from mtljax.data.tokenizers import WordTokenizer, train_tokenizer
+from mtljax.special_tokens import OOV, SPECIALS, START
 
 PLAIN = TokenizerSettings(prefixes=(), suffixes=(), shape=False)
 
