@@ -2,7 +2,7 @@
 
 Compiles the step for 1, 2, 4 and 8 devices of this host, the batch growing with them, by the
 functions behind ``mtljax plan``; nothing is run, and time on a few cores would say nothing. Bytes
-are held against the formulas: ``2 P (N - 1) / N`` for plain data parallelism, `placed_bytes` for
+are held against the formulas: ``2 P (N - 1) / N`` for plain data parallelism, `exchanged_bytes` for
 tasks on groups of devices.
 """
 
@@ -19,7 +19,7 @@ from rich.table import Table
 
 from mtljax.data.tokenizers import TokenizerSettings
 from mtljax.modules import EncoderConfig, HeadsConfig
-from mtljax.parallel import placed_bytes, stacked_bytes
+from mtljax.parallel import exchanged_bytes, stacked_bytes
 from mtljax.planning import Assumed
 from mtljax.planning.plan import layout_of, plan, read_topology
 from mtljax.presets import BatchConfig, Config, OptimizerConfig, ParallelConfig
@@ -77,7 +77,7 @@ def _row(way: str, count: int) -> dict[str, Any]:
     found = plan(config, layout_of(config, tasks, Assumed(classes=4)), topology, devices)
     size = 4 * found.shared_parameters
     formula = (
-        stacked_bytes(size, 1, 1, count) if way == "sum" else placed_bytes(size, TASKS, count, 1)
+        stacked_bytes(size, 1, 1, count) if way == "sum" else exchanged_bytes(size, TASKS, count, 1)
     )
     return {
         "way": way,

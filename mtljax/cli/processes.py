@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, NoReturn
 from mtljax.errors import Preempted, UserError
 
 if TYPE_CHECKING:
-    from mtljax.parallel import ProcessSpec
+    from mtljax.parallel.processes import ProcessSpec
 
 _LAST = 2.0  # seconds in which the others can print why they end, before JAX ends them all
 
@@ -62,7 +62,7 @@ def joined(options: ProcessOptions, command: str, saved: Path) -> Iterator[Preem
     Raises:
       UserError: if the options contradict each other.
     """
-    from mtljax.parallel import cluster, named_process
+    from mtljax.parallel.processes import cluster, named_process
 
     try:
         spec = named_process(options.coordinator, options.processes, options.process)
@@ -103,7 +103,7 @@ def _noticed() -> Iterator[Preemption]:
 
 
 def _initialize(spec: "ProcessSpec | None", timeout: float, command: str) -> None:
-    from mtljax.parallel import initialize
+    from mtljax.parallel.processes import initialize
 
     # Stdout is for results alone: what the libraries of JAX print goes to stderr.
     results = os.dup(1)

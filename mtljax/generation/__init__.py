@@ -8,13 +8,11 @@ from mtljax.generation.beams import Beams as Beams
 from mtljax.generation.beams import beam_search as beam_search
 from mtljax.generation.decodable import Decodable as Decodable
 from mtljax.generation.decodable import recomputing as recomputing
-from mtljax.generation.decodable import take_rows as take_rows
 from mtljax.generation.loop import Decoded as Decoded
 from mtljax.generation.loop import Rows as Rows
 from mtljax.generation.loop import advance as advance
 from mtljax.generation.loop import begin as begin
 from mtljax.generation.loop import decode as decode
-from mtljax.generation.loop import padded_length as padded_length
 from mtljax.generation.processors import forbid as forbid
 from mtljax.generation.processors import forbid_repeated_ngrams as forbid_repeated_ngrams
 from mtljax.generation.processors import keep_min_p as keep_min_p

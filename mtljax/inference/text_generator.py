@@ -12,7 +12,8 @@ import numpy as np
 
 from mtljax.data.tokenizers import Tokenizer
 from mtljax.errors import UserError
-from mtljax.generation import Sampling, padded_length
+from mtljax.generation import Sampling
+from mtljax.generation.loop import padded_length
 from mtljax.inference.decoder import Decoder, make_decoder
 from mtljax.inference.generated_text import before_stop, text_after
 from mtljax.inference.generation_config import GenerationConfig

@@ -9,7 +9,6 @@ from mtljax.modules.config import DecoderConfig as DecoderConfig
 from mtljax.modules.config import EncoderConfig as EncoderConfig
 from mtljax.modules.config import HeadsConfig as HeadsConfig
 from mtljax.modules.decoder import DecoderHead as DecoderHead
-from mtljax.modules.embedding import TokenEmbedding as TokenEmbedding
 from mtljax.modules.encoder import Encoder as Encoder
 from mtljax.modules.heads import Features as Features
 from mtljax.modules.heads import LanguageModelHead as LanguageModelHead
@@ -18,7 +17,6 @@ from mtljax.modules.heads import SegmentHead as SegmentHead
 from mtljax.modules.heads import TokenHead as TokenHead
 from mtljax.modules.linear import LinearEncoder as LinearEncoder
 from mtljax.modules.lstm import LSTMEncoder as LSTMEncoder
-from mtljax.modules.lstm import lstm as lstm
 from mtljax.modules.network import HeadSpec as HeadSpec
 from mtljax.modules.network import Network as Network
 from mtljax.modules.network import build as build

@@ -1,8 +1,9 @@
-"""What the devices of a compiled program send each other, read from its text."""
+"""The collectives of a compiled program and the bytes that they send, read from its text."""
 
 import math
 import re
 from collections import defaultdict
+from collections.abc import Iterable
 from typing import NamedTuple
 
 from mtljax.parallel.program import Computation, arrays, read_program, runs
@@ -13,7 +14,7 @@ _OPERATION = re.compile(rf"(%[\w.\-]+) = (.+?) ({'|'.join(KINDS)})(-start)?\(")
 _CHANNEL = re.compile(r"channel_id=(\d+)")
 _MESH = r"mesh\[([^\]]*)\](?:, device_ids=\S+)? \{([^}]*)\}"
 _GROUPS = re.compile(rf"replica_groups=(\{{\{{[^}}]*\}}|\{{\}}|\[[\d,]+\]|{_MESH})")
-_PART = re.compile(r"ROOT .* dynamic-slice\((%[\w.\-]+)")
+_SLICED = re.compile(r"ROOT .* dynamic-slice\((%[\w.\-]+)")
 _BITS = re.compile(r"\d+")
 
 
@@ -22,9 +23,9 @@ class Collective(NamedTuple):
 
     Attributes:
       kind: of `KINDS`.
-      size: bytes of its whole buffer on a device: what goes into an all-reduce or reduce-scatter,
-        what comes out of the others.
-      group: devices that take part, 0 for all.
+      size: bytes of its buffer on a device: the operand of an all-reduce or reduce-scatter, the
+        result of the others.
+      group: number of devices that take part, 0 for all.
       times: how often it runs in a call of the program.
     """
 
@@ -34,7 +35,7 @@ class Collective(NamedTuple):
     times: int
 
     def sent(self, devices: int) -> float:
-        """Bytes that a device sends, in a ring or an equivalent of it."""
+        """Bytes that a device sends in a ring, or an algorithm that sends as many."""
         count = self.group or devices
         if self.kind == "collective-permute":
             return float(self.size * self.times)
@@ -43,74 +44,80 @@ class Collective(NamedTuple):
 
 
 def collectives(program: str) -> list[Collective]:
-    """The collectives of a compiled program, such as ``jitted.lower(...).compile().as_text()``.
+    """The collectives of a compiled program.
 
     Loops count as often as they run where the program says so, else once; of the branches of a
-    conditional, all count. An all-reduce of which a kernel of its own hands on a part is what TPUs
-    have for a reduce-scatter; where an all-gather is under way during several kernels, each of them
-    names it, and it counts once.
+    conditional, all count. An all-reduce inside a fusion that returns a part of it is what TPUs
+    have for a reduce-scatter. An all-gather that overlaps several fusions is named in each of them,
+    and counts once.
+
+    Args:
+      program: text such as ``jitted.lower(...).compile().as_text()``.
+
+    Returns:
+      One entry for each, in the order of the text.
     """
     read = read_program(program)
     times = runs(read)
-    kernels = {
+    fusions = {
         name
         for computation in read.computations.values()
         for call in computation.calls
         if " fusion(" in call.line
         for name in call.names
     }
-    found: list[Collective] = []
-    under_way: set[tuple[str, int, str]] = set()
+    counted: list[Collective] = []
+    overlapping: set[tuple[str, int, str]] = set()
     for name, computation in read.computations.items():
-        for one, channel in _of_computation(computation, name in kernels):
-            seen = (one.kind, one.size, channel)
-            if name in kernels and channel and one.kind == "all-gather":
-                if seen in under_way:
+        for collective, channel in _of_computation(computation, name in fusions):
+            if name in fusions and channel and collective.kind == "all-gather":
+                identity = (collective.kind, collective.size, channel)
+                if identity in overlapping:
                     continue
-                under_way.add(seen)
-            found.append(one._replace(times=times[name]))
-    return found
+                overlapping.add(identity)
+            counted.append(collective._replace(times=times[name]))
+    return counted
 
 
-def buffer_bytes(found: list[Collective]) -> dict[str, int]:
-    """Bytes of the buffers of each kind of collective that there is; see `Collective.size`."""
+def buffer_bytes(collectives: Iterable[Collective]) -> dict[str, int]:
+    """Bytes of the buffers of each kind of collective that occurs; see `Collective.size`."""
     totals: dict[str, int] = defaultdict(int)
-    for one in found:
-        totals[one.kind] += one.size * one.times
+    for collective in collectives:
+        totals[collective.kind] += collective.size * collective.times
     return dict(totals)
 
 
-def sent_bytes(found: list[Collective], devices: int) -> dict[str, float]:
-    """Bytes that a device sends in each kind of collective; see `Collective.sent`."""
+def sent_bytes(collectives: Iterable[Collective], devices: int) -> dict[str, float]:
+    """Bytes that each of `devices` devices sends in each kind of collective that occurs."""
     totals: dict[str, float] = defaultdict(float)
-    for one in found:
-        totals[one.kind] += one.sent(devices)
+    for collective in collectives:
+        totals[collective.kind] += collective.sent(devices)
     return dict(totals)
 
 
-def _of_computation(computation: Computation, kernel: bool) -> list[tuple[Collective, str]]:
+def _of_computation(computation: Computation, fusion: bool) -> list[tuple[Collective, str]]:
     """The collectives of a computation, with their channels."""
-    parts = {m[1] for line in computation.lines if kernel and (m := _PART.search(line))}
-    found = []
+    sliced = {m[1] for line in computation.lines if fusion and (m := _SLICED.search(line))}
+    with_channels = []
     for line in computation.lines:
-        if (one := _collective(line, parts)) is not None:
+        if (collective := _collective(line, sliced)) is not None:
             channel = _CHANNEL.search(line)
-            found.append((one, channel[1] if channel else ""))
-    return found
+            with_channels.append((collective, channel[1] if channel else ""))
+    return with_channels
 
 
-def _collective(line: str, parts: set[str]) -> Collective | None:
+def _collective(line: str, sliced: set[str]) -> Collective | None:
     match = _OPERATION.search(line)
     if match is None:
         return None
     name, result, kind, started = match.groups()
     sizes = [_bytes(*array) for array in arrays(result)]
     if started and result.startswith("("):
-        # What a start returns has its operands before its results.
+        # The result of a start has the operands before the results.
         sizes = sizes[len(sizes) // 2 :] if kind != "all-reduce" else sizes
     group = _group(line)
     size = sum(sizes) * (max(group, 1) if kind == "reduce-scatter" else 1)
-    return Collective("reduce-scatter" if name in parts else kind, size, group, 1)
+    return Collective("reduce-scatter" if name in sliced else kind, size, group, 1)
 
 
 def _bytes(dtype: str, shape: tuple[int, ...]) -> int:

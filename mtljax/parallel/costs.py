@@ -1,4 +1,4 @@
-"""What a compiled program costs each device, and the least time that it can take."""
+"""Memory, FLOPs and bytes sent of a compiled program, and a roofline bound of its time."""
 
 import re
 from collections.abc import Mapping
@@ -19,10 +19,10 @@ class Costs(NamedTuple):
     """Costs of one device.
 
     Attributes:
-      memory: bytes at the fullest moment, arguments included.
+      memory: bytes at the peak, arguments included.
       arguments: bytes of the arguments.
-      temporaries: bytes of everything between arguments and results, as if all were there at once.
-      flops: of the matrix products, see `matmul_flops`.
+      temporaries: bytes of all temporary buffers together.
+      flops: FLOPs of the matrix products, see `matmul_flops`.
       sent: bytes that it sends by kind of collective, see `sent_bytes`.
     """
 
@@ -34,23 +34,26 @@ class Costs(NamedTuple):
 
 
 def program_costs(compiled: Any, devices: int, *, peak: bool) -> Costs:
-    """Reads the costs of what ``jitted.lower(...).compile()`` returns.
+    """Reads the costs of a compiled program.
 
     Args:
-      compiled: the program.
-      devices: that take part.
-      peak: whether the compiler says what is there at the fullest moment, as that of TPUs does;
-        else arguments, results and temporaries are taken to be there at once.
+      compiled: what ``jitted.lower(...).compile()`` returns.
+      devices: number of devices that run it.
+      peak: whether the compiler reports the memory at the peak, as that of TPUs does; else it is
+        the sum of arguments, results and temporaries.
+
+    Returns:
+      `Costs` of each device.
     """
     text, memory = compiled.as_text(), compiled.memory_analysis()
-    whole = (
+    total = (
         memory.argument_size_in_bytes
         + memory.output_size_in_bytes
         - memory.alias_size_in_bytes
         + memory.temp_size_in_bytes
     )
     return Costs(
-        memory.peak_memory_in_bytes if peak else whole,
+        memory.peak_memory_in_bytes if peak else total,
         memory.argument_size_in_bytes,
         memory.temp_size_in_bytes,
         matmul_flops(text),
@@ -59,24 +62,39 @@ def program_costs(compiled: Any, devices: int, *, peak: bool) -> Costs:
 
 
 def too_large(message: str) -> tuple[int, int] | None:
-    """What a program needs and what there is, in bytes, from the compiler's complaint; else None.
+    """The memory that a program needs and that a device has, from a compiler's error message.
+
+    Args:
+      message: of the error.
+
+    Returns:
+      Both in bytes; None if the message is of another error.
 
     >>> too_large("Used 20.00G of 15.75G hbm. Exceeded hbm capacity by 4.25G.")
     (21474836480, 16911433728)
     """
     for pattern in _TOO_LARGE:
         if match := pattern.search(message):
-            needed, unit, there, other = match.groups()
-            return round(float(needed) * _UNITS[unit]), round(float(there) * _UNITS[other])
+            needed, needed_unit, limit, limit_unit = match.groups()
+            return (
+                round(float(needed) * _UNITS[needed_unit]),
+                round(float(limit) * _UNITS[limit_unit]),
+            )
     return None
 
 
 def roofline_seconds(costs: Costs, chip: Chip) -> float:
-    """The least time of a call: the longest of computing, of memory and of sending.
+    """A lower bound of the time of a call: the longest of computing, memory and communication.
 
-    Every product at the full rate, every byte that is ever there written or read once, everything
-    that is sent over all links at once, and all three at the same time (Williams et al.,
-    "Roofline", 2009). No program is as fast.
+    Every product at the full rate, every buffer written or read once, everything that is sent over
+    all links at once, and all three at the same time (Williams et al., "Roofline", 2009).
+
+    Args:
+      costs: of each device.
+      chip: what a device can do.
+
+    Returns:
+      Seconds.
     """
     moved = costs.memory + costs.arguments
     return max(

@@ -19,32 +19,36 @@ Shape = tuple[int, ...]
 
 
 def matmul_flops(program: str) -> float:
-    """FLOPs of the products of a device's program, two for a multiplication and its addition.
+    """FLOPs of the matrix products of a device's program, two for each multiplication.
 
     Loops count as often as they run where the program says so, else once; of the branches of a
     conditional, the costliest counts.
 
     Args:
-      program: of one device, such as ``jitted.lower(...).compile().as_text()``.
+      program: text of one device, such as ``jitted.lower(...).compile().as_text()``.
+
+    Returns:
+      FLOPs of a call.
     """
     read = read_program(program)
-    known: dict[str, float] = {}
-    return _of(read, read.entry, known) if read.entry else 0.0
+    counted: dict[str, float] = {}
+    return _with_calls(read, read.entry, counted) if read.entry else 0.0
 
 
-def _of(program: Program, name: str, known: dict[str, float]) -> float:
-    if name not in known:
+def _with_calls(program: Program, name: str, counted: dict[str, float]) -> float:
+    """FLOPs of a computation and of those that it calls; `counted` has those counted before."""
+    if name not in counted:
         computation = program.computations.get(name)
-        known[name] = 0.0
+        counted[name] = 0.0
         if computation is not None:
-            known[name] = _own(computation)
+            counted[name] = _without_calls(computation)
             for call in computation.calls:
-                inner = [_of(program, other, known) for other in call.names]
-                known[name] += call.times * (max(inner) if call.branch else sum(inner))
-    return known[name]
+                inner = [_with_calls(program, callee, counted) for callee in call.names]
+                counted[name] += call.times * (max(inner) if call.branch else sum(inner))
+    return counted[name]
 
 
-def _own(computation: Computation) -> float:
+def _without_calls(computation: Computation) -> float:
     products, shapes = [], {}
     for line in computation.lines:
         made = result(line)
@@ -61,14 +65,14 @@ def _own(computation: Computation) -> float:
 
 
 def _shapes(line: str, shapes: dict[str, Shape]) -> tuple[Shape, Shape, Shape]:
-    """Of what a line makes, and of its two operands, which have their types there or elsewhere."""
+    """The shapes of a line's result and two operands, whose types may be on lines before it."""
     operands = _OPERANDS.search(line)
     made = result(line)
     assert operands is not None and made is not None
-    found = [shape for _, shape in arrays(operands[1])]
-    if len(found) != 2:
-        found = [shapes[name] for name in _NAMES.findall(operands[1])]
-    return made.arrays[0][1], found[0], found[1]
+    inputs = [shape for _, shape in arrays(operands[1])]
+    if len(inputs) != 2:
+        inputs = [shapes[name] for name in _NAMES.findall(operands[1])]
+    return made.arrays[0][1], inputs[0], inputs[1]
 
 
 def _dot(line: str, out: Shape, left: Shape, right: Shape) -> float:
@@ -79,7 +83,7 @@ def _dot(line: str, out: Shape, left: Shape, right: Shape) -> float:
 
 
 def _convolution(line: str, out: Shape, left: Shape, right: Shape) -> float:
-    """As XLA counts: places of the window where it meets a number, times what it sums there.
+    """As XLA counts: positions of the window that meet an element, times what it sums there.
 
     A TPU's dot is a convolution, a dimension of a batch one over which a window of that size slides
     that meets one number at each place.

@@ -1,4 +1,4 @@
-"""Accelerators to compile for that are not at hand: their devices, and what each can do."""
+"""Accelerators to compile for without having them: their devices, and their peak rates."""
 
 import math
 import os
@@ -12,7 +12,7 @@ GIB = 2**30
 
 
 class Chip(NamedTuple):
-    """What one device can do, as its maker says.
+    """The peak rates of one device, as its maker states them.
 
     Attributes:
       flops: bfloat16 operations a second.
@@ -59,6 +59,12 @@ class Topology(NamedTuple):
 def parse_topology(text: str) -> Topology:
     """Reads ``CHIP:AxB``, ``CHIP:AxBxC`` or a number of devices of this host.
 
+    Args:
+      text: such as ``v5e:16x16`` or ``8``.
+
+    Returns:
+      The topology.
+
     Raises:
       ValueError: it is neither, or of a chip that is not in `CHIPS`.
 
@@ -80,23 +86,29 @@ def parse_topology(text: str) -> Topology:
 
 
 def topology_devices(topology: Topology) -> Sequence[Any]:
-    """The devices of a topology, to compile for; those of this host can be used as well.
+    """The devices of a topology, to compile for; those of this host can also run programs.
+
+    Args:
+      topology: from `parse_topology`.
+
+    Returns:
+      As many devices as `Topology.count` says.
 
     Raises:
       ValueError: chips that cannot be laid out so, or fewer devices on this host.
       RuntimeError: there is no compiler for TPUs.
     """
     if topology.chip is None:
-        found = jax.devices("cpu")
-        if len(found) < topology.count:
+        devices = jax.devices("cpu")
+        if len(devices) < topology.count:
             raise ValueError(
-                f"topology {topology.name!r}: this process has {len(found)} devices "
+                f"topology {topology.name!r}: this process has {len(devices)} devices "
                 f"(JAX_NUM_CPU_DEVICES={topology.count} makes that many)"
             )
-        return found[: topology.count]
+        return devices[: topology.count]
     from jax.experimental import topologies
 
-    # Nothing is run: no metadata server is asked, and others may compile at the same time.
+    # Nothing is run: no metadata server is needed, and other processes may compile meanwhile.
     os.environ.setdefault("TPU_SKIP_MDS_QUERY", "1")
     os.environ.setdefault("ALLOW_MULTIPLE_LIBTPU_LOAD", "1")
     os.environ.setdefault("TPU_STDERR_LOG_LEVEL", "4")

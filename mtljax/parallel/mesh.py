@@ -1,5 +1,6 @@
-"""The mesh: devices along the axes of tasks, of rows and of features."""
+"""The mesh of devices: axes of tasks, of rows and of features."""
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -8,17 +9,20 @@ from jax.experimental.mesh_utils import create_device_mesh
 from jax.sharding import AxisType, Mesh
 
 AXES = ("task", "data", "model")
-"""Of every mesh: groups of devices on different tasks, on different rows, on different features."""
+"""The axes of every mesh, along which devices work on different tasks, rows and features."""
 
 
 def mesh_shape(task: int, data: int, model: int, num_devices: int) -> tuple[int, int, int]:
-    """The sizes of the axes, with what is left for one below 1.
+    """The sizes of the axes, of which one may be given as 0 or -1: what the others leave.
 
     Args:
-      task: devices along the axis of tasks, 0 or -1 for what the others leave.
-      data: along the axis of rows.
-      model: along the axis of features.
-      num_devices: their product.
+      task: devices along the axis of tasks.
+      data: devices along the axis of rows.
+      model: devices along the axis of features.
+      num_devices: the product of the three.
+
+    Returns:
+      The three sizes.
 
     Raises:
       ValueError: the sizes do not multiply to the number of devices, or two are to be filled in.
@@ -27,19 +31,17 @@ def mesh_shape(task: int, data: int, model: int, num_devices: int) -> tuple[int,
     (2, 4, 1)
     """
     sizes = [task, data, model]
-    free = [place for place, size in enumerate(sizes) if size < 1]
-    if len(free) > 1:
-        names = " and ".join(AXES[place] for place in free)
+    unknown = [index for index, size in enumerate(sizes) if size < 1]
+    if len(unknown) > 1:
+        names = " and ".join(AXES[index] for index in unknown)
         raise ValueError(f"axes {names} cannot both be what the others leave")
-    rest = 1
-    for size in sizes:
-        rest *= max(size, 1)
-    if free and num_devices % rest == 0:
-        sizes[free[0]] = num_devices // rest
-    elif free or rest != num_devices:
+    known_product = math.prod(max(size, 1) for size in sizes)
+    if unknown and num_devices % known_product == 0:
+        sizes[unknown[0]] = num_devices // known_product
+    elif unknown or known_product != num_devices:
         shown = " x ".join(
-            f"{name} {'?' if place in free else size}"
-            for place, (name, size) in enumerate(zip(AXES, sizes, strict=True))
+            f"{name} {'?' if index in unknown else size}"
+            for index, (name, size) in enumerate(zip(AXES, sizes, strict=True))
         )
         raise ValueError(f"a mesh of {shown} does not multiply to {num_devices} devices")
     return sizes[0], sizes[1], sizes[2]
@@ -48,13 +50,16 @@ def mesh_shape(task: int, data: int, model: int, num_devices: int) -> tuple[int,
 def make_mesh(
     task: int = 1, data: int = 0, model: int = 1, devices: Sequence[Any] | None = None
 ) -> Mesh:
-    """A mesh of all devices with the axes `AXES`, of which some may have one device.
+    """Makes a mesh with the axes `AXES`, of which some may have one device.
 
     Args:
-      task: see `mesh_shape`, as are `data` and `model`.
-      data: what the others leave, by default.
+      task: devices along the axis of tasks; 0 for what the other axes leave, as of all three.
+      data: devices along the axis of rows.
       model: devices along the axis of features.
-      devices: those of the mesh; by default all there are.
+      devices: those of the mesh; by default all devices of all processes.
+
+    Returns:
+      The mesh.
 
     Raises:
       ValueError: sizes that do not multiply to the number of devices.
@@ -67,12 +72,12 @@ def make_mesh(
         return jax.make_mesh(shape, AXES, axis_types=types, devices=devices)
     except NotImplementedError:
         # An axis that is a part of one of the torus, such as 8 of a row of 16 chips.
-        found = create_device_mesh(shape, devices, allow_split_physical_axes=True)
-        return Mesh(found, AXES, axis_types=types)
+        array = create_device_mesh(shape, devices, allow_split_physical_axes=True)
+        return Mesh(array, AXES, axis_types=types)
 
 
 def present_axes(mesh: Mesh, names: Sequence[str] = AXES) -> tuple[str, ...]:
-    """Those of some axes that have more than one device."""
+    """Those of some mesh axes that have more than one device."""
     return tuple(name for name in names if mesh.shape[name] > 1)
 
 
@@ -82,8 +87,5 @@ def row_axes(mesh: Mesh) -> tuple[str, ...]:
 
 
 def axes_size(mesh: Mesh, axes: Sequence[str]) -> int:
-    """Devices along some axes together."""
-    size = 1
-    for name in axes:
-        size *= mesh.shape[name]
-    return size
+    """The number of devices along some mesh axes together."""
+    return math.prod(mesh.shape[name] for name in axes)

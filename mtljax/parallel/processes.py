@@ -1,4 +1,4 @@
-"""Several processes that work on one run: how they meet, and which rows are whose."""
+"""Several processes in one run: how they connect, and the rows of each batch that each has."""
 
 import os
 from collections.abc import Mapping
@@ -17,12 +17,12 @@ _LONGEST = 2000  # bytes of a text that is gathered
 
 
 class ProcessSpec(NamedTuple):
-    """The place of this process among those of a run.
+    """What `jax.distributed` needs to connect this process to the others of a run.
 
     Attributes:
-      coordinator: ``HOST:PORT`` of process 0, where all meet.
-      processes: how many there are.
-      process: the number of this one, from 0.
+      coordinator: ``HOST:PORT`` of process 0, which all others connect to.
+      processes: the number of processes.
+      process: the index of this one, from 0.
     """
 
     coordinator: str
@@ -36,16 +36,16 @@ def named_process(
     process: int = -1,
     environ: Mapping[str, str] = os.environ,
 ) -> ProcessSpec | None:
-    """The spec that is named, argument by argument or else by the environment.
+    """The spec of this process from arguments, each of which the environment stands in for.
 
     Args:
       coordinator: see `ProcessSpec`; None or empty for that of the environment.
-      processes: 0 for that of the environment; 1 for no others, whatever else is named.
+      processes: 0 for that of the environment; 1 for one process, whatever else is given.
       process: -1 for that of the environment.
       environ: with `COORDINATOR`, `PROCESSES` and `PROCESS`.
 
     Returns:
-      A spec, or None where nothing is named, or one process.
+      A spec, or None where nothing is given, or one process.
 
     Raises:
       ValueError: naming what is missing or out of range.
@@ -59,8 +59,8 @@ def named_process(
     processes = processes or _number(environ, PROCESSES, 0)
     process = _number(environ, PROCESS, -1) if process == -1 else process
     if coordinator is None:
-        for name, given in (("processes", processes > 1), ("process", process >= 0)):
-            if given:
+        for name, is_set in (("processes", processes > 1), ("process", process >= 0)):
+            if is_set:
                 raise ValueError(f"{name}: needs a coordinator, HOST:PORT of process 0")
         return None
     if processes == 1:
@@ -85,7 +85,10 @@ def _number(environ: Mapping[str, str], name: str, default: int) -> int:
 
 
 def cluster(environ: Mapping[str, str] = os.environ) -> str:
-    """What has started this process beside others, where `jax.distributed` can tell which.
+    """The launcher of several processes whose settings `jax.distributed` reads by itself.
+
+    Args:
+      environ: environment variables.
 
     Returns:
       'slurm', 'mpi', 'kubernetes' or 'tpu'; empty where there seems to be one process.
@@ -113,26 +116,30 @@ def _on_tpu_vm(environ: Mapping[str, str]) -> bool:
 
 
 def initialize(spec: ProcessSpec | None, timeout: float) -> None:
-    """Join the other processes; before anything else is asked of JAX.
+    """Connects to the other processes; to be called before anything else of JAX.
 
-    JAX ends the process where they do not come together in time.
+    JAX ends the process where not all have connected in time.
 
     Args:
-      spec: of this process; None to have JAX find it out from the `cluster`.
-      timeout: seconds that are waited for the others.
+      spec: of this process; None to have JAX read it from the `cluster`.
+      timeout: seconds to wait for the others.
     """
     seconds = max(1, round(timeout))
-    waits: dict[str, Any] = {"initialization_timeout": seconds, "shutdown_timeout_seconds": 60}
+    timeouts: dict[str, Any] = {"initialization_timeout": seconds, "shutdown_timeout_seconds": 60}
     if spec is None:
-        jax.distributed.initialize(**waits)
+        jax.distributed.initialize(**timeouts)
     else:
-        jax.distributed.initialize(*spec, cluster_detection_method="deactivate", **waits)
+        jax.distributed.initialize(*spec, cluster_detection_method="deactivate", **timeouts)
 
 
 def gather_texts(text: str) -> list[str]:
-    """The texts of all processes, in their order; long ones are cut off.
+    """All-gathers a text; every process has to call this.
 
-    All have to call this. With one process, the text alone.
+    Args:
+      text: of this process; what is longer than 2000 bytes is truncated.
+
+    Returns:
+      The texts of all processes, in their order.
     """
     if jax.process_count() == 1:
         return [text]
@@ -140,49 +147,51 @@ def gather_texts(text: str) -> list[str]:
     data = np.frombuffer(text.encode("utf-8", "replace")[:_LONGEST], np.uint8)
     row[: len(data)] = data
     rows = multihost_utils.process_allgather(row)
-    return [one.tobytes().rstrip(b"\0").decode("utf-8", "ignore") for one in rows]
+    return [row.tobytes().rstrip(b"\0").decode("utf-8", "ignore") for row in rows]
 
 
-class Share(NamedTuple):
+class RowShare(NamedTuple):
     """The rows of every batch that a process has.
 
     Attributes:
-      blocks: their numbers, in order.
-      count: equal blocks that all rows are divided into.
+      blocks: the indices of its blocks of rows, in order.
+      count: the number of equal blocks that all rows are divided into.
     """
 
     blocks: tuple[int, ...] = (0,)
     count: int = 1
 
 
-def own_share(mesh: Mesh, rows: P, process: int | None = None) -> Share:
-    """The blocks of rows that lie on the devices of a process.
+def process_share(mesh: Mesh, rows: P, process: int | None = None) -> RowShare:
+    """The blocks of rows that are on the devices of a process.
 
     Args:
       mesh: of all devices.
       rows: how the leading axis of a batch is split.
-      process: its number; by default this one.
+      process: its index; by default that of this one.
+
+    Returns:
+      Its `RowShare`.
     """
     process = jax.process_index() if process is None else process
     sharding = NamedSharding(mesh, rows)
     count = _blocks(sharding)
-    places = sharding.devices_indices_map((count,))
-    own = {
+    blocks = {
         index[0].indices(count)[0]
-        for device, index in places.items()
+        for device, index in sharding.devices_indices_map((count,)).items()
         if device.process_index == process
     }
-    return Share(tuple(sorted(own)), count)
+    return RowShare(tuple(sorted(blocks)), count)
 
 
 def _blocks(sharding: NamedSharding) -> int:
-    # Of an axis that all devices can divide, each block has one index.
-    whole = sharding.mesh.size
-    return whole // sharding.shard_shape((whole,))[0]
+    # An axis as long as there are devices divides, however it is split.
+    length = sharding.mesh.size
+    return length // sharding.shard_shape((length,))[0]
 
 
-def spread_rows(tree: Any, mesh: Mesh, rows: P, share: Share | None = None) -> Any:
-    """Arrays of a batch as one array over all processes, their leading axis split.
+def global_rows(tree: Any, mesh: Mesh, rows: P, share: RowShare | None = None) -> Any:
+    """Makes global arrays over all processes of a batch, their leading axis split.
 
     Args:
       tree: NumPy arrays.
@@ -190,13 +199,16 @@ def spread_rows(tree: Any, mesh: Mesh, rows: P, share: Share | None = None) -> A
       rows: how the leading axis is split.
       share: which blocks of rows the arrays hold; None for all rows, the same in every process.
 
+    Returns:
+      A tree of global arrays.
+
     Raises:
       ValueError: naming the first array whose rows cannot be divided.
     """
     sharding = NamedSharding(mesh, rows)
     held = len(share.blocks) if share is not None else _blocks(sharding)
 
-    def of(path: Any, leaf: Any) -> jax.Array:
+    def global_array(path: Any, leaf: Any) -> jax.Array:
         leaf = np.asarray(leaf)
         if leaf.shape[0] % held:
             name = jax.tree_util.keystr(path, simple=True, separator="/")
@@ -213,4 +225,4 @@ def spread_rows(tree: Any, mesh: Mesh, rows: P, share: Share | None = None) -> A
 
         return jax.make_array_from_callback(shape, sharding, block)
 
-    return jax.tree_util.tree_map_with_path(of, tree)
+    return jax.tree_util.tree_map_with_path(global_array, tree)

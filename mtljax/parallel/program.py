@@ -15,7 +15,7 @@ _NAME = re.compile(r"%?([\w.\-]+)")
 _TRIPS = re.compile(r'known_trip_count":\{"n":"(\d+)"')
 _CONDITION = re.compile(r"condition=%?([\w.\-]+)")
 _LIMIT = re.compile(r"ROOT .* compare\(%[\w.\-]+, (%[\w.\-]+)\), direction=LT")
-_WHOLE = re.compile(r"^ *(%[\w.\-]+) = s\d+\[\]\S* constant\((\d+)\)")
+_INTEGER = re.compile(r"^ *(%[\w.\-]+) = s\d+\[\]\S* constant\((\d+)\)")
 _RESULT = re.compile(r"^ *(?:ROOT )?%?([\w.\-]+) = (\(.*?\)|\S+) ([a-z][\w\-]*)\(")
 _ARRAY = re.compile(r"([a-z]+\d*[a-z0-9]*)\[([\d,]*)\]")
 
@@ -74,11 +74,11 @@ def read_program(text: str) -> Program:
             lines[name] = []
         elif name:
             lines[name].append(line)
-    found = {
-        name: Computation(own, [call for line in own if (call := _call(line, lines)) is not None])
-        for name, own in lines.items()
+    computations = {
+        name: Computation(body, [call for line in body if (call := _call(line, lines)) is not None])
+        for name, body in lines.items()
     }
-    return Program(entry, found)
+    return Program(entry, computations)
 
 
 def runs(program: Program) -> dict[str, int]:
@@ -142,9 +142,9 @@ def _trips(line: str, lines: Mapping[str, list[str]]) -> int:
     if trips := _TRIPS.search(line):
         return int(trips[1])
     condition = _CONDITION.search(line)
-    own = lines.get(condition[1], []) if condition else []
-    whole = {match[1]: match[2] for one in own if (match := _WHOLE.match(one))}
-    for one in own:
-        if (limit := _LIMIT.search(one)) and limit[1] in whole:
-            return int(whole[limit[1]])
+    body = lines.get(condition[1], []) if condition else []
+    integers = {match[1]: match[2] for line in body if (match := _INTEGER.match(line))}
+    for line in body:
+        if (limit := _LIMIT.search(line)) and limit[1] in integers:
+            return int(integers[limit[1]])
     return 1

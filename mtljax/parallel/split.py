@@ -1,9 +1,9 @@
-"""What the program of one device must add up where a step's rows are split among several.
+"""Sums over devices in a program that sees its device's rows alone.
 
-Under `jax.shard_map` and `jax.pmap` a device sees its own rows. A loss is a mean over all rows,
-weighted, so that each device has a part of its numerator and all share one denominator; the
-gradient is the sum of what the devices have, and Gramians are products of such sums. Means over
-devices, of losses or of Gramians, would be something else.
+Under `jax.shard_map` and `jax.pmap` a device sees its own rows. A loss is a weighted mean over all
+rows: each device has a part of its numerator, and all have one denominator. The gradient is the sum
+of the devices' gradients, and Gramians are products of such sums. Means over devices, of losses or
+of Gramians, would be other numbers.
 """
 
 from typing import Any, NamedTuple
@@ -15,76 +15,99 @@ Axes = tuple[str, ...]
 
 
 class Split(NamedTuple):
-    """How rows are split, as the program of one device sees it.
+    """How rows are split among devices, as the program of one device sees it.
 
     Attributes:
-      axes: of the mesh, over whose devices the rows are split; none where the program sees all.
-      summed: whether gradients are summed over the devices, or left as each device's own part.
+      axes: mesh axes that the rows are split over; none where the program sees all rows.
+      summed: whether gradients are summed over the devices; else each device has those of its rows.
     """
 
     axes: Axes = ()
     summed: bool = True
 
 
-WHOLE = Split()
+ALL_ROWS = Split()
 """A program that sees all rows."""
 
 
 def psum_with_local_gradient(tree: Any, axes: Axes) -> Any:
-    """The sum over the devices; to differentiation, a device's own part of it.
+    """The sum over the devices, whose cotangent is passed on unchanged.
 
-    So that the gradient of a loss of all devices is, on each, the part of its own rows, which
-    `identity_with_psum_gradient` adds up.
+    The gradient of a loss of all rows is then, on each device, that of its own rows, for
+    `identity_with_psum_gradient` to sum.
+
+    Args:
+      tree: arrays of this device.
+      axes: of the mesh; none for no sum.
+
+    Returns:
+      A tree like `tree`, equal on all devices.
     """
     return jax.tree.map(lambda leaf: _psum_with_local_gradient(axes, leaf), tree) if axes else tree
 
 
 def identity_with_psum_gradient(tree: Any, axes: Axes) -> Any:
-    """The tree as it is; gradients with respect to it are summed over the devices."""
+    """The tree unchanged; gradients with respect to it are summed over the devices.
+
+    Args:
+      tree: arrays, equal on all devices, such as parameters.
+      axes: of the mesh; none for no sum.
+
+    Returns:
+      The same tree.
+    """
     return (
         jax.tree.map(lambda leaf: _identity_with_psum_gradient(axes, leaf), tree) if axes else tree
     )
 
 
 def fold_axis_index(key: jax.Array | None, axes: Axes) -> jax.Array | None:
-    """The device's own random key, for what is drawn for each row."""
+    """A random key for each device, for what is drawn for each of its rows.
+
+    Args:
+      key: equal on all devices; None is returned as it is.
+      axes: of the mesh; none for the same key.
+
+    Returns:
+      The key of this device.
+    """
     if key is None or not axes:
         return key
     return jax.random.fold_in(key, jax.lax.axis_index(axes))
 
 
 def share_of_mean(weights: jax.Array, axes: Axes) -> jax.Array:
-    """The device's share of all weights: a mean over its rows, times this, is its part of the mean.
+    """The device's share of all weights: its mean times this, summed over devices, is the mean.
 
     Args:
-      weights: of the elements of its rows, not negative.
-      axes: of the devices.
+      weights: of the elements of its rows, any shape, not negative.
+      axes: of the mesh.
 
     Returns:
       A scalar float32, 0 where no device has a weight.
     """
-    own = jnp.sum(jnp.asarray(weights, jnp.float32))
-    whole = jax.lax.psum(own, axes)
-    return own / jnp.where(whole == 0, 1, whole)
+    total = jnp.sum(jnp.asarray(weights, jnp.float32))
+    over_devices = jax.lax.psum(total, axes)
+    return total / jnp.where(over_devices == 0, 1, over_devices)
 
 
-def anywhere(true: jax.Array, axes: Axes) -> jax.Array:
-    """Whether something is true on any of the devices."""
-    return jax.lax.psum(true.astype(jnp.int32), axes) > 0 if axes else true
+def any_device(flags: jax.Array, axes: Axes) -> jax.Array:
+    """Whether a flag is true on any of the devices: bool, of the shape of `flags`."""
+    return jax.lax.psum(flags.astype(jnp.int32), axes) > 0 if axes else flags
 
 
-def _of_axes(forward: Any, backward: Any) -> Any:
+def _with_backward(forward: Any, backward: Any) -> Any:
     @jax.custom_vjp
     def function(leaf):
         return forward(leaf)
 
-    function.defvjp(lambda leaf: (forward(leaf), None), lambda _, slope: (backward(slope),))
+    function.defvjp(lambda leaf: (forward(leaf), None), lambda _, cotangent: (backward(cotangent),))
     return function
 
 
 def _psum_with_local_gradient(axes: Axes, leaf: jax.Array) -> jax.Array:
-    return _of_axes(lambda x: jax.lax.psum(x, axes), lambda slope: slope)(leaf)
+    return _with_backward(lambda x: jax.lax.psum(x, axes), lambda cotangent: cotangent)(leaf)
 
 
 def _identity_with_psum_gradient(axes: Axes, leaf: jax.Array) -> jax.Array:
-    return _of_axes(lambda x: x, lambda slope: jax.lax.psum(slope, axes))(leaf)
+    return _with_backward(lambda x: x, lambda cotangent: jax.lax.psum(cotangent, axes))(leaf)

@@ -1,4 +1,8 @@
-"""One pure step, compiled for all devices of a mesh in one of three ways."""
+"""One pure step, compiled for the devices of a mesh by `jit`, `shard_map` or `pmap`.
+
+`pmap` does nothing that `shard_map` does not, and is for one process: a thin variant, with which
+programs that are written for `jax.pmap` can be compared.
+"""
 
 from collections.abc import Callable
 from typing import Any
@@ -9,7 +13,7 @@ from jax.sharding import Mesh, NamedSharding
 from jax.sharding import PartitionSpec as P
 
 from mtljax.parallel.mesh import axes_size, row_axes
-from mtljax.parallel.split import WHOLE, Split
+from mtljax.parallel.split import ALL_ROWS, Split
 
 STRATEGIES = ("jit", "shard_map", "pmap")
 
@@ -20,36 +24,37 @@ Step = Callable[[Any, Any, Any], tuple[Any, Any]]
 
 
 def split_of(mesh: Mesh, strategy: str) -> Split:
-    """What a step has to add up itself, to be compiled by this strategy; see `Split`."""
+    """The rows that a step sees of a batch where it is compiled by a strategy of `STRATEGIES`."""
     if strategy == "jit":
-        return WHOLE
+        return ALL_ROWS
     return Split((PMAP_AXIS,) if strategy == "pmap" else row_axes(mesh))
 
 
 def compiled_step(step: Step, mesh: Mesh, strategy: str, state: Any, rows: P) -> Step:
     """Compiles ``(state, batch, extra) -> (state, metrics)``, with the state donated.
 
-    | strategy | the step sees | who adds up |
+    | strategy | the step sees | who sums over devices |
     |---|---|---|
-    | `'jit'` | whole arrays | XLA, from the shardings |
-    | `'shard_map'` | its own rows, the whole state | the step, over the axes of `split_of` |
-    | `'pmap'` | the same | the same |
+    | `'jit'` | global arrays | XLA, from the shardings |
+    | `'shard_map'` | its device's rows, all of the state | the step, over the axes of `split_of` |
+    | `'pmap'` | as under `'shard_map'` | as under `'shard_map'` |
 
     Args:
-      step: pure; for the last two, it sums over the axes of `split_of`.
+      step: pure; under `'shard_map'` and `'pmap'` it sums over the axes of `split_of`.
       mesh: with the axes `mtljax.parallel.AXES`.
       strategy: of `STRATEGIES`.
-      state: its shardings, a tree of `NamedSharding`; the last two want them all replicated.
+      state: shardings of the state, a tree of `NamedSharding`; under `'shard_map'` and `'pmap'`
+        all replicated.
       rows: how the leading axis of every array of the batches is split.
 
     Returns:
-      A function of whole arrays, whatever the strategy. Those of `'jit'` and `'shard_map'` can be
+      A function of global arrays, whatever the strategy. Those of `'jit'` and `'shard_map'` can be
       lowered.
 
     Raises:
-      ValueError: another strategy, or one that the mesh or the shardings do not suit.
+      ValueError: an unknown strategy, or one that the mesh or the shardings do not suit.
     """
-    whole = NamedSharding(mesh, P())
+    replicated = NamedSharding(mesh, P())
     if strategy not in STRATEGIES:
         raise ValueError(f"strategy must be one of {', '.join(STRATEGIES)}, got {strategy!r}")
     if strategy != "jit":
@@ -65,20 +70,21 @@ def compiled_step(step: Step, mesh: Mesh, strategy: str, state: Any, rows: P) ->
             mesh=mesh,
             in_specs=(P(), rows, rows),
             out_specs=P(),
-            # What comes out is equal on all devices because the step adds up, see `Split`; JAX
-            # would have every loop of the model declare what differs between devices.
+            # The outputs are equal on all devices because the step sums, see `Split`. For JAX to
+            # check it, every loop of the model would have to declare what differs between devices.
             check_vma=False,
         )
     by_rows = NamedSharding(mesh, rows)
     return jax.jit(
         step,
         in_shardings=(state, by_rows, by_rows),
-        out_shardings=(state, whole),
+        out_shardings=(state, replicated),
         donate_argnums=0,
     )
 
 
 def _pmapped(step: Step, mesh: Mesh) -> Step:
+    """As `shard_map` with a replicated state, over one axis of all devices."""
     count = axes_size(mesh, row_axes(mesh))
     mapped = jax.pmap(
         step,
@@ -89,20 +95,28 @@ def _pmapped(step: Step, mesh: Mesh) -> Step:
         donate_argnums=0,
     )
 
-    def divided(leaf: Any) -> Any:
+    def by_device(leaf: Any) -> Any:
         return leaf.reshape(count, leaf.shape[0] // count, *leaf.shape[1:])
 
-    # Where the step leaves the state: elsewhere, its first call would compile a program of its own.
-    whole = NamedSharding(Mesh(mesh.devices.flatten(), (PMAP_AXIS,)), P())
+    # The sharding that the step returns: with another, its first call would be compiled apart.
+    replicated = NamedSharding(Mesh(mesh.devices.flatten(), (PMAP_AXIS,)), P())
 
     def run(state: Any, batch: Any, extra: Any) -> tuple[Any, Any]:
-        return mapped(jax.device_put(state, whole), *jax.tree.map(divided, (batch, extra)))
+        return mapped(jax.device_put(state, replicated), *jax.tree.map(by_device, (batch, extra)))
 
     return run
 
 
-def place_rows(tree: Any, mesh: Mesh, rows: P) -> Any:
-    """Arrays of a batch on the devices of a mesh, their leading axis split.
+def shard_rows(tree: Any, mesh: Mesh, rows: P) -> Any:
+    """Puts the arrays of a batch on the devices of a mesh, their leading axis split.
+
+    Args:
+      tree: arrays with as many rows each.
+      mesh: of the devices.
+      rows: how the leading axis is split.
+
+    Returns:
+      A tree of global arrays.
 
     Raises:
       ValueError: naming the first array whose rows cannot be divided.

@@ -1,14 +1,14 @@
-"""From gradients of some tasks on each device to a part of all tasks' gradients on each.
+"""Reduce-scatter over `data`, all-to-all over `task`: from task-sharded to parameter-sharded.
 
-Devices lie along the axes ``task`` and ``data``. Those of one index along ``task`` have the
-gradients of the same tasks, each of its own rows. Leaf by leaf, a reduce-scatter along ``data``
-adds them up and leaves each device a part, and an all-to-all along ``task`` trades parts of all
-parameters for parts of all tasks. Then the Gramian is a product of what a device has, summed over
-the devices, ``T x T`` numbers; the weighted sum and the optimizer work on the parts; and one
-all-gather brings the parameters together, as after any sharded update.
+Devices of one index along ``task`` have the gradients of the same tasks, each of its own rows. Leaf
+by leaf, a reduce-scatter along ``data`` sums them and leaves each device a part, and an all-to-all
+along ``task`` trades parts of all parameters of some tasks for some parameters of all tasks. Then
+the Gramian is a product of each device's parts, all-reduced, ``T x T`` numbers; the weighted sum
+and the optimizer work on the parts; and one all-gather replicates the parameters, as after any
+sharded update.
 
-Of P parameters a device sends ``P/A`` more, along ``task`` with A devices, than to add up a single
-gradient: see `placed_bytes`.
+Of P bytes of parameters a device sends ``P/A`` more, along ``task`` with A devices, than to
+all-reduce a single gradient: see `exchanged_bytes`.
 """
 
 import math
@@ -25,174 +25,193 @@ from mtljax.parallel.rules import largest_dimension, shardings
 Tree = Any
 
 FLAT = -1
-"""In place of a dimension: no dimension divides, so the leaf is made flat and filled up."""
+"""In place of a dimension: none divides, so the leaf is flattened and padded."""
 
 _LANES = (1024, 512, 256, 128)
-"""Widths of the rows that a part is laid out in; a TPU's registers are 128 wide."""
+"""Widths that a part may be reshaped to; a TPU's registers are 128 wide."""
 
 
 def split_dimensions(params: Tree, count: int) -> Tree:
-    """For each leaf the dimension that is cut into `count` parts: the largest that divides.
+    """For each leaf the dimension that is split into `count` parts: the largest that divides.
 
     Args:
       params: a tree of arrays or of their shapes.
-      count: devices.
+      count: number of devices.
 
     Returns:
-      A tree of integers like `params`; `FLAT` where none divides.
+      A tree of integers like `params`; `FLAT` where no dimension divides.
 
     >>> split_dimensions({"kernel": jnp.zeros((3, 8)), "bias": jnp.zeros(3)}, 4)
     {'bias': -1, 'kernel': 1}
     """
 
-    def of(leaf: Any) -> int:
+    def dimension(leaf: Any) -> int:
         dim = largest_dimension(leaf.shape, count)
         return FLAT if dim is None else dim
 
-    return jax.tree.map(of, params)
+    return jax.tree.map(dimension, params)
 
 
-def exchange(rows: Tree, dims: Tree, *, task: str | None, data: str | None) -> Tree:
+def exchange_gradients(gradients: Tree, dims: Tree, *, task: str | None, data: str | None) -> Tree:
     """Trades the gradients of this device's tasks for a part of those of all tasks.
 
     Args:
-      rows: of this device, under `jax.shard_map`: leaves ``[n, *param]``, to be summed over `data`.
+      gradients: of this device's n tasks, under `jax.shard_map`: leaves ``[n, *param]``, to be
+        summed over `data`.
       dims: from `split_dimensions`, for all devices of both axes.
-      task: name of the axis of tasks; None if there is none.
-      data: name of the axis of rows; None if there is none.
+      task: name of the mesh axis of tasks; None if it has one device.
+      data: name of the mesh axis of rows; None if it has one device.
 
     Returns:
-      Leaves ``[T, *part]`` with the tasks in the order of the axis, the part cut from the dimension
-      of `dims`; ``[T, part]`` of a leaf that was made flat.
+      Leaves ``[T, *part]`` with the tasks in the order of the axis, where the dimension of `dims`
+      is split; ``[T, part]`` of a leaf that was flattened.
     """
 
-    def of(leaf: jax.Array, dim: int) -> jax.Array:
+    def exchange_leaf(leaf: jax.Array, dim: int) -> jax.Array:
         if dim == FLAT:
-            leaf, dim = flattened(leaf, axes_count(task, data), 1), 0
+            leaf, dim = flatten_and_pad(leaf, axes_count(task, data), 1), 0
         if data is not None:
-            leaf = _scattered(leaf, data, 1 + dim)
+            leaf = _reduce_scatter(leaf, data, 1 + dim)
         if task is not None:
             leaf = jax.lax.all_to_all(leaf, task, split_axis=1 + dim, concat_axis=0, tiled=True)
         return leaf
 
-    return jax.tree.map(of, rows, dims)
+    return jax.tree.map(exchange_leaf, gradients, dims)
 
 
-def _scattered(leaf: jax.Array, name: str, dim: int) -> jax.Array:
+def _reduce_scatter(leaf: jax.Array, name: str, dim: int) -> jax.Array:
     """The sum over an axis of devices, of which each keeps a part of one dimension.
 
-    The parts are moved to the front, and what a part holds is laid out in rows of whole registers:
-    in any other form a TPU may add up everything everywhere, which sends twice the bytes.
+    The parts are moved to the front, and each is reshaped to a multiple of the registers' width:
+    in any other form a TPU may all-reduce instead, which sends twice the bytes.
     """
     count, shape = jax.lax.axis_size(name), leaf.shape
     leaf = leaf.reshape(*shape[:dim], count, shape[dim] // count, *shape[dim + 1 :])
     leaf = jnp.moveaxis(leaf, dim, 0)
     part = leaf.shape[1:]
     size = math.prod(part)
-    wide = next((n for n in (part[-1], *_LANES) if n % _LANES[-1] == 0 and size % n == 0), size)
-    rows = leaf.reshape(count, size // max(wide, 1), wide)
+    width = next((n for n in (part[-1], *_LANES) if n % _LANES[-1] == 0 and size % n == 0), size)
+    rows = leaf.reshape(count, size // max(width, 1), width)
     return jax.lax.psum_scatter(rows, name, scatter_dimension=0, tiled=False).reshape(part)
 
 
-def gather(parts: Tree, dims: Tree, like: Tree, *, task: str | None, data: str | None) -> Tree:
-    """Brings the parts of a direction, or of parameters, together on all devices.
+def gather_parts(
+    parts: Tree, dims: Tree, params: Tree, *, task: str | None, data: str | None
+) -> Tree:
+    """All-gathers the parts of a direction, or of parameters.
 
     Args:
       parts: of this device, under `jax.shard_map`, without an axis of tasks.
-      dims: as for `exchange`.
-      like: the parameters, or their shapes.
-      task: see `exchange`.
-      data: see `exchange`.
+      dims: as for `exchange_gradients`.
+      params: the parameters, or their shapes.
+      task: as for `exchange_gradients`.
+      data: as for `exchange_gradients`.
 
     Returns:
-      A tree like `like`.
+      A tree like `params`, equal on all devices.
     """
 
-    def of(part: jax.Array, dim: int, whole: Any) -> jax.Array:
+    def gather_leaf(part: jax.Array, dim: int, param: Any) -> jax.Array:
         axis = 0 if dim == FLAT else dim
         for name in (task, data):
             if name is not None:
                 part = jax.lax.all_gather(part, name, axis=axis, tiled=True)
-        return shaped(part, whole.shape, 0) if dim == FLAT else part
+        return unflatten(part, param.shape, 0) if dim == FLAT else part
 
-    return jax.tree.map(of, parts, dims, like)
+    return jax.tree.map(gather_leaf, parts, dims, params)
 
 
-def flattened(leaf: jax.Array, count: int, lead: int) -> jax.Array:
-    """Makes a leaf flat after its first `lead` axes, and fills it up to a multiple of `count`."""
+def flatten_and_pad(leaf: jax.Array, count: int, lead: int) -> jax.Array:
+    """Flattens a leaf after its first `lead` axes, and pads it to a multiple of `count`."""
     flat = leaf.reshape(*leaf.shape[:lead], -1)
-    fill = -flat.shape[-1] % count
-    return jnp.pad(flat, ((0, 0),) * lead + ((0, fill),))
+    padding = -flat.shape[-1] % count
+    return jnp.pad(flat, ((0, 0),) * lead + ((0, padding),))
 
 
-def shaped(flat: jax.Array, shape: Sequence[int], lead: int) -> jax.Array:
-    """Undoes `flattened`, given the shape without the first `lead` axes."""
+def unflatten(flat: jax.Array, shape: Sequence[int], lead: int) -> jax.Array:
+    """Undoes `flatten_and_pad`, given the shape without the first `lead` axes."""
     return flat[..., : math.prod(shape)].reshape(*flat.shape[:lead], *shape)
 
 
 def axes_count(*names: str | None) -> int:
-    """Devices along some axes together, under `jax.shard_map`."""
+    """The product of the sizes of some axes, under `jax.shard_map`."""
     return math.prod(jax.lax.axis_size(name) for name in names if name is not None)
 
 
-def natural(tree: Tree, dims: Tree, like: Tree, lead: int) -> Tree:
-    """Leaves in the shapes of the parameters, from whole arrays as `exchange` leaves them.
+def unflatten_leaves(tree: Tree, dims: Tree, params: Tree, lead: int) -> Tree:
+    """Leaves in the shapes of the parameters, from global arrays of `exchange_gradients`.
 
     Args:
-      tree: leaves ``[*param]`` or flat and filled up, after `lead` other axes.
-      dims: as for `exchange`.
-      like: the parameters, or their shapes.
+      tree: leaves ``[*param]``, or flattened and padded, after `lead` other axes.
+      dims: as for `exchange_gradients`.
+      params: the parameters, or their shapes.
       lead: 1 where there is an axis of tasks, else 0.
+
+    Returns:
+      A tree of leaves ``[*param]`` after `lead` other axes.
     """
     return jax.tree.map(
-        lambda leaf, dim, whole: shaped(leaf, whole.shape, lead) if dim == FLAT else leaf,
+        lambda leaf, dim, param: unflatten(leaf, param.shape, lead) if dim == FLAT else leaf,
         tree,
         dims,
-        like,
+        params,
     )
 
 
-def part_specs(dims: Tree, axes: Sequence[str], lead: int = 0) -> Tree:
-    """The spec of each leaf that `exchange` leaves behind, for the outside of `jax.shard_map`.
+def exchanged_specs(dims: Tree, axes: Sequence[str], lead: int = 0) -> Tree:
+    """The spec of each leaf that `exchange_gradients` returns, as `jax.shard_map` takes them.
 
     Args:
-      dims: as for `exchange`.
+      dims: as for `exchange_gradients`.
       axes: those of the exchange that have several devices: ``data`` before ``task``.
-      lead: axes in front of the parameter's.
+      lead: number of axes in front of the parameter's.
+
+    Returns:
+      A tree of `PartitionSpec` like `dims`.
     """
     entry: Any = axes[0] if len(axes) == 1 else tuple(axes)
 
-    def of(dim: int) -> P:
+    def spec(dim: int) -> P:
         return P(*(None,) * (lead + max(dim, 0)), entry) if axes else P()
 
-    return jax.tree.map(of, dims)
+    return jax.tree.map(spec, dims)
 
 
-def kept_specs(dims: Tree, axes: Sequence[str]) -> Tree:
-    """The spec of what is kept of each leaf between steps, in the shape of the parameter.
+def stored_specs(dims: Tree, axes: Sequence[str]) -> Tree:
+    """The spec of each leaf between steps, in the shape of the parameter.
 
-    That of `part_specs`, but for a leaf that is made flat in between, which is kept whole.
+    That of `exchanged_specs`, but for a leaf that is flattened for the exchange, which is
+    replicated.
+
+    Args:
+      dims: as for `exchange_gradients`.
+      axes: as for `exchanged_specs`.
+
+    Returns:
+      A tree of `PartitionSpec` like `dims`.
     """
     return jax.tree.map(
-        lambda dim, spec: P() if dim == FLAT else spec, dims, part_specs(dims, axes)
+        lambda dim, spec: P() if dim == FLAT else spec, dims, exchanged_specs(dims, axes)
     )
 
 
-def brought_together(tree: Tree, dims: Tree, mesh: Mesh, axes: Sequence[str]) -> Tree:
-    """Brings leaves that lie as `kept_specs` says together on all devices, under `jax.jit`.
-
-    One axis after the other, the last one first: an all-gather over two at once is sent as an
-    all-reduce by some TPUs, which is twice the bytes.
+def gather_stored(tree: Tree, dims: Tree, mesh: Mesh, axes: Sequence[str]) -> Tree:
+    """All-gathers leaves that are sharded as `stored_specs` says, under `jax.jit`.
 
     Args:
       tree: leaves in the shapes of the parameters.
-      dims: as for `exchange`.
+      dims: as for `exchange_gradients`.
       mesh: of the axes.
-      axes: as for `part_specs`.
+      axes: as for `exchanged_specs`.
+
+    Returns:
+      The same leaves, replicated.
     """
+    # One axis after the other, the last one first: some TPUs send an all-gather over two axes at
+    # once as an all-reduce, which is twice the bytes.
     for count in reversed(range(len(axes))):
         tree = jax.lax.with_sharding_constraint(
-            tree, shardings(kept_specs(dims, axes[:count]), mesh)
+            tree, shardings(stored_specs(dims, axes[:count]), mesh)
         )
     return tree
 
@@ -202,9 +221,12 @@ def stacked_bytes(size: int, tasks: int, task: int, data: int) -> float:
 
     Args:
       size: bytes of the shared parameters.
-      tasks: T.
+      tasks: the number of tasks T.
       task: devices along the axis of tasks.
       data: devices along the axis of rows.
+
+    Returns:
+      Bytes a step.
 
     >>> stacked_bytes(100, tasks=4, task=4, data=1)
     600.0
@@ -213,15 +235,24 @@ def stacked_bytes(size: int, tasks: int, task: int, data: int) -> float:
     return 2 * tasks * size * (count - 1) / count
 
 
-def placed_bytes(size: int, tasks: int, task: int, data: int) -> float:
-    """Bytes that a device sends with tasks on groups of devices; arguments as of `stacked_bytes`.
+def exchanged_bytes(size: int, tasks: int, task: int, data: int) -> float:
+    """Bytes that a device sends with tasks on groups of devices.
 
     Reduce-scatter along ``data``, all-to-all along ``task``, all-gather along both.
 
-    >>> placed_bytes(100, tasks=4, task=4, data=1)
+    Args:
+      size: as for `stacked_bytes`, as are the others.
+      tasks: the number of tasks T.
+      task: devices along the axis of tasks.
+      data: devices along the axis of rows.
+
+    Returns:
+      Bytes a step.
+
+    >>> exchanged_bytes(100, tasks=4, task=4, data=1)
     150.0
     """
-    here = tasks / task * size
-    scatter = here * (data - 1) / data
-    trade = here / data * (task - 1) / task
-    return scatter + trade + size * (task * data - 1) / (task * data)
+    own_gradients = tasks / task * size
+    reduce_scatter = own_gradients * (data - 1) / data
+    all_to_all = own_gradients / data * (task - 1) / task
+    return reduce_scatter + all_to_all + size * (task * data - 1) / (task * data)

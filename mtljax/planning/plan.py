@@ -18,9 +18,9 @@ from mtljax.parallel import (
     parse_topology,
     program_costs,
     roofline_seconds,
-    too_large,
     topology_devices,
 )
+from mtljax.parallel.costs import too_large
 from mtljax.planning.assumed_layout import NOTHING_ASSUMED, Assumed, planned_layout
 from mtljax.presets import Config, check
 from mtljax.tasks import Task

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from rich.table import Table
 
-from mtljax.parallel import GIB
+from mtljax.parallel.hardware import GIB
 from mtljax.planning.plan import Plan
 
 

@@ -14,7 +14,13 @@ from jax.sharding import PartitionSpec as P
 from mtljax import gradients
 from mtljax.gradients import ScaledDiagonal, ScaledGramian
 from mtljax.parallel.split import psum_with_local_gradient
-from mtljax.parallel.task_exchange import FLAT, flattened, natural, part_specs, split_dimensions
+from mtljax.parallel.task_exchange import (
+    FLAT,
+    exchanged_specs,
+    flatten_and_pad,
+    split_dimensions,
+    unflatten_leaves,
+)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -102,19 +108,19 @@ class ShardedGradients:
           tree: leaves of this layout, after `leading_axes` other axes.
           leading_axes: 1 where there is an axis of tasks, else 0.
         """
-        return natural(tree, self.dimensions, self.shapes, leading_axes)
+        return unflatten_leaves(tree, self.dimensions, self.shapes, leading_axes)
 
     def to_shards(self, rows: Any) -> Any:
         """Undoes `to_parameter_shapes` for leaves ``[T, *param]``; others are left as they are."""
 
         def shard(leaf: jax.Array, dimension: int, parameter: Any) -> jax.Array:
             is_full = dimension == FLAT and leaf.shape[1:] == parameter.shape
-            return flattened(leaf, self._device_count, 1) if is_full else leaf
+            return flatten_and_pad(leaf, self._device_count, 1) if is_full else leaf
 
         return jax.tree.map(shard, rows, self.dimensions, self.shapes)
 
     def _on_shards(self, function: Any, *trees: Any, mask: jax.Array | None = None) -> Any:
-        specs = part_specs(self.dimensions, self.axes, lead=1)
+        specs = exchanged_specs(self.dimensions, self.axes, lead=1)
 
         def of_device(mask: jax.Array | None, *parts: Any) -> Any:
             return function(*parts, mask=mask, axis_name=self.axes)

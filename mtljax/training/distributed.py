@@ -16,27 +16,21 @@ from mtljax.errors import UserError
 from mtljax.modules import logical_axes
 from mtljax.parallel import (
     ParameterSpecs,
-    Placement,
-    Share,
-    axes_size,
-    brought_together,
-    choose_placement,
     compiled_step,
-    even_places,
     follow,
-    fsdp_shardings,
-    kept_specs,
     make_mesh,
-    own_share,
     parameter_specs,
     parse_rule,
-    place_rows,
-    row_axes,
+    shard_rows,
     shardings,
     split_dimensions,
     split_of,
-    spread_rows,
 )
+from mtljax.parallel.fsdp_gather import fsdp_shardings
+from mtljax.parallel.mesh import axes_size, row_axes
+from mtljax.parallel.placement import TaskPlacement, choose_placement, divide_groups
+from mtljax.parallel.processes import RowShare, global_rows, process_share
+from mtljax.parallel.task_exchange import gather_stored, stored_specs
 from mtljax.presets import Config, ParallelConfig
 from mtljax.step.method import Method, Rule, as_method, reads_gradients
 from mtljax.step.state import StepMetrics, TrainState
@@ -76,7 +70,7 @@ class Distributed(NamedTuple):
     place: Callable[[Any], Any]
     row_parts: int
     about: str
-    share: Share = Share()
+    share: RowShare = RowShare()
     place_own: Callable[[Any], Any] = jax.device_put
     replicated: NamedSharding | None = None
     task_parallel: bool = False
@@ -161,7 +155,7 @@ def _on_mesh(
     (specs, uncovered), moments = _specs(parallel, mesh, shapes.params, axes, placement)
     state = follow(shapes, shapes.params, moments)._replace(params=specs)
     state = shardings(state, mesh)
-    rows = P(row_axes(mesh) if placement is None else placement.data)
+    rows = P(row_axes(mesh) if placement is None else placement.data_axis)
 
     # Each row's activations stay on its device where XLA places them.
     encoder = model.network.encoder.clone(rows=NamedSharding(mesh, rows))
@@ -177,7 +171,7 @@ def _on_mesh(
         optimizer = on_parts(optimizer, shardings(moments, mesh), gathered)
     update = make_step(step_model, method, optimizer, config, layout).update
 
-    share = own_share(mesh, rows) if several else Share()
+    share = process_share(mesh, rows) if several else RowShare()
     shape = " x ".join(f"{name} {size}" for name, size in mesh.shape.items())
     tasks = "tasks on groups of devices" if placement else "all tasks on all devices"
     about = f"{shape} devices, {parallel.strategy}, {parallel.sharding}; {tasks}: {reason}"
@@ -200,7 +194,7 @@ def _on_mesh(
 
 
 def _specs(
-    parallel: ParallelConfig, mesh: Mesh, params: Any, axes: Any, placement: Placement | None
+    parallel: ParallelConfig, mesh: Mesh, params: Any, axes: Any, placement: TaskPlacement | None
 ) -> tuple[ParameterSpecs, Any]:
     """Of the parameters, and of what the optimizer and the moving average keep of each."""
     fsdp = row_axes(mesh) if parallel.sharding == "fsdp" else ()
@@ -209,22 +203,22 @@ def _specs(
     if placement is None:
         return found, found.specs
     # Where each device has a part of the direction, that part is all it keeps.
-    moments = {**found.specs, "shared": kept_specs(_dims(params, placement), placement.axes)}
+    moments = {**found.specs, "shared": stored_specs(_dims(params, placement), placement.axes)}
     return (found._replace(specs=moments) if parallel.sharding == "fsdp" else found), moments
 
 
-def _dims(params: Any, placement: Placement) -> Any:
+def _dims(params: Any, placement: TaskPlacement) -> Any:
     return split_dimensions(params["shared"], axes_size(placement.mesh, placement.axes))
 
 
-def _gathered(params: Any, placement: Placement) -> Callable[[Any], Any]:
+def _gathered(params: Any, placement: TaskPlacement) -> Callable[[Any], Any]:
     """All-gathers updates where the parameters are replicated."""
-    if placement.in_parts:
+    if placement.sharded:
         return lambda updates: updates
     dims = _dims(params, placement)
 
     def gather(updates: Any) -> Any:
-        shared = brought_together(updates["shared"], dims, placement.mesh, placement.axes)
+        shared = gather_stored(updates["shared"], dims, placement.mesh, placement.axes)
         return {**updates, "shared": shared}
 
     return gather
@@ -232,7 +226,7 @@ def _gathered(params: Any, placement: Placement) -> Callable[[Any], Any]:
 
 def _placement(
     config: Config, model: Model, method: Method, mesh: Mesh, batch: StepBatch, shared: Any
-) -> tuple[Placement | None, str]:
+) -> tuple[TaskPlacement | None, str]:
     parallel = config.parallel
     groups = {group.name: [task.name for task in group.tasks] for group in model.layout.groups}
     tasks = sum(map(len, groups.values()))
@@ -244,11 +238,11 @@ def _placement(
     if parallel.placement == "off" or why:
         return None, why or "as asked for"
     kinds = {name: (model.network.attention[name], _shapes(batch[name])) for name in groups}
-    in_parts = parallel.sharding == "fsdp"
+    sharded = parallel.sharding == "fsdp"
     if parallel.placement == "task":
         try:
-            places = even_places(groups, mesh.shape["task"], kinds)
-            return Placement(mesh, places, in_parts), "as asked for"
+            by_index = divide_groups(groups, mesh.shape["task"], kinds)
+            return TaskPlacement(mesh, by_index, sharded), "as asked for"
         except ValueError as error:
             raise ValueError(f"placement 'task': {error}") from None
     if not reads_gradients(method):
@@ -257,8 +251,8 @@ def _placement(
         return None, "steps between those of weighting.every read no gradients"
     size = sum(math.prod(leaf.shape) * leaf.dtype.itemsize for leaf in jax.tree.leaves(shared))
     rows = {name: batch[name]["tokens"].shape[0] for name in groups}
-    places, reason = choose_placement(mesh, groups, kinds, size, rows=rows)
-    return None if places is None else Placement(mesh, places, in_parts), reason
+    by_index, reason = choose_placement(mesh, groups, kinds, size, rows=rows)
+    return None if by_index is None else TaskPlacement(mesh, by_index, sharded), reason
 
 
 def _no_placement(config: Config, model: Model, method: Method, mesh: Mesh) -> str:
@@ -300,7 +294,7 @@ def _parts(mesh: Mesh, rows: P) -> int:
     return axes_size(mesh, () if axes is None else (axes,) if isinstance(axes, str) else axes)
 
 
-def _place(tree: Any, mesh: Mesh, rows: P, share: Share | None = None) -> Any:
+def _place(tree: Any, mesh: Mesh, rows: P, share: RowShare | None = None) -> Any:
     count = _parts(mesh, rows)
 
     def filled(leaf: Any) -> Any:
@@ -312,8 +306,8 @@ def _place(tree: Any, mesh: Mesh, rows: P, share: Share | None = None) -> Any:
     tree = jax.tree.map(filled, tree)
     try:
         if jax.process_count() > 1:
-            return spread_rows(tree, mesh, rows, share)
-        return place_rows(tree, mesh, rows)
+            return global_rows(tree, mesh, rows, share)
+        return shard_rows(tree, mesh, rows)
     except ValueError as error:
         raise UserError(f"parallel: {error}") from None
 

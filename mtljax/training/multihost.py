@@ -11,7 +11,7 @@ from typing import TypeVar
 import jax
 
 from mtljax.errors import UserError
-from mtljax.parallel import gather_texts
+from mtljax.parallel.processes import gather_texts
 
 T = TypeVar("T")
 

@@ -4,7 +4,8 @@ import jax
 import numpy as np
 import pytest
 
-from mtljax.generation import GREEDY, Sampling, advance, begin, decode, padded_length, recomputing
+from mtljax.generation import GREEDY, Sampling, advance, begin, decode, recomputing
+from mtljax.generation.loop import padded_length
 from tests.generation.toy import BIGRAM, END, IDS, SIZE, TABLE, counting, keys, prompts, tree
 
 

@@ -2,7 +2,8 @@ import jax
 import jax.numpy as jnp
 import pytest
 
-from mtljax.parallel import Chip, Costs, program_costs, roofline_seconds, too_large
+from mtljax.parallel import Chip, Costs, program_costs, roofline_seconds
+from mtljax.parallel.costs import too_large
 
 
 def test_costs_of_a_product():

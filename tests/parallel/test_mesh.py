@@ -2,7 +2,8 @@ import jax
 import pytest
 from jax.sharding import AbstractMesh, AxisType
 
-from mtljax.parallel import AXES, axes_size, make_mesh, mesh_shape, present_axes, row_axes
+from mtljax.parallel import AXES, make_mesh
+from mtljax.parallel.mesh import axes_size, mesh_shape, present_axes, row_axes
 
 
 @pytest.mark.parametrize(

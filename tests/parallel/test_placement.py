@@ -1,7 +1,8 @@
 import pytest
 from jax.sharding import AbstractMesh
 
-from mtljax.parallel import AXES, Placement, choose_placement, even_places
+from mtljax.parallel import AXES
+from mtljax.parallel.placement import TaskPlacement, choose_placement, divide_groups
 
 ONE = {name: [f"task_{name}"] for name in "abcd"}
 KINDS = dict.fromkeys("abcd", 0)
@@ -14,14 +15,14 @@ def chosen(shape, groups=ONE, kinds=KINDS, size=1000, rows=None):
 
 def test_groups_of_one_kind_stand_side_by_side():
     kinds = {"a": "causal", "b": "both", "c": "causal", "d": "both"}
-    assert even_places(ONE, 2, kinds) == (("a", "b"), ("c", "d"))
-    assert even_places(ONE, 1, kinds) == (("a", "c", "b", "d"),)
-    assert even_places(ONE, 4, kinds) == (("a",), ("c",), ("b",), ("d",))
+    assert divide_groups(ONE, 2, kinds) == (("a", "b"), ("c", "d"))
+    assert divide_groups(ONE, 1, kinds) == (("a", "c", "b", "d"),)
+    assert divide_groups(ONE, 4, kinds) == (("a",), ("c",), ("b",), ("d",))
 
 
 def test_groups_of_several_tasks():
     groups = {"a": ["x", "y"], "b": ["z"], "c": ["u", "v"], "d": ["w"]}
-    assert even_places(groups, 2, KINDS) == (("a", "b"), ("c", "d"))
+    assert divide_groups(groups, 2, KINDS) == (("a", "b"), ("c", "d"))
 
 
 @pytest.mark.parametrize(
@@ -34,7 +35,7 @@ def test_groups_of_several_tasks():
 )
 def test_what_cannot_be_divided(groups, count, message):
     with pytest.raises(ValueError, match=message):
-        even_places(groups, count, KINDS)
+        divide_groups(groups, count, KINDS)
 
 
 def test_chosen_where_it_sends_less():
@@ -59,7 +60,11 @@ def test_not_chosen(shape, options, reason):
 
 
 def test_axes_of_a_placement():
-    placement = Placement(AbstractMesh((2, 4, 1), AXES), ())
-    assert (placement.task, placement.data, placement.axes) == ("task", "data", ("data", "task"))
-    placement = Placement(AbstractMesh((2, 1, 1), AXES), ())
-    assert (placement.task, placement.data, placement.axes) == ("task", None, ("task",))
+    placement = TaskPlacement(AbstractMesh((2, 4, 1), AXES), ())
+    assert (placement.task_axis, placement.data_axis, placement.axes) == (
+        "task",
+        "data",
+        ("data", "task"),
+    )
+    placement = TaskPlacement(AbstractMesh((2, 1, 1), AXES), ())
+    assert (placement.task_axis, placement.data_axis, placement.axes) == ("task", None, ("task",))

@@ -6,15 +6,15 @@ import pytest
 from jax.sharding import Mesh
 from jax.sharding import PartitionSpec as P
 
-from mtljax.parallel import (
+from mtljax.parallel import make_mesh
+from mtljax.parallel.processes import (
     ProcessSpec,
-    Share,
+    RowShare,
     cluster,
     gather_texts,
-    make_mesh,
+    global_rows,
     named_process,
-    own_share,
-    spread_rows,
+    process_share,
 )
 
 HERE = {
@@ -112,17 +112,17 @@ def mesh_of(places):
 )
 def test_whose_rows(places, rows, blocks):
     mesh = mesh_of(places)
-    shares = [own_share(mesh, rows, process) for process in (0, 1)]
+    shares = [process_share(mesh, rows, process) for process in (0, 1)]
     assert [share.blocks for share in shares] == blocks
     assert {share.count for share in shares} == {max(map(max, blocks)) + 1}
 
 
 def test_rows_of_one_process():
     mesh = make_mesh()
-    assert own_share(mesh, P("data")) == Share()
+    assert process_share(mesh, P("data")) == RowShare()
     batch = {"tokens": np.arange(6).reshape(3, 2)}
-    for share in (None, Share()):
-        found = spread_rows(batch, mesh, P("data"), share)["tokens"]
+    for share in (None, RowShare()):
+        found = global_rows(batch, mesh, P("data"), share)["tokens"]
         assert isinstance(found, jax.Array)
         np.testing.assert_array_equal(found, batch["tokens"])
     assert gather_texts("one") == ["one"]
@@ -132,20 +132,21 @@ def test_rows_on_eight_devices(on_eight_devices):
     printed = on_eight_devices("""
 import numpy as np
 from jax.sharding import PartitionSpec as P
-from mtljax.parallel import make_mesh, own_share, place_rows, spread_rows
+from mtljax.parallel import make_mesh, shard_rows
+from mtljax.parallel.processes import process_share, global_rows
 mesh = make_mesh(task=2, data=4)
 batch = {"tokens": np.arange(16).reshape(8, 2)}
 for rows in (P("data"), P(("task", "data")), P()):
-    share = own_share(mesh, rows)
-    expected = place_rows(batch, mesh, rows)["tokens"]
+    share = process_share(mesh, rows)
+    expected = shard_rows(batch, mesh, rows)["tokens"]
     for given in (None, share):
-        found = spread_rows(batch, mesh, rows, given)["tokens"]
+        found = global_rows(batch, mesh, rows, given)["tokens"]
         assert found.sharding.is_equivalent_to(expected.sharding, 2)
         for one, other in zip(found.addressable_shards, expected.addressable_shards):
             np.testing.assert_array_equal(one.data, other.data)
     print(share.count)
 try:
-    spread_rows({"tokens": np.zeros((6, 2))}, mesh, P("data"), None)
+    global_rows({"tokens": np.zeros((6, 2))}, mesh, P("data"), None)
 except ValueError as error:
     print(error)
 """)

@@ -6,13 +6,8 @@ import numpy as np
 import pytest
 
 from mtljax.losses import weighted_mean
-from mtljax.parallel import (
-    anywhere,
-    fold_axis_index,
-    identity_with_psum_gradient,
-    psum_with_local_gradient,
-    share_of_mean,
-)
+from mtljax.parallel import identity_with_psum_gradient, psum_with_local_gradient
+from mtljax.parallel.split import any_device, fold_axis_index, share_of_mean
 
 AXES = ("rows",)
 
@@ -66,7 +61,7 @@ def test_shares_add_up_to_one(rows):
 
 def test_true_on_one_device_is_true_on_all():
     found = on_devices(
-        lambda true: anywhere(true, AXES), jnp.array([[True, False], [False, False]])
+        lambda true: any_device(true, AXES), jnp.array([[True, False], [False, False]])
     )
     np.testing.assert_array_equal(found, [[True, False], [True, False]])
 
@@ -85,4 +80,4 @@ def test_a_program_that_sees_all_rows_adds_nothing_up():
         psum_with_local_gradient(tree, ()) is tree and identity_with_psum_gradient(tree, ()) is tree
     )
     assert fold_axis_index(key, ()) is key and fold_axis_index(None, AXES) is None
-    assert anywhere(tree["a"], ()) is tree["a"]
+    assert any_device(tree["a"], ()) is tree["a"]

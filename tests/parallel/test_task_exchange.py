@@ -8,15 +8,15 @@ import numpy as np
 import pytest
 from jax.sharding import PartitionSpec as P
 
-from mtljax.parallel import (
+from mtljax.parallel import exchanged_bytes, split_dimensions, stacked_bytes
+from mtljax.parallel.task_exchange import (
     FLAT,
-    kept_specs,
-    part_specs,
-    placed_bytes,
-    split_dimensions,
-    stacked_bytes,
+    exchanged_specs,
+    flatten_and_pad,
+    stored_specs,
+    unflatten,
+    unflatten_leaves,
 )
-from mtljax.parallel.task_exchange import flattened, natural, shaped
 
 PARAMS = {"kernel": jnp.zeros((3, 16)), "bias": jnp.zeros(5), "scale": jnp.zeros(())}
 
@@ -24,31 +24,31 @@ PARAMS = {"kernel": jnp.zeros((3, 16)), "bias": jnp.zeros(5), "scale": jnp.zeros
 def test_a_leaf_is_cut_where_it_divides():
     dims = split_dimensions(PARAMS, 8)
     assert dims == {"kernel": 1, "bias": FLAT, "scale": FLAT}
-    assert part_specs(dims, ("data", "task"), lead=1) == {
+    assert exchanged_specs(dims, ("data", "task"), lead=1) == {
         "kernel": P(None, None, ("data", "task")),
         "bias": P(None, ("data", "task")),
         "scale": P(None, ("data", "task")),
     }
-    assert part_specs(dims, ("data",))["kernel"] == P(None, "data")
-    assert part_specs(dims, ())["kernel"] == P()
+    assert exchanged_specs(dims, ("data",))["kernel"] == P(None, "data")
+    assert exchanged_specs(dims, ())["kernel"] == P()
     # What is made flat in between is kept whole.
-    kept = kept_specs(dims, ("data", "task"))
+    kept = stored_specs(dims, ("data", "task"))
     assert kept == {"kernel": P(None, ("data", "task")), "bias": P(), "scale": P()}
 
 
 @pytest.mark.parametrize("shape", [(), (1,), (5,), (8,), (3, 5), (2, 2, 2)])
 def test_flat_and_back(shape):
     leaf = jnp.arange(2 * int(np.prod(shape)), dtype=jnp.float32).reshape(2, *shape)
-    flat = flattened(leaf, 8, lead=1)
+    flat = flatten_and_pad(leaf, 8, lead=1)
     assert flat.ndim == 2 and flat.shape[1] % 8 == 0
-    np.testing.assert_array_equal(shaped(flat, shape, lead=1), leaf)
+    np.testing.assert_array_equal(unflatten(flat, shape, lead=1), leaf)
     np.testing.assert_array_equal(flat.sum(), leaf.sum())
 
 
 def test_shapes_of_the_parameters_again():
     dims = split_dimensions(PARAMS, 8)
     rows = {"kernel": jnp.ones((2, 3, 16)), "bias": jnp.ones((2, 8)), "scale": jnp.ones((2, 8))}
-    found = jax.tree.map(jnp.shape, natural(rows, dims, PARAMS, lead=1))
+    found = jax.tree.map(jnp.shape, unflatten_leaves(rows, dims, PARAMS, lead=1))
     assert found == {"kernel": (2, 3, 16), "bias": (2, 5), "scale": (2,)}
 
 
@@ -59,13 +59,13 @@ def test_bytes_against_those_of_each_collective(tasks, task, data):
     by_hand = here - here / data  # all but its own part is sent on
     by_hand += here / data - here / count  # all but what is for itself
     by_hand += size - size / count
-    assert placed_bytes(size, tasks, task, data) == pytest.approx(by_hand)
+    assert exchanged_bytes(size, tasks, task, data) == pytest.approx(by_hand)
     assert stacked_bytes(size, tasks, task, data) == pytest.approx(
         2 * (1 - 1 / count) * tasks * size
     )
     if task == tasks:
         # One gradient, all-reduced, and its part along the axis of tasks.
-        more = placed_bytes(size, tasks, task, data) / stacked_bytes(size, 1, task, data)
+        more = exchanged_bytes(size, tasks, task, data) / stacked_bytes(size, 1, task, data)
         assert more == pytest.approx(1, rel=1 / data)
 
 
@@ -77,9 +77,10 @@ import numpy as np
 from jax.sharding import NamedSharding, PartitionSpec as P
 from mtljax.gradients import combine, cross_gramian, gramian, scaled_gramian
 from mtljax.parallel import (
-    collectives, exchange, gather, make_mesh, part_specs, placed_bytes, sent_bytes,
+    collectives, exchange_gradients, exchanged_bytes, gather_parts, make_mesh, sent_bytes,
     split_dimensions,
 )
+from mtljax.parallel.task_exchange import exchanged_specs
 
 shapes = {"wide": (24, 64), "stack": (2, 16, 3), "bias": (5,), "scale": (), "prime": (7, 11)}
 params = {name: jnp.zeros(shape) for name, shape in shapes.items()}
@@ -98,14 +99,14 @@ def check(task, data, tasks, scale=1.0):
     weights = jnp.asarray(rng.uniform(size=tasks), jnp.float32)
 
     def of_device(parts, weights):
-        rows = exchange(jax.tree.map(lambda leaf: leaf[0], parts), dims, **names)
+        rows = exchange_gradients(jax.tree.map(lambda leaf: leaf[0], parts), dims, **names)
         products, row_scale = scaled_gramian(rows, axis_name=axes)
-        direction = gather(combine(weights, rows), dims, params, **names)
+        direction = gather_parts(combine(weights, rows), dims, params, **names)
         return products, row_scale, direction, rows
 
     mapped = jax.jit(jax.shard_map(
         of_device, mesh=mesh, in_specs=(P("data", "task"), P()),
-        out_specs=(P(), P(), P(), part_specs(dims, axes, lead=1)), check_vma=False,
+        out_specs=(P(), P(), P(), exchanged_specs(dims, axes, lead=1)), check_vma=False,
     ))
     compiled = mapped.lower(parts, weights).compile()
     products, row_scale, direction, rows = compiled(parts, weights)
@@ -122,7 +123,7 @@ def check(task, data, tasks, scale=1.0):
     found = collectives(compiled.as_text())
     sent = sent_bytes(found, 8)
     padded = {name: -(-int(np.prod(shape)) // 8) * 8 for name, shape in shapes.items()}
-    wanted = placed_bytes(4 * sum(padded.values()), tasks, task, data)
+    wanted = exchanged_bytes(4 * sum(padded.values()), tasks, task, data)
     moved = sum(n for kind, n in sent.items() if kind != "all-reduce")
     assert abs(moved - wanted) < 1, (sent, wanted)
     assert all(one.size <= 4 * tasks * tasks for one in found if one.kind == "all-reduce")

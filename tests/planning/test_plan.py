@@ -10,7 +10,7 @@ import dataclasses, json, os
 os.environ["JAX_DISABLE_MOST_OPTIMIZATIONS"] = "1"
 from mtljax.planning import Assumed
 from mtljax.modules import EncoderConfig, HeadsConfig
-from mtljax.parallel import placed_bytes
+from mtljax.parallel import exchanged_bytes
 from mtljax.presets import BatchConfig, Config, OptimizerConfig, ParallelConfig
 from mtljax.data.tokenizers import TokenizerSettings
 from mtljax.tasks import Task
@@ -45,7 +45,7 @@ sent = placed.collective_bytes
 moved = sum(n for kind, n in sent.items() if kind != "all-reduce")
 # What does not divide is filled up, and stays whole.
 print(placed.placement, placed.mesh, placed.tokens)
-print(abs(moved / placed_bytes(size, 2, 2, 4) - 1) < 0.02, size > 5000)
+print(abs(moved / exchanged_bytes(size, 2, 2, 4) - 1) < 0.02, size > 5000)
 print(sum(sent.values()) == placed.collective_bytes_total, placed.roofline_seconds)
 # Parameters whole, two moments in parts; batch and heads are small.
 print(1.2 < placed.argument_bytes / size < 1.6, placed.fits, placed.hbm_limit)
@@ -90,7 +90,7 @@ topology, devices = read_topology("v5e:2x4")
 found = plan(of(parallel=PLACED), layout, topology, devices)
 size = 4 * found.shared_parameters
 moved = sum(n for kind, n in found.collective_bytes.items() if kind != "all-reduce")
-print(abs(moved / placed_bytes(size, 2, 2, 4) - 1) < 0.01)
+print(abs(moved / exchanged_bytes(size, 2, 2, 4) - 1) < 0.01)
 print(found.fits, found.hbm_limit == round(15.75 * 2**30), found.roofline_seconds > 0)
 """)
     assert printed.splitlines() == ["True", "True True True"]

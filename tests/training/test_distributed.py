@@ -37,7 +37,7 @@ def test_every_head_on_a_transformer_with_batches_of_their_own(
 ):
     """A source is read both ways."""
     printed = on_eight_devices(f"""{START}
-from mtljax.parallel import collectives, placed_bytes, sent_bytes
+from mtljax.parallel import collectives, exchanged_bytes, sent_bytes
 
 full = HeadsConfig(negatives=0)
 found = compare(
@@ -53,7 +53,7 @@ seen = collectives(text)
 sent = sent_bytes(seen, 8)
 moved = sum(n for kind, n in sent.items() if kind != "all-reduce")
 # What does not divide is filled up to eight numbers, in each of four gradients.
-print(0 <= moved - placed_bytes(size, 4, 4, 2) < 0.05 * size)
+print(0 <= moved - exchanged_bytes(size, 4, 4, 2) < 0.05 * size)
 # The heads' gradients are added up, and small things; never the tasks' gradients side by side.
 print(sum(one.size for one in seen if one.kind == "all-reduce") < 1.2 * heads + 1000)
 

@@ -6,11 +6,11 @@ from typing import Any
 
 from mtljax.data import MultitaskData, StepBatch, StepIterator
 from mtljax.errors import UserError
-from mtljax.parallel import Share
+from mtljax.parallel.processes import RowShare
 from mtljax.presets import Config
 from mtljax.step.extra import SECOND_BATCH, VALIDATION_BATCH, Extra
 
-ALL_ROWS = Share()
+ALL_ROWS = RowShare()
 """All rows of a batch."""
 
 
@@ -27,7 +27,7 @@ class AlignedStreams:
         config: Config,
         requires: frozenset[str],
         steps: int = 1,
-        share: Share = ALL_ROWS,
+        share: RowShare = ALL_ROWS,
     ) -> None:
         """Open the streams at the first step.
 

@@ -3,8 +3,8 @@
 from typing import NamedTuple
 
 from mtljax.parallel.fsdp_gather import FsdpShardings
-from mtljax.parallel.placement import Placement
-from mtljax.parallel.split import WHOLE, Split
+from mtljax.parallel.placement import TaskPlacement
+from mtljax.parallel.split import ALL_ROWS, Split
 
 
 class DeviceLayout(NamedTuple):
@@ -17,8 +17,8 @@ class DeviceLayout(NamedTuple):
         XLA.
     """
 
-    split: Split = WHOLE
-    placement: Placement | None = None
+    split: Split = ALL_ROWS
+    placement: TaskPlacement | None = None
     fsdp: FsdpShardings | None = None
 
 

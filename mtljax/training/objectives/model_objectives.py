@@ -9,7 +9,7 @@ from jax.sharding import NamedSharding, PartitionSpec
 
 from mtljax.gradients import LaggedGradients, RepresentationGradients, TaskGradients
 from mtljax.parallel.split import (
-    anywhere,
+    any_device,
     identity_with_psum_gradient,
     psum_with_local_gradient,
 )
@@ -100,7 +100,7 @@ def _over_split_rows(model: Model, layout: DeviceLayout) -> Objectives:
         task_gradients=task_gradients,
         lagged_gradients=lagged_gradients,
         representation_gradients=representation_gradients,
-        present=lambda batch: anywhere(objectives.present(batch), axes),
+        present=lambda batch: any_device(objectives.present(batch), axes),
         layout=FullGradients(axes),
     )
 

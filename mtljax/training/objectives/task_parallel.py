@@ -8,9 +8,9 @@ from jax.sharding import PartitionSpec as P
 
 from mtljax.gradients import TaskGradients
 from mtljax.gradients.task_parallel import placed_gradients, placed_order
-from mtljax.parallel.placement import Placement
+from mtljax.parallel.placement import TaskPlacement
 from mtljax.parallel.split import Split
-from mtljax.parallel.task_exchange import brought_together, exchange, part_specs
+from mtljax.parallel.task_exchange import exchange_gradients, exchanged_specs, gather_stored
 from mtljax.step.gradient_layout import ShardedGradients
 from mtljax.training.model import Model, initial_params
 from mtljax.training.objective import StepBatch
@@ -18,7 +18,7 @@ from mtljax.training.objectives import model_functions
 from mtljax.training.objectives.device_layout import DeviceLayout
 
 
-def sharded_gradients(model: Model, placement: Placement) -> ShardedGradients:
+def sharded_gradients(model: Model, placement: TaskPlacement) -> ShardedGradients:
     """How the gradients of `task_parallel_gradients` lie."""
     shapes = jax.eval_shape(lambda: initial_params(model))["shared"]
     return ShardedGradients(placement.mesh, placement.axes, shapes)
@@ -26,7 +26,7 @@ def sharded_gradients(model: Model, placement: Placement) -> ShardedGradients:
 
 def task_parallel_gradients(
     model: Model,
-    placement: Placement,
+    placement: TaskPlacement,
     layout: ShardedGradients,
     params: Any,
     batch: StepBatch,
@@ -48,11 +48,11 @@ def task_parallel_gradients(
       `TaskGradients`; leaves of `shared` lie as `layout` says.
     """
     del strategy
-    task, data = placement.task, placement.data
+    task, data = placement.task_axis, placement.data_axis
     local = DeviceLayout(Split(() if data is None else (data,), summed=False))
     dimensions = layout.dimensions
-    if placement.in_parts:
-        shared = brought_together(params["shared"], dimensions, placement.mesh, placement.axes)
+    if placement.sharded:
+        shared = gather_stored(params["shared"], dimensions, placement.mesh, placement.axes)
         params = {**params, "shared": shared}
     order = [one.name for one in model.tasks]
 
@@ -65,7 +65,7 @@ def task_parallel_gradients(
             params["shared"],
             params["heads"],
             examples,
-            placement.places,
+            placement.groups_by_index,
             "task",
             key=key,
         )
@@ -78,8 +78,8 @@ def task_parallel_gradients(
         if placement.axes:
             head_gradients = jax.lax.psum(head_gradients, placement.axes)
         # From all parameters of some tasks to some parameters of all tasks.
-        shared = exchange(gradients.shared, dimensions, task=task, data=data)
-        computed_order = placed_order(examples, heads, placement.places)
+        shared = exchange_gradients(gradients.shared, dimensions, task=task, data=data)
+        computed_order = placed_order(examples, heads, placement.groups_by_index)
         if computed_order != order:
             places = jnp.array([computed_order.index(name) for name in order])
             losses, shared = jax.tree.map(lambda leaf: leaf[places], (losses, shared))
@@ -89,7 +89,7 @@ def task_parallel_gradients(
         of_device,
         mesh=placement.mesh,
         in_specs=(P(), P(data), P()),
-        out_specs=TaskGradients(P(), part_specs(dimensions, placement.axes, lead=1), P()),  # pyright: ignore[reportArgumentType]
+        out_specs=TaskGradients(P(), exchanged_specs(dimensions, placement.axes, lead=1), P()),  # pyright: ignore[reportArgumentType]
         check_vma=False,
     )(params, batch, key)
     # In the order of the tasks again, which a dictionary loses on its way through JAX.

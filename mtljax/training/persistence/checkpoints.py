@@ -15,7 +15,7 @@ import orbax.checkpoint as ocp
 from orbax.checkpoint import checkpoint_managers as policies
 
 from mtljax.errors import UserError
-from mtljax.parallel import gather_texts
+from mtljax.parallel.processes import gather_texts
 from mtljax.step.state import TrainState
 from mtljax.training.multihost import (
     collective_error,
