@@ -1,7 +1,7 @@
 """Decoding: from next-token logits to text, as pure functions of arrays.
 
-Knows neither models nor tokenizers: a model is a `Decodable`, two functions that read a prompt and
-one more token, and texts are rows of class numbers.
+A model is a `Decodable`, two functions that read a prompt and one more token; texts are rows of
+class indices. Nothing here depends on the modules or tokenizers of this package.
 """
 
 from mtljax.generation.beams import Beams as Beams

@@ -16,15 +16,15 @@ from mtljax.generation.processors import (
 
 
 class Beams(NamedTuple):
-    """What a beam search found, the best first.
+    """The texts of a beam search, the best first.
 
     Attributes:
       tokens: int32 ``[R, returns, N]``, classes that follow each prompt, without the end mark; -1
         after the last.
-      lengths: int32 ``[R, returns]``, how many there are.
+      lengths: int32 ``[R, returns]``, the number of classes.
       scores: float32 ``[R, returns]``, log probability over ``length ** length_penalty``, the end
         mark counted in both; minus infinity where there is no such text.
-      ended: bool ``[R, returns]``, whether the text came to its end mark.
+      ended: bool ``[R, returns]``, whether an end mark was chosen, rather than the limit reached.
     """
 
     tokens: jax.Array
@@ -36,7 +36,7 @@ class Beams(NamedTuple):
 class _Search(NamedTuple):
     state: Any  # of the model, R * K rows
     logits: jax.Array  # [R * K, V]
-    tokens: jax.Array  # [R, K, N], of the texts that go on
+    tokens: jax.Array  # [R, K, N], of the beams
     sums: jax.Array  # [R, K], their log probabilities, the largest first
     done: Beams  # the K best that have ended
     closed: jax.Array  # [R], nothing changes any more
@@ -62,10 +62,11 @@ def beam_search(
 ) -> Beams:
     """Look for the most probable texts that follow some prompts.
 
-    Of each prompt the `beams` most probable beginnings are kept. A text is complete when one of the
-    `ends` is among the `beams` most probable continuations; a row is closed when `beams` texts are
-    complete, when no beginning can overtake the `returns` best of them, or at its limit, where
-    beginnings count as texts. A beam of 1 is greedy decoding; one of ``V ** limit`` is exhaustive.
+    Of each prompt the `beams` most probable unfinished texts are kept, the beams. A text is
+    complete when one of the `ends` is among the `beams` most probable continuations; a row is
+    closed when `beams` texts are complete, when no beam can overtake the `returns` best of them, or
+    at its limit, where beams count as texts. One beam is greedy decoding; ``V ** limit`` beams are
+    an exhaustive search.
 
     A text is scored by ``log p / length ** length_penalty`` (Wu et al. 2016, arXiv 1609.08144,
     section 7, with the plain power of the length). Probabilities are those of the model: what is
@@ -74,10 +75,10 @@ def beam_search(
     Args:
       model: the model.
       params: its parameters.
-      prompts: what it reads, R rows; they are read once, not once a beam.
-      limits: tokens that a row may gain, the end mark among them, ``[R]`` or one for all.
-      room: the most that any may, a Python number.
-      beams: beginnings that are kept.
+      prompts: as `Decodable.prefill` takes them, R rows; they are read once, not once a beam.
+      limits: tokens that a row may get, the end mark among them, ``[R]`` or one for all.
+      room: the largest limit, a Python number.
+      beams: unfinished texts that are kept of each prompt.
       length_penalty: 0 compares sums, which favours short texts; 1 means; more favours long ones.
       returns: texts of each prompt that are returned, at most `beams`.
       repetition_penalty: see `penalize_repetition`, here of log probabilities.
@@ -131,7 +132,7 @@ def beam_search(
         score = jnp.where(is_end[:, :beams], normalised(sums[:, :beams], count + 1), -jnp.inf)
         here = jnp.full((rows, beams), count)
         done = _best(search.done, Beams(complete, here, score, is_end[:, :beams]), beams)
-        # Those that go on: at most one of the candidates is an end, for each beam and end mark.
+        # The next beams: at most one candidate is an end, for each beam and end mark.
         sums, kept = jax.lax.top_k(jnp.where(is_end, -jnp.inf, sums), beams)
         parents, classes = (jnp.take_along_axis(x, kept, axis=1) for x in (parents, classes))
         tokens = _chosen(search.tokens, parents)

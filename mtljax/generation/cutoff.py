@@ -1,4 +1,4 @@
-"""The largest values of an array, found without sorting it."""
+"""The largest values of an array, without sorting it."""
 
 from collections.abc import Callable
 
@@ -25,26 +25,26 @@ def keep_largest(
 ) -> jax.Array:
     """Mark the largest keys that together are enough.
 
-    The cut is found bit by bit: 32 passes over the array, where sorting it takes far longer on a
+    The threshold is found bit by bit, in 32 passes over the array: sorting takes far longer on a
     CPU.
 
     Args:
       keys: uint32 ``[..., V]``, from `order_keys`.
       enough: from a mask ``[..., V]`` of all keys from some value on to bool ``[..., 1]``, whether
-        they suffice; true for a mask if it is for a part of it.
-      ties: from the masks of the keys above the cut and of those at it to how many ``[..., 1]`` of
-        the latter are kept, the first ones.
+        they suffice; where it is true of some keys, it must be of more.
+      ties: from the masks of the keys above the threshold, and of those equal to it, to the number
+        ``[..., 1]`` of the latter that are kept, the first ones.
 
     Returns:
       bool ``[..., V]``; all true where all keys are not enough.
     """
 
-    def longer(i: jax.Array, cut: jax.Array) -> jax.Array:
-        further = cut | (jnp.uint32(1) << (_BITS - 1 - i).astype(jnp.uint32))
-        return jnp.where(enough(keys >= further), further, cut)
+    def raise_threshold(i: jax.Array, threshold: jax.Array) -> jax.Array:
+        higher = threshold | (jnp.uint32(1) << (_BITS - 1 - i).astype(jnp.uint32))
+        return jnp.where(enough(keys >= higher), higher, threshold)
 
-    cut = jnp.zeros((*keys.shape[:-1], 1), jnp.uint32)
-    cut = jax.lax.fori_loop(0, _BITS, longer, cut)
-    above, at = keys > cut, keys == cut
-    place = jnp.cumsum(at, axis=-1)
-    return above | (at & (place <= ties(above, at)))
+    threshold = jnp.zeros((*keys.shape[:-1], 1), jnp.uint32)
+    threshold = jax.lax.fori_loop(0, _BITS, raise_threshold, threshold)
+    above, equal = keys > threshold, keys == threshold
+    order = jnp.cumsum(equal, axis=-1)
+    return above | (equal & (order <= ties(above, equal)))

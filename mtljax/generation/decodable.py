@@ -1,4 +1,4 @@
-"""What a model must offer to be decoded, and a model without a cache as one."""
+"""The interface of a model that can be decoded, and an adapter for models without a cache."""
 
 from collections.abc import Callable
 from typing import Any, NamedTuple, Protocol
@@ -11,11 +11,11 @@ class Prefill(Protocol):
     """Reads the prompts."""
 
     def __call__(self, params: Any, prompts: Any, room: int, /) -> tuple[Any, jax.Array]:
-        """Read the prompts, and make room for what follows.
+        """Read the prompts, and allocate what the tokens that follow need.
 
         Args:
-          params: parameters, whatever the model takes.
-          prompts: what it reads, a tree of arrays with R rows each.
+          params: parameters, a tree of whatever form the model takes.
+          prompts: a tree of arrays with R rows each.
           room: tokens that will follow at most.
 
         Returns:
@@ -46,33 +46,36 @@ class Step(Protocol):
 
 
 def take_rows(tree: Any, rows: jax.Array) -> Any:
-    """Rows of every array of a tree, in the order of `rows`, as often as they are named."""
+    """Rows of every array of a tree, by their indices `rows`, which may repeat."""
     return jax.tree.map(lambda x: jnp.take(x, rows, axis=0), tree)
 
 
 def fork_rows(state: Any, count: int) -> Any:
-    """Every row of a state `count` times, one after another."""
+    """A state of R rows with each row `count` times, next to each other."""
     rows = jax.tree.leaves(state)[0].shape[0]
     return take_rows(state, jnp.repeat(jnp.arange(rows), count))
 
 
 def choose_rows(state: Any, parents: jax.Array) -> Any:
-    """The rows of a state from `fork_rows` that go on, of each prompt's those that `parents` names.
+    """The rows of a state from `fork_rows` that continue.
 
     Args:
-      state: of ``R K`` rows.
-      parents: int32 ``[R, K]``, in [0, K).
+      state: of K beams of each of R prompts, ``R K`` rows.
+      parents: int32 ``[R, K]`` in [0, K), which beam of its prompt each of the new ones continues.
+
+    Returns:
+      A state of ``R K`` rows.
     """
     rows, count = parents.shape
     return take_rows(state, (jnp.arange(rows)[:, None] * count + parents).reshape(-1))
 
 
 class Decodable(NamedTuple):
-    """A model that can be decoded: two pure functions, and two for texts that branch.
+    """A model that can be decoded: two pure functions, and two more for a beam search.
 
-    Each row of the state from `prefill` stands for itself. A beam search forks it, and then goes on
-    from some of the branches, again and again: a model that can do so without copying rows brings
-    its own `fork` and `choose`, which it alone need understand.
+    The rows of a state are independent. A beam search forks each into K beams, and after every
+    token continues with some of them: a model that can do so without copying rows has its own
+    `fork` and `choose`, between which the state may have a form of its own.
 
     Attributes:
       prefill: reads the prompts.
@@ -91,17 +94,17 @@ def recomputing(
     next_logits: Callable[[Any, jax.Array, jax.Array], jax.Array],
     output_ids: jax.Array | None = None,
 ) -> Decodable:
-    """A model that keeps nothing between tokens: it reads its whole text again for each.
+    """A model without a cache, which reads all of its text again for every token.
 
-    Its prompts are ``(tokens [R, L], lengths [R])``: ids, and how many of a row count.
+    Its prompts are ``(tokens [R, L], lengths [R])``: ids, and how many of a row are valid.
 
     Args:
       next_logits: from parameters, tokens ``[R, L + room]`` and lengths ``[R]`` to the logits
-        ``[R, V]`` of what follows; it is not to read what stands at ``lengths`` and after.
+        ``[R, V]`` of what follows; it must not read columns from ``lengths`` on.
       output_ids: int32 ``[V]``, the token of each class; by default they are the same.
 
     Returns:
-      A `Decodable`; n tokens cost n passes over all.
+      A `Decodable`; n tokens cost n passes over the text.
     """
 
     def prefill(params: Any, prompts: Any, room: int) -> tuple[Any, jax.Array]:

@@ -12,19 +12,19 @@ from mtljax.generation.sampling import Sampling, choose
 
 
 class Rows(NamedTuple):
-    """Texts that are being written.
+    """Texts that are being written; the state of the decoding loop.
 
     Attributes:
-      state: the model's, of the prompts and what was read since.
+      state: of the model, after the prompts and what was read since.
       logits: float32 ``[R, V]``, of the next class.
       context: int32 ``[R, H]``, classes of the prompts, -1 where there is none.
       tokens: int32 ``[R, N]``, classes that were chosen; -1 after the last.
       keys: ``[R]`` random keys.
-      first: int32 ``[R]``, the number of a row's first choice.
-      limits: int32 ``[R]``, tokens that a row may gain.
-      lengths: int32 ``[R]``, tokens that it has gained.
-      ended: bool ``[R]``, whether it came to an end mark.
-      count: int32 scalar, choices that were made.
+      first: int32 ``[R]``, the index of a row's first choice, of its random keys.
+      limits: int32 ``[R]``, tokens that a row may get.
+      lengths: int32 ``[R]``, tokens that it has.
+      ended: bool ``[R]``, whether an end mark was chosen.
+      count: int32 scalar, number of choices so far.
     """
 
     state: Any
@@ -40,18 +40,18 @@ class Rows(NamedTuple):
 
     @property
     def going(self) -> jax.Array:
-        """Whether a row may gain another token: bool ``[R]``."""
+        """Whether a row may get another token: bool ``[R]``."""
         return ~self.ended & (self.count < self.limits)
 
 
 class Decoded(NamedTuple):
-    """What was decoded.
+    """Decoded texts.
 
     Attributes:
       tokens: int32 ``[R, N]``, the classes that follow each prompt, without the end mark; -1 after
         the last.
-      lengths: int32 ``[R]``, how many there are.
-      ended: bool ``[R]``, whether the row came to its end mark.
+      lengths: int32 ``[R]``, the number of classes.
+      ended: bool ``[R]``, whether an end mark was chosen, rather than the limit reached.
     """
 
     tokens: jax.Array
@@ -76,13 +76,13 @@ def begin(
     Args:
       model: the model.
       params: its parameters.
-      prompts: what it reads, R rows.
+      prompts: as `Decodable.prefill` takes them, R rows.
       keys: ``[R * samples]`` random keys.
-      limits: tokens that a row may gain, ``[R]`` or one for all.
-      room: the most that any may, a Python number: the size of arrays.
+      limits: tokens that a row may get, ``[R]`` or one for all.
+      room: the largest limit, a Python number: the size of arrays.
       context: int32 ``[R, H]``, classes of the prompts, -1 where there is none; only repetition
         penalties and n-grams look at them.
-      first: number of a row's first choice, ``[R]`` or one for all.
+      first: index of a row's first choice, ``[R]`` or one for all.
       samples: texts for each prompt, in rows one after another; the prompt is read once.
 
     Returns:
@@ -123,26 +123,26 @@ def advance(
     ends: Sequence[int] = (),
     no_repeat_ngram: int = 0,
 ) -> Rows:
-    """Go on with some rows, token by token.
+    """Continue some rows, token by token.
 
-    A pure function of fixed shapes, to be called under ``jax.jit`` with `rows` donated. Called
-    again it goes on where it was, as if it had not stopped.
+    A pure function of fixed shapes, to be called under ``jax.jit`` with `rows` donated. Several
+    calls, each until a later choice, give what one call gives.
 
-    Row r makes its choice number t with ``fold_in(keys[r], first[r] + t)``: what a row becomes
-    depends on its own prompt and key, not on the rows beside it.
+    Row r makes its choice t with ``fold_in(keys[r], first[r] + t)``: its text depends on its own
+    prompt and key, not on the other rows.
 
     Args:
       model: the model.
       params: its parameters.
       rows: from `begin` or from here.
       how: the choice of a class.
-      until: stop when so many choices were made, may be traced; by default when all have ended.
+      until: number of choices after which to stop, may be traced; by default when all have ended.
       banned: classes that are never chosen.
       ends: classes that end a row.
       no_repeat_ngram: n of the n-grams that a text may not have twice; 0 for any.
 
     Returns:
-      The rows, further on.
+      The rows after these choices.
     """
     until = rows.tokens.shape[1] if until is None else until
     fold = jax.vmap(jax.random.fold_in)
@@ -187,15 +187,15 @@ def decode(
     ends: Sequence[int] = (),
     no_repeat_ngram: int = 0,
 ) -> Decoded:
-    """Go on with some prompts: `begin`, and `advance` to the end.
+    """Continue some prompts: `begin`, and `advance` to the end.
 
     Args:
       model: the model.
       params: its parameters.
-      prompts: what it reads, R rows.
+      prompts: as `Decodable.prefill` takes them, R rows.
       keys: ``[R * samples]`` random keys.
-      limits: tokens that a row may gain, ``[R]`` or one for all.
-      room: the most that any may, a Python number.
+      limits: tokens that a row may get, ``[R]`` or one for all.
+      room: the largest limit, a Python number.
       how: the choice of a class.
       context: see `begin`.
       samples: texts for each prompt, in rows one after another.

@@ -1,8 +1,8 @@
-"""What changes the logits of the next class before one is chosen, as pure functions.
+"""Logits processors: pure functions of the next class's logits, before one is chosen.
 
-All take float ``[..., V]`` and return float32 of the same shape; numbers may be traced, so that one
-compiled program serves all of them. Minus infinity is the logit of what must not be chosen. Those
-that search are compiled, so that they are quick outside of ``jax.jit`` too.
+All take float ``[..., V]`` and return float32 of the same shape; settings may be traced, so that
+one compiled program serves all of their values. Minus infinity is the logit of a class that must
+not be chosen. Those that search are compiled, so that they are quick outside of ``jax.jit`` too.
 """
 
 from collections.abc import Sequence
@@ -13,7 +13,7 @@ import jax.numpy as jnp
 from mtljax.generation.cutoff import keep_largest, order_keys
 
 NOTHING = -1
-"""What stands in a history where there is no class."""
+"""The entry of a history where there is no class."""
 
 
 def forbid(logits: jax.Array, classes: Sequence[int]) -> jax.Array:
@@ -35,8 +35,8 @@ def scale(logits: jax.Array, temperature: jax.Array | float) -> jax.Array:
 
     Args:
       logits: ``[..., V]``.
-      temperature: from 0; below 1 sharpens the distribution. 0 leaves its order and all else to
-        the caller.
+      temperature: from 0; below 1 sharpens the distribution. 0 only shifts the logits: to take the
+        most probable class is up to the caller.
 
     Returns:
       Logits whose largest is 0.
@@ -151,11 +151,11 @@ def penalize_repetition(
 
     def changed(logits: jax.Array) -> jax.Array:
         size = logits.shape[-1]
-        # What is nothing is written past the end, and dropped.
+        # `NOTHING` is written past the end, and dropped.
         at = jnp.where(history < 0, size, history)
-        flat, places = logits.reshape(-1, size), at.reshape(-1, at.shape[-1])
+        flat, at = logits.reshape(-1, size), at.reshape(-1, at.shape[-1])
         rows = jnp.arange(len(flat))[:, None]
-        seen = jnp.zeros(flat.shape, bool).at[rows, places].set(True, mode="drop")
+        seen = jnp.zeros(flat.shape, bool).at[rows, at].set(True, mode="drop")
         seen = seen.reshape(logits.shape)
         punished = jnp.where(logits > 0, logits / penalty, logits * penalty)
         return jnp.where(seen, punished, logits)
@@ -190,11 +190,11 @@ def forbid_repeated_ngrams(
     repeats = jnp.arange(starts) + size <= length
     for i in range(size - 1):
         # The last size - 1 classes, against those that begin at every column.
-        own = jnp.take(history, length - (size - 1) + i, axis=-1, mode="clip")[..., None]
-        repeats = repeats & (history[..., i : i + starts] == own) & (own >= 0)
+        newest = jnp.take(history, length - (size - 1) + i, axis=-1, mode="clip")[..., None]
+        repeats = repeats & (history[..., i : i + starts] == newest) & (newest >= 0)
     repeats = repeats & (length >= size - 1)
     last = history[..., size - 1 :]
     at = jnp.where(repeats & (last >= 0), last, logits.shape[-1])
-    flat, places = logits.reshape(-1, logits.shape[-1]), at.reshape(-1, starts)
+    flat, at = logits.reshape(-1, logits.shape[-1]), at.reshape(-1, starts)
     rows = jnp.arange(len(flat))[:, None]
-    return flat.at[rows, places].set(-jnp.inf, mode="drop").reshape(logits.shape)
+    return flat.at[rows, at].set(-jnp.inf, mode="drop").reshape(logits.shape)

@@ -1,4 +1,4 @@
-"""Layers that see one position at a time."""
+"""Dense layers over positions, as one product of matrices."""
 
 import flax.linen as nn
 import jax

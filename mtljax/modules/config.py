@@ -7,8 +7,9 @@ from mtljax.modules.linear import MAX_ORDER
 from mtljax.ranges import at_least, bounded, fraction
 
 Attention = Literal["bidirectional", "causal", "prefix", "separate"]
-"""What the positions of a text see of each other: all; those before; all of the source they answer,
-and of the answer those before; all of the source, or all of the answer, whichever they are in."""
+"""Which positions of a text a position sees: all of them; those before it; all of the source, and
+of the answer those before it (a prefix language model); all of the source, or of the answer, that
+it is in."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -23,10 +24,11 @@ class EncoderConfig:
       bidirectional: read in both directions (lstm); 'auto' does where no task needs causality.
       heads: attention heads (transformer).
       feed_forward: width of the feed-forward block (transformer).
-      remat: what the backward pass computes again instead of keeping it (transformer): 'none';
-        'full', whole layers; 'dots', all but the products with parameters.
-      unroll: layers that each pass of the loop over them has (transformer): all of them take a
-        third less time and half the memory on a GPU, and longer to compile.
+      remat: rematerialization, what the backward pass computes again instead of keeping it
+        (transformer): 'none'; 'full', everything in a layer; 'dots', all but the products with
+        parameters.
+      unroll: layers in each iteration of the loop over them (transformer): all of them take a third
+        less time and half the memory on a GPU, and longer to compile.
       attention: implementation of the attention: 'auto', 'xla' or 'cudnn' (transformer).
       dense: width of a shared relu layer after the body; 0 for none.
       ngrams: longest n-gram (linear).
@@ -62,16 +64,16 @@ class EncoderConfig:
 
 
 def output_width(encoder: EncoderConfig) -> int:
-    """The width of what an encoder hands to the heads."""
+    """The width of an encoder's output."""
     return encoder.dense or (encoder.embedding if encoder.kind == "linear" else encoder.features)
 
 
 @dataclasses.dataclass(frozen=True)
 class DecoderConfig:
-    """Shape and regularization of the decoders of text to text, each a task's own head.
+    """Shape and regularization of the decoders of text to text, each the head of one task.
 
-    A decoder writes with its own layers, which attend to what the shared encoder made of the source
-    (Vaswani et al. 2017). Without one the encoder itself reads the source and writes on.
+    A decoder writes with layers of its own, which attend to the encoded source (Vaswani et al.
+    2017). Without one the encoder itself reads the source and continues with the answer.
 
     Attributes:
       layers: number of layers; 0 for no decoder.
@@ -91,8 +93,8 @@ class HeadsConfig:
     """Shape and regularization of the heads.
 
     Attributes:
-      pooling: how positions become one vector a text, side by side: 'mean', 'root' (sum over the
-        root of the length), 'max', 'last', 'attention'.
+      pooling: how positions become one vector a text; several are concatenated: 'mean', 'root'
+        (sum over the root of the length), 'max', 'last', 'attention'.
       hidden: width of a relu layer in classification and regression heads; 0 for none.
       tag_hidden: width of a relu layer in tagging heads; 0 for none.
       lookahead: following tokens a tagging head sees where the encoder has not read them.

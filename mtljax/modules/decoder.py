@@ -1,4 +1,4 @@
-"""A decoder as the head of a task: it writes an answer, and attends to the encoded source."""
+"""A transformer decoder as the head of a task, which attends to the encoded source."""
 
 from collections.abc import Sequence
 from typing import Any, NamedTuple
@@ -95,10 +95,10 @@ class DecoderCache(NamedTuple):
 
 
 class DecoderHead(nn.Module):
-    """The next word of an answer, from what was written of it and its source (Vaswani et al. 2017).
+    """The next word of an answer, from its words so far and its source (Vaswani et al. 2017).
 
-    It embeds and reads out words by the shared table. Positions of the source are run through it as
-    well, in vain, so that packed rows stay as they are.
+    It embeds and reads out words by the shared table. Positions of the source run through it as
+    well, and are not read, so that packed rows stay as they are.
 
     Attributes:
       outputs: number of classes.
@@ -124,7 +124,7 @@ class DecoderHead(nn.Module):
             raise ValueError(
                 f"features must be a multiple of 2 * heads, got {self.features} and {self.heads}"
             )
-        # Of the source, for all layers at once.
+        # Keys and values of the source, for all layers at once.
         shape = (self.layers, 2, self.heads, self.features // self.heads)
         self.memory = nn.DenseGeneral(shape, dtype=self.dtype)
         self.stack = DecoderStack(
@@ -159,7 +159,7 @@ class DecoderHead(nn.Module):
         return self.readout(features._replace(hidden=hidden), output_ids, train=train)
 
     def remember(self, hidden: jax.Array) -> tuple[KeysValues, ...]:
-        """By layer, the keys and values of an encoded source ``[R, L, D]``."""
+        """The keys and values of an encoded source ``[R, L, D]``, for each layer."""
         both = self.memory(hidden.astype(self.dtype))
         return tuple(keys_values(both[:, :, i, 0], both[:, :, i, 1]) for i in range(self.layers))
 

@@ -10,7 +10,7 @@ _MASKS = 64
 class LockedDropout(nn.Module):
     """Dropout with one mask a row, or a text, shared by all its positions.
 
-    A fresh mask for every position costs more random bits than an LSTM step costs FLOPs on a CPU.
+    A new mask for every position costs more random bits than an LSTM step costs FLOPs on a CPU.
     One mask a row is ``S`` times cheaper and regularizes recurrent language models better
     (Gal and Ghahramani 2016; "locked dropout" of Merity, Keskar and Socher 2018).
 

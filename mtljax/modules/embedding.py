@@ -12,7 +12,7 @@ from mtljax.special_tokens import OOV
 
 
 class Embedded(NamedTuple):
-    """What the embedding hands on.
+    """The output of the embedding.
 
     Attributes:
       vectors: ``[R, S, D]``, the embedded tokens.
@@ -35,10 +35,10 @@ class TokenEmbedding(nn.Module):
       affix_buckets: rows of the affix table; 0 for none.
       word_dropout: probability that a word is read as unknown; its affixes stay.
       token_dropout: probability that a word and its affixes are read as unknown.
-      dropout: probability that a feature is dropped, in the whole row.
-      zeros: begin with vectors of zeros, so that words that are rare in training say nothing rather
-        than something random; for linear models, whose heads break the symmetry.
-      scale: what vectors are multiplied by; the table is not, for the sake of a softmax tied to it.
+      dropout: probability that a feature is dropped, at all positions of a row.
+      zeros: whether vectors start at zero, so that words that are rare in training add nothing
+        rather than something random; for linear models, whose heads break the symmetry.
+      scale: factor of the vectors; the table that is returned is without it, for a tied softmax.
     """
 
     vocabulary_size: int
@@ -59,13 +59,20 @@ class TokenEmbedding(nn.Module):
         *,
         train: bool,
     ) -> Embedded:
-        """Embed ``tokens`` ``[R, S]`` and ``affixes`` ``[R, S, A]`` as ``[R, S, D]``.
+        """Embed tokens.
 
-        With ``texts`` ``[R, S]`` each text has a dropout mask of its own, else each row.
+        Args:
+          tokens: ``[R, S]`` ids.
+          affixes: ``[R, S, A]``, the hashed affixes of each, 0 where there is none.
+          texts: ``[R, S]``, positions that share a dropout mask; None for one mask a row.
+          train: whether dropout is on.
+
+        Returns:
+          `Embedded`.
         """
-        begin = nn.initializers.normal(0.0 if self.zeros else self.features**-0.5)
-        begin = named(begin, ("vocabulary", "embedding"))
-        table = self.param("words", begin, (self.vocabulary_size, self.features))
+        init = nn.initializers.normal(0.0 if self.zeros else self.features**-0.5)
+        init = named(init, ("vocabulary", "embedding"))
+        table = self.param("words", init, (self.vocabulary_size, self.features))
         kept = jnp.ones(tokens.shape, bool)
         if train and self.token_dropout:
             marked = drop_tokens(
@@ -77,10 +84,10 @@ class TokenEmbedding(nn.Module):
             tokens = drop_tokens(tokens, self.word_dropout, OOV, self.make_rng("dropout"))
         vectors = jnp.take(table, tokens, axis=0)
         if self.affix_buckets and affixes is not None:
-            hashed = self.param("affixes", begin, (self.affix_buckets, self.features))
-            parts = jnp.where(kept[..., None], affixes, 0)
-            present = (parts > 0)[..., None].astype(vectors.dtype)
-            summed = (jnp.take(hashed, parts, axis=0) * present).sum(-2)
+            hashed = self.param("affixes", init, (self.affix_buckets, self.features))
+            affixes = jnp.where(kept[..., None], affixes, 0)
+            present = (affixes > 0)[..., None].astype(vectors.dtype)
+            summed = (jnp.take(hashed, affixes, axis=0) * present).sum(-2)
             vectors = vectors + summed / jnp.sqrt(jnp.maximum(present.sum(-2), 1.0))
         vectors = LockedDropout(self.dropout)(self.scale * vectors, texts, train=train)
         return Embedded(vectors, table)

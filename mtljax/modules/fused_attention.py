@@ -9,18 +9,18 @@ import jax.numpy as jnp
 
 
 def _folded(function: Callable[..., Any]) -> Callable[..., Any]:
-    """Of rows: what `jax.vmap` adds in front becomes more rows."""
+    """A function of arrays of rows, for which an axis that `jax.vmap` adds becomes more rows."""
     run = jax.custom_batching.custom_vmap(function)
 
     @run.def_vmap
     def _(size: int, mapped: Any, *arrays: jax.Array) -> Any:
-        whole = [
+        batched = [
             x if is_mapped else jnp.broadcast_to(x, (size, *x.shape))
             for x, is_mapped in zip(arrays, mapped, strict=True)
         ]
-        found = run(*(x.reshape(-1, *x.shape[2:]) for x in whole))
-        apart = jax.tree.map(lambda x: x.reshape(size, -1, *x.shape[1:]), found)
-        return apart, jax.tree.map(lambda _: True, found)
+        outputs = run(*(x.reshape(-1, *x.shape[2:]) for x in batched))
+        outputs = jax.tree.map(lambda x: x.reshape(size, -1, *x.shape[1:]), outputs)
+        return outputs, jax.tree.map(lambda _: True, outputs)
 
     return run
 
@@ -35,15 +35,15 @@ def fused_attention(
 ) -> jax.Array:
     """`jax.nn.dot_product_attention` with a mask that serves all heads.
 
-    Its cuDNN kernel, mapped over tasks, takes no mask without an axis of heads; here the tasks
-    become rows of it. The backward pass computes the attention again.
+    Its cuDNN kernel, mapped over tasks, takes no mask without an axis of heads; here the axis of
+    tasks is folded into that of rows. The backward pass computes the attention again.
 
     Args:
       query: ``[R, S, heads, size]``.
-      key: the same.
-      value: the same.
+      key: ``[R, S, heads, size]``.
+      value: ``[R, S, heads, size]``.
       mask: bool ``[R, 1, S, S]``, which positions see which.
-      implementation: as there.
+      implementation: of `jax.nn.dot_product_attention`.
 
     Returns:
       ``[R, S, heads, size]``.
@@ -59,15 +59,14 @@ def _forward(query: Any, key: Any, value: Any, mask: Any, implementation: Any) -
     return fused_attention(query, key, value, mask, implementation), (query, key, value, mask)
 
 
-def _backward(implementation: Any, kept: Any, slope: jax.Array) -> tuple[Any, ...]:
-    def pull_back(query: Any, key: Any, value: Any, mask: Any, slope: Any) -> tuple[Any, ...]:
+def _backward(implementation: Any, saved: Any, cotangent: jax.Array) -> tuple[Any, ...]:
+    def vjp(query: Any, key: Any, value: Any, mask: Any, cotangent: Any) -> tuple[Any, ...]:
         def attention(*x: Any) -> jax.Array:
             return _attention(implementation, *x, mask=mask)
 
-        _, back = jax.vjp(attention, query, key, value)
-        return back(slope)
+        return jax.vjp(attention, query, key, value)[1](cotangent)
 
-    return (*_folded(pull_back)(*kept, slope), None)
+    return (*_folded(vjp)(*saved, cotangent), None)
 
 
 fused_attention.defvjp(_forward, _backward)

@@ -1,4 +1,4 @@
-"""Heads: from shared features to the predictions of one task."""
+"""Heads: from features of the shared encoder to the predictions of one task."""
 
 from typing import NamedTuple
 
@@ -14,11 +14,11 @@ POOLINGS = ("mean", "root", "max", "last", "attention")
 
 
 class Features(NamedTuple):
-    """What the shared encoder hands to every head.
+    """The output of the shared encoder, which every head reads.
 
     Attributes:
       hidden: ``[R, S, D]``, the encoder's output.
-      embedded: ``[R, S, E]``, its input: what a causal encoder has not read yet.
+      embedded: ``[R, S, E]``, the encoder's input, for heads that look ahead.
       table: ``[V, E]``, the word table, for a tied softmax.
       segments: ``[R, S]``, which text a position belongs to, 0 for padding.
       source: bool ``[R, S]``, which positions are of a text to be answered; None where none are.
@@ -36,7 +36,7 @@ class SegmentHead(nn.Module):
 
     Attributes:
       outputs: number of predictions a text.
-      poolings: names out of ``POOLINGS``; their results stand side by side.
+      poolings: names out of ``POOLINGS``; their results are concatenated.
       hidden: width of a relu layer between pooling and prediction; 0 for none.
       dropout: probability that a pooled feature is dropped.
     """
@@ -76,8 +76,8 @@ class TokenHead(nn.Module):
 
     Attributes:
       outputs: number of tags.
-      lookahead: how many following tokens' embeddings the head sees beside the hidden state; for
-        encoders that have not read them.
+      lookahead: number of following tokens whose embeddings the head sees, for encoders that have
+        not read them.
       hidden: width of a relu layer before the prediction; 0 for none.
       dropout: probability that a feature is dropped.
     """
@@ -126,7 +126,8 @@ class LanguageModelHead(nn.Module):
     Attributes:
       outputs: number of classes.
       dropout: probability that a feature of the hidden state is dropped.
-      project: put a square map between the hidden state and the table even where widths agree.
+      project: whether a dense layer maps hidden states to the width of the table even where they
+        have it already.
     """
 
     outputs: int

@@ -13,7 +13,7 @@ _MULTIPLIERS = (2_654_435_761, 2_246_822_519, 3_266_489_917, 668_265_263)
 
 
 MAX_ORDER = len(_MULTIPLIERS)
-"""The longest n-gram there is a hash for."""
+"""The longest n-gram that has a hash."""
 
 
 def ngram_buckets(tokens: jax.Array, segments: jax.Array, order: int, buckets: int) -> jax.Array:
@@ -86,8 +86,8 @@ class LinearEncoder(nn.Module):
                 named(nn.initializers.zeros, ("vocabulary", "embedding")),
                 (self.buckets, self.features),
             )
-            found = ngram_buckets(tokens, segments, order, self.buckets)
-            x = x + jnp.take(table, found, axis=0) * (found > 0)[..., None].astype(x.dtype)
+            buckets = ngram_buckets(tokens, segments, order, self.buckets)
+            x = x + jnp.take(table, buckets, axis=0) * (buckets > 0)[..., None].astype(x.dtype)
         return x
 
     def prefill(

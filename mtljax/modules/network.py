@@ -1,7 +1,7 @@
-"""One encoder and a head a task, as plain functions over a parameter tree.
+"""One encoder and a head for each task, as plain functions over a parameter tree.
 
-Parameters are ``{"shared": ..., "heads": {task: ...}}``: the shared part is what the tasks compete
-for, a head belongs to its task alone.
+Parameters are ``{"shared": ..., "heads": {task: ...}}``: all tasks train the shared ones, each its
+own head.
 """
 
 import dataclasses

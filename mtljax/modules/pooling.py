@@ -1,4 +1,4 @@
-"""From positions to segments: one vector for every text of a packed row."""
+"""Pooling: from vectors of positions to one vector for each segment of a packed row."""
 
 import jax
 import jax.numpy as jnp
@@ -45,13 +45,13 @@ def _totals(hidden: jax.Array, members: jax.Array) -> jax.Array:
 def max_pool(hidden: jax.Array, members: jax.Array) -> jax.Array:
     """Largest value of each feature over a segment, zero where there is none: ``[R, N, D]``.
 
-    A scatter by segment: spreading the positions over all segments first would move ``N`` times the
+    A scatter by segment: a masked copy of the positions for each segment would move ``N`` times the
     bytes. Where several positions have the largest value they share its gradient.
     """
     rows, count, _ = members.shape
-    # Positions of no segment go to one more bucket, which is cut off.
-    own = jnp.where(members.any(1), jnp.argmax(members, axis=1), count)
-    buckets = own + (count + 1) * jnp.arange(rows)[:, None]
+    # Positions of no segment go to one more bucket, which is dropped.
+    segment = jnp.where(members.any(1), jnp.argmax(members, axis=1), count)
+    buckets = segment + (count + 1) * jnp.arange(rows)[:, None]
     flat = hidden.reshape(-1, hidden.shape[-1])
     largest = jax.ops.segment_max(flat, buckets.reshape(-1), rows * (count + 1))
     largest = largest.reshape(rows, count + 1, -1)[:, :count]
@@ -68,13 +68,13 @@ def last_pool(hidden: jax.Array, members: jax.Array) -> jax.Array:
 
 def attention_pool(hidden: jax.Array, scores: jax.Array, members: jax.Array) -> jax.Array:
     """Mean weighted by the softmax of ``scores`` ``[R, S]`` within each segment: ``[R, N, D]``."""
-    spread = jnp.where(members, scores[:, None, :], jnp.finfo(scores.dtype).min)
-    weights = jax.nn.softmax(spread, axis=-1) * members
+    masked = jnp.where(members, scores[:, None, :], jnp.finfo(scores.dtype).min)
+    weights = jax.nn.softmax(masked, axis=-1) * members
     return jnp.einsum("rns,rsd->rnd", weights.astype(hidden.dtype), hidden)
 
 
 def following(x: jax.Array, segments: jax.Array, distance: int) -> jax.Array:
-    """What stands ``distance`` positions later in the same segment, zero past its end.
+    """The vectors ``distance`` positions later in the same segment, zero past its end.
 
     Args:
       x: ``[R, S, D]``.

@@ -14,6 +14,6 @@ def test_examples():
     assert len(blocks) == 1
     names = {}
     exec(compile(blocks[0], str(PAGE), "exec"), names)
-    assert names["found"].tokens.shape == (2, 12)
+    assert names["texts"].tokens.shape == (2, 12)
     assert names["best"].tokens.shape == (2, 1, 12)
     assert (names["best"].scores < 0).all()

@@ -1,3 +1,4 @@
+import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -13,7 +14,7 @@ AFFIXES = jnp.array([[[0, 0], [3, 4], [3, 0], [0, 0]], [[0, 0], [7, 7], [0, 0], 
 @pytest.fixture
 def model_and_params():
     model = TokenEmbedding(10, 4, affix_buckets=8)
-    params = model.init(jax.random.key(0), TOKENS, AFFIXES, train=False)["params"]
+    params = nn.unbox(model.init(jax.random.key(0), TOKENS, AFFIXES, train=False))["params"]
     return model, params
 
 

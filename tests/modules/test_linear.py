@@ -1,5 +1,6 @@
 from typing import Any
 
+import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -39,7 +40,7 @@ def predictions(tokens, segments, count, seed=0):
     encoder, head = LinearEncoder(6, order=2, buckets=64), SegmentHead(1, ("root",))
     table = jax.random.normal(jax.random.key(seed), (30, 6))
     x = table[tokens]
-    params = encoder.init(jax.random.key(0), x, tokens, segments)["params"]
+    params = nn.unbox(encoder.init(jax.random.key(0), x, tokens, segments))["params"]
     params = jax.tree.map(lambda p: jax.random.normal(jax.random.key(1), p.shape), params)
     hidden = encoder.apply({"params": params}, x, tokens, segments)
     features = Features(hidden, x, table, segments)

@@ -99,7 +99,7 @@ def run(model, params, x, segments):
 
 @functools.partial(jax.jit, static_argnums=0)
 def make_params(model, x, segments):
-    return model.init(jax.random.key(1), x, segments, train=False)["params"]
+    return nn.unbox(model.init(jax.random.key(1), x, segments, train=False))["params"]
 
 
 @pytest.mark.parametrize("bidirectional", [False, True])

@@ -1,5 +1,6 @@
 import functools
 
+import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -33,7 +34,7 @@ def params(x, segments, positions):
 
 @functools.partial(jax.jit, static_argnums=0)
 def first_params(model, *inputs):
-    return model.init(jax.random.key(0), *inputs, causal=True, train=False)["params"]
+    return nn.unbox(model.init(jax.random.key(0), *inputs, causal=True, train=False))["params"]
 
 
 @functools.partial(jax.jit, static_argnums=0, static_argnames="causal")
@@ -219,4 +220,4 @@ def test_a_narrower_input_is_projected(segments, positions, rng):
     run = functools.partial(make().init_with_output, causal=False, train=False)
     out, variables = jax.eval_shape(run, jax.random.key(0), x, segments, positions)
     assert out.shape == (*segments.shape, FEATURES)
-    assert variables["params"]["project"]["kernel"].shape == (5, FEATURES)
+    assert nn.unbox(variables)["params"]["project"]["kernel"].shape == (5, FEATURES)

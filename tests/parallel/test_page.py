@@ -17,9 +17,9 @@ def test_example():
     (block,) = re.findall(r"```python\n(.*?)```", PAGE.read_text(encoding="utf-8"), re.DOTALL)
     names = {}
     exec(compile(block, str(PAGE), "exec"), names)
-    params, found = names["params"], names["found"]
-    assert jax.tree.map(jnp.shape, found) == jax.tree.map(jnp.shape, params)
+    params, update = names["params"], names["update"]
+    assert jax.tree.map(jnp.shape, update) == jax.tree.map(jnp.shape, params)
     # Two gradients of one direction, each divided by its norm.
     flat = ravel_pytree(params)[0]
     expected = 2 * flat / np.linalg.norm(flat)
-    np.testing.assert_allclose(ravel_pytree(found)[0], expected, rtol=1e-6)
+    np.testing.assert_allclose(ravel_pytree(update)[0], expected, rtol=1e-6)
