@@ -62,6 +62,7 @@ def decode_step(
       The `Readout` ``[R, 1, ...]`` of what follows, and the new cache.
     """
     embedded: Any
+    table: Any
     embedded, table = network.encoder.apply(
         {"params": shared},
         tokens[:, None],

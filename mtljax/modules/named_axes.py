@@ -18,7 +18,7 @@ def named(initializer: Initializer, axes: Sequence[str]) -> Initializer:
     return nn.with_logical_partitioning(initializer, tuple(axes))
 
 
-def named_dense(kernel: Sequence[str], bias: Sequence[str]) -> dict[str, Initializer]:
+def named_dense(kernel: Sequence[str], bias: Sequence[str]) -> dict[str, Any]:
     """Arguments that name the dimensions of the kernel and bias of a dense layer.
 
     >>> sorted(named_dense(("features", "feed_forward"), ("feed_forward",)))
@@ -30,7 +30,7 @@ def named_dense(kernel: Sequence[str], bias: Sequence[str]) -> dict[str, Initial
     }
 
 
-def named_norm() -> dict[str, Initializer]:
+def named_norm() -> dict[str, Any]:
     """Arguments that name the dimension of the scale and bias of a layer norm."""
     return {
         "scale_init": named(nn.initializers.ones, ("features",)),
