@@ -6,8 +6,8 @@ from mtljax.data.batching.batches import StepBatch as StepBatch
 from mtljax.data.batching.batches import evaluation_batches as evaluation_batches
 from mtljax.data.batching.batches import unpack as unpack
 from mtljax.data.batching.group_schedule import AllGroups as AllGroups
+from mtljax.data.batching.group_schedule import GroupSchedule as GroupSchedule
 from mtljax.data.batching.group_schedule import GroupSubset as GroupSubset
-from mtljax.data.batching.group_schedule import Turns as Turns
 from mtljax.data.batching.mixture import MixtureSettings as MixtureSettings
 from mtljax.data.batching.row_order import RowPlan as RowPlan
 from mtljax.data.batching.row_order import plan_rows as plan_rows

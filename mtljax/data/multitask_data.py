@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from mtljax.data.batching.batches import GroupBatch, evaluation_batches
-from mtljax.data.batching.group_schedule import AllGroups, GroupSubset, Turns
+from mtljax.data.batching.group_schedule import AllGroups, GroupSchedule, GroupSubset
 from mtljax.data.batching.mixture import MixtureSettings, group_rates, inclusion, progress
 from mtljax.data.batching.row_order import RowPlan, plan_rows
 from mtljax.data.batching.training_batches import Shard, StepIterator, Stream, training_batches
@@ -27,7 +27,7 @@ class MultitaskData:
         layout: groups, outputs and shapes.
         examples: by group and split.
         plans: the packed rows of each group's training split.
-        stages: rows that a step reads of each group, when it has a turn, by stage of the run.
+        stages: rows of each group in a step that reads it, by stage of the run.
         mixture: how groups share the steps.
         sources: the data sets, by name.
         fingerprints: digests of their content, by name; None for one that has none.
@@ -61,12 +61,13 @@ class MultitaskData:
         sizes = {name: int(splits["train"].starts[-1]) for name, splits in self.examples.items()}
         return group_rates(self.groups, sizes, self.mixture, progress(stage, len(self.stages)))
 
-    def turns(self, steps: int, seed: int) -> Turns:
+    def schedule(self, steps: int, seed: int) -> GroupSchedule:
         """The rows that each step of a run reads.
 
         Args:
             steps: of the run.
-            seed: of the order of the turns, where a step reads some of the groups.
+            seed: decides between groups that are equally far behind their shares, where a step reads
+                some of them.
         """
         count = self.mixture.subset
         if not 0 < count < len(self.groups):
@@ -78,7 +79,7 @@ class MultitaskData:
         self,
         seed: int,
         *,
-        turns: Turns | None = None,
+        schedule: GroupSchedule | None = None,
         ahead: int = 4,
         workers: int = 0,
         shard: Shard = (0, 1),
@@ -88,7 +89,7 @@ class MultitaskData:
 
         Args:
             seed: of the order.
-            turns: from `turns`; by default those of a run of one step, with this seed.
+            schedule: from `schedule`; by default those of a run of one step, with this seed.
             ahead: batches made ahead.
             workers: processes that make them; 0 for a thread.
             shard: part of every batch.
@@ -106,8 +107,8 @@ class MultitaskData:
                 plan = plan_rows(examples, shape.row_length, shape.max_segments)
             renaming = self._renaming(group) if split == "train" else None
             streams[group.name] = Stream(examples, plan, group.tasks, shape, renaming)
-        turns = turns or self.turns(1, seed)
-        return training_batches(streams, turns, seed, ahead=ahead, workers=workers, shard=shard)
+        schedule = schedule or self.schedule(1, seed)
+        return training_batches(streams, schedule, seed, ahead=ahead, workers=workers, shard=shard)
 
     def _renaming(self, group: Group) -> Renaming | None:
         task = group.tasks[0]
@@ -118,9 +119,9 @@ class MultitaskData:
         classes = output.class_of_id(self.layout.vocab_size)
         return Renaming(task.rename_words, classes, output.ids[output.ids >= len(SPECIALS)])
 
-    def epochs(self, turns: Turns, step: int) -> dict[str, float]:
+    def epochs(self, schedule: GroupSchedule, step: int) -> dict[str, float]:
         """Passes of each task over its training split in the steps before this one."""
-        read = turns.before(step)
+        read = schedule.rows_before(step)
         return {
             task: read[group.name] / self.plans[group.name].num_rows
             for task in self.outputs

@@ -116,7 +116,7 @@ def open_session(
             checkpoints=checkpoints,
             console=console,
             tensorboard=tensorboard,
-            passes=functools.partial(data.epochs, data.turns(composed.steps, config.seed)),
+            passes=functools.partial(data.epochs, data.schedule(composed.steps, config.seed)),
             preempted=preempted,
         )
 

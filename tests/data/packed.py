@@ -83,8 +83,8 @@ def check(batch, examples, shape):
     return found
 
 
-def batches_of(examples, shape, seed=0, turns=None, **options):
+def batches_of(examples, shape, seed=0, schedule=None, **options):
     """Training batches of one group."""
     plan = plan_rows(examples, shape.row_length, shape.max_segments)
-    turns = turns or AllGroups([{"g": shape.rows}], steps=1)
-    return training_batches({"g": Stream(examples, plan, TASKS, shape)}, turns, seed, **options)
+    schedule = schedule or AllGroups([{"g": shape.rows}], steps=1)
+    return training_batches({"g": Stream(examples, plan, TASKS, shape)}, schedule, seed, **options)

@@ -124,9 +124,9 @@ def test_a_weight_that_cannot_be_used_stops_with_its_row(tasks):
 
 def test_epochs_of_a_mixture(tasks):
     data = load(tasks(), mixture=MixtureSettings(rates="equal"))
-    turns = data.turns(steps=100, seed=0)
+    schedule = data.schedule(steps=100, seed=0)
     rows = data.stages[0]
-    for task, passes in data.epochs(turns, 30).items():
+    for task, passes in data.epochs(schedule, 30).items():
         group = data.layout.group_of(task).name
         assert passes == 30 * rows[group] / data.plans[group].num_rows
     assert data.rates() == {name: 0.5 for name in rows}

@@ -8,7 +8,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from mtljax.data.batching.batches import GroupBatch, Shape, StepBatch, fill
-from mtljax.data.batching.group_schedule import Turns
+from mtljax.data.batching.group_schedule import GroupSchedule
 from mtljax.data.batching.row_order import RowOrder, RowPlan
 from mtljax.data.batching.word_renaming import Renaming, rename
 from mtljax.data.encoding.examples import Examples
@@ -66,7 +66,7 @@ class Stream:
 
 def training_batches(
     streams: Mapping[str, Stream],
-    turns: Turns,
+    schedule: GroupSchedule,
     seed: int,
     *,
     ahead: int = 4,
@@ -81,7 +81,7 @@ def training_batches(
 
     Args:
         streams: by input group.
-        turns: rows that each step reads of each group. One that it reads none of has a row, for
+        schedule: rows that each step reads of each group. One that it reads none of has a row, for
             each shard, that is empty.
         seed: of the order.
         ahead: batches made ahead (by each worker); 0 makes each when it is asked for.
@@ -95,24 +95,24 @@ def training_batches(
     Raises:
         ValueError: if rows cannot be divided among the shards.
     """
-    return _StepIterator(_StepMaker(streams, turns, seed, shard), ahead, workers)
+    return _StepIterator(_StepMaker(streams, schedule, seed, shard), ahead, workers)
 
 
 class _StepMaker:
     """Makes the batch of any step. It is sent to worker processes."""
 
     def __init__(
-        self, streams: Mapping[str, Stream], turns: Turns, seed: int, shard: Shard
+        self, streams: Mapping[str, Stream], schedule: GroupSchedule, seed: int, shard: Shard
     ) -> None:
-        self._streams, self._turns, self._seed, self._shard = streams, turns, seed, shard
+        self._streams, self._schedule, self._seed, self._shard = streams, schedule, seed, shard
         self._orders: dict[str, RowOrder] = {}  # made where they are used, in a worker perhaps
-        for name, rows in turns.at(0).items():
+        for name, rows in schedule.rows_at(0).items():
             if rows % shard[1]:
                 raise ValueError(f"group {name!r}: {rows} rows cannot be divided by {shard[1]}")
 
     def __call__(self, step: int) -> StepBatch:
         step = int(step)
-        before, rows = self._turns.before(step), self._turns.at(step)
+        before, rows = self._schedule.rows_before(step), self._schedule.rows_at(step)
         return {name: self._group(name, before[name], rows[name]) for name in self._streams}
 
     def _group(self, name: str, before: int, rows: int) -> GroupBatch:

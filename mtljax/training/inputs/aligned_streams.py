@@ -44,7 +44,7 @@ class AlignedStreams:
         """
         batches = functools.partial(
             data.training_batches,
-            turns=data.turns(steps, config.seed),
+            schedule=data.schedule(steps, config.seed),
             ahead=config.batch.ahead,
             workers=config.batch.workers,
             shard=share,

@@ -133,7 +133,7 @@ def test_epochs_are_whole_in_every_mixture(mixture):
         for name, examples in (("g", EXAMPLES), ("h", OTHERS)):
             shape = Shape(len(batch[name]["tokens"]), 12, 5, 2)
             seen[name] += check(batch[name], examples, shape)
-    before = MIXTURES[mixture].before(60)
+    before = MIXTURES[mixture].rows_before(60)
     for name, examples in (("g", EXAMPLES), ("h", OTHERS)):
         epochs, rest = divmod(before[name], plan_rows(examples, 12, 5).num_rows)
         times = np.bincount(seen[name], minlength=len(examples))
@@ -141,8 +141,8 @@ def test_epochs_are_whole_in_every_mixture(mixture):
 
 
 def test_rows_that_a_stage_cannot_divide():
-    turns = AllGroups([{"g": 4}, {"g": 6}], steps=2)
-    batches = batches_of(EXAMPLES, SHAPE, turns=turns, shard=(0, 4), ahead=0)
+    schedule = AllGroups([{"g": 4}, {"g": 6}], steps=2)
+    batches = batches_of(EXAMPLES, SHAPE, schedule=schedule, shard=(0, 4), ahead=0)
     next(batches)
     with pytest.raises(ValueError, match="'g': 6 rows cannot be divided by 4"):
         next(batches)

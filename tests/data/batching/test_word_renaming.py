@@ -59,8 +59,8 @@ SHAPE = Shape(rows=4, row_length=24, max_segments=6, affixes=2)
 def batches(renaming, seed=0, **options):
     plan = plan_rows(EXAMPLES, SHAPE.row_length, SHAPE.max_segments)
     streams = {"g": Stream(EXAMPLES, plan, (TASK,), SHAPE, renaming)}
-    turns = AllGroups([{"g": SHAPE.rows}], steps=1)
-    return training_batches(streams, turns, seed, ahead=0, **options)
+    schedule = AllGroups([{"g": SHAPE.rows}], steps=1)
+    return training_batches(streams, schedule, seed, ahead=0, **options)
 
 
 def texts(batch):
