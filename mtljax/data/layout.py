@@ -1,4 +1,4 @@
-"""The layout of a run's data: what a model must know of it, and a prediction needs again."""
+"""The layout of a run's data: the groups, outputs and static shapes that a model is built for."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -12,12 +12,12 @@ from mtljax.tasks.task import Task
 
 @dataclass(frozen=True)
 class Layout:
-    """What a model must know of its data: groups, outputs and static shapes.
+    """What a model is built from, and what a prediction needs again.
 
     Attributes:
         groups: the input groups.
-        outputs: what each task predicts, by name, in the order of the tasks.
-        shapes: of each group's batches, by its name.
+        outputs: what each task predicts, by name of task, in the order of the tasks.
+        shapes: the static shape of each group's batches, by name of group.
         vocab_size: number of input ids.
         affix_buckets: number of hash values of affixes, or 0 where there are none.
     """
@@ -41,7 +41,7 @@ class Layout:
 
     @property
     def tasks(self) -> tuple[Task, ...]:
-        """All tasks, in the order in which they were given."""
+        """All tasks, in the order in which `load_data` was called with them."""
         by_name = {task.name: task for group in self.groups for task in group.tasks}
         return tuple(by_name[name] for name in self.outputs)
 
@@ -57,7 +57,7 @@ class Layout:
         raise KeyError(task)
 
     def to_json(self) -> dict[str, Any]:
-        """The layout as plain JSON; the tasks themselves belong in a tasks file."""
+        """The layout as plain JSON, with the names of the tasks in place of the tasks."""
         return {
             "groups": [
                 {**vars(group), "tasks": [task.name for task in group.tasks]}
@@ -71,7 +71,12 @@ class Layout:
 
     @classmethod
     def from_json(cls, content: Mapping[str, Any], tasks: Sequence[Task]) -> "Layout":
-        """Reads what `to_json` wrote, given the same tasks."""
+        """Reads what `to_json` wrote.
+
+        Args:
+            content: the JSON.
+            tasks: the tasks of the layout, in any order.
+        """
         by_name = {task.name: task for task in tasks}
         return cls(
             groups=tuple(

@@ -1,4 +1,4 @@
-"""From tasks to tokenised data: reads, tokenises and packs what some tasks name."""
+"""Loading the data of a run: reads, tokenises and packs the data sets that its tasks name."""
 
 import functools
 import os
@@ -45,7 +45,7 @@ def load_data(
     say: Say = lambda text: None,
     sample: int = 0,
 ) -> MultitaskData:
-    """Reads and tokenises the data of some tasks.
+    """Reads, tokenises and packs the data of some tasks.
 
     Args:
         tasks: with unique names.
@@ -54,9 +54,9 @@ def load_data(
         tokenizer: a trained one, or how to train one on the training splits.
         cache_dir: where tokenised data is kept and looked for, by its content; None keeps it in
             memory.
-        say: told, in a line, of files of the cache that cannot be used.
-        sample: rows that are read of a split at most, from its first on; 0 for all. The batches
-            are then those of the whole splits, as far as the sample tells.
+        say: is called with one line for each file of the cache that cannot be used.
+        sample: rows that are read of a split at most, from its first on; 0 for all. Rows are then
+            shared among the groups by the sizes of the full splits, estimated from the sample.
 
     Returns:
         All splits of all tasks, ready to be batched.
@@ -66,25 +66,32 @@ def load_data(
     """
     _check_arguments(tasks, options.row_length, options.batch_tokens)
     cache = Cache(None if cache_dir is None else Path(cache_dir), say)
-    whole = sources = load_sources(tasks, data_dir, options.bad_rows)
+
+    # Sources. Rows are read lazily, so that what the cache holds is never read, only hashed.
+    all_sources = sources = load_sources(tasks, data_dir, options.bad_rows)
     if sample:
-        sources = {name: first_rows(source, sample) for name, source in whole.items()}
+        sources = {name: first_rows(source, sample) for name, source in all_sources.items()}
     groups = input_groups(tasks, sources, options.attention)
     digests = {
         name: None if source.fingerprint is None else source.fingerprint()
         for name, source in sources.items()
     }
+
+    # Tokenizer and outputs come first: the ids and targets of all examples depend on them.
     if tokenizer is None or isinstance(tokenizer, TokenizerSettings):
         tokenizer = _tokenizer(groups, sources, tokenizer or TokenizerSettings(), cache, digests)
-    known = cache_key(tokenizer.settings, tokenizer.to_json()) if cache.directory else ""
+    tokenizer_key = cache_key(tokenizer.settings, tokenizer.to_json()) if cache.directory else ""
     outputs = {
-        task.name: _output(task, sources[task.source_name], tokenizer, cache, digests, known)
+        task.name: _output(task, sources, tokenizer, cache, digests, tokenizer_key)
         for task in tasks
     }
+
+    # Examples of every split, and how those of train are packed into rows. A key names all that
+    # determines them; without one (a source of unknown content) they are not kept.
     examples: dict[str, dict[str, Examples]] = {}
     plans: dict[str, RowPlan] = {}
     for group in groups:
-        key = _group_key(group, digests, known, outputs, options)
+        key = _group_key(group, digests, tokenizer_key, outputs, options)
         splits = sources[group.tasks[0].source_name].splits
         examples[group.name] = {
             split: cached_examples(
@@ -105,8 +112,11 @@ def load_data(
             if split in splits
         }
         plans[group.name] = _plan(examples[group.name]["train"], options.row_length, cache, key)
+
+    # Rows of each group in a step, stage by stage; static shapes are those of the first stage.
     scale = {
-        name: _length(source) / max(1, _length(sources[name])) for name, source in whole.items()
+        name: _train_rows(source) / max(1, _train_rows(sources[name]))
+        for name, source in all_sources.items()
     }
     stages = _stages(groups, examples, scale, options)
     layout = Layout(
@@ -129,7 +139,7 @@ def load_data(
     )
 
 
-def _length(source: Source) -> int:
+def _train_rows(source: Source) -> int:
     return len(source.splits["train"])
 
 
@@ -154,16 +164,16 @@ def _check_arguments(tasks: Sequence[Task], row_length: int, batch_tokens: int) 
 
 def _corpora(groups: Sequence[Group], sources: Mapping[str, Source]) -> dict[tuple[str, str], Any]:
     # The same text is counted once, however many tasks and groups read it.
-    found = {}
+    corpora = {}
     for group in groups:
         name = group.tasks[0].source_name
         for feature in group.parts:
-            found.setdefault((sources[name].identity, feature), (name, feature))
-    return found
+            corpora.setdefault((sources[name].identity, feature), (name, feature))
+    return corpora
 
 
 def _texts(source: Source, feature: str) -> Iterator[Text]:
-    # What a text is to be answered with may be missing.
+    # The target text of a row may be missing.
     return (text for row in source.splits["train"] if (text := row[feature]) is not None)
 
 
@@ -191,7 +201,7 @@ def _tokenizer(
         try:
             return load_tokenizer(path)
         except UserError as error:
-            cache.say(f"cache: {error}; made anew")
+            cache.say(f"cache: {error}; made again")
     tokenizer = train()
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -203,22 +213,22 @@ def _tokenizer(
 
 def _output(
     task: Task,
-    source: Source,
+    sources: Mapping[str, Source],
     tokenizer: Tokenizer,
     cache: Cache,
     digests: Mapping[str, str | None],
-    known: str,
+    tokenizer_key: str,
 ) -> Output:
     digest = digests[task.source_name]
-    key = None if digest is None else cache_key(digest, known, _fields(task))
-    make = lambda: task_output(task, source, tokenizer).to_json()  # noqa: E731
+    key = None if digest is None else cache_key(digest, tokenizer_key, _fields(task))
+    make = lambda: task_output(task, sources[task.source_name], tokenizer).to_json()  # noqa: E731
     output = Output.from_json(cached_json(cache, "outputs", key, make))
     check_classes(task, output.classes)
     return output
 
 
 def _fields(task: Task) -> dict[str, Any]:
-    # All that a task is but how it is called and how much it counts.
+    # All fields but the name and those that say how much the task counts and is read.
     ignored = ("name", "dataset", "sources", "rate", "batch_size", "weight", "metrics")
     return {name: value for name, value in vars(task).items() if name not in ignored}
 
@@ -226,16 +236,16 @@ def _fields(task: Task) -> dict[str, Any]:
 def _group_key(
     group: Group,
     digests: Mapping[str, str | None],
-    known: str,
+    tokenizer_key: str,
     outputs: Mapping[str, Output],
     options: DataOptions,
 ) -> str | None:
-    found = [digests[task.source_name] for task in group.tasks]
-    if any(digest is None for digest in found):
+    contents = [digests[task.source_name] for task in group.tasks]
+    if any(digest is None for digest in contents):
         return None
     tasks = [(task.name, _fields(task), outputs[task.name].to_json()) for task in group.tasks]
-    about = [group.inputs, group.max_length, group.chunked, options.row_length, options.bad_rows]
-    return cache_key(found, known, tasks, about)
+    reading = [group.inputs, group.max_length, group.chunked, options.row_length, options.bad_rows]
+    return cache_key(contents, tokenizer_key, tasks, reading)
 
 
 def _plan(examples: Examples, row_length: int, cache: Cache, key: str | None) -> RowPlan:
@@ -243,8 +253,8 @@ def _plan(examples: Examples, row_length: int, cache: Cache, key: str | None) ->
         plan = plan_rows(examples, row_length)
         return {"rows": plan.rows.tolist(), "max_segments": plan.max_segments}
 
-    found = cached_json(cache, "plans", key and cache_key(key, row_length), make)
-    return RowPlan(np.asarray(found["rows"], np.int64), found["max_segments"])
+    plan = cached_json(cache, "plans", key and cache_key(key, row_length), make)
+    return RowPlan(np.asarray(plan["rows"], np.int64), plan["max_segments"])
 
 
 _MAX_POSITIONS = 2**31 - 1  # they are numbered in int32
@@ -257,13 +267,16 @@ def _stages(
     options: DataOptions,
 ) -> tuple[dict[str, int], ...]:
     train = {name: splits["train"] for name, splits in examples.items()}
-    more = {group.name: scale[group.tasks[0].source_name] for group in groups}
+    group_scale = {group.name: scale[group.tasks[0].source_name] for group in groups}
     count = num_stages(groups, options.mixture)
     stages = tuple(
         rows_per_group(
             groups,
-            {name: round(int(split.starts[-1]) * more[name]) for name, split in train.items()},
-            {name: round(len(split) * more[name]) for name, split in train.items()},
+            {
+                name: round(int(split.starts[-1]) * group_scale[name])
+                for name, split in train.items()
+            },
+            {name: round(len(split) * group_scale[name]) for name, split in train.items()},
             options.batch_tokens,
             options.row_length,
             options.mixture,

@@ -1,4 +1,4 @@
-"""The data of a run: everything that training and evaluation read."""
+"""The tokenised data of a run, as training and evaluation read it in batches."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -25,12 +25,13 @@ class MultitaskData:
     Attributes:
         tokenizer: how text becomes ids.
         layout: groups, outputs and shapes.
-        examples: by group and split.
+        examples: tokenised examples by name of group and of split.
         plans: the packed rows of each group's training split.
         stages: rows of each group in a step that reads it, by stage of the run.
         mixture: how groups share the steps.
         sources: the data sets, by name.
-        fingerprints: digests of their content, by name; None for one that has none.
+        fingerprints: hexadecimal digests of their content, by name of data set; None where a data
+            set has none.
     """
 
     tokenizer: Tokenizer
@@ -57,7 +58,7 @@ class MultitaskData:
         return tuple(self.examples[group])
 
     def rates(self, stage: int = 0) -> dict[str, float]:
-        """The share of a step's tokens that each group is to have, before rounding to rows."""
+        """The share of a step's tokens that each group should have, before rounding to rows."""
         sizes = {name: int(splits["train"].starts[-1]) for name, splits in self.examples.items()}
         return group_rates(self.groups, sizes, self.mixture, progress(stage, len(self.stages)))
 
@@ -66,8 +67,8 @@ class MultitaskData:
 
         Args:
             steps: of the run.
-            seed: decides between groups that are equally far behind their shares, where a step reads
-                some of them.
+            seed: decides between groups that are equally far behind their shares, where a step
+                reads some of them.
         """
         count = self.mixture.subset
         if not 0 < count < len(self.groups):
@@ -85,15 +86,19 @@ class MultitaskData:
         shard: Shard = (0, 1),
         split: str = "train",
     ) -> StepIterator:
-        """Endless batches of a split; see `mtljax.data.training_batches`.
+        """Endless batches of a split; see `mtljax.data.batching.training_batches`.
 
         Args:
-            seed: of the order.
-            schedule: from `schedule`; by default those of a run of one step, with this seed.
-            ahead: batches made ahead.
+            seed: of the order in which examples are read, from 0.
+            schedule: rows of each group in a step, from `schedule`; by default that of a run of one
+                step, with this seed.
+            ahead: batches that are made ahead (by each worker).
             workers: processes that make them; 0 for a thread.
-            shard: part of every batch.
+            shard: `(i, n)` for the `i`-th of `n` equal parts of every batch's rows.
             split: name of the split.
+
+        Returns:
+            An iterator over a `StepBatch` for each step, whose position can be saved and set.
 
         Raises:
             KeyError: if a group does not have the split.
@@ -131,12 +136,15 @@ class MultitaskData:
     def evaluation_batches(
         self, group: str, split: str, rows: int | None = None
     ) -> Iterator[GroupBatch]:
-        """One pass over a split of a group; see `mtljax.data.evaluation_batches`.
+        """One pass over a split of a group, each example exactly once.
 
         Args:
-            group: its name.
+            group: name of the group.
             split: one of `splits(group)`.
-            rows: rows in a batch, if not as many as in training.
+            rows: rows in a batch; by default as many as in training.
+
+        Returns:
+            Batches with `example`, int32 `[R, N]`: the row of the split of each segment.
 
         Raises:
             KeyError: if there is no such group or split.
@@ -157,12 +165,12 @@ class MultitaskData:
         return self._counts("malformed")
 
     def _counts(self, name: str) -> dict[str, dict[str, int]]:
-        found: dict[str, dict[str, int]] = {}
+        counts: dict[str, dict[str, int]] = {}
         for splits in self.examples.values():
             for split, examples in splits.items():
-                for where, count in getattr(examples, name).items():
-                    found.setdefault(where, {})[split] = count
-        return found
+                for key, count in getattr(examples, name).items():
+                    counts.setdefault(key, {})[split] = count
+        return counts
 
 
 def input_batches(
@@ -176,14 +184,14 @@ def input_batches(
     Args:
         texts: texts or lists of words; for a group that reads several features, tuples of them.
         group: name of the input group that reads them.
-        layout: of the data the model was trained on.
-        tokenizer: that of the model.
+        layout: layout of the data that the model was trained on.
+        tokenizer: tokenizer of the model.
 
     Yields:
         Evaluation batches whose `example` is the number of the text.
     """
     shape = layout.shapes[group]
-    reads = layout.group(group)
-    limit = min(shape.row_length, reads.max_length or shape.row_length)
-    examples = encode_inputs(texts, tokenizer, limit, len(reads.parts))
+    input_group = layout.group(group)
+    limit = min(shape.row_length, input_group.max_length or shape.row_length)
+    examples = encode_inputs(texts, tokenizer, limit, len(input_group.parts))
     yield from evaluation_batches(examples, (), shape)

@@ -1,4 +1,4 @@
-"""Labels as a data set gives them, and the classes they stand for."""
+"""Conversion of labels of a data set to class numbers."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -35,11 +35,11 @@ def as_class(value: Any, classes: Classes) -> int:
     """The class of a target, -1 where it is absent.
 
     Args:
-        value: a class number, or its name.
+        value: a class number, or the name of a class.
         classes: all classes.
 
     Raises:
-        ValueError: saying what is wrong with a value that is no class.
+        ValueError: with the reason, for a value that is no class.
     """
     if is_missing(value):
         return -1

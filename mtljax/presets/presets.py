@@ -5,7 +5,7 @@ import os
 from collections.abc import Callable
 from typing import NamedTuple
 
-from mtljax.data import is_prepared
+from mtljax.data.catalogue.load_source import is_prepared
 from mtljax.data.tokenizers import TokenizerSettings
 from mtljax.errors import UserError
 from mtljax.modules.config import EncoderConfig, HeadsConfig

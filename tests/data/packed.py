@@ -2,7 +2,10 @@
 
 import numpy as np
 
-from mtljax.data import AllGroups, Shape, Stream, plan_rows, training_batches
+from mtljax.data import Shape
+from mtljax.data.batching.group_schedule import AllGroups
+from mtljax.data.batching.row_order import plan_rows
+from mtljax.data.batching.training_batches import Stream, training_batches
 from mtljax.data.encoding.examples import Examples
 from mtljax.tasks import Task
 

@@ -13,9 +13,9 @@ from mtljax.data import (
     all_causal,
     input_batches,
     load_data,
-    split_words,
     unpack,
 )
+from mtljax.data.tokenizers import split_words
 from mtljax.errors import UserError
 from mtljax.tasks import DEFAULT_TASKS, Task
 

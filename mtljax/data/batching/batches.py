@@ -1,4 +1,4 @@
-"""Batches: rows of packed examples as dense arrays of one shape."""
+"""Batches: packed examples as dense arrays of static shapes."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -14,12 +14,13 @@ from mtljax.tasks.task import Task
 GroupBatch = dict[str, Any]
 """One batch of an input group; `R` rows, `S` ids a row, `N` segments a row, `A` affixes.
 
-- `tokens` int32 `[R, S]`, 0 where there is padding
-- `affixes` int32 `[R, S, A]`, only if `A > 0`
+- `tokens` int32 `[R, S]`, ids, 0 where there is padding
+- `affixes` int32 `[R, S, A]`, hashed affixes from 1, only if `A > 0`
 - `segments` int32 `[R, S]`, 1..N within the row, 0 where there is padding
-- `positions` int32 `[R, S]`, position within the segment
-- `targets`, `weights` by task: `[R, S]` (kinds with a target a token) or `[R, N]`; targets that
-  are sets of classes `[R, N, classes]`
+- `positions` int32 `[R, S]`, position within the segment, from 0
+- `targets` by task, of the dtype of its kind: `[R, S]` (kinds with a target for each token) or
+  `[R, N]`; sets of classes `[R, N, classes]`
+- `weights` by task: float32 `[R, S]` or `[R, N]`, 0 where nothing is counted
 - `example` int32 `[R, N]`, only in evaluation: the row of the split that a segment comes from,
   or -1
 """
@@ -36,7 +37,7 @@ class Shape:
         rows: rows in a batch, `R`.
         row_length: ids in a row, `S`.
         max_segments: segments in a row at most, `N`.
-        affixes: hashed affixes beside each token, `A`.
+        affixes: hashed affixes of each token, `A`.
     """
 
     rows: int
@@ -51,12 +52,12 @@ def evaluation_batches(
     """One pass over a split of an input group, each example exactly once.
 
     Args:
-        examples: of the split.
-        tasks: of the group.
-        shape: of the batches; the last one is filled up with empty rows.
+        examples: examples of the split.
+        tasks: the tasks of the group, whose targets and weights are put in the batches.
+        shape: shape of all batches; the last one is filled up with empty rows.
 
     Yields:
-        Batches with `example`.
+        A `GroupBatch` with `example`.
     """
     packing = pack(examples.lengths, shape.row_length, shape.max_segments, seed=None)
     for row in range(0, packing.num_rows, shape.rows):
@@ -66,7 +67,7 @@ def evaluation_batches(
         counts[: end - row] = np.diff(packing.rows[row : end + 1])
         batch = fill(examples, tasks, slots, counts, shape)
         example = np.full((shape.rows, shape.max_segments), -1, np.int32)
-        example[_places(counts)] = examples.rows[slots]
+        example[_rows_and_segments(counts)] = examples.rows[slots]
         batch["example"] = example
         yield batch
 
@@ -78,30 +79,32 @@ def fill(
     counts: np.ndarray,
     shape: Shape,
 ) -> GroupBatch:
-    """Makes a batch of given rows.
+    """Makes the batch of some packed rows.
 
     Args:
-        examples: where the examples are taken from.
-        tasks: those whose targets are wanted, if the examples have them.
-        slots: int `[sum(counts)]`, example numbers, row by row.
-        counts: int `[R]`, examples in each row.
-        shape: of the batch.
+        examples: examples of a split.
+        tasks: the tasks whose targets and weights are put in the batch, if the examples have them.
+        slots: int64 `[sum(counts)]`, example numbers, row by row.
+        counts: int64 `[R]`, examples in each row.
+        shape: shape of the batch.
 
     Returns:
         The arrays of a `GroupBatch`, without `example`.
     """
-    row, segment = _places(counts)
+    # Where each example begins in its row, and from that the flat positions of its ids in the split
+    # (`source`) and in the batch (`destination`): one gather and one scatter for each array.
+    row, segment = _rows_and_segments(counts)
     lengths = examples.lengths[slots]
     ends = np.cumsum(lengths)
     row_begin = np.concatenate([[0], ends])[np.concatenate([[0], np.cumsum(counts)[:-1]])]
     column = ends - lengths - row_begin[row]
     source = spans(examples.starts[slots], lengths)
-    place = spans(row * shape.row_length + column, lengths)
+    destination = spans(row * shape.row_length + column, lengths)
     size = shape.rows * shape.row_length
 
     def tokenwise(values: np.ndarray) -> np.ndarray:
         array = np.zeros((size, *values.shape[1:]), values.dtype)
-        array[place] = values
+        array[destination] = values
         return array.reshape(shape.rows, shape.row_length, *values.shape[1:])
 
     def segmentwise(values: np.ndarray) -> np.ndarray:
@@ -120,29 +123,28 @@ def fill(
         if task.name not in examples.targets:
             continue
         per_token = KINDS[task.kind].per_token
-        put, at = (tokenwise, source) if per_token else (segmentwise, slots)
-        batch["targets"][task.name] = put(examples.targets[task.name][at])
-        batch["weights"][task.name] = put(examples.weights[task.name][at])
+        put, indices = (tokenwise, source) if per_token else (segmentwise, slots)
+        batch["targets"][task.name] = put(examples.targets[task.name][indices])
+        batch["weights"][task.name] = put(examples.weights[task.name][indices])
     return batch
 
 
-def _places(counts: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    # Row, and number within the row, of each example.
+def _rows_and_segments(counts: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    # The row of each example, and its number within the row.
     row = np.repeat(np.arange(len(counts)), counts)
     return row, np.arange(len(row)) - np.repeat(np.cumsum(counts) - counts, counts)
 
 
 def unpack(batch: GroupBatch, values: np.ndarray) -> Iterator[tuple[int, np.ndarray]]:
-    """Takes a model's packed answers apart again.
+    """Takes the packed outputs of a model apart, example by example.
 
     Args:
         batch: an evaluation batch.
-        values: `[R, N, ...]`, one answer a segment, or `[R, S, ...]`, one a position; where `N`
-            equals `S`, taken as one a position.
+        values: `[R, N, ...]`, a value for each segment, or `[R, S, ...]`, for each position; where
+            `N` equals `S`, read as one for each position.
 
     Yields:
-        The row of the split and its answers: `[...]`, or `[length, ...]` with the one at `<s>`
-        first.
+        The row of the split and its values: `[...]`, or `[length, ...]` with that at `<s>` first.
     """
     values = np.asarray(values)
     per_position = values.shape[:2] == batch["segments"].shape

@@ -17,12 +17,12 @@ class MixtureSettings:
     """The rates at which input groups are read.
 
     Attributes:
-        rates: of the groups without a `rate` of their own: 'proportional', to
+        rates: of the groups whose tasks name no `rate`: 'proportional', to
             ``min(tokens, cap) ** (1 / temperature)``, or 'equal'.
-        temperature: 1 is in proportion to the training tokens; larger ones draw rates together.
+        temperature: 1 is in proportion to the training tokens; larger ones make rates more equal.
         final_temperature: the temperature at the end of the run; 0 for no change.
         cap: training tokens beyond which a larger set has no larger rate; 0 for none.
-        stages: parts of a run whose rates change from the first to the last in equal steps, where
+        stages: parts of a run, whose rates change from the first to the last in equal steps where
             there is a final temperature or a task's `rate` has two values. Each compiles once.
         subset: input groups that a step reads; 0 for all in every step.
 
@@ -75,20 +75,20 @@ def group_rates(
 
     Args:
         groups: the input groups.
-        tokens: ids in the training split of each group.
-        settings: of the mixture.
-        at: the `progress` of the stage.
+        tokens: ids in the training split of each group, by name of group.
+        settings: settings of the mixture.
+        at: the `progress` of the stage, in [0, 1].
 
     Returns:
-        Shares that sum to 1.
+        Shares that sum to 1, by name of group.
 
     Raises:
         UserError: if the rates leave nothing for groups that have none.
     """
     rates = {
-        group.name: max(given)
+        group.name: max(task_rates)
         for group in groups
-        if (given := [_at(t.rate, at) for t in group.tasks if t.rate is not None])
+        if (task_rates := [_at(t.rate, at) for t in group.tasks if t.rate is not None])
     }
     free = [group for group in groups if group.name not in rates]
     if not free:
@@ -104,8 +104,8 @@ def group_rates(
         group.name: 1.0 if settings.rates == "equal" else min(tokens[group.name], cap) ** exponent
         for group in free
     }
-    whole = sum(sizes.values())
-    return rates | {name: remaining * size / whole for name, size in sizes.items()}
+    total = sum(sizes.values())
+    return rates | {name: remaining * size / total for name, size in sizes.items()}
 
 
 def _at(rate: float | tuple[float, float], progress: float) -> float:
@@ -136,9 +136,9 @@ def rows_per_group(
         examples: examples in the training split of each group.
         batch_tokens: ids in a step, padding included.
         row_length: ids in a row.
-        settings: of the mixture.
-        at: the `progress` of the stage.
-        multiple: rows are shared in blocks of so many.
+        settings: settings of the mixture.
+        at: the `progress` of the stage, in [0, 1].
+        multiple: the rows of every group are a multiple of this.
 
     Returns:
         Rows of each group, at least one block.
@@ -146,7 +146,7 @@ def rows_per_group(
     Raises:
         UserError: if the rates leave nothing for groups that have none.
     """
-    # In blocks, up to the end.
+    # A block of `multiple` rows counts as one row up to the end.
     row_length = row_length * multiple
     total = max(1, round(batch_tokens / row_length))
     rows: dict[str, int] = {}
@@ -167,7 +167,7 @@ def rows_per_group(
 
 
 def _rounded(wanted: Mapping[str, float], total: int) -> dict[str, int]:
-    # Largest remainders, but nobody goes without.
+    # Largest remainders, but at least one row for each.
     rows = {name: max(1, int(value)) for name, value in wanted.items()}
     by_remainder = sorted(wanted, key=lambda name: rows[name] - wanted[name])
     for name in by_remainder:
@@ -182,21 +182,22 @@ def _rounded(wanted: Mapping[str, float], total: int) -> dict[str, int]:
 def inclusion(rates: Mapping[str, float], subset: int) -> dict[str, float]:
     """How often each group is among the `subset` groups of a step.
 
-    ``min(1, c r)`` with the `c` that makes them add up to `subset`: a group has one turn in a step
-    at most, so that a rate above ``1 / subset`` cannot be kept.
+    ``min(1, c r)`` with the `c` that makes them add up to `subset`: a step reads a group once at
+    most, so that a rate above ``1 / subset`` cannot be kept.
 
     >>> {name: round(p, 3) for name, p in inclusion({"a": 0.7, "b": 0.2, "c": 0.1}, 2).items()}
     {'a': 1.0, 'b': 0.667, 'c': 0.333}
     """
-    found: dict[str, float] = {}
-    left = dict(rates)
-    while left:
-        scale = (subset - len(found)) / sum(left.values())
-        full = [name for name, rate in left.items() if scale * rate >= 1]
+    shares: dict[str, float] = {}
+    remaining = dict(rates)
+    # Groups that reach 1 stay there; the factor of the others is then larger, and may fill more.
+    while remaining:
+        scale = (subset - len(shares)) / sum(remaining.values())
+        full = [name for name, rate in remaining.items() if scale * rate >= 1]
         if not full:
-            found |= {name: scale * rate for name, rate in left.items()}
+            shares |= {name: scale * rate for name, rate in remaining.items()}
             break
         for name in full:
-            found[name] = 1.0
-            del left[name]
-    return {name: found[name] for name in rates}
+            shares[name] = 1.0
+            del remaining[name]
+    return {name: shares[name] for name in rates}

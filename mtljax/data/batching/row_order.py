@@ -17,12 +17,12 @@ BLOCK = 1 << 16
 class RowPlan:
     """How many rows a split fills.
 
-    Block `b` of `n` holds the examples `b`, `b + n`, `b + 2 n`, ...: each is a sample of the whole
+    Block `b` of `n` holds the examples `b`, `b + n`, `b + 2 n`, ...: each is a sample of the entire
     split, whatever order that is in.
 
     Attributes:
         rows: int64 `[n]`, packed rows of each block.
-        max_segments: most examples that a row has.
+        max_segments: the most examples in a row.
     """
 
     rows: np.ndarray
@@ -38,9 +38,9 @@ def plan_rows(examples: Examples, row_length: int, max_segments: int | None = No
     """Packs a split block by block, and keeps the counts.
 
     Args:
-        examples: of the split.
+        examples: examples of the split.
         row_length: ids in a row.
-        max_segments: examples in a row at most; without one, twice the average.
+        max_segments: examples in a row at most; None for twice the average.
     """
     if max_segments is None and len(examples):
         mean = float(examples.starts[-1]) / len(examples)
@@ -57,16 +57,16 @@ def plan_rows(examples: Examples, row_length: int, max_segments: int | None = No
 
 
 class RowOrder:
-    """Which examples lie in which row; rows are numbered on through all epochs.
+    """Which examples lie in which row; row numbers continue through all epochs.
 
     An epoch has each example once: its blocks in a random order, the rows of each block in a random
-    order, and examples of equal length with their places exchanged.
+    order, and examples of equal length exchanged at random.
 
     Args:
-        examples: of the split.
-        plan: its rows.
+        examples: examples of the split.
+        plan: rows that they fill, from `plan_rows`.
         row_length: ids in a row.
-        seed: whole numbers from 0.
+        seed: integers from 0.
     """
 
     def __init__(
@@ -84,16 +84,17 @@ class RowOrder:
         """The examples of rows `first` to `last - 1`.
 
         Returns:
-            Example numbers, row by row, and int64 `[last - first]`, how many each row has.
+            Example numbers, int64, row by row, and int64 `[last - first]`, how many each row has.
         """
         slots, counts = [], []
+        # One block a round: the rows may reach over blocks and epochs.
         while first < last:
-            epoch, within = divmod(first, self.num_rows)
+            epoch, epoch_row = divmod(first, self.num_rows)
             blocks, starts = self._blocks(epoch)
-            at = int(np.searchsorted(starts, within, side="right")) - 1
-            row = within - int(starts[at])
-            end = min(row + last - first, int(starts[at + 1] - starts[at]))
-            packing = self._shuffled(epoch, int(blocks[at]))
+            i = int(np.searchsorted(starts, epoch_row, side="right")) - 1
+            row = epoch_row - int(starts[i])
+            end = min(row + last - first, int(starts[i + 1] - starts[i]))
+            packing = self._shuffled(epoch, int(blocks[i]))
             slots.append(packing.slots[packing.rows[row] : packing.rows[end]])
             counts.append(np.diff(packing.rows[row : end + 1]))
             first += end - row

@@ -1,4 +1,4 @@
-"""Endless training batches that go on from any step, made ahead by threads or processes."""
+"""Endless training batches that resume at any step, made ahead by a thread or processes."""
 
 import zlib
 from collections.abc import Iterator, Mapping, Sequence
@@ -15,10 +15,10 @@ from mtljax.data.encoding.examples import Examples
 from mtljax.tasks.task import Task
 
 _ENDLESS = 1 << 40
-_RENAMING = 1  # sets its random numbers apart from those of the order
+_RENAMING = 1  # keeps the random numbers of renaming apart from those of the order
 
 Shard = tuple[int | Sequence[int], int]
-"""Which parts of every batch's rows, and of how many equal ones."""
+"""Which part, or parts, of every batch's rows, and the number of equal parts."""
 
 
 class StepIterator(Protocol):
@@ -33,15 +33,15 @@ class StepIterator(Protocol):
         ...
 
     def get_state(self) -> dict[str, Any]:
-        """Where it stands, as a small JSON-able dict: batches handed out so far."""
+        """The position, as JSON: `{"next_index": n}` after `n` batches."""
         ...
 
     def set_state(self, state: dict[str, Any]) -> None:
-        """Goes to where another iterator over the same data with the same seed stood."""
+        """Moves to the position of another iterator over the same data with the same seed."""
         ...
 
     def close(self) -> None:
-        """Ends the threads or processes that read ahead."""
+        """Ends the threads or processes that make batches ahead."""
         ...
 
 
@@ -50,11 +50,12 @@ class Stream:
     """The training examples of one input group.
 
     Attributes:
-        examples: of its training split.
-        plan: their rows.
-        tasks: those whose targets are wanted.
-        shape: of a batch; how many rows a step reads is not taken from it.
-        renaming: of its words; None for none.
+        examples: examples of its training split.
+        plan: rows that they fill.
+        tasks: the tasks whose targets and weights are put in the batches.
+        shape: shape of a batch; its `rows` are not used, since the schedule says how many rows a
+            step reads.
+        renaming: which words are renamed; None for none.
     """
 
     examples: Examples
@@ -77,13 +78,13 @@ def training_batches(
 
     Each input group goes through its examples epoch by epoch, in another order each time. The
     batch of step `i` depends on the seed and `i` alone, so that a run resumes exactly, and any
-    number of hosts and workers agree on it.
+    number of hosts and workers make the same batches.
 
     Args:
-        streams: by input group.
-        schedule: rows that each step reads of each group. One that it reads none of has a row, for
-            each shard, that is empty.
-        seed: of the order.
+        streams: the examples of each input group, by its name.
+        schedule: rows of each group that a step reads. A group of which a step reads none has one
+            empty row for each shard.
+        seed: seed of the order, from 0.
         ahead: batches made ahead (by each worker); 0 makes each when it is asked for.
         workers: processes that make them; 0 for a thread.
         shard: `(i, n)` gives the `i`-th of `n` equal parts of every batch's rows; `((i, j), n)`
@@ -99,13 +100,14 @@ def training_batches(
 
 
 class _StepMaker:
-    """Makes the batch of any step. It is sent to worker processes."""
+    """Makes the batch of any step. It is pickled and sent to worker processes."""
 
     def __init__(
         self, streams: Mapping[str, Stream], schedule: GroupSchedule, seed: int, shard: Shard
     ) -> None:
         self._streams, self._schedule, self._seed, self._shard = streams, schedule, seed, shard
-        self._orders: dict[str, RowOrder] = {}  # made where they are used, in a worker perhaps
+        # Made when they are first used, so that they are never sent to a worker.
+        self._orders: dict[str, RowOrder] = {}
         for name, rows in schedule.rows_at(0).items():
             if rows % shard[1]:
                 raise ValueError(f"group {name!r}: {rows} rows cannot be divided by {shard[1]}")
@@ -116,23 +118,25 @@ class _StepMaker:
         return {name: self._group(name, before[name], rows[name]) for name in self._streams}
 
     def _group(self, name: str, before: int, rows: int) -> GroupBatch:
-        stream, (which, count) = self._streams[name], self._shard
-        blocks = (which,) if isinstance(which, int) else tuple(which)
+        stream, (shards, count) = self._streams[name], self._shard
+        shards = (shards,) if isinstance(shards, int) else tuple(shards)
         if rows % count:
             raise ValueError(f"group {name!r}: {rows} rows cannot be divided by {count}")
-        part = rows // count
-        firsts = [before + block * part for block in blocks]
-        shape = replace(stream.shape, rows=len(blocks) * max(1, part))
-        if not part:
-            slots, counts = np.zeros(0, np.int64), np.zeros(len(blocks), np.int64)
+        shard_rows = rows // count
+        firsts = [before + shard * shard_rows for shard in shards]
+        shape = replace(stream.shape, rows=len(shards) * max(1, shard_rows))
+        if not shard_rows:
+            slots, counts = np.zeros(0, np.int64), np.zeros(len(shards), np.int64)
         else:
-            read = [self._order(name).rows(first, first + part) for first in firsts]
-            slots, counts = map(np.concatenate, zip(*read, strict=True))
+            order = self._order(name)
+            packed = [order.rows(first, first + shard_rows) for first in firsts]
+            slots, counts = map(np.concatenate, zip(*packed, strict=True))
         batch = fill(stream.examples, stream.tasks, slots, counts, shape)
-        if stream.renaming is None or not part:
+        if stream.renaming is None or not shard_rows:
             return batch
+        # By the number of the row in the run: any sharding renames the same words.
         seed = (*self._seeds(name), _RENAMING)
-        numbers = (first + row for first in firsts for row in range(part))
+        numbers = (first + row for first in firsts for row in range(shard_rows))
         return rename(batch, stream.renaming, [(*seed, number) for number in numbers])
 
     def _order(self, name: str) -> RowOrder:
@@ -153,15 +157,15 @@ class _StepIterator:
     def __init__(self, make: _StepMaker, ahead: int, workers: int) -> None:
         self._make, self._ahead, self._workers = make, ahead, workers
         self._next = 0
-        self._open: Any = None
+        self._batches: Any = None  # the iterator of Grain, opened when it is first asked
 
     def __iter__(self) -> "_StepIterator":
         return self
 
     def __next__(self) -> StepBatch:
-        if self._open is None:
-            self._open = _opened(self._make, self._next, self._ahead, self._workers)
-        batch = next(self._open)
+        if self._batches is None:
+            self._batches = _batches_from(self._make, self._next, self._ahead, self._workers)
+        batch = next(self._batches)
         self._next += 1
         return batch
 
@@ -173,12 +177,12 @@ class _StepIterator:
         self._next = int(state["next_index"])
 
     def close(self) -> None:
-        if self._open is not None:
-            self._open.close()
-        self._open = None
+        if self._batches is not None:
+            self._batches.close()
+        self._batches = None
 
 
-def _opened(make: _StepMaker, first: int, ahead: int, workers: int) -> Any:
+def _batches_from(make: _StepMaker, first: int, ahead: int, workers: int) -> Any:
     import grain
 
     steps = grain.MapDataset.range(first, _ENDLESS).map(make)

@@ -1,7 +1,7 @@
-"""Words renamed alike in a text and its answer, so that a model learns to copy.
+"""Augmentation of text to text: words that source and target share are renamed in both.
 
-Where a name in training always comes with the same other name, a model learns the pair by heart and
-writes it for a new pair too. A renamed word can be had from the source alone.
+Where a name in training always comes with the same other name, a model memorises the pair and
+writes it for a new source too. A renamed word can only be copied from the source.
 """
 
 from collections.abc import Sequence
@@ -17,12 +17,12 @@ _WORDS = len(SPECIALS)  # ids from here on are words
 
 @dataclass(frozen=True)
 class Renaming:
-    """What is renamed, and as what.
+    """Which words are renamed, and to what.
 
     Attributes:
-        rate: probability of a word that a text and its answer share.
+        rate: probability that a word which source and target share is renamed.
         classes: int32 `[V]`, the class of each input id.
-        names: int32 `[W]`, ids that take the place of others, all equally often.
+        names: int32 `[W]`, ids of the words that replace others, all equally often.
     """
 
     rate: float
@@ -33,29 +33,30 @@ class Renaming:
 def rename(batch: GroupBatch, renaming: Renaming, seeds: Sequence[Sequence[int]]) -> GroupBatch:
     """Renames words of a batch of text to text.
 
-    In each text, every word that stands in the source and in the answer is, with probability
-    `rate`, replaced by another wherever it stands there: in the source, in the answer that is read
-    and in the one that is predicted. SwitchOut (Wang, Pham, Dai and Neubig 2018) replaces words of
-    both as well, each by one of its own. A word that is renamed has no affixes.
+    In each text, every word that occurs in both source and target is, with probability `rate`,
+    replaced by another word at all its positions: in the source, in the target that is read and in
+    the classes that are predicted. SwitchOut (Wang, Pham, Dai and Neubig 2018) replaces words of
+    both as well, but independently. A word that is renamed has no affixes.
 
     Args:
-        batch: of text to text; it is not changed. Positions of weight above 0 predict the answer.
-        renaming: what is renamed, and as what.
-        seeds: for each row, whole numbers from 0, on which alone its words depend.
+        batch: a batch of text to text, `[R, S]`; it is not changed. Positions of weight above 0
+            predict the target.
+        renaming: which words are renamed, and to what.
+        seeds: for each row, integers from 0; the words of a row depend on them alone.
 
     Returns:
-        The batch, its `tokens`, `affixes` and `targets` new.
+        The batch with new `tokens`, `affixes` and `targets`.
     """
     tokens, segments = batch["tokens"], batch["segments"]
     predicts = np.any([weights > 0 for weights in batch["weights"].values()], axis=0)
-    answer = np.zeros_like(predicts)
-    answer[:, 1:] = predicts[:, :-1]  # the end of an answer is predicted and not read
+    in_target = np.zeros_like(predicts)
+    in_target[:, 1:] = predicts[:, :-1]  # the end of a target is predicted and not read
     word = tokens >= _WORDS
-    # One number for each word of each text of each row.
+    # One number for each distinct word of each text of each row.
     size = len(renaming.classes)
     text = np.arange(len(tokens))[:, None] * (segments.shape[1] + 1) + segments
-    place = text.astype(np.int64) * size + tokens
-    shared = np.intersect1d(place[word & answer], place[word & ~answer])
+    word_in_text = text.astype(np.int64) * size + tokens
+    shared = np.intersect1d(word_in_text[word & in_target], word_in_text[word & ~in_target])
     row = shared // (size * (segments.shape[1] + 1))
     chosen, names = [np.zeros(0, bool)], [np.zeros(0, renaming.names.dtype)]
     for number, count in zip(*np.unique(row, return_counts=True), strict=True):
@@ -66,14 +67,15 @@ def rename(batch: GroupBatch, renaming: Renaming, seeds: Sequence[Sequence[int]]
     words, names = shared[np.concatenate(chosen)], np.concatenate(names)
     if not len(words):
         return batch
-    at = np.minimum(np.searchsorted(words, place), len(words) - 1)
-    renamed = words[at] == place
-    tokens = np.where(renamed, names[at], tokens).astype(tokens.dtype)
-    follows = np.zeros_like(renamed)
-    follows[:, :-1] = (renamed & answer)[:, 1:]
+    nearest = np.minimum(np.searchsorted(words, word_in_text), len(words) - 1)
+    renamed = words[nearest] == word_in_text
+    tokens = np.where(renamed, names[nearest], tokens).astype(tokens.dtype)
+    # The class of a renamed word is predicted at the position before it.
+    predicts_renamed = np.zeros_like(renamed)
+    predicts_renamed[:, :-1] = (renamed & in_target)[:, 1:]
     next_class = np.roll(renaming.classes[tokens], -1, axis=1)
     targets = {
-        task: np.where(follows, next_class, old).astype(old.dtype)
+        task: np.where(predicts_renamed, next_class, old).astype(old.dtype)
         for task, old in batch["targets"].items()
     }
     new = {**batch, "tokens": tokens, "targets": targets}

@@ -1,4 +1,4 @@
-"""The data sets that come with the package, and those derived from them."""
+"""The data sets inside the package, and those derived from them."""
 
 import dataclasses
 import functools
@@ -16,9 +16,10 @@ from mtljax.data.sources.splits import select_splits
 from mtljax.errors import UserError
 from mtljax.tasks import Dataset
 
-_FILES = {"movie_casepunct": "movie_sentiment", "movie_lm": "movie_sentiment"}  # derived sets
-_RARE = 20
-_SHORTEST = 3
+# The file of a set that is derived from another one.
+_FILES = {"movie_casepunct": "movie_sentiment", "movie_lm": "movie_sentiment"}
+_RARE = 20  # a joint tag that train has less often loses its mark
+_SHORTEST = 3  # words of a sentence of movie_casepunct
 _SENTIMENTS = ("negative", "positive")
 
 _Rows = dict[str, list[list[Any]]]
@@ -29,7 +30,7 @@ def load_embedded(name: str, dataset: Dataset | None = None) -> Source:
 
     Args:
         name: one of `EMBEDDED`.
-        dataset: a description of it under another name, with splits of its own made of the set's.
+        dataset: a description of it under another name, perhaps with other splits made of its own.
 
     Returns:
         The set, with the splits `train`, `validation` and `test` in memory.
@@ -38,16 +39,16 @@ def load_embedded(name: str, dataset: Dataset | None = None) -> Source:
         KeyError: if there is no such set.
     """
     source = EMBEDDED[name](name)
-    cuts = [] if dataset is None else list(dataset.splits)
-    source = dataclasses.replace(source, fingerprint=functools.cache(lambda: _digest(name, cuts)))
+    slices = [] if dataset is None else list(dataset.splits)
+    source = dataclasses.replace(source, fingerprint=functools.cache(lambda: _digest(name, slices)))
     if dataset is None:
         return source
-    if not cuts:
+    if not slices:
         return dataclasses.replace(source, name=dataset.name)
     return dataclasses.replace(
         source,
         name=dataset.name,
-        identity=source.identity + json.dumps(cuts),
+        identity=source.identity + json.dumps(slices),
         splits=select_splits(dataset, source.splits),
     )
 
@@ -56,9 +57,9 @@ def _file(name: str) -> Traversable:
     return resources.files("mtljax.data") / "embedded" / f"{name}.jsonl.xz"
 
 
-def _digest(name: str, cuts: list[Any]) -> str:
+def _digest(name: str, slices: list[Any]) -> str:
     with resources.as_file(_file(_FILES.get(name, name))) as path:
-        return fingerprint_of([path], [name, cuts])
+        return fingerprint_of([path], [name, slices])
 
 
 @functools.lru_cache(maxsize=4)
@@ -118,6 +119,7 @@ def _casepunct(name: str) -> Source:
         splits[split] = [pair for pair in sentences if len(pair[0]) >= _SHORTEST]
     counts = Counter(tag for _, tags in splits["train"] for tag in tags)
 
+    # Rare joint tags keep their case alone, and LOWER is written O.
     def kept(tag: str) -> str:
         tag = tag if counts[tag] >= _RARE else tag.split("+")[0]
         return "O" if tag == "LOWER" else tag

@@ -1,4 +1,4 @@
-"""Finding a data set by name: embedded, prepared in a directory, or only in a catalogue."""
+"""Loading of a data set by its name or description."""
 
 import json
 import os
@@ -32,11 +32,11 @@ def load_source(
         dataset: name of an embedded set; else of a directory under `data_dir` in TFDS format
             (`name`, `name/version`, `name/config`, the newest version where none is named);
             else a path to such a directory. Or a description of files or of such a set.
-        data_dir: where data sets lie.
+        data_dir: where data sets in TFDS format lie.
         bad_rows: what a malformed row of a file does: `stop` with an error that names file and
             line, or `skip`, left out and counted.
-        wanted: the features of a file that are checked and read; None for all.
-        required: those without which a row is malformed.
+        wanted: names of the features of a file that are checked and read; None for all.
+        required: names of the features without which a row is malformed.
 
     Returns:
         The data set. Its splits are read when they are first used.
@@ -46,32 +46,33 @@ def load_source(
     """
     if data_dir is not None:
         _check_directory(data_dir)
-    described = dataset if isinstance(dataset, Dataset) else None
+    description = dataset if isinstance(dataset, Dataset) else None
     name = dataset if isinstance(dataset, str) else dataset.dataset
-    if described is not None and described.name in EMBEDDED:
+    if description is not None and description.name in EMBEDDED:
         raise UserError(
-            f"source {described.name!r}: a set inside the package has this name; choose another"
+            f"source {description.name!r}: a set inside the package has this name; choose another"
         )
-    if described is not None and name is None:
-        return load_files(described, data_dir, bad_rows, wanted, required)
+    if description is not None and name is None:
+        return load_files(description, data_dir, bad_rows, wanted, required)
     assert name is not None
     if name in EMBEDDED:
-        return load_embedded(name, described)
+        return load_embedded(name, description)
     # The catalogue's name:version lies in name/version.
-    places = [Path(data_dir) / name.replace(":", "/")] if data_dir is not None else []
-    for place in [*places, Path(os.path.expanduser(name))]:
-        found = _prepared(place)
-        if found is not None:
+    paths = [Path(data_dir) / name.replace(":", "/")] if data_dir is not None else []
+    for path in [*paths, Path(os.path.expanduser(name))]:
+        directory = _prepared_directory(path)
+        if directory is not None:
+            # Imported here: TFDS is slow to import, and needed for such sets alone.
             from mtljax.data.tfds.prepared import load_prepared
 
-            return load_prepared(found, described.name if described else name, described)
-    where = f"source {described.name!r}: " if described else ""
+            return load_prepared(directory, description.name if description else name, description)
+    where = f"source {description.name!r}: " if description else ""
     raise UserError(where + _unknown(name, data_dir))
 
 
 def is_prepared(dataset: str, data_dir: str | os.PathLike[str] | None) -> bool:
-    """Whether a data set lies in a directory of prepared ones, in TFDS format."""
-    return data_dir is not None and _prepared(Path(data_dir) / dataset) is not None
+    """Whether a data set in TFDS format lies under `data_dir`."""
+    return data_dir is not None and _prepared_directory(Path(data_dir) / dataset) is not None
 
 
 def _check_directory(data_dir: str | os.PathLike[str]) -> None:
@@ -83,26 +84,26 @@ def _check_directory(data_dir: str | os.PathLike[str]) -> None:
         raise UserError(f"data directory {str(data_dir)!r}: {reason}")
 
 
-def _prepared(place: Path) -> Path | None:
+def _prepared_directory(path: Path) -> Path | None:
     # The directory itself, or the newest version below it.
     try:
-        if (place / "features.json").is_file() or (place / "dataset_info.json").is_file():
-            return place
+        if (path / "features.json").is_file() or (path / "dataset_info.json").is_file():
+            return path
         versions = [
-            child for child in place.iterdir() if child.is_dir() and _VERSION.fullmatch(child.name)
+            child for child in path.iterdir() if child.is_dir() and _VERSION.fullmatch(child.name)
         ]
     except (OSError, ValueError):
         return None
     if not versions:
-        config = _default_config(place)
-        return None if config is None else _prepared(place / config)
+        config = _default_config(path)
+        return None if config is None else _prepared_directory(path / config)
     return max(versions, key=lambda path: tuple(map(int, path.name.split("."))))
 
 
-def _default_config(place: Path) -> str | None:
+def _default_config(path: Path) -> str | None:
     # TFDS notes which configuration of a set a name without one means.
     try:
-        content = json.loads((place / ".config" / "metadata.json").read_text(encoding="utf-8"))
+        content = json.loads((path / ".config" / "metadata.json").read_text(encoding="utf-8"))
         return str(content["default_config_name"])
     except (OSError, ValueError, KeyError, TypeError):
         return None
@@ -117,12 +118,12 @@ def _unknown(dataset: str, data_dir: str | os.PathLike[str] | None) -> str:
             children = sorted(Path(data_dir).iterdir())
         except OSError as error:
             return f"data directory {str(data_dir)!r}: {error.strerror or error}"
-        known += [child.name for child in children if _prepared(child) is not None]
+        known += [child.name for child in children if _prepared_directory(child) is not None]
     if dataset.split("/")[0].split(":")[0] in _catalogue_names():
-        place = "DIR" if data_dir is None else shlex.quote(str(data_dir))
+        directory = "DIR" if data_dir is None else shlex.quote(str(data_dir))
         return (
             f"data set {dataset!r} is in the TFDS catalogue but not prepared ({where}): "
-            f"mtljax prepare {shlex.quote(dataset)} --data-dir {place}"
+            f"mtljax prepare {shlex.quote(dataset)} --data-dir {directory}"
         )
     close = suggestion(dataset, known)
     listing = "" if close.startswith("; known") else f" (known: {', '.join(known)})"

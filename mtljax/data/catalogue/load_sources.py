@@ -1,4 +1,4 @@
-"""The data sets that some tasks read."""
+"""Loading of all data sets that some tasks read, each once."""
 
 import os
 from collections.abc import Sequence
@@ -20,23 +20,25 @@ def load_sources(
     """Loads what some tasks read, each data set once.
 
     Args:
-        tasks: with unique names.
-        data_dir: where data sets lie.
+        tasks: tasks with unique names.
+        data_dir: where data sets in TFDS format lie.
         bad_rows: what a malformed row of a file does.
 
     Returns:
         For each task, by its `source_name`, its data set, or its several data sets as one.
 
     Raises:
-        UserError: with the task, for a data set that is not there or cannot be read.
+        UserError: with the task, for a data set that does not exist or cannot be read.
     """
+    # What all tasks together read of each data set, so that it is loaded, and checked, once.
     described: dict[str, Dataset | None] = {}
     wanted: dict[str, set[str]] = {}
     required: dict[str, set[str]] = {}
     for task in tasks:
-        own = {source.name: source for source in task.sources}
+        descriptions = {source.name: source for source in task.sources}
         for name in task.datasets:
-            if described.setdefault(name, own.get(name)) != own.get(name):
+            description = descriptions.get(name)
+            if described.setdefault(name, description) != description:
                 raise UserError(f"task {task.name!r}: source {name!r} is described in two ways")
             wanted.setdefault(name, set()).update(task.features)
             inputs = (task.inputs,) if isinstance(task.inputs, str) else task.inputs

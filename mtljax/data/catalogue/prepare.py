@@ -1,4 +1,4 @@
-"""Preparing sets of the TFDS catalogue: downloads, and array_record files without TensorFlow."""
+"""Preparation of sets of the TFDS catalogue: download, and conversion to array_record files."""
 
 import contextlib
 import logging
@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 from mtljax.data.catalogue.embedded import EMBEDDED
 from mtljax.data.tfds.builder_imports import missing_packages
 from mtljax.data.tfds.builders import find_builder
-from mtljax.data.tfds.tensorflow_stub import standing_in
+from mtljax.data.tfds.tensorflow_stub import tensorflow_stubbed
 from mtljax.errors import UserError
 from mtljax.tasks import suggestion
 
@@ -27,10 +27,10 @@ class Prepared(NamedTuple):
     """A prepared data set.
 
     Attributes:
-        name: by which tasks name it.
-        directory: where it lies.
-        splits: the number of rows by split.
-        already: whether it was there before.
+        name: name by which tasks read it.
+        directory: the directory of its files.
+        splits: number of rows by name of split.
+        already: whether it existed before.
     """
 
     name: str
@@ -44,21 +44,21 @@ def prepare_dataset(
 ) -> Prepared:
     """Downloads a set of the TFDS catalogue and writes it as array_record files.
 
-    What is downloaded is kept in `downloads` under the data directory. The set appears beside it
-    when it is complete, or not at all.
+    TensorFlow is not needed. Downloads are kept in `downloads` under the data directory. The set
+    appears next to it when it is complete, or not at all.
 
     Args:
         name: `name`, `name/config`, `name:version` or `name/config:version`. Without a config, the
             set's first one.
         data_dir: where prepared sets lie; made if need be.
-        progress: draw bars on stderr.
+        progress: whether bars are drawn on stderr.
 
     Returns:
-        What is there now. A set that was there before is left as it is.
+        The prepared set. One that existed before is left as it is.
 
     Raises:
         UserError: in one line, if there is no such set, if it needs what is not installed or cannot
-            be downloaded, or for whatever goes wrong while it is prepared.
+            be downloaded, or for any other failure while it is prepared.
     """
     if name in EMBEDDED:
         raise UserError(f"data set {name!r} comes with the package: there is nothing to prepare")
@@ -71,8 +71,8 @@ def prepare_dataset(
                 f"data directory {str(data_dir)!r}: {error.strerror or error}"
             ) from None
         builder_class = find_builder(name)
-        with standing_in():
-            _refuse_what_needs_more(builder_class, name)
+        with tensorflow_stubbed():
+            _refuse_missing_packages(builder_class, name)
             builder = _builder(builder_class, name, root)
             already = Path(builder.data_dir).exists()
             if already and builder.info.file_format.value != "array_record":
@@ -93,11 +93,11 @@ def prepare_dataset(
 
 @contextlib.contextmanager
 def _output(progress: bool) -> Iterator[None]:
-    # What TFDS says of its progress is no result: it goes to stderr or nowhere.
+    # Progress of TFDS is no result: it goes to stderr or nowhere.
     from tensorflow_datasets.core.utils import tqdm_utils
 
     retries = logging.getLogger("urllib3.connectionpool")
-    level, shown = retries.level, tqdm_utils._active
+    level, bars = retries.level, tqdm_utils._active
     with (
         open(os.devnull, "w") as nowhere,
         warnings.catch_warnings(),
@@ -110,10 +110,10 @@ def _output(progress: bool) -> Iterator[None]:
             yield
         finally:
             retries.setLevel(level)
-            (tqdm_utils.enable_progress_bar if shown else tqdm_utils.disable_progress_bar)()
+            (tqdm_utils.enable_progress_bar if bars else tqdm_utils.disable_progress_bar)()
 
 
-def _refuse_what_needs_more(builder_class: Any, name: str) -> None:
+def _refuse_missing_packages(builder_class: Any, name: str) -> None:
     missing = missing_packages(builder_class)
     if not missing:
         return
@@ -161,8 +161,8 @@ def _prepare(builder: Any, name: str, root: Path) -> None:
             f"{' '.join(manual.split())}"
         )
     _check_network(builder, name)
-    left_before = _incomplete(downloads)
-    before = downloader.MAX_RETRIES
+    incomplete_before = _incomplete(downloads)
+    retries_before = downloader.MAX_RETRIES
     downloader.MAX_RETRIES = _RETRIES
     try:
         builder.download_and_prepare(
@@ -175,8 +175,8 @@ def _prepare(builder: Any, name: str, root: Path) -> None:
     except Exception as error:
         raise UserError(f"data set {name!r}: {_reason(error)}") from error
     finally:
-        downloader.MAX_RETRIES = before
-        for path in _incomplete(downloads) - left_before:
+        downloader.MAX_RETRIES = retries_before
+        for path in _incomplete(downloads) - incomplete_before:
             shutil.rmtree(path, ignore_errors=True)
         _remove_empty(root / builder.name)
 
@@ -191,13 +191,13 @@ def _check_network(builder: Any, name: str) -> None:
         if url.startswith("http"):
             hosts.setdefault(url.split("/")[2], url)
     # The addresses are those of all configs: one host that answers is enough to try.
-    asked = dict(list(hosts.items())[:3])
-    for url in asked.values():
+    tried = dict(list(hosts.items())[:3])
+    for url in tried.values():
         with contextlib.suppress(requests.exceptions.RequestException):
             requests.head(url, timeout=_TIMEOUT, allow_redirects=False)
             return
-    if asked:
-        raise UserError(f"data set {name!r}: {_unreachable(', '.join(asked))}")
+    if tried:
+        raise UserError(f"data set {name!r}: {_unreachable(', '.join(tried))}")
 
 
 def _unreachable(hosts: str) -> str:

@@ -1,1 +1,1 @@
-"""From text to arrays: examples, targets, input groups and packed rows."""
+"""From rows to flat arrays of ids, targets and weights, packed into rows and kept in a cache."""

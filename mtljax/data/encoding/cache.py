@@ -1,4 +1,4 @@
-"""A cache of tokenised data on disk, keyed by content."""
+"""A cache of tokenised data on disk, whose keys are digests of all that determines an entry."""
 
 import dataclasses
 import hashlib
@@ -13,13 +13,13 @@ from typing import Any
 
 import numpy as np
 
-from mtljax.data.encoding.examples import Examples, joined
+from mtljax.data.encoding.examples import Examples, concatenated
 
 FORMAT = 1
-"""Of what lies in the cache; an entry of another format is made anew."""
+"""Format of the entries; one of another format is made again."""
 
 Say = Callable[[str], None]
-"""Told in one line what a user should know."""
+"""Is called with one line that a user should see."""
 
 _META = "meta.json"
 
@@ -28,12 +28,12 @@ _META = "meta.json"
 class Cache:
     """Where tokenised data is kept, if anywhere.
 
-    Entries are made in a directory of their own and put in place by one rename, so that a reader
-    sees a whole one or none, and of two runs that make the same one the first wins.
+    An entry is written to a temporary directory and renamed when it is complete, so that a reader
+    sees a complete one or none, and of two runs that make the same one the first wins.
 
     Attributes:
         directory: made when it is first needed; None keeps everything in memory.
-        say: told of entries that could not be read or written.
+        say: is called with a line for each entry that cannot be read or written.
     """
 
     directory: Path | None = None
@@ -41,7 +41,7 @@ class Cache:
 
 
 def cache_key(*parts: Any) -> str:
-    """A name for what these plain values determine: 32 hexadecimal digits.
+    """The key of what these plain values determine: 32 hexadecimal digits.
 
     >>> cache_key("a", {"x": 1, "y": [2]}) == cache_key("a", {"y": [2], "x": 1})
     True
@@ -59,13 +59,13 @@ def _plain(value: Any) -> Any:
 
 
 def cached_json(cache: Cache, kind: str, key: str | None, make: Callable[[], Any]) -> Any:
-    """A plain JSON value, from the cache where it is there.
+    """A plain JSON value, from the cache if it has it.
 
     Args:
-        cache: where.
-        kind: of value, a directory of the cache.
-        key: from `cache_key`; None for a value that is not to be kept.
-        make: returns the value.
+        cache: the cache.
+        kind: kind of the value, the name of a directory of the cache.
+        key: key from `cache_key`; None for a value that is not kept.
+        make: computes the value.
     """
     if cache.directory is None or key is None:
         return make()
@@ -74,11 +74,11 @@ def cached_json(cache: Cache, kind: str, key: str | None, make: Callable[[], Any
         content = json.loads(path.read_bytes())
         if content["format"] == FORMAT:
             return content["value"]
-        cache.say(f"cache: {path} was written by another version; made anew")
+        cache.say(f"cache: {path} was written by another version; made again")
     except (FileNotFoundError, NotADirectoryError):
         pass
     except (OSError, ValueError, KeyError, TypeError):
-        cache.say(f"cache: {path} is damaged; made anew")
+        cache.say(f"cache: {path} is damaged; made again")
     value = make()
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -94,65 +94,65 @@ def cached_json(cache: Cache, kind: str, key: str | None, make: Callable[[], Any
 def cached_examples(
     cache: Cache, key: str | None, make: Callable[[], Iterable[Examples]]
 ) -> Examples:
-    """Examples, mapped from the cache where they are there.
+    """Examples, mapped from the cache if it has them.
 
     Args:
-        cache: where.
-        key: from `cache_key`; None for examples that are not to be kept.
-        make: returns them block by block, which are written as they come, so that memory holds
-            one block at a time.
+        cache: the cache.
+        key: key from `cache_key`; None for examples that are not kept.
+        make: computes them block by block; each is written at once, so that memory holds one block
+            at a time.
 
     Returns:
-        The examples; their arrays are mapped from files, read when they are used.
+        The examples; their arrays are mapped from files and read when they are used.
     """
     if cache.directory is None or key is None:
-        return joined(make())
-    place = cache.directory / "examples" / key
-    found = _read(cache, place)
-    if found is not None:
-        return found
+        return concatenated(make())
+    entry = cache.directory / "examples" / key
+    examples = _read(cache, entry)
+    if examples is not None:
+        return examples
     try:
-        place.parent.mkdir(parents=True, exist_ok=True)
-        draft = Path(tempfile.mkdtemp(dir=place.parent, prefix=f".{key}."))
+        entry.parent.mkdir(parents=True, exist_ok=True)
+        draft = Path(tempfile.mkdtemp(dir=entry.parent, prefix=f".{key}."))
     except OSError as error:
-        cache.say(f"cache: cannot write {place}: {error.strerror or error}")
-        return joined(make())
+        cache.say(f"cache: cannot write {entry}: {error.strerror or error}")
+        return concatenated(make())
     try:
         write_examples(draft, make())
-        _put(draft, place)
+        _rename(draft, entry)
     except OSError as error:
-        cache.say(f"cache: cannot write {place}: {error.strerror or error}; kept in memory")
-        return joined(make())
+        cache.say(f"cache: cannot write {entry}: {error.strerror or error}; kept in memory")
+        return concatenated(make())
     finally:
         shutil.rmtree(draft, ignore_errors=True)
-    found = _read(cache, place)
-    return joined(make()) if found is None else found
+    examples = _read(cache, entry)
+    return concatenated(make()) if examples is None else examples
 
 
-def _read(cache: Cache, place: Path) -> Examples | None:
-    if not place.exists():
+def _read(cache: Cache, entry: Path) -> Examples | None:
+    if not entry.exists():
         return None
     try:
-        return open_examples(place)
+        return open_examples(entry)
     except _OtherFormat:
-        cache.say(f"cache: {place} was written by another version; made anew")
+        cache.say(f"cache: {entry} was written by another version; made again")
     except (OSError, ValueError, KeyError, TypeError) as error:
-        cache.say(f"cache: {place} is damaged ({error}); made anew")
+        cache.say(f"cache: {entry} is damaged ({error}); made again")
     return None
 
 
-def _put(draft: Path, place: Path) -> None:
+def _rename(draft: Path, entry: Path) -> None:
     try:
-        os.rename(draft, place)
+        os.rename(draft, entry)
     except OSError:
-        # Another run was first, or what is there cannot be used.
+        # Another run was first, or the entry that exists cannot be used.
         try:
-            open_examples(place)
+            open_examples(entry)
         except (OSError, ValueError, KeyError, TypeError):
-            aside = Path(tempfile.mkdtemp(dir=place.parent, prefix=f".{place.name}."))
-            os.rename(place, aside / "old")
+            aside = Path(tempfile.mkdtemp(dir=entry.parent, prefix=f".{entry.name}."))
+            os.rename(entry, aside / "old")
             shutil.rmtree(aside, ignore_errors=True)
-            os.rename(draft, place)
+            os.rename(draft, entry)
 
 
 class _OtherFormat(ValueError):
@@ -160,7 +160,7 @@ class _OtherFormat(ValueError):
 
 
 def write_examples(directory: Path, blocks: Iterable[Examples]) -> None:
-    """Writes examples, block by block, as one file an array and `meta.json`, last."""
+    """Writes examples, block by block: a file for each array, and at last `meta.json`."""
     described: dict[str, dict[str, Any]] = {}
     skipped: Counter[str] = Counter()
     malformed: Counter[str] = Counter()
@@ -201,12 +201,12 @@ def open_examples(directory: Path) -> Examples:
     """Maps what `write_examples` wrote.
 
     Raises:
-        OSError, ValueError, KeyError, TypeError: if it is not whole.
+        OSError, ValueError, KeyError, TypeError: if it is not complete.
     """
     meta = json.loads((directory / _META).read_bytes())
     if meta["format"] != FORMAT:
         raise _OtherFormat(f"format {meta['format']}")
-    arrays = {name: _mapped(directory, about) for name, about in meta["arrays"].items()}
+    arrays = {name: _mapped(directory, array) for name, array in meta["arrays"].items()}
 
     def by_task(kind: str) -> dict[str, np.ndarray]:
         prefix = f"{kind}/"
@@ -225,12 +225,12 @@ def open_examples(directory: Path) -> Examples:
     )
 
 
-def _mapped(directory: Path, about: dict[str, Any]) -> np.ndarray:
-    path, shape, dtype = directory / about["file"], tuple(about["shape"]), np.dtype(about["dtype"])
-    wanted = int(np.prod(shape)) * dtype.itemsize
-    if path.stat().st_size != wanted:
-        raise ValueError(f"{path.name} has {path.stat().st_size} bytes, not {wanted}")
-    if not wanted:
+def _mapped(directory: Path, array: dict[str, Any]) -> np.ndarray:
+    path, shape, dtype = directory / array["file"], tuple(array["shape"]), np.dtype(array["dtype"])
+    size = int(np.prod(shape)) * dtype.itemsize
+    if path.stat().st_size != size:
+        raise ValueError(f"{path.name} has {path.stat().st_size} bytes, not {size}")
+    if not size:
         return np.zeros(shape, dtype)
     # A plain view: a memmap's own indexing costs more than the batches it makes.
     return np.memmap(path, dtype, "r", shape=shape).view(np.ndarray)

@@ -1,4 +1,4 @@
-"""Examples: one split of an input group, tokenised, with the targets of its tasks."""
+"""Tokenised examples of one split of an input group, with the targets of its tasks."""
 
 import itertools
 from collections import Counter
@@ -24,22 +24,21 @@ _BLOCK = 8192  # rows that are read at a time
 
 @dataclass(frozen=True)
 class Examples:
-    """Tokenised examples, one after another in flat arrays.
+    """Tokenised examples, concatenated in flat arrays of `n` ids.
 
     Attributes:
         tokens: int32 `[n]`, ids.
         affixes: int32 `[n, A]`, hashed affixes.
         starts: int64 `[examples + 1]`, where each example starts, and the end of the last one.
-        rows: int32 `[examples]`, the row of the split that each example comes from; several
-            examples in turn have the same one if it was read in chunks.
-        targets: by task, of the dtype of its kind: `[n]` for kinds with a target a token, else
-            `[examples]`, or `[examples, classes]` for sets of classes; 0 where there is none.
-        weights: by task, float32 `[n]` or `[examples]`: `alpha_ij`, 0 where nothing is to be
-            counted.
+        rows: int32 `[examples]`, the row of the split that each example comes from; consecutive
+            examples have the same one if it was read in chunks.
+        targets: by task, of the dtype of its kind: `[n]` for kinds with a target for each token,
+            else `[examples]`, or `[examples, classes]` for sets of classes; 0 where there is none.
+        weights: by task, float32 `[n]` or `[examples]`: `alpha_ij`, 0 where nothing is counted.
         skipped: by task, how many rows could not be used and are not counted; no entry for none.
         malformed: by data set, how many rows were left out because they could not be read.
-        reopen: a function and its argument that give them again, where they are mapped from files;
-            a process that they are sent to calls it instead of getting a copy.
+        reopen: a function and its argument that open the examples again, where they are mapped from
+            files: pickled examples are these two, not a copy of the arrays.
     """
 
     tokens: np.ndarray
@@ -79,18 +78,18 @@ def read_examples(
     """Tokenises one split of an input group, some thousand rows at a time.
 
     Args:
-        group: the tasks.
-        split: name of a split of all their data sets.
+        group: the input group.
+        split: name of a split of all its data sets.
         sources: data sets by name.
-        tokenizer: a trained one.
-        outputs: by task.
-        row_length: longest example there may be, in ids.
-        bad_rows: what a row does that cannot be used.
+        tokenizer: a trained tokenizer.
+        outputs: what each task predicts, by name of task.
+        row_length: ids of the longest example.
+        bad_rows: what a row that cannot be used does.
 
     Yields:
-        All rows of the split, in order, in blocks for `joined`. Texts longer than `row_length` or
-        the group's `max_length` are cut off, those of a group of language models split into
-        consecutive chunks.
+        All rows of the split, in order, in blocks for `concatenated`. Texts longer than
+        `row_length` or the group's `max_length` are truncated; those of a group of language models
+        are split into consecutive chunks.
 
     Raises:
         UserError: with task, split and row, if a target or weight cannot be used and `bad_rows`
@@ -104,7 +103,7 @@ def read_examples(
         rows = dict(zip(names, blocks, strict=True))
         yield _read_block(group, split, rows, first, tokenizer, outputs, limit, bad_rows)
         first += len(blocks[0])
-    # What was left out is known when all has been read.
+    # How many rows were left out is known when all have been read: an empty block says it.
     malformed = {
         dataset: counts[split]
         for name in names
@@ -113,12 +112,12 @@ def read_examples(
     }
     if malformed:
         rows = dict.fromkeys(names, ())
-        none = _read_block(group, split, rows, first, tokenizer, outputs, limit, bad_rows)
-        yield replace(none, malformed=malformed)
+        empty = _read_block(group, split, rows, first, tokenizer, outputs, limit, bad_rows)
+        yield replace(empty, malformed=malformed)
 
 
 def _blocks(rows: Iterable) -> Iterator[list]:
-    # At least one, so that an empty split has its arrays too.
+    # At least one block, so that an empty split has its arrays too.
     iterator = iter(rows)
     block = list(itertools.islice(iterator, _BLOCK))
     yield block
@@ -153,8 +152,8 @@ def _read_block(
             task, rows[task.source_name], encodings, outputs[task.name], tokenizer, fault
         )
     per_token = [task.name for task in group.tasks if KINDS[task.kind].per_token]
-    found = _cut(encodings, targets, weights, per_token, limit, group.chunked)
-    return replace(found, rows=found.rows + np.int32(first), skipped=dict(skipped))
+    examples = _truncated(encodings, targets, weights, per_token, limit, group.chunked)
+    return replace(examples, rows=examples.rows + np.int32(first), skipped=dict(skipped))
 
 
 def _encoded(group: Group, rows: Rows, tokenizer: Tokenizer, limit: int) -> Encodings:
@@ -165,7 +164,7 @@ def _encoded(group: Group, rows: Rows, tokenizer: Tokenizer, limit: int) -> Enco
         return encode_parts(parts, tokenizer, limit, first_yields)
     if len(parts) > 1:
         return encode_parts(parts, tokenizer, limit)
-    # One id more than is kept, which the last position of a text that is cut off predicts.
+    # One id more than is kept, which the last position of a truncated text predicts.
     return tokenizer.encode(parts[0], None if group.chunked else limit + 1)
 
 
@@ -175,18 +174,25 @@ def encode_inputs(
     limit: int,
     parts: int = 1,
 ) -> Examples:
-    """Examples without targets, of `limit` ids at most; of tuples of texts if `parts` is not 1."""
+    """Encodes new texts as examples without targets.
+
+    Args:
+        texts: texts or lists of words; tuples of them if `parts` is not 1.
+        tokenizer: a trained tokenizer.
+        limit: ids of an example at most.
+        parts: number of texts that are concatenated to one example.
+    """
     if parts == 1:
         encodings = tokenizer.encode(texts, limit)
     else:
         encodings = encode_parts(
             [[text[i] for text in texts] for i in range(parts)], tokenizer, limit
         )
-    return _cut(encodings, {}, {}, [], limit, chunked=False)
+    return _truncated(encodings, {}, {}, [], limit, chunked=False)
 
 
-def joined(blocks: Iterable[Examples]) -> Examples:
-    """One `Examples` of several in turn, in memory."""
+def concatenated(blocks: Iterable[Examples]) -> Examples:
+    """One `Examples` of consecutive blocks, in memory."""
     parts = list(blocks)
     if len(parts) == 1:
         return parts[0]
@@ -214,7 +220,7 @@ def joined(blocks: Iterable[Examples]) -> Examples:
     )
 
 
-def _cut(
+def _truncated(
     encodings: Encodings,
     targets: Mapping[str, np.ndarray],
     weights: Mapping[str, np.ndarray],
@@ -223,20 +229,20 @@ def _cut(
     chunked: bool,
 ) -> Examples:
     starts, lengths = encodings.starts[:-1], np.diff(encodings.starts)
-    pieces = -(-lengths // limit) if chunked else np.ones_like(lengths)
-    rows = np.repeat(np.arange(len(lengths)), pieces)
+    chunks = -(-lengths // limit) if chunked else np.ones_like(lengths)
+    rows = np.repeat(np.arange(len(lengths)), chunks)
     # Number of each chunk within its text.
-    number = np.arange(len(rows)) - np.repeat(np.cumsum(pieces) - pieces, pieces)
+    number = np.arange(len(rows)) - np.repeat(np.cumsum(chunks) - chunks, chunks)
     begin = starts[rows] + number * limit
     kept = np.minimum(lengths[rows] - number * limit, limit)
-    at = spans(begin, kept)
+    indices = spans(begin, kept)
 
     def select(values: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
-        return {name: v[at] if name in per_token else v[rows] for name, v in values.items()}
+        return {name: v[indices] if name in per_token else v[rows] for name, v in values.items()}
 
     return Examples(
-        tokens=encodings.tokens[at],
-        affixes=encodings.affixes[at],
+        tokens=encodings.tokens[indices],
+        affixes=encodings.affixes[indices],
         starts=np.concatenate([[0], np.cumsum(kept)]).astype(np.int64),
         rows=rows.astype(np.int32),
         targets=select(targets),

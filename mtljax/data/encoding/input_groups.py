@@ -12,17 +12,16 @@ from mtljax.tasks.task import Task
 
 @dataclass(frozen=True)
 class Group:
-    """Tasks with one forward pass.
+    """Tasks that share one forward pass of the encoder.
 
     Attributes:
-        name: readable, unique: the data set of its first task.
-        tasks: in the order in which they were given.
-        inputs: the feature that all of them read, or several, read one after another.
-        attention: `bidirectional`; `causal`, a position sees those before it; of text to text also
-            `prefix`, and all of the source, or `separate`, source and target each for itself.
-        max_length: pieces an example has at most, or None.
+        name: a unique name, after the data set of its first task.
+        tasks: its tasks, in their order in the run.
+        inputs: the feature that all of them read, or several, which are concatenated.
+        attention: which positions the encoder sees.
+        max_length: ids of an example at most; None for the length of a row.
         chunked: whether longer texts are read in consecutive chunks (only language models do)
-            rather than cut off.
+            rather than truncated.
     """
 
     name: str
@@ -34,12 +33,12 @@ class Group:
 
     @property
     def parts(self) -> tuple[str, ...]:
-        """The features that are read, one after another; most groups have one."""
+        """The features that are read; most groups have one."""
         return (self.inputs,) if isinstance(self.inputs, str) else self.inputs
 
     @property
     def text_to_text(self) -> bool:
-        """Whether the parts are a text and the text that is to follow it."""
+        """Whether the parts are a source text and the target text that follows it."""
         return _answers(self.tasks[0])
 
 
@@ -58,12 +57,12 @@ def input_groups(
     sources: Mapping[str, Source],
     attention: Callable[[Task], Attention] = attention_by_kind,
 ) -> tuple[Group, ...]:
-    """Puts tasks together that read the same inputs in the same way.
+    """Groups tasks that read the same inputs in the same way.
 
     Args:
-        tasks: with unique names.
-        sources: the data set of each task, by the name of the data set.
-        attention: how the encoder reads the inputs of a task.
+        tasks: tasks with unique names.
+        sources: the data sets of the tasks, by name of data set.
+        attention: from a task to how the encoder reads its inputs.
 
     Returns:
         Groups in the order of their first tasks. Two tasks are in one group if their data sets
@@ -88,15 +87,15 @@ def input_groups(
         inputs = task.inputs
         if _answers(task):
             inputs = (*task.parts, task.targets or "")
-        # A pair of texts to be judged is shortened in another way than one of question and answer.
+        # Two texts to classify are shortened in another way than a source and its target.
         pair = (_answers(task), task.rename_words)
         key = (identity, inputs, mode, task.max_length, pair)
         members.setdefault(key, []).append(task)
     groups: list[Group] = []
-    for (_, inputs, mode, max_length, _), together in members.items():
-        name = _unused(together[0], mode, [group.name for group in groups])
-        chunked = all(KINDS[task.kind].writes == "continuation" for task in together)
-        groups.append(Group(name, tuple(together), inputs, mode, max_length, chunked))
+    for (_, inputs, mode, max_length, _), group_tasks in members.items():
+        name = _unused_name(group_tasks[0], mode, [group.name for group in groups])
+        chunked = all(KINDS[task.kind].writes == "continuation" for task in group_tasks)
+        groups.append(Group(name, tuple(group_tasks), inputs, mode, max_length, chunked))
     return tuple(groups)
 
 
@@ -104,7 +103,7 @@ def _answers(task: Task) -> bool:
     return KINDS[task.kind].writes == "answer"
 
 
-def _unused(task: Task, mode: Attention, taken: Sequence[str]) -> str:
+def _unused_name(task: Task, mode: Attention, taken: Sequence[str]) -> str:
     base = task.source_name.rstrip("/").replace("\\", "/").split("/")[-1] or task.name
     names = [base, f"{base}_{mode}", f"{base}_{'_'.join(task.parts)}", f"{base}_{task.name}"]
     names += [f"{base}_{i}" for i in range(2, len(taken) + 3)]
@@ -125,7 +124,7 @@ def check_features(task: Task, source: Source) -> None:
     """Checks that a data set has what a task reads.
 
     Raises:
-        UserError: with the task, the field and the features there are.
+        UserError: with the task, the field and the features that exist.
     """
 
     def check(field: str, name: str, kinds: Sequence[str]) -> None:

@@ -1,4 +1,4 @@
-"""Inputs of several parts, read one after another in one text: `<s> first </s> second`."""
+"""Inputs of several parts, concatenated to one text: `<s> first </s> second`."""
 
 from collections.abc import Callable, Sequence
 
@@ -9,20 +9,20 @@ from mtljax.data.tokenizers import Encodings, Text, Tokenizer
 from mtljax.special_tokens import END, START
 
 Shorten = Callable[[np.ndarray, int], np.ndarray]
-"""From pieces of each part `[texts, P]` and the most there may be to pieces that are kept."""
+"""From the lengths of the parts, int `[texts, P]`, and the most ids of a text to kept lengths."""
 
 
 def longest_first(lengths: np.ndarray, limit: int) -> np.ndarray:
-    """How much of each part is kept if the longest part is always the next to lose a piece.
+    """How many ids of each part are kept if the longest part is always the next to lose one.
 
     Of parts that are equally long the last loses one first.
 
     Args:
-        lengths: int `[texts, P]`, pieces of each part, its mark among them; at least 1.
-        limit: pieces of all parts together at most, from P.
+        lengths: int `[texts, P]`, ids of each part, including its mark; at least 1.
+        limit: ids of all parts at most, at least P.
 
     Returns:
-        int64 `[texts, P]`, from 1.
+        int64 `[texts, P]`, ids that are kept of each part; at least 1.
 
     >>> longest_first(np.array([[6, 7], [2, 9], [3, 3]]), 9).tolist()
     [[5, 4], [2, 7], [3, 3]]
@@ -30,29 +30,29 @@ def longest_first(lengths: np.ndarray, limit: int) -> np.ndarray:
     parts = lengths.shape[1]
     ascending = np.sort(lengths, axis=1)
     before = np.cumsum(ascending, axis=1) - ascending
-    # The height at which those that stick out are cut, if the i-th is the shortest of them.
-    heights = (limit - before) // np.arange(parts, 0, -1)
-    sticks_out = ascending > heights
-    first = np.argmax(sticks_out, axis=1)
+    # The length to which longer parts are shortened, if the i-th is the shortest of these.
+    common = (limit - before) // np.arange(parts, 0, -1)
+    too_long = ascending > common
+    first = np.argmax(too_long, axis=1)
     rows = np.arange(len(lengths))
-    height = np.where(sticks_out.any(axis=1), heights[rows, first], ascending[:, -1])
-    kept = np.minimum(lengths, height[:, None])
-    # What is left over is less than a piece for each of them.
-    over = lengths > height[:, None]
-    left = np.minimum(limit - kept.sum(axis=1), over.sum(axis=1))
-    return kept + (over & (np.cumsum(over, axis=1) <= left[:, None]))
+    longest = np.where(too_long.any(axis=1), common[rows, first], ascending[:, -1])
+    kept = np.minimum(lengths, longest[:, None])
+    # The remainder of the division: one id more for each of the first shortened parts.
+    shortened = lengths > longest[:, None]
+    remainder = np.minimum(limit - kept.sum(axis=1), shortened.sum(axis=1))
+    return kept + (shortened & (np.cumsum(shortened, axis=1) <= remainder[:, None]))
 
 
 def first_yields(lengths: np.ndarray, limit: int) -> np.ndarray:
-    """How much of two parts is kept if the first makes room for the second.
+    """How many ids of two parts are kept if the first makes room for the second.
 
     Args:
-        lengths: int `[texts, 2]`, pieces of each part, its mark among them.
-        limit: pieces of both parts together, from 2. Where the second part alone is too long, one
-            piece more is kept, for the last position to predict.
+        lengths: int `[texts, 2]`, ids of each part, including its mark.
+        limit: ids of both parts at most, at least 2. Where the second part alone is too long, one
+            id more is kept, for the last position to predict.
 
     Returns:
-        int64 `[texts, 2]`, from 1.
+        int64 `[texts, 2]`, ids that are kept of each part; at least 1.
 
     >>> first_yields(np.array([[6, 3], [6, 8], [2, 20]]), 9).tolist()
     [[6, 3], [1, 8], [1, 9]]
@@ -70,29 +70,29 @@ def encode_parts(
     """Encodes texts of several parts.
 
     Args:
-        parts: P lists of texts, one a part, all of one length.
-        tokenizer: a trained one.
-        limit: pieces of a text at most, its marks among them; at least P.
-        shorten: which pieces a text that is longer loses; each part loses its last ones.
+        parts: P lists of texts, one list for each part, all of equal length.
+        tokenizer: a trained tokenizer.
+        limit: ids of a text at most, including its marks; at least P.
+        shorten: how many ids each part of a longer text keeps; each loses its last ones.
 
     Returns:
-        The parts one after another, `<s>` before the first and `</s>` before each other; `words`
-        counts within each part.
+        The concatenated parts, `<s>` before the first and `</s>` before each other; `words` counts
+        within each part.
     """
     encoded = [tokenizer.encode(texts, limit + 1) for texts in parts]
-    lengths = np.stack([np.diff(one.starts) for one in encoded], axis=1)
+    lengths = np.stack([np.diff(part.starts) for part in encoded], axis=1)
     kept = shorten(lengths, limit)
-    # The parts of a text stand side by side: take the kept pieces of each, text by text.
-    ends = np.cumsum([0, *(len(one.tokens) for one in encoded)])
+    # In the concatenation of all parts, the indices of what is kept: text by text, part by part.
+    ends = np.cumsum([0, *(len(part.tokens) for part in encoded)])
     begin = np.stack(
-        [one.starts[:-1] + end for one, end in zip(encoded, ends, strict=False)], axis=1
+        [part.starts[:-1] + end for part, end in zip(encoded, ends, strict=False)], axis=1
     )
-    at = spans(begin.reshape(-1), kept.reshape(-1))
-    tokens = np.concatenate([one.tokens for one in encoded])
+    indices = spans(begin.reshape(-1), kept.reshape(-1))
+    tokens = np.concatenate([part.tokens for part in encoded])
     tokens[ends[1] :][tokens[ends[1] :] == START] = END
     return Encodings(
-        tokens=tokens[at],
-        affixes=np.concatenate([one.affixes for one in encoded])[at],
-        words=np.concatenate([one.words for one in encoded])[at],
+        tokens=tokens[indices],
+        affixes=np.concatenate([part.affixes for part in encoded])[indices],
+        words=np.concatenate([part.words for part in encoded])[indices],
         starts=np.concatenate([[0], np.cumsum(kept.sum(axis=1))]).astype(np.int64),
     )

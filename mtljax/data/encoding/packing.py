@@ -1,4 +1,4 @@
-"""Packing: several examples in one row, so that little of a batch is padding."""
+"""Packing of several examples into one row, so that little of a batch is padding."""
 
 from dataclasses import dataclass
 
@@ -12,7 +12,7 @@ class Packing:
     Attributes:
         slots: int64 `[examples]`, example numbers, row by row.
         rows: int64 `[rows + 1]`, where each row starts in `slots`, and the end of the last one.
-        max_segments: most examples that a row has.
+        max_segments: the most examples in a row.
     """
 
     slots: np.ndarray
@@ -32,14 +32,14 @@ def pack(
 
     Best fit: each example, in random order, goes to the open row with the least room that is
     enough. All rows stay open, so this is done once for a split; `reshuffle` gives the order of an
-    epoch. (Random order wastes 1 to 3% and spreads the lengths; longest first wastes less but fills
+    epoch. (Random order wastes 1 to 3 % and mixes the lengths; longest first wastes less but fills
     some rows with many short examples.)
 
     Args:
-        lengths: ids in each example, from 1 to `row_length`.
+        lengths: int `[examples]`, ids in each example, from 1 to `row_length`.
         row_length: ids in a row.
-        max_segments: examples in a row at most; without one, twice the average.
-        seed: of the order in which examples are placed; None takes them as they come.
+        max_segments: examples in a row at most; None for twice the average.
+        seed: seed of the order in which examples are put into rows; None for their own order.
 
     Returns:
         Rows in the order in which they were opened.
@@ -90,13 +90,13 @@ def _best_fit(lengths: list[int], row_length: int, max_segments: int) -> np.ndar
 def reshuffle(packing: Packing, lengths: np.ndarray, rng: np.random.Generator) -> Packing:
     """Another packing with the same number of rows: the order of one epoch.
 
-    Examples of equal length change places, which leaves all rows as full as they were, and the
+    Examples of equal length are exchanged, which leaves all rows as full as they were, and the
     rows are put in a random order.
 
     Args:
-        packing: of examples with these lengths.
-        lengths: ids in each example.
-        rng: gives the order.
+        packing: a packing of examples with these lengths.
+        lengths: int `[examples]`, ids in each example.
+        rng: the generator of the order.
     """
     slots = np.empty_like(packing.slots)
     by_length = np.argsort(lengths[packing.slots], kind="stable")
@@ -111,7 +111,7 @@ def reshuffle(packing: Packing, lengths: np.ndarray, rng: np.random.Generator) -
 
 
 def spans(begin: np.ndarray, lengths: np.ndarray) -> np.ndarray:
-    """The indices `begin[i] .. begin[i] + lengths[i] - 1` for each `i`, one after another.
+    """The indices `begin[i] .. begin[i] + lengths[i] - 1` for each `i`, concatenated.
 
     >>> spans(np.array([5, 0]), np.array([2, 3])).tolist()
     [5, 6, 0, 1, 2]

@@ -1,4 +1,4 @@
-"""The rows of one file: checked in a first pass, held or read again block by block."""
+"""The rows of one file: checked in a first pass, then kept in memory or read again in blocks."""
 
 import contextlib
 from collections.abc import Callable, Iterator
@@ -16,11 +16,11 @@ _MARK_EVERY = 1024
 class FileRows:
     """The rows of a file.
 
-    The first pass reads all of it, checks and counts the rows and holds up to `IN_MEMORY` of them;
-    if there are more, it holds only where every 1,024th begins.
+    The first pass reads all of it, checks and counts the rows and keeps up to `IN_MEMORY` of them;
+    if there are more, it keeps only where every 1,024th begins.
 
     Attributes:
-        path: of the file.
+        path: path of the file.
         bad: for each malformed row that was left out, the number of good rows before it; None
             before the first pass.
     """
@@ -35,10 +35,10 @@ class FileRows:
         """Nothing is read yet.
 
         Args:
-            name: of the source, for messages.
-            path: of the file.
-            open_rows: finds out how it is read, and how the values of a record become a row. The
-                latter raises ValueError for values that cannot.
+            name: name of the source, for messages.
+            path: path of the file.
+            open_rows: finds out how the file is read, and how the values of a record become a row.
+                The latter raises ValueError for values that cannot.
             bad_rows: what a malformed row does.
         """
         self.path = path
@@ -50,8 +50,8 @@ class FileRows:
         self._size = 0
         # Offset and line after which every 1,024th good row begins.
         self._marks: list[tuple[int, int]] = [(0, 0)]
-        # Passes that were left where the next block may begin.
-        self._open: dict[int, Iterator[tuple[Row | None, Record, Lines]]] = {}
+        # Unfinished passes by the number of their next row: reading in order opens the file once.
+        self._unfinished: dict[int, Iterator[tuple[Row | None, Record, Lines]]] = {}
 
     def count(self) -> int:
         """The number of good rows.
@@ -71,24 +71,24 @@ class FileRows:
             return self._rows[start:stop]
         if start >= stop:
             return []
-        going = self._open.pop(start, None)
-        at = start
-        if going is None:
-            at = start - start % _MARK_EVERY
-            going = self._pass(*self._marks[at // _MARK_EVERY])
-        found: list[Row] = []
-        for row, _, _ in going:
+        rows_from = self._unfinished.pop(start, None)
+        number = start
+        if rows_from is None:
+            number = start - start % _MARK_EVERY
+            rows_from = self._pass(*self._marks[number // _MARK_EVERY])
+        block: list[Row] = []
+        for row, _, _ in rows_from:
             if row is None:
                 continue
-            if at >= start:
-                found.append(row)
-            at += 1
-            if at == stop:
+            if number >= start:
+                block.append(row)
+            number += 1
+            if number == stop:
                 break
-        if at < stop:
+        if number < stop:
             raise UserError(f"{self._where}: has changed while it was read")
-        self._open = {stop: going}
-        return found
+        self._unfinished = {stop: rows_from}
+        return block
 
     @property
     def _where(self) -> str:

@@ -1,4 +1,4 @@
-"""File formats: how the records of a file of each are read, and where a feature lies in them."""
+"""File formats: how the records of a file are read, and where a feature lies in a record."""
 
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
@@ -22,11 +22,12 @@ class Opened(NamedTuple):
     """How one file is read.
 
     Attributes:
-        records: its records, from lines that begin at its start or after any record.
-        columns: the names and values of a record's columns, as far as they have names.
+        records: from lines, which begin at the start of the file or after any record, to records.
+        columns: from a record's values to the names and values of its columns, as far as they have
+            names.
         get: from a column to the function that takes its value out of a record's values. Raises
             ValueError if there is no such column.
-        cells: whether all values are texts.
+        cells: whether all values are texts, as in a table.
     """
 
     records: Callable[[Lines], Iterator[Record]]
@@ -59,16 +60,16 @@ def _table(dataset: Dataset, path: Path) -> Opened:
 
     def records(lines: Lines) -> Iterator[Record]:
         at_start = lines.offset == 0
-        found = read_table(lines, separator, quotes, len(cells))
+        rows = read_table(lines, separator, quotes, len(cells))
         if dataset.header and at_start:
-            next(found, None)
-        yield from found
+            next(rows, None)
+        yield from rows
 
     def get(column: str | int) -> Callable[[Any], Any]:
         if isinstance(column, str):
             if column not in names and cells:
-                known = suggestion(column, filter(None, names))
-                raise ValueError(f"no column {column!r}{known}")
+                close = suggestion(column, filter(None, names))
+                raise ValueError(f"no column {column!r}{close}")
             column = names.index(column) if cells else 0
         elif cells and not -len(cells) <= column < len(cells):
             raise ValueError(f"no column {column} among its {len(cells)}")
@@ -96,8 +97,8 @@ def _conll(dataset: Dataset, path: Path) -> Opened:
         return read_conll(lines, numbers, dataset.separator, comments, word_ids)
 
     def get(column: str | int) -> Callable[[Any], Any]:
-        place = numbers.index(int(column))
-        return lambda values: values[place]
+        index = numbers.index(int(column))
+        return lambda values: values[index]
 
     return Opened(records, lambda values: (), get)
 
@@ -120,4 +121,4 @@ OPENERS: dict[str, Callable[[Dataset, Path], Opened]] = {
     "conll": _conll,
     "text": _text,
 }
-"""For each format of files the function that finds out how one of them is read."""
+"""For each format the function that finds out how a file of it is read."""

@@ -1,4 +1,4 @@
-"""Data sets that a tasks file describes: files of one's own, or other splits of a set."""
+"""Loading of data sets that a tasks file describes as files."""
 
 import functools
 import itertools
@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from mtljax.data.files.file_rows import FileRows
-from mtljax.data.files.find_files import Parts, declared_columns, find_files
+from mtljax.data.files.find_files import SplitFiles, declared_columns, find_files
 from mtljax.data.files.formats import OPENERS, Opened
 from mtljax.data.files.readers import Lines, open_file
 from mtljax.data.files.schema import Convert, feature_of
@@ -33,63 +33,65 @@ def load_files(
 ) -> Source:
     """Opens a data set whose splits are files.
 
-    Where it has no validation split, every tenth row of train is held out as one. The kind of a
-    feature that is not declared is that of its first value in train that is not empty.
+    If the description names no splits, every tenth row of train is held out as validation. The kind
+    of a feature that is not declared is that of its first value in train that is not empty.
 
     Args:
-        dataset: of any format but `tfds`.
+        dataset: a description in any format but `tfds`.
         data_dir: where relative paths are looked up, before the working directory.
         bad_rows: what a malformed row does: `stop` with an error that names file and line, or
             `skip`, left out and counted.
-        wanted: the features that are read; those of other names are not checked, and rows do not
+        wanted: names of the features that are read; the others are not checked, and rows do not
             have them. None for all.
-        required: those without which a row is malformed.
+        required: names of the features without which a row is malformed.
 
     Returns:
         The data set. Its files are read when a split is first used.
 
     Raises:
-        UserError: with the source, if a file is not there or does not have what is declared.
+        UserError: with the source, if a file does not exist or lacks what is declared.
     """
-    parts = find_files(dataset, data_dir)
+    split_files = find_files(dataset, data_dir)
     columns = declared_columns(dataset, data_dir)
-    paths = list(dict.fromkeys(p for split in parts.values() for _, ps in split for p in ps))
-    train = [path for _, paths in parts["train"] for path in paths]
+    # A file that several slices name is listed once for each of them.
+    listed = [path for slices in split_files.values() for _, paths in slices for path in paths]
+    train = [path for _, paths in split_files["train"] for path in paths]
     fields = _fields(dataset, columns, train, bad_rows)
     read = [field for field in fields if wanted is None or field.name in wanted]
 
     def open_rows(path: Path) -> tuple[Opened, Callable[[Any], Row]]:
         opened = OPENERS[dataset.format](dataset, path)
-        bound = [(field.name, opened.get(field.column), field.convert) for field in read]
-        return opened, functools.partial(_to_row, bound, frozenset(required))
+        getters = [(field.name, opened.get(field.column), field.convert) for field in read]
+        return opened, functools.partial(_to_row, getters, frozenset(required))
 
-    files = {path: FileRows(dataset.name, path, open_rows, bad_rows) for path in paths}
+    files = {path: FileRows(dataset.name, path, open_rows, bad_rows) for path in listed}
     splits: dict[str, Sequence[Row]] = {}
-    for split, pieces in parts.items():
-        slices = [
-            slice_rows(_all_rows([files[path] for path in paths]), piece, dataset.name, split)
-            for piece, paths in pieces
+    for split, slices in split_files.items():
+        sliced = [
+            slice_rows(_all_rows([files[path] for path in paths]), row_slice, dataset.name, split)
+            for row_slice, paths in slices
         ]
-        splits[split] = require_rows(concatenated(slices), dataset.name, split)
+        splits[split] = require_rows(concatenated(sliced), dataset.name, split)
+
+    # The identity is of paths and how they are read, the fingerprint of contents.
     description = {
         "format": [getattr(dataset, option) for option in _OPTIONS],
         "features": [(c.name, c.column, c.kind, c.classes) for c in columns],
         "splits": {
-            split: [(piece.start, piece.stop, piece.percent, len(ps)) for piece, ps in pieces]
-            for split, pieces in parts.items()
+            split: [(part.start, part.stop, part.percent, len(paths)) for part, paths in slices]
+            for split, slices in split_files.items()
         },
     }
-    everything = [p for pieces in parts.values() for _, paths in pieces for p in paths]
     # Which rows are skipped depends on what is checked.
     checked = [bad_rows, sorted(field.name for field in read), sorted(required)]
-    identity = [description, checked if bad_rows == "skip" else [], *map(str, everything)]
+    identity = [description, checked if bad_rows == "skip" else [], *map(str, listed)]
     return Source(
         name=dataset.name,
         identity=json.dumps(identity),
         features={field.name: field.feature for field in fields},
         splits=with_validation(splits) if not dataset.splits else splits,
-        fingerprint=functools.cache(lambda: fingerprint_of(everything, [description, checked])),
-        skipped=lambda: {dataset.name: _skipped(parts, files)},
+        fingerprint=functools.cache(lambda: fingerprint_of(listed, [description, checked])),
+        skipped=lambda: {dataset.name: _skipped(split_files, files)},
     )
 
 
@@ -100,21 +102,21 @@ def _all_rows(files: Sequence[FileRows]) -> Sequence[Row]:
     return concatenated([Rows(file.count, file.read) for file in files])
 
 
-def _skipped(parts: Parts, files: Mapping[Path, FileRows]) -> dict[str, int]:
-    # A malformed row belongs to the slice that the next good row is in, the last to the last.
+def _skipped(split_files: SplitFiles, files: Mapping[Path, FileRows]) -> dict[str, int]:
+    # A malformed row counts for the slice of the next good row, the last ones for that of the last.
     counts = {}
-    for split, pieces in parts.items():
+    for split, slices in split_files.items():
         counts[split] = 0
-        for piece, paths in pieces:
+        for row_slice, paths in slices:
             read = [files[path] for path in paths]
             if any(file.bad is None for file in read):
                 continue
             ends = list(itertools.accumulate((file.count() for file in read), initial=0))
-            chosen = piece.rows(ends[-1])
+            chosen = row_slice.rows(ends[-1])
             for begin, file in zip(ends, read, strict=False):
-                for place in file.bad or ():
-                    at = min(begin + place, max(ends[-1] - 1, 0))
-                    counts[split] += at in chosen
+                for good_rows_before in file.bad or ():
+                    next_good = min(begin + good_rows_before, max(ends[-1] - 1, 0))
+                    counts[split] += next_good in chosen
     return counts
 
 
@@ -128,8 +130,8 @@ class _Field(NamedTuple):
 def _fields(
     dataset: Dataset, columns: Sequence[Column], train: Sequence[Path], bad_rows: BadRows
 ) -> list[_Field]:
-    # The features, those that are not declared by the first rows of train.
     where = f"source {dataset.name!r}"
+    # A sample: the first rows of the first file of train that has any.
     for path in train:
         try:
             opened = OPENERS[dataset.format](dataset, path)
@@ -148,26 +150,28 @@ def _fields(
             break
     else:
         raise UserError(f"{where}, split 'train': no rows in {', '.join(map(str, train))}")
-    found: dict[str, _Field] = {}
+    # Declared features, whose kind may have to be inferred all the same.
+    fields: dict[str, _Field] = {}
     for column in columns:
-        known = feature_of(declared[column.name], column.kind, _names(column), opened.cells)
-        if known is None:
+        inferred = feature_of(declared[column.name], column.kind, _names(column), opened.cells)
+        if inferred is None:
             raise UserError(
                 f"{where}, feature {column.name!r}: none of the first {len(sample)} rows has a "
                 f"value that tells its kind: declare the kind"
             )
-        found[column.name] = _Field(column.name, known[0], column.column, known[1])
+        fields[column.name] = _Field(column.name, inferred[0], column.column, inferred[1])
+    # Features that the file names itself, but for columns that are declared under another name.
     taken = {column.column for column in columns}
     others: dict[str, list[Any]] = {}
     for values in sample:
         for name, value in opened.columns(values):
-            if name not in taken and name not in found:
+            if name not in taken and name not in fields:
                 others.setdefault(name, []).append(value)
     for name, values in others.items():
-        known = feature_of(values, cells=opened.cells)
-        if known is not None:
-            found[name] = _Field(name, known[0], name, known[1])
-    return list(found.values())
+        inferred = feature_of(values, cells=opened.cells)
+        if inferred is not None:
+            fields[name] = _Field(name, inferred[0], name, inferred[1])
+    return list(fields.values())
 
 
 def _names(column: Column) -> tuple[str, ...]:
@@ -176,12 +180,12 @@ def _names(column: Column) -> tuple[str, ...]:
 
 
 def _to_row(
-    bound: Sequence[tuple[str, Callable[[Any], Any], Convert]],
+    getters: Sequence[tuple[str, Callable[[Any], Any], Convert]],
     required: frozenset[str],
     values: Any,
 ) -> Row:
     row = {}
-    for name, get, convert in bound:
+    for name, get, convert in getters:
         try:
             row[name] = convert(get(values))
         except ValueError as error:

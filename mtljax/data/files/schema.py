@@ -1,4 +1,4 @@
-"""From the values of a file to those of features: kinds, and what is wrong with a value."""
+"""Kinds of features, inferred from the values of a file, and the conversion of these values."""
 
 import math
 import re
@@ -15,15 +15,15 @@ Convert = Callable[[Any], Any]
 
 
 def inferred_kind(values: Iterable[Any], cells: bool = False) -> FeatureKind | None:
-    """The kind of a feature by the first of its values that tells.
+    """The kind of a feature by the first of its values that decides it.
 
     Args:
-        values: as a file has them.
+        values: values as a file has them.
         cells: whether they are cells of a table, which are texts: then `number` if all of them that
             are not empty are numbers, else `text`.
 
     Returns:
-        None if no value tells, as where all are None.
+        The kind; None if no value decides it, as where all are None.
 
     >>> inferred_kind([None, ["a"]]), inferred_kind(["1", "", "2.5"], cells=True)
     ('tokens', 'number')
@@ -53,29 +53,29 @@ def feature_of(
     classes: tuple[str, ...] = (),
     cells: bool = False,
 ) -> tuple[Feature, Convert] | None:
-    """A feature, and how a value becomes one of it.
+    """A feature, and the conversion of a file's values to values of it.
 
     Args:
-        values: the first that the file has.
-        kind: what it was declared to be, if it was.
-        classes: names of its classes, if they were declared.
+        values: its first values in the file.
+        kind: the declared kind; None to infer it.
+        classes: declared names of its classes.
         cells: whether the values are cells of a table.
 
     Returns:
         The feature and a function that raises ValueError for a value that does not fit; None where
-        the kind is not declared and no value tells.
+        the kind is not declared and no value decides it.
     """
-    found = inferred_kind(values, cells)
+    inferred = inferred_kind(values, cells)
     if kind is None and classes:
-        kind = "tags" if found in ("tokens", "numbers") else "label"
+        kind = "tags" if inferred in ("tokens", "numbers") else "label"
     if kind is None:
-        kind = found
+        kind = inferred
     if kind is None:
         return None
     if kind in ("label", "tags"):
-        named = cells or found in ("text", "tokens")
+        named = cells or inferred in ("text", "tokens")
         if not classes and named:
-            # Names whose classes are those of train: a text or texts, an empty one missing.
+            # The classes are the names that occur in train: until then a text, empty if missing.
             plain: FeatureKind = "text" if kind == "label" else "tokens"
             return Feature(plain), _or_missing(_CONVERTERS[plain])
         label = _label(classes)

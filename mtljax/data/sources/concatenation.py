@@ -1,4 +1,4 @@
-"""Several data sets as one."""
+"""The concatenation of several data sets, their features and classes united."""
 
 import functools
 import hashlib
@@ -10,8 +10,8 @@ from mtljax.data.sources.lazy_rows import Row, concatenated, mapped
 from mtljax.data.sources.source import Feature, Source
 from mtljax.errors import UserError
 
-# What kinds become that are not the same but go together: names of classes are texts.
-_TOGETHER: dict[frozenset[str], Any] = {
+# The kind that two different kinds are united to: names of classes are texts.
+_COMMON_KIND: dict[frozenset[str], Any] = {
     frozenset({"label", "text"}): "text",
     frozenset({"tags", "tokens"}): "tokens",
 }
@@ -26,11 +26,11 @@ def combine(sources: Sequence[Source]) -> Source:
         sources: at least one.
 
     Returns:
-        A data set named after all of them, with the features that all of them have in kinds that go
-        together and the splits that any of them has. Classes are united by name in the order in
-        which they are first met; labels become those of the united classes, or names where one set
-        has texts instead of labels. Going through its rows raises UserError for a label that is
-        none of its set.
+        A data set named after all of them, with the features that all of them have in compatible
+        kinds and the splits that any of them has. Classes are united by name in the order in which
+        they are first met; labels become those of the united classes, or names where one set has
+        texts instead of labels. Reading its rows raises UserError for a label that is none of its
+        set's classes.
     """
     if len(sources) == 1:
         return sources[0]
@@ -54,13 +54,13 @@ def combine(sources: Sequence[Source]) -> Source:
             ]
         )
     fingerprints = [source.fingerprint for source in sources]
-    known = [each for each in fingerprints if each is not None]
+    computable = [fingerprint for fingerprint in fingerprints if fingerprint is not None]
     return Source(
         name="+".join(source.name for source in sources),
         identity=json.dumps([source.identity for source in sources]),
         features=features,
         splits=splits,
-        fingerprint=_fingerprint(known) if len(known) == len(sources) else None,
+        fingerprint=_fingerprint(computable) if len(computable) == len(sources) else None,
         skipped=lambda: _skipped(sources),
     )
 
@@ -68,34 +68,34 @@ def combine(sources: Sequence[Source]) -> Source:
 def _united(features: Sequence[Feature]) -> Feature | None:
     kinds = {feature.kind for feature in features}
     if len(kinds) > 1:
-        kind = _TOGETHER.get(frozenset(kinds))
+        kind = _COMMON_KIND.get(frozenset(kinds))
         named = all(f.classes for f in features if f.kind in ("label", "tags"))
         return Feature(kind) if kind and named else None
     if len({bool(feature.classes) for feature in features}) > 1:
-        return None  # numbers without names cannot be told apart from those with
+        return None  # class numbers without names cannot be matched with named ones
     classes = dict.fromkeys(name for feature in features for name in feature.classes)
     return Feature(features[0].kind, tuple(classes))
 
 
-def _conversion(own: Feature, united: Feature, where: str) -> Convert | None:
+def _conversion(feature: Feature, united: Feature, where: str) -> Convert | None:
     # From a value of one data set to one of the united feature; None where it stays as it is.
-    if own.kind == united.kind and own.classes == united.classes:
+    if feature.kind == united.kind and feature.classes == united.classes:
         return None
-    if united.kind in ("text", "tokens") and own.kind in ("text", "tokens"):
+    if united.kind in ("text", "tokens") and feature.kind in ("text", "tokens"):
         return None
     named = united.kind in ("text", "tokens")
-    table = own.classes if named else [united.classes.index(name) for name in own.classes]
+    table = feature.classes if named else [united.classes.index(name) for name in feature.classes]
 
-    def one(label: Any) -> Any:
+    def convert(label: Any) -> Any:
         if label is None or label != label or label == -1:
             return None if named else -1
         if label not in range(len(table)):
             raise UserError(f"{where}: label {label!r} is not in 0..{len(table) - 1}")
         return table[label]
 
-    if own.kind == "label":
-        return one
-    return lambda labels: None if labels is None else [one(label) for label in labels]
+    if feature.kind == "label":
+        return convert
+    return lambda labels: None if labels is None else [convert(label) for label in labels]
 
 
 def _row(converts: Mapping[str, Convert | None], row: Row) -> Row:
@@ -106,9 +106,9 @@ def _row(converts: Mapping[str, Convert | None], row: Row) -> Row:
     }
 
 
-def _fingerprint(parts: Sequence[Callable[[], str]]) -> Callable[[], str]:
+def _fingerprint(fingerprints: Sequence[Callable[[], str]]) -> Callable[[], str]:
     return functools.cache(
-        lambda: hashlib.sha256(json.dumps([part() for part in parts]).encode()).hexdigest()
+        lambda: hashlib.sha256(json.dumps([part() for part in fingerprints]).encode()).hexdigest()
     )
 
 

@@ -1,29 +1,27 @@
-"""Rows of a split: a sequence that is read block by block, and views of it."""
+"""Rows of a split as a sequence that is read block by block, and views of such sequences."""
 
 import functools
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 Row = Mapping[str, Any]
+"""The values of one row, by name of feature."""
 
 IN_MEMORY = 200_000
-"""A file or split of more rows is read anew each time it is gone through."""
+"""Rows that are kept in memory; a file or split of more is read again in every pass."""
 
 _BLOCK = 4096
 
 
 class Rows(Sequence[Row]):
-    """Rows that are read when they are asked for.
-
-    Going through them holds one block at a time.
-    """
+    """Rows that are read when they are asked for. An iteration holds one block at a time."""
 
     def __init__(self, count: Callable[[], int], read: Callable[[int, int], list[Row]]) -> None:
         """Nothing is read yet.
 
         Args:
-            count: the number of rows.
-            read: the rows from a first one up to, not including, another.
+            count: returns the number of rows.
+            read: from `start` and `stop` to the rows from `start` up to, not including, `stop`.
         """
         self._count = functools.cache(count)
         self._read = read
@@ -50,11 +48,11 @@ class Rows(Sequence[Row]):
 
 
 def subrange(rows: Sequence[Row], choose: Callable[[int], range]) -> Rows:
-    """Consecutive rows of others.
+    """Consecutive rows of a longer sequence.
 
     Args:
-        rows: the others.
-        choose: from their number to the range that is wanted.
+        rows: all rows.
+        choose: from their number to the range of those that are taken.
     """
     chosen = functools.cache(lambda: choose(len(rows)))
 
@@ -71,14 +69,14 @@ def concatenated(parts: Sequence[Sequence[Row]]) -> Sequence[Row]:
         return parts[0]
 
     def read(start: int, stop: int) -> list[Row]:
-        found: list[Row] = []
+        block: list[Row] = []
         begin = 0
         for rows in parts:
             end = begin + len(rows)
             if start < end and stop > begin:
-                found += rows[max(0, start - begin) : min(stop, end) - begin]
+                block += rows[max(0, start - begin) : min(stop, end) - begin]
             begin = end
-        return found
+        return block
 
     return Rows(lambda: sum(len(rows) for rows in parts), read)
 

@@ -1,4 +1,4 @@
-"""Sources: data sets with named features and splits, wherever they come from."""
+"""Sources: data sets with named features and splits."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -29,13 +29,13 @@ class Source:
     """A data set.
 
     Attributes:
-        name: what it is called in a tasks file.
+        name: name in a tasks file.
         identity: two sources with equal identity have the same rows in the same order, so that
             tasks on them can share one forward pass.
-        features: by name.
+        features: the features of a row, by name.
         splits: rows by name of split, with at least `train`.
         fingerprint: computes a hexadecimal digest that changes when the content of the data, or
-            what is made of it, does; None where the source does not know.
+            how it is read, does; None where there is no such digest.
         skipped: counts the malformed rows that were left out, by name of data set and split, as far
             as they have been read; None where rows cannot be malformed.
     """

@@ -1,4 +1,4 @@
-"""What the code of a TFDS builder needs besides TFDS, read off without running it."""
+"""The packages that the code of a TFDS builder needs, found by parsing it."""
 
 import ast
 import importlib.util
@@ -7,10 +7,10 @@ import sys
 from collections.abc import Iterator
 from types import ModuleType
 
-from mtljax.data.tfds.tensorflow_stub import stands_in_for
+from mtljax.data.tfds.tensorflow_stub import stub_has
 
+_TFDS_ITSELF = ("tensorflow_datasets.core.", "tensorflow_datasets.public_api")
 # Packages whose name differs from that of the attribute of `tfds.core.lazy_imports`.
-_OWN = ("tensorflow_datasets.core.", "tensorflow_datasets.public_api")
 _PACKAGES = {"PIL_Image": "PIL", "PIL_ImageDraw": "PIL", "gcsfs_store": "gcsfs", "os": ""}
 
 
@@ -21,7 +21,7 @@ def missing_packages(builder: type) -> list[str]:
         builder: a builder class of TFDS.
 
     Returns:
-        Their names, sorted; `tensorflow` only if the code uses more of it than the stand-in has.
+        Their names, sorted; `tensorflow` only if the code uses more of it than the stub has.
     """
     needed: set[str] = set()
     for module in _modules(builder):
@@ -39,7 +39,8 @@ def _modules(builder: type) -> Iterator[ModuleType]:
         if name in seen or module is None or not name.startswith("tensorflow_datasets."):
             continue
         seen.add(name)
-        if name.startswith(_OWN) and not name.startswith(f"{_OWN[0]}dataset_builders."):
+        shared_builder = name.startswith(f"{_TFDS_ITSELF[0]}dataset_builders.")
+        if name.startswith(_TFDS_ITSELF) and not shared_builder:
             continue
         yield module
         folder = name.rpartition(".")[0]
@@ -65,7 +66,7 @@ def _needs(tree: ast.Module) -> set[str]:
             continue
         first, _, rest = _dotted(node).partition(".")
         if aliases.get(first) == "tensorflow":
-            if not stands_in_for(rest):
+            if not stub_has(rest):
                 needed.add("tensorflow")
         elif first in aliases:
             needed.add(aliases[first])

@@ -1,4 +1,4 @@
-"""The builders of the TFDS catalogue, also of sets whose modules nobody has imported yet."""
+"""The builders of the TFDS catalogue, those of modules that are not yet imported included."""
 
 import importlib
 from typing import Any
@@ -10,7 +10,7 @@ _TEXT = ("text", "question_answering", "summarization", "translate", "text_simpl
 
 
 def catalogue_names() -> frozenset[str]:
-    """The names of the sets in the installed TFDS catalogue, all sets of text among them."""
+    """The names of the sets in the installed TFDS catalogue, all sets of text included."""
     from tensorflow_datasets.core import registered
 
     # Older sets are known only once their module is imported, which lazy imports put off.
@@ -24,7 +24,7 @@ def find_builder(name: str) -> Any:
     """The builder class of a set of the TFDS catalogue.
 
     Args:
-        name: of the set; its config and version do not matter here.
+        name: name of the set; its config and version do not matter here.
 
     Raises:
         UserError: if there is no such set.

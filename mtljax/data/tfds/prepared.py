@@ -1,4 +1,4 @@
-"""Data sets that TFDS has prepared on disk in array_record format, read without TensorFlow."""
+"""Data sets in TFDS format on disk (array_record files), read without TensorFlow."""
 
 import functools
 import json
@@ -28,12 +28,12 @@ def load_prepared(directory: Path, name: str, dataset: Dataset | None = None) ->
     validation split, every tenth row of train is held out as one.
 
     Args:
-        directory: has `dataset_info.json`, `features.json` and array_record files.
-        name: what to call the data set.
-        dataset: a description with splits of its own, made of those of the set.
+        directory: directory with `dataset_info.json`, `features.json` and array_record files.
+        name: name of the data set.
+        dataset: a description of the set, perhaps with other splits made of its own.
 
     Returns:
-        The data set; a split is read when it is first used, and held in memory if it is not large.
+        The data set; a split is read when it is first used, and kept in memory if it is not large.
 
     Raises:
         UserError: if the directory is not such a data set, or lacks a train split.
@@ -44,8 +44,8 @@ def load_prepared(directory: Path, name: str, dataset: Dataset | None = None) ->
 
         try:
             builder = tfds.builder_from_directory(str(directory))
-            described: Any = builder.info.features
-            specs = dict(_flat(described, tfds))
+            nested: Any = builder.info.features
+            specs = dict(_flat(nested, tfds))
             sizes = {str(split): info.num_examples for split, info in builder.info.splits.items()}
         except Exception as error:
             raise UserError(
@@ -53,10 +53,10 @@ def load_prepared(directory: Path, name: str, dataset: Dataset | None = None) ->
             ) from error
     features, converters = {}, {}
     for feature_name, spec in specs.items():
-        known = _feature(spec, tfds)
-        if known is not None:
-            features[feature_name] = known[0]
-            converters[feature_name] = functools.partial(_at, feature_name.split("."), known[1])
+        usable = _feature(spec, tfds)
+        if usable is not None:
+            features[feature_name] = usable[0]
+            converters[feature_name] = functools.partial(_at, feature_name.split("."), usable[1])
     splits: dict[str, Sequence[Row]] = {
         _ALIASES.get(split, split): _split_rows(builder, name, split, size, converters)
         for split, size in sizes.items()
@@ -70,16 +70,16 @@ def load_prepared(directory: Path, name: str, dataset: Dataset | None = None) ->
         )
     else:
         splits = with_validation(splits)
-    cuts = [] if dataset is None else list(dataset.splits)
+    slices = [] if dataset is None else list(dataset.splits)
     identity = str(directory.resolve())
     return Source(
         name=name,
-        identity=identity + json.dumps(cuts) if cuts else identity,
+        identity=identity + json.dumps(slices) if slices else identity,
         features=features,
         splits=splits,
         fingerprint=functools.cache(
             lambda: fingerprint_of(
-                sorted(path for path in directory.iterdir() if path.is_file()), cuts
+                sorted(path for path in directory.iterdir() if path.is_file()), slices
             )
         ),
     )
@@ -109,6 +109,7 @@ def _at(path: Sequence[str], convert: Callable[[Any], Any], row: Any) -> Any:
 
 
 def _feature(spec: Any, tfds: Any) -> tuple[Feature, Callable[[Any], Any]] | None:
+    # The feature of a TFDS spec and the conversion of its values; None for images and the like.
     features = tfds.features
     if isinstance(spec, features.ClassLabel):
         return Feature("label", tuple(spec.names or ())), int
@@ -163,24 +164,24 @@ def _split_rows(
         return source
 
     def fetch(start: int, stop: int) -> list[Row]:
-        found: list[Row] = []
+        rows: list[Row] = []
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             try:
                 for begin in range(start, stop, _BLOCK):
                     numbers = list(range(begin, min(begin + _BLOCK, stop)))
-                    found += [
+                    rows += [
                         {name: convert(row) for name, convert in converters.items()}
                         for row in opened().__getitems__(numbers)
                     ]
             # array_record raises whatever its C++ side throws.
             except Exception as error:
                 raise UserError(f"{where}: cannot be read: {_short(error)}") from error
-        return found
+        return rows
 
-    whole = functools.cache(lambda: fetch(0, size))
+    all_rows = functools.cache(lambda: fetch(0, size))
 
     def read(start: int, stop: int) -> list[Row]:
-        return whole()[start:stop] if size <= IN_MEMORY else fetch(start, stop)
+        return all_rows()[start:stop] if size <= IN_MEMORY else fetch(start, stop)
 
     return Rows(lambda: size, read)

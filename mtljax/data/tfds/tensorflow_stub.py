@@ -1,4 +1,4 @@
-"""What TFDS asks of TensorFlow to fetch and unpack files, done without TensorFlow."""
+"""A stub of TensorFlow: the few functions with which TFDS downloads and unpacks files."""
 
 import contextlib
 import glob
@@ -14,7 +14,7 @@ import numpy as np
 
 
 class _Unimplemented(Exception):
-    """Never raised but to make TFDS fetch a file in another way."""
+    """Raised for an address, so that TFDS downloads the file instead of copying it."""
 
 
 def _copy(source: Any, target: Any, overwrite: bool = False) -> None:
@@ -31,7 +31,7 @@ def _as_text(value: str | bytes, encoding: str = "utf-8") -> str:
     return value.decode(encoding) if isinstance(value, bytes) else value
 
 
-STAND_IN = SimpleNamespace(
+STUB = SimpleNamespace(
     io=SimpleNamespace(
         gfile=SimpleNamespace(
             GFile=_open,
@@ -51,19 +51,20 @@ STAND_IN = SimpleNamespace(
 """The functions and types of TensorFlow that suffice to prepare most sets of text."""
 
 
-def stands_in_for(name: str) -> bool:
-    """Whether the stand-in has what a dotted name such as `io.gfile.GFile` means in TensorFlow."""
-    found: Any = STAND_IN
+def stub_has(name: str) -> bool:
+    """Whether the stub has what a dotted name such as `io.gfile.GFile` means in TensorFlow."""
+    value: Any = STUB
     for part in name.split("."):
-        if not hasattr(found, part):
-            return found is not STAND_IN and not isinstance(found, SimpleNamespace)
-        found = getattr(found, part)
+        if not hasattr(value, part):
+            # Attributes of a function or type that the stub has are those of the real one.
+            return value is not STUB and not isinstance(value, SimpleNamespace)
+        value = getattr(value, part)
     return True
 
 
 @contextlib.contextmanager
-def standing_in() -> Iterator[None]:
-    """Lets the modules of TFDS see the stand-in where TensorFlow is not installed."""
+def tensorflow_stubbed() -> Iterator[None]:
+    """The modules of TFDS use the stub within this context, where TensorFlow is not installed."""
     from tensorflow_datasets.core.download import downloader, extractor  # noqa: F401
     from tensorflow_datasets.core.utils import lazy_imports_utils
 
@@ -78,7 +79,7 @@ def standing_in() -> Iterator[None]:
     ]
     try:
         for module in modules:
-            vars(module)["tf"] = STAND_IN
+            vars(module)["tf"] = STUB
         yield
     finally:
         for module in modules:

@@ -5,8 +5,9 @@ from collections.abc import Iterator
 import jax
 import numpy as np
 
-from mtljax.data import Examples, MultitaskData
+from mtljax.data import MultitaskData
 from mtljax.data.batching.mixture import inclusion
+from mtljax.data.encoding.examples import Examples
 from mtljax.errors import UserError
 from mtljax.kinds import KINDS
 from mtljax.presets import Config

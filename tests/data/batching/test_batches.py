@@ -1,7 +1,8 @@
 import numpy as np
 import pytest
 
-from mtljax.data import DataOptions, Shape, all_causal, evaluation_batches, load_data, unpack
+from mtljax.data import DataOptions, Shape, all_causal, load_data, unpack
+from mtljax.data.batching.batches import evaluation_batches
 from mtljax.tasks import DEFAULT_TASKS
 from tests.data.packed import EXAMPLES, SHAPE, TASKS, check, make_examples
 

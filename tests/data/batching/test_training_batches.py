@@ -6,7 +6,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mtljax.data import AllGroups, GroupSubset, Shape, Stream, plan_rows, training_batches
+from mtljax.data import Shape
+from mtljax.data.batching.group_schedule import AllGroups, GroupSubset
+from mtljax.data.batching.row_order import plan_rows
+from mtljax.data.batching.training_batches import Stream, training_batches
 from mtljax.data.encoding.cache import Cache, cached_examples
 from tests.data.packed import EXAMPLES, SHAPE, TASKS, batches_of, check, make_examples
 

@@ -7,16 +7,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mtljax.data import (
-    AllGroups,
-    DataOptions,
-    Shape,
-    Stream,
-    TokenizerSettings,
-    load_data,
-    plan_rows,
-    training_batches,
-)
+from mtljax.data import DataOptions, Shape, TokenizerSettings, load_data
+from mtljax.data.batching.group_schedule import AllGroups
+from mtljax.data.batching.row_order import plan_rows
+from mtljax.data.batching.training_batches import Stream, training_batches
 from mtljax.data.batching.word_renaming import Renaming, rename
 from mtljax.data.encoding.examples import Examples
 from mtljax.special_tokens import END, SPECIALS

@@ -2,8 +2,8 @@ import re
 
 import pytest
 
-from mtljax.data import EMBEDDED, load_embedded
 from mtljax.data.catalogue.case_and_punctuation import case_and_punctuation
+from mtljax.data.catalogue.embedded import EMBEDDED, load_embedded
 
 SIZES = {
     "movie_sentiment": (8473, 1029, 1064),

@@ -1,6 +1,7 @@
 import pytest
 
-from mtljax.data import EMBEDDED, load_source
+from mtljax.data import load_source
+from mtljax.data.catalogue.embedded import EMBEDDED
 from mtljax.data.catalogue.tagged_text import PLAIN, TAGGED_TEXTS, tagged_text
 
 

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from mtljax.data.encoding import cache as caching
 from mtljax.data.encoding.cache import Cache, cache_key, cached_examples, cached_json, open_examples
-from mtljax.data.encoding.examples import Examples, joined
+from mtljax.data.encoding.examples import Examples, concatenated
 
 
 def block(lengths, offset=0, skipped=None):
@@ -53,14 +53,14 @@ def cache(tmp_path, said):
 
 def test_examples_come_back(cache, said):
     written = cached_examples(cache, "k", lambda: iter(BLOCKS))
-    same(written, joined(BLOCKS))
-    same(cached_examples(cache, "k", never), joined(BLOCKS))
+    same(written, concatenated(BLOCKS))
+    same(cached_examples(cache, "k", never), concatenated(BLOCKS))
     assert said == [] and [p.name for p in (cache.directory / "examples").iterdir()] == ["k"]
 
 
 def test_nothing_is_kept_without_a_directory_or_a_key(tmp_path):
-    same(cached_examples(Cache(), "k", lambda: iter(BLOCKS)), joined(BLOCKS))
-    same(cached_examples(Cache(tmp_path), None, lambda: iter(BLOCKS)), joined(BLOCKS))
+    same(cached_examples(Cache(), "k", lambda: iter(BLOCKS)), concatenated(BLOCKS))
+    same(cached_examples(Cache(tmp_path), None, lambda: iter(BLOCKS)), concatenated(BLOCKS))
     assert cached_json(Cache(tmp_path), "x", None, lambda: 3) == 3
     assert list(tmp_path.iterdir()) == []
 
@@ -69,7 +69,7 @@ def test_nothing_is_kept_without_a_directory_or_a_key(tmp_path):
 def test_blocks_join_as_their_concatenation(lengths):
     blocks = [block(part) for part in lengths]
     whole = block([n for part in lengths for n in part])
-    found = joined(blocks)
+    found = concatenated(blocks)
     np.testing.assert_array_equal(found.starts, whole.starts)
     for name in ("tokens", "targets", "weights"):
         mine, theirs = getattr(found, name), [getattr(part, name) for part in blocks]
@@ -95,19 +95,19 @@ def test_a_damaged_entry_is_made_anew(cache, said, damage):
             (place / "meta.json").unlink()
         case "garbage":
             (place / "meta.json").write_text("{")
-    same(cached_examples(cache, "k", lambda: iter(BLOCKS)), joined(BLOCKS))
+    same(cached_examples(cache, "k", lambda: iter(BLOCKS)), concatenated(BLOCKS))
     assert len(said) == 1 and "is damaged" in said[0] and str(place) in said[0]
-    same(cached_examples(cache, "k", never), joined(BLOCKS))
+    same(cached_examples(cache, "k", never), concatenated(BLOCKS))
 
 
 def test_another_version_is_made_anew(cache, said, monkeypatch):
     cached_examples(cache, "k", lambda: iter(BLOCKS))
     cached_json(cache, "outputs", "k", lambda: [1])
     monkeypatch.setattr(caching, "FORMAT", caching.FORMAT + 1)
-    same(cached_examples(cache, "k", lambda: iter(BLOCKS)), joined(BLOCKS))
+    same(cached_examples(cache, "k", lambda: iter(BLOCKS)), concatenated(BLOCKS))
     assert cached_json(cache, "outputs", "k", lambda: [2]) == [2]
     assert len(said) == 2 and all("written by another version" in line for line in said)
-    same(cached_examples(cache, "k", never), joined(BLOCKS))
+    same(cached_examples(cache, "k", never), concatenated(BLOCKS))
     assert cached_json(cache, "outputs", "k", never) == [2]
 
 
@@ -124,17 +124,17 @@ def test_an_error_leaves_nothing_behind(cache):
 def test_a_place_that_cannot_be_written_is_no_reason_to_stop(tmp_path, said):
     (tmp_path / "file").write_text("in the way")
     cache = Cache(tmp_path / "file", said.append)
-    same(cached_examples(cache, "k", lambda: iter(BLOCKS)), joined(BLOCKS))
+    same(cached_examples(cache, "k", lambda: iter(BLOCKS)), concatenated(BLOCKS))
     assert cached_json(cache, "outputs", "k", lambda: 5) == 5
     assert all("cannot write" in line for line in said) and len(said) == 2
 
 
 def test_of_two_runs_the_first_wins(cache):
     def slow():
-        same(cached_examples(cache, "k", lambda: iter(BLOCKS)), joined(BLOCKS))
+        same(cached_examples(cache, "k", lambda: iter(BLOCKS)), concatenated(BLOCKS))
         return iter(BLOCKS)
 
-    same(cached_examples(cache, "k", slow), joined(BLOCKS))
+    same(cached_examples(cache, "k", slow), concatenated(BLOCKS))
     assert [p.name for p in (cache.directory / "examples").iterdir()] == ["k"]
 
 
@@ -143,11 +143,11 @@ def test_two_processes_at_once(tmp_path):
 import sys
 sys.path.insert(0, "tests/data/encoding")
 from pathlib import Path
-from test_cache import BLOCKS, joined, same
+from test_cache import BLOCKS, concatenated, same
 from mtljax.data.encoding.cache import Cache, cached_examples
 for i in range(40):
     cache = Cache(Path({str(tmp_path)!r}))
-    same(cached_examples(cache, str(i), lambda: iter(BLOCKS)), joined(BLOCKS))
+    same(cached_examples(cache, str(i), lambda: iter(BLOCKS)), concatenated(BLOCKS))
 """
     running = [subprocess.Popen([sys.executable, "-c", code]) for _ in range(2)]
     assert [process.wait(timeout=120) for process in running] == [0, 0]
@@ -159,7 +159,7 @@ def test_a_worker_opens_the_files_itself(cache):
     found = cached_examples(cache, "k", lambda: iter(BLOCKS))
     sent = pickle.dumps(found)
     assert len(sent) < 500
-    same(pickle.loads(sent), joined(BLOCKS))
+    same(pickle.loads(sent), concatenated(BLOCKS))
     same(pickle.loads(pickle.dumps(BLOCKS[0])), BLOCKS[0])
     with pytest.raises(FileNotFoundError):
         open_examples(cache.directory / "nowhere")

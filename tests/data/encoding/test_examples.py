@@ -3,8 +3,9 @@ import dataclasses
 import numpy as np
 import pytest
 
-from mtljax.data import Feature, Source, TokenizerSettings, all_causal, input_groups
-from mtljax.data.encoding.examples import encode_inputs, joined, read_examples
+from mtljax.data import Feature, Source, TokenizerSettings, all_causal
+from mtljax.data.encoding.examples import concatenated, encode_inputs, read_examples
+from mtljax.data.encoding.input_groups import input_groups
 from mtljax.data.encoding.outputs import task_output
 from mtljax.data.tokenizers import train_tokenizer
 from mtljax.errors import UserError
@@ -19,7 +20,7 @@ def read(tasks, source, split="train", row_length=16, settings=PLAIN, attention=
     texts = [row[group.inputs] for row in source.splits["train"]]
     tokenizer = train_tokenizer([texts], settings)
     outputs = {task.name: task_output(task, source, tokenizer) for task in tasks}
-    examples = joined(read_examples(group, split, sources, tokenizer, outputs, row_length))
+    examples = concatenated(read_examples(group, split, sources, tokenizer, outputs, row_length))
     return examples, tokenizer, outputs
 
 
@@ -143,7 +144,7 @@ def test_text_to_text(answered, row_length):
     ids = outputs["t"].ids
     assert ids is not None and {tokenizer.pieces[i] for i in ids[2:]} == {"x", "y", "z"}
     sources = {"s": answered}
-    examples = joined(read_examples(group, "train", sources, tokenizer, outputs, row_length))
+    examples = concatenated(read_examples(group, "train", sources, tokenizer, outputs, row_length))
     found = spelled(examples, tokenizer, outputs["t"])
     if row_length >= 8:
         assert found == (

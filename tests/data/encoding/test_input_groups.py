@@ -1,6 +1,7 @@
 import pytest
 
-from mtljax.data import all_causal, input_groups, load_source
+from mtljax.data import all_causal, load_source
+from mtljax.data.encoding.input_groups import input_groups
 from mtljax.errors import UserError
 from mtljax.tasks import DEFAULT_TASKS, Task
 

@@ -5,7 +5,7 @@ import sys
 import numpy as np
 import pytest
 
-from mtljax.data.tfds.tensorflow_stub import STAND_IN, standing_in, stands_in_for
+from mtljax.data.tfds.tensorflow_stub import STUB, stub_has, tensorflow_stubbed
 
 without_tensorflow = pytest.mark.skipif(
     importlib.util.find_spec("tensorflow") is not None, reason="TensorFlow is installed"
@@ -14,16 +14,16 @@ without_tensorflow = pytest.mark.skipif(
 
 @pytest.mark.parametrize("name", ["io.gfile.GFile", "io.gfile.listdir", "int32", "bool", "string"])
 def test_what_it_has(name):
-    assert stands_in_for(name)
+    assert stub_has(name)
 
 
 @pytest.mark.parametrize("name", ["nest.map_structure", "train.Example", "io.gfile.walk", "x", ""])
 def test_what_it_lacks(name):
-    assert not stands_in_for(name)
+    assert not stub_has(name)
 
 
 def test_files(tmp_path):
-    gfile = STAND_IN.io.gfile
+    gfile = STUB.io.gfile
     path = tmp_path / "a.txt"
     with gfile.GFile(path, "w") as file:
         file.write("é")
@@ -33,20 +33,20 @@ def test_files(tmp_path):
     assert gfile.exists(tmp_path / "b.txt") and gfile.isdir(tmp_path)
     assert sorted(gfile.listdir(tmp_path)) == ["a.txt", "b.txt"]
     assert len(gfile.glob(str(tmp_path / "*.txt"))) == 2
-    with pytest.raises(STAND_IN.errors.UnimplementedError):
+    with pytest.raises(STUB.errors.UnimplementedError):
         gfile.copy("ftp://host/a", tmp_path / "c.txt")
-    with pytest.raises(STAND_IN.errors.NotFoundError):
+    with pytest.raises(STUB.errors.NotFoundError):
         gfile.GFile(tmp_path / "none")
-    assert STAND_IN.compat.as_text(b"\xc3\xa9") == STAND_IN.compat.as_text("é") == "é"
-    assert np.dtype(STAND_IN.int32) == np.int32
+    assert STUB.compat.as_text(b"\xc3\xa9") == STUB.compat.as_text("é") == "é"
+    assert np.dtype(STUB.int32) == np.int32
 
 
 @without_tensorflow
 def test_only_inside_and_only_in_tfds():
     extractor = importlib.import_module("tensorflow_datasets.core.download.extractor")
     before = extractor.tf
-    with pytest.raises(KeyError), standing_in():
-        assert extractor.tf is STAND_IN
+    with pytest.raises(KeyError), tensorflow_stubbed():
+        assert extractor.tf is STUB
         assert "tensorflow" not in sys.modules
         raise KeyError
-    assert extractor.tf is before is not STAND_IN
+    assert extractor.tf is before is not STUB

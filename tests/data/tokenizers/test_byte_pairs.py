@@ -3,7 +3,8 @@ import tokenizers
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mtljax.data import TokenizerSettings, load_embedded
+from mtljax.data import TokenizerSettings
+from mtljax.data.catalogue.embedded import load_embedded
 from mtljax.data.tokenizers import train_tokenizer
 from mtljax.data.tokenizers.byte_pairs import train_byte_pairs
 from mtljax.errors import UserError

@@ -2,7 +2,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mtljax.data import TokenizerSettings, load_embedded
+from mtljax.data import TokenizerSettings
+from mtljax.data.catalogue.embedded import load_embedded
 from mtljax.data.tokenizers import CharacterTokenizer, train_tokenizer
 from mtljax.data.tokenizers.characters import lower_each, train_characters
 from mtljax.special_tokens import OOV, SPECIALS, START

@@ -7,7 +7,8 @@ import tokenizers
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mtljax.data import TokenizerSettings, load_embedded
+from mtljax.data import TokenizerSettings
+from mtljax.data.catalogue.embedded import load_embedded
 from mtljax.data.tokenizers import train_tokenizer
 from mtljax.data.tokenizers.word_pieces import train_word_pieces
 from mtljax.special_tokens import OOV, SPECIALS
@@ -99,7 +100,8 @@ def test_the_vocabulary_is_never_larger_than_asked_for():
 def test_trained_alike_in_every_process(amazon):
     code = (
         "import hashlib\n"
-        "from mtljax.data import TokenizerSettings, load_embedded\n"
+        "from mtljax.data import TokenizerSettings\n"
+        "from mtljax.data.catalogue.embedded import load_embedded\n"
         "from mtljax.data.tokenizers.word_pieces import train_word_pieces\n"
         "texts = [row['text'] for row in load_embedded('amazon_sentiment').splits['train']]\n"
         "settings = TokenizerSettings('wordpiece', vocab_size=1500)\n"

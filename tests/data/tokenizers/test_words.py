@@ -6,8 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mtljax.data import TokenizerSettings, load_embedded, split_words
-from mtljax.data.tokenizers import WordTokenizer, train_tokenizer
+from mtljax.data import TokenizerSettings
+from mtljax.data.catalogue.embedded import load_embedded
+from mtljax.data.tokenizers import WordTokenizer, split_words, train_tokenizer
 from mtljax.special_tokens import OOV, SPECIALS, START
 
 PLAIN = TokenizerSettings(prefixes=(), suffixes=(), shape=False)

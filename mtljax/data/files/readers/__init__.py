@@ -1,4 +1,7 @@
-"""Readers of file formats: from lines to records, one at a time and without reading ahead."""
+"""Readers of file formats: from lines to records, one at a time and without reading ahead.
+
+After each record the lines stand where the next one begins, so that reading can resume there.
+"""
 
 from mtljax.data.files.readers.conll import read_conll as read_conll
 from mtljax.data.files.readers.jsonl import flat as flat

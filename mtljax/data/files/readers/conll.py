@@ -15,28 +15,28 @@ def read_conll(
     comments: str = "# ",
     word_ids: bool = False,
 ) -> Iterator[Record]:
-    """Reads sentences; lines that begin with `-DOCSTART-` are passed over.
+    """Reads sentences; lines that begin with `-DOCSTART-` are skipped.
 
     Args:
-        lines: of the file.
-        columns: those that are wanted, from 0, or negative from the last.
+        lines: lines of the file.
+        columns: numbers of the columns that are read, from 0, or negative from the last.
         separator: between columns; None for tabs where a line has any, else blanks.
         comments: how a line begins, before the first token of a sentence, that is none of its
             tokens; empty for no comments.
         word_ids: whether the first column numbers the words as in CoNLL-U; ranges (`1-2`) and empty
-            words (`1.1`) are passed over.
+            words (`1.1`) are skipped.
 
     Yields:
         Records whose values are one list of str for each of `columns`.
     """
     sentence: list[list[str]] = [[] for _ in columns]
-    first, damage = 0, None
+    first, malformed = 0, None
     for line in lines:
         text = line.strip("\r\n")
         if not text.strip(" \t"):
             if first:
-                yield damage or Record(first, sentence)
-            sentence, first, damage = [[] for _ in columns], 0, None
+                yield malformed or Record(first, sentence)
+            sentence, first, malformed = [[] for _ in columns], 0, None
             continue
         if text.startswith("-DOCSTART-") or (comments and not first and text.startswith(comments)):
             continue
@@ -47,11 +47,11 @@ def read_conll(
         for column, values in zip(columns, sentence, strict=True):
             if -len(cells) <= column < len(cells):
                 values.append(cells[column])
-            elif damage is None:
+            elif malformed is None:
                 problem = f"no column {column} among its {len(cells)}"
-                damage = Record(lines.number, None, problem)
+                malformed = Record(lines.number, None, problem)
     if first:
-        yield damage or Record(first, sentence)
+        yield malformed or Record(first, sentence)
 
 
 def _cells(text: str, separator: str | None) -> list[str]:

@@ -10,7 +10,7 @@ _NAMES = {list: "a list", str: "a text", int: "a number", float: "a number", boo
 
 
 def read_jsonl(lines: Lines) -> Iterator[Record]:
-    """Reads JSON lines; empty lines are passed over.
+    """Reads JSON lines; empty lines are skipped.
 
     Yields:
         Records whose values are dicts.
@@ -50,7 +50,7 @@ def flat(record: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
 
 
 def pluck(value: Any, path: str) -> Any:
-    """The value at a dotted path, the other way round than `flat`; None where there is none.
+    """The value at a dotted path that `flat` names; None where there is none.
 
     >>> pluck({"turns": [{"by": "x"}, {"by": "y"}]}, "turns.by")
     ['x', 'y']

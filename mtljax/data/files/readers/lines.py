@@ -1,4 +1,4 @@
-"""Lines of a text file, with where they lie in it."""
+"""Lines of a text file, with their numbers and byte offsets."""
 
 import gzip
 import lzma
@@ -9,11 +9,11 @@ from typing import IO, Any, NamedTuple, cast
 
 
 class Record(NamedTuple):
-    """One row of a file as it is written.
+    """One row of a file, parsed but not yet converted.
 
     Attributes:
-        line: the number of its first line, from 1; that of the damage, if it is damaged.
-        values: what the format makes of it.
+        line: the number of its first line, from 1; of a damaged record that of the damaged line.
+        values: its values, in a form that depends on the format.
         problem: what is wrong with it, or None.
     """
 
@@ -35,24 +35,24 @@ class Lines:
     """An iterator over the lines of a file, with their ends.
 
     Attributes:
-        number: of the line handed out last, from 1.
+        number: number of the last line that was returned, from 1.
         offset: the byte at which the next line begins.
-        damaged: the number of a line that was not UTF-8, until someone sets it back to 0.
+        damaged: the number of a line that was not UTF-8, until the caller sets it back to 0.
     """
 
     def __init__(self, file: IO[bytes], offset: int = 0, number: int = 0) -> None:
         """Begins at a byte where a line begins.
 
         Args:
-            file: open for reading, and closed by whoever opened it.
+            file: open for reading; the caller closes it.
             offset: the byte.
-            number: of the line before it.
+            number: number of the line before it.
         """
         if offset:
             file.seek(offset)
         self._file = file
         self._waiting: deque[bytes] = deque()
-        self._taken: list[bytes] | None = None
+        self._since_mark: list[bytes] | None = None
         self.offset = offset
         self.number = number
         self.damaged = 0
@@ -64,8 +64,8 @@ class Lines:
         raw = self._waiting.popleft() if self._waiting else self._file.readline()
         if not raw:
             raise StopIteration
-        if self._taken is not None:
-            self._taken.append(raw)
+        if self._since_mark is not None:
+            self._since_mark.append(raw)
         self.number += 1
         first = self.offset == 0
         self.offset += len(raw)
@@ -76,13 +76,13 @@ class Lines:
             return raw.decode("utf-8", errors="replace")
 
     def mark(self) -> None:
-        """Remembers this place, for `back`."""
-        self._taken = []
+        """Remembers the present position, for `back`."""
+        self._since_mark = []
 
     def back(self) -> None:
-        """Goes back to one line after the marked place, if it is beyond it."""
-        again = (self._taken or [])[1:]
-        self._waiting.extendleft(reversed(again))
-        self.number -= len(again)
-        self.offset -= sum(map(len, again))
-        self._taken = []
+        """Goes back to one line after the marked position, if it is beyond it."""
+        returned = (self._since_mark or [])[1:]
+        self._waiting.extendleft(reversed(returned))
+        self.number -= len(returned)
+        self.offset -= sum(map(len, returned))
+        self._since_mark = []

@@ -9,16 +9,16 @@ from mtljax.data.files.readers.lines import Lines, Record
 def read_table(
     lines: Lines, separator: str, quotes: bool, width: int | None = None
 ) -> Iterator[Record]:
-    """Reads the rows of a table; empty lines are passed over.
+    """Reads the rows of a table; empty lines are skipped.
 
     After a damaged row that seemed to reach over several lines, as one with a stray quote does,
-    reading goes on with the line after its first.
+    reading continues with the line after its first.
 
     Args:
-        lines: of the file.
+        lines: lines of the file.
         separator: one character.
         quotes: whether `"` quotes a cell, which may then hold separators and line ends.
-        width: the number of columns that a row must have; None for any.
+        width: number of columns that a row must have; None for any.
 
     Yields:
         Records whose values are lists of str.

@@ -9,17 +9,17 @@ def read_text(lines: Lines, paragraphs: bool = False) -> Iterator[Record]:
     """Reads the lines that are not empty, or the paragraphs between empty lines.
 
     Yields:
-        Records whose values are str; the lines of a paragraph are kept apart by line ends.
+        Records whose values are str; the lines of a paragraph are joined by line ends.
     """
-    found: list[str] = []
+    paragraph: list[str] = []
     first = 0
     for line in lines:
         text = line.rstrip("\r\n")
         if text.strip():
             first = first or lines.number
-            found.append(text)
-        if found and (not paragraphs or not text.strip()):
-            yield Record(first, "\n".join(found))
-            found, first = [], 0
-    if found:
-        yield Record(first, "\n".join(found))
+            paragraph.append(text)
+        if paragraph and (not paragraphs or not text.strip()):
+            yield Record(first, "\n".join(paragraph))
+            paragraph, first = [], 0
+    if paragraph:
+        yield Record(first, "\n".join(paragraph))
