@@ -1,4 +1,4 @@
-"""One data set of a user's own: which files it is, how they are written, what they hold."""
+"""The description of a user's data set: its files, their format, and the features they hold."""
 
 import dataclasses
 import glob
@@ -14,7 +14,7 @@ from mtljax.tasks.slices import parse_slices
 from mtljax.tasks.suggest import suggestion
 
 SPLITS = ("train", "validation", "test")
-"""The splits that are read, as far as a data set has them."""
+"""The splits that are read, of those that a data set has."""
 
 ENDINGS: dict[str, str] = {
     ".jsonl": "jsonl",
@@ -28,7 +28,7 @@ ENDINGS: dict[str, str] = {
     ".bio": "conll",
     ".txt": "text",
 }
-"""The format of a file by its ending, `.gz` and `.xz` taken off."""
+"""The format of a file by its ending, without `.gz` and `.xz`."""
 
 FORMATS: tuple[str, ...] = ("tfds", "jsonl", "csv", "tsv", "conll", "text")
 """Every format of a data set."""
@@ -55,9 +55,9 @@ class Column:
     """A declared feature of a data set.
 
     Attributes:
-        name: how tasks call it.
-        column: where it is found: a column by name or, from 0, by number (negative from the last);
-            a dotted path into a JSON object; `text` in plain text.
+        name: name of the feature for tasks.
+        column: where a row has it: a column by name or, from 0, by number (negative from the
+            last); a dotted path into a JSON object; `text` in plain text.
         kind: `text`, `tokens`, `label`, `tags`, `number` or `numbers`; None to infer it.
         classes: names of the classes of a `label` or of `tags`, in order; or the name of a file
             with one a line.
@@ -74,7 +74,7 @@ class Dataset:
     """A data set that a tasks file describes.
 
     Attributes:
-        name: how tasks call it.
+        name: name of the data set for tasks.
         splits: for `train`, `validation` and `test` the slices they are made of, each `file`,
             `file[:90%]` or `file[10:]`, where a file may be a pattern such as `part-*.jsonl`; for a
             TFDS set its own splits instead of files. Given as a mapping of names to one text (`a+b`
@@ -142,15 +142,16 @@ class Dataset:
         raise UserError(f"source {self.name!r}, field {field!r}: {reason}")
 
     def _checked_splits(self) -> tuple[tuple[str, tuple[str, ...]], ...]:
-        given: Any = self.splits
-        if isinstance(given, Mapping):
-            given = tuple(given.items())
-        if not isinstance(given, tuple) or any(
-            not isinstance(item, tuple) or len(item) != 2 for item in given
+        # A mapping, as a tasks file has it, or pairs.
+        declared: Any = self.splits
+        if isinstance(declared, Mapping):
+            declared = tuple(declared.items())
+        if not isinstance(declared, tuple) or any(
+            not isinstance(item, tuple) or len(item) != 2 for item in declared
         ):
-            self._refuse("splits", f"expected names of splits with files, got {given!r}")
+            self._refuse("splits", f"expected names of splits with files, got {declared!r}")
         checked = []
-        for split, parts in given:
+        for split, parts in declared:
             where = f"splits.{split}"
             if split not in SPLITS:
                 self._refuse(where, f"unknown split{suggestion(split, SPLITS)}")
@@ -159,13 +160,13 @@ class Dataset:
                 self._refuse(where, f"expected a file or a list of files, got {parts!r}")
             if not any(part.strip() for part in parts):
                 self._refuse(where, "names no file")
-            slices = [part.strip() for given_part in parts for part in given_part.split("+")]
+            slices = [part.strip() for text in parts for part in text.split("+")]
             for part in slices:
                 try:
-                    found = parse_slices(part)
+                    parsed = parse_slices(part)
                 except ValueError as error:
                     self._refuse(where, str(error))
-                if not found[0].name and self.path is None:
+                if not parsed[0].name and self.path is None:
                     self._refuse(where, f"{part!r} names no file")
             checked.append((split, tuple(slices)))
         if len({split for split, _ in checked}) < len(checked):
@@ -175,17 +176,17 @@ class Dataset:
         return tuple(sorted(checked, key=lambda item: SPLITS.index(item[0])))
 
     def _checked_features(self) -> tuple[Column, ...]:
-        given: Any = self.features
-        if isinstance(given, Mapping):
-            given = tuple(self._column(name, fields) for name, fields in given.items())
-        if not isinstance(given, tuple) or not all(isinstance(c, Column) for c in given):
-            self._refuse("features", f"expected names of features with columns, got {given!r}")
-        names = [column.name for column in given]
+        declared: Any = self.features
+        if isinstance(declared, Mapping):
+            declared = tuple(self._column(name, fields) for name, fields in declared.items())
+        if not isinstance(declared, tuple) or not all(isinstance(c, Column) for c in declared):
+            self._refuse("features", f"expected names of features with columns, got {declared!r}")
+        names = [column.name for column in declared]
         if len(set(names)) < len(names):
             self._refuse("features", "a name appears twice")
-        for column in given:
+        for column in declared:
             self._check_column(column)
-        return given
+        return declared
 
     def _column(self, name: Any, fields: Any) -> Column:
         where = f"features.{name}"
@@ -247,13 +248,13 @@ class Dataset:
         formats = {format_of(file) for file in files}
         if len(formats) > 1:
             self._refuse("format", "missing: the files end in different ways")
-        (found,) = formats
-        if found is None:
+        (by_ending,) = formats
+        if by_ending is None:
             self._refuse(
                 "format", f"missing: the ending of {files[0]!r} does not tell (known: "
                 f"{', '.join(FORMATS[1:])})"
             )  # fmt: skip
-        return found
+        return by_ending
 
 
 FIELDS: tuple[str, ...] = tuple(f.name for f in dataclasses.fields(Dataset) if f.name != "name")
@@ -312,24 +313,24 @@ def _dump_column(column: Column) -> Any:
     return {key: value for key, value in fields.items() if value not in (None, [])}
 
 
-def found_beside(dataset: Dataset, directory: Path) -> Dataset:
-    """The data set with those of its relative paths made absolute that are found in a directory.
+def with_absolute_paths(dataset: Dataset, directory: Path) -> Dataset:
+    """The data set with the relative paths that exist in a directory made absolute.
 
     Args:
-        dataset: as a tasks file describes it.
-        directory: where the tasks file lies.
+        dataset: a description in a tasks file.
+        directory: the directory of the tasks file.
     """
     changes: dict[str, Any] = {}
     if dataset.path is not None:
-        there = _there(directory, dataset.path)
-        if there is not None:
-            changes["path"] = there
+        path = _absolute_if_exists(directory, dataset.path)
+        if path is not None:
+            changes["path"] = path
     else:
         files = {parse_slices(part)[0].name for _, parts in dataset.splits for part in parts}
-        if dataset.dataset is None and any(_there(directory, file) for file in files):
+        if dataset.dataset is None and any(_absolute_if_exists(directory, file) for file in files):
             changes["path"] = str(directory.absolute())
     changes["features"] = tuple(
-        dataclasses.replace(c, classes=_there(directory, c.classes) or c.classes)
+        dataclasses.replace(c, classes=_absolute_if_exists(directory, c.classes) or c.classes)
         if isinstance(c.classes, str)
         else c
         for c in dataset.features
@@ -337,9 +338,9 @@ def found_beside(dataset: Dataset, directory: Path) -> Dataset:
     return dataclasses.replace(dataset, **changes)
 
 
-def _there(directory: Path, path: str) -> str | None:
-    there = Path(directory, Path(path).expanduser())
-    return str(there.absolute()) if matching(there) else None
+def _absolute_if_exists(directory: Path, path: str) -> str | None:
+    joined = Path(directory, Path(path).expanduser())
+    return str(joined.absolute()) if matching(joined) else None
 
 
 def matching(path: Path) -> list[Path]:

@@ -1,4 +1,4 @@
-"""Tasks on the embedded data."""
+"""Default tasks, on the data sets inside the package."""
 
 import dataclasses
 

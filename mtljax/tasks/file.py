@@ -1,4 +1,4 @@
-"""Tasks files: YAML with one entry a task, and one a data set of one's own."""
+"""Tasks files: YAML with an entry for each task, and for each of the user's data sets."""
 
 import dataclasses
 from collections.abc import Iterable, Mapping
@@ -8,7 +8,7 @@ from typing import Any
 import yaml
 
 from mtljax.errors import UserError
-from mtljax.tasks.dataset import Dataset, dump_dataset, found_beside, parse_dataset
+from mtljax.tasks.dataset import Dataset, dump_dataset, parse_dataset, with_absolute_paths
 from mtljax.tasks.suggest import suggestion
 from mtljax.tasks.task import FIELDS, Task
 
@@ -18,11 +18,11 @@ def load_tasks(path: str | Path) -> tuple[Task, ...]:
 
     Args:
         path: a YAML file `tasks: {name: {dataset: ..., kind: ..., inputs: ..., ...}, ...}`, with
-            `sources: {name: {splits: ..., ...}, ...}` for data sets of one's own.
+            `sources: {name: {splits: ..., ...}, ...}` for the user's own data sets.
 
     Returns:
-        The tasks in the order of the file, at least one. Relative paths of sources that are found
-        beside the file are made absolute.
+        The tasks in the order of the file, at least one. Relative paths of sources that exist next
+        to the file are made absolute.
 
     Raises:
         UserError: with file, task and field, for anything that is wrong with it.
@@ -46,7 +46,7 @@ def parse_tasks(text: str, directory: Path | None = None) -> tuple[Task, ...]:
 
     Args:
         text: YAML.
-        directory: where the files of its sources are looked for first; None for nowhere.
+        directory: directory in which the files of its sources are looked for first; None for none.
 
     Raises:
         UserError: with task and field, for anything that is wrong with it.
@@ -85,7 +85,7 @@ def _sources(content: Any, node: yaml.Node | None, directory: Path | None) -> di
         return {}
     if not isinstance(content, dict):
         raise UserError("'sources' has no entries")
-    found = {}
+    sources = {}
     for name, fields in content.items():
         written = _entry(_entry(_entry(node, "sources"), str(name)), "features")
         if isinstance(fields, dict) and isinstance(fields.get("features"), dict):
@@ -95,8 +95,8 @@ def _sources(content: Any, node: yaml.Node | None, directory: Path | None) -> di
             }
             fields = {**fields, "features": features}
         source = parse_dataset(name, fields)
-        found[name] = source if directory is None else found_beside(source, directory)
-    return found
+        sources[name] = source if directory is None else with_absolute_paths(source, directory)
+    return sources
 
 
 def _with_classes_as_written(column: Any, node: yaml.Node | None) -> Any:
@@ -122,7 +122,7 @@ _SOURCE_LEVELS = ("source name", "field", "name", "field")
 
 
 def _refuse_duplicates(node: yaml.Node | None, levels: tuple[str, ...] = ("key",)) -> None:
-    # YAML itself lets the last of two equal keys win, without a word.
+    # YAML itself takes the last of two equal keys without a warning.
     if not isinstance(node, yaml.MappingNode) or not levels:
         return
     seen = set()
@@ -151,12 +151,13 @@ def _task(name: Any, fields: Any, sources: Mapping[str, Dataset]) -> Task:
         if field not in fields:
             raise UserError(f"task {name!r}, field {field!r}: missing")
     # A field with nothing after the colon means its default.
-    given = {field: value for field, value in fields.items() if value is not None}
+    arguments = {field: value for field, value in fields.items() if value is not None}
     for field in ("dataset", "kind", "inputs"):
-        given.setdefault(field, None)
-    named = given["dataset"] if isinstance(given["dataset"], list) else [given["dataset"]]
-    described = {str(d): sources[d] for d in named if isinstance(d, str) and d in sources}
-    return Task(name=name, **given, sources=tuple(described.values()))
+        arguments.setdefault(field, None)
+    names = arguments["dataset"]
+    names = names if isinstance(names, list) else [names]
+    described = {str(d): sources[d] for d in names if isinstance(d, str) and d in sources}
+    return Task(name=name, **arguments, sources=tuple(described.values()))
 
 
 def _one_line(error: yaml.YAMLError) -> str:

@@ -11,7 +11,7 @@ class Slice:
     """Consecutive rows of a split or file.
 
     Attributes:
-        name: of the split or file.
+        name: name of the split or file.
         start: the first row; negative counts from the end; None for 0.
         stop: the row after the last; negative counts from the end; None for the end.
         percent: whether `start` and `stop` are percentages of the rows.
@@ -28,10 +28,10 @@ class Slice:
         return self.start is None and self.stop is None
 
     def rows(self, size: int) -> range:
-        """The rows it takes of `size`; percentages are rounded to the nearest row as in TFDS.
+        """The rows it takes of `size` rows; percentages are rounded to the nearest, as in TFDS.
 
         Raises:
-            ValueError: if it reaches beyond the rows there are.
+            ValueError: if it reaches beyond the rows.
 
         >>> Slice("train", None, 90, percent=True).rows(25)
         range(0, 22)
@@ -50,14 +50,14 @@ class Slice:
 
 
 def parse_slices(text: str) -> tuple[Slice, ...]:
-    """Reads slices that are joined by `+`.
+    """Parses slices that are joined by `+`.
 
     Args:
         text: `name`, `name[start:stop]` or several of them; `start` and `stop` are row numbers or
             percentages, negative from the end, and may be left out.
 
     Raises:
-        ValueError: if it is not written so.
+        ValueError: if the text is not of this form.
 
     >>> parse_slices("train[:90%]+test")
     (Slice(name='train', start=None, stop=90.0, percent=True), Slice(name='test', start=None, \

@@ -1,18 +1,18 @@
-"""Close matches for a name that is not known."""
+"""Suggestions for misspelled names."""
 
 import difflib
 from collections.abc import Iterable
 
 
 def suggestion(name: object, known: Iterable[str]) -> str:
-    """Says which known names are close to `name`, else which there are.
+    """The known names that are close to `name`; if none is, all of them.
 
     Args:
-        name: what the user wrote.
-        known: the names that would have been right.
+        name: the name that the user wrote.
+        known: all valid names.
 
     Returns:
-        A clause to put after "unknown ...": `; did you mean 'x'?` or `; known: a, b`.
+        A clause that follows "unknown ...": `; did you mean 'x'?` or `; known: a, b`.
 
     >>> suggestion("taging", ["tagging", "regression"])
     "; did you mean 'tagging'?"

@@ -1,4 +1,8 @@
-"""Tokenizers: text or lists of words to ids, trained on training splits only."""
+"""Tokenizers: from texts or lists of words to ids, trained on training splits only.
+
+Every kind of tokenizer follows the protocol `Tokenizer`; `train_tokenizer` makes one of the kind
+that its settings name.
+"""
 
 from mtljax.data.tokenizers.byte_level import ByteTokenizer as ByteTokenizer
 from mtljax.data.tokenizers.characters import CharacterTokenizer as CharacterTokenizer

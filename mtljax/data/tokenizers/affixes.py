@@ -1,4 +1,4 @@
-"""Hashed prefixes, suffixes and shapes: what an unknown word still says."""
+"""Hashed prefixes, suffixes and shapes of words, which unknown words have too."""
 
 import zlib
 
@@ -13,7 +13,7 @@ def affix_ids(word: str, settings: TokenizerSettings) -> list[int]:
     The hash (CRC-32) is the same in every process.
 
     Args:
-        word: as it is written, with its capitals, which only the shape sees if the tokenizer
+        word: the word as written, with its capitals, which only the shape sees if the tokenizer
             lower-cases.
         settings: which affixes, and the number of hash values.
 
@@ -30,7 +30,7 @@ def affix_ids(word: str, settings: TokenizerSettings) -> list[int]:
 
 
 def shape(word: str) -> str:
-    """The shape of a word: runs of capitals `X`, other letters `x`, digits `9`, marks themselves.
+    """The shape of a word: runs of capitals `X`, other letters `x`, digits `9`, marks as they are.
 
     >>> shape("McDonald's"), shape("1980s"), shape("re-do"), shape("...")
     ("XxXx'x", '9x', 'x-x', '.')

@@ -1,4 +1,4 @@
-"""Bytes as ids."""
+"""A tokenizer of bytes."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -20,7 +20,7 @@ class ByteTokenizer:
 
     Args:
         settings: none of them matters but the kind.
-        fingerprint: by default of the settings.
+        fingerprint: by default that of the settings.
 
     >>> ByteTokenizer(TokenizerSettings(kind="byte")).encode(["é", ["a", "b"]]).tokens.tolist()
     [2, 199, 173, 2, 101, 36, 102]

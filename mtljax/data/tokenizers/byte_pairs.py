@@ -1,4 +1,4 @@
-"""Training of byte-level byte pairs, by the `tokenizers` library."""
+"""Training of byte-level byte-pair encoding (BPE) with the `tokenizers` library."""
 
 import itertools
 from collections.abc import Iterable
@@ -10,9 +10,9 @@ from mtljax.special_tokens import SPECIALS
 
 
 def train_byte_pairs(corpora: Iterable[Iterable[Text]], settings: TokenizerSettings) -> str:
-    """Learns pairs of bytes, so that nothing is unknown.
+    """Trains byte-pair encoding on bytes, so that nothing is unknown.
 
-    Sennrich et al. 2016, on bytes as Radford et al. 2019 do, a space before the first word.
+    Sennrich et al. 2016, on bytes as Radford et al. 2019, with a space before the first word.
 
     Args:
         corpora: texts, corpus by corpus.

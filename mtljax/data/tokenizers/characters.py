@@ -1,4 +1,4 @@
-"""Characters as ids."""
+"""A tokenizer of characters."""
 
 from collections import Counter
 from collections.abc import Iterable, Sequence
@@ -15,12 +15,12 @@ from mtljax.special_tokens import OOV, SPECIALS
 
 
 class CharacterTokenizer:
-    """A tokenizer whose pieces are Unicode characters, spaces and line ends among them.
+    """A tokenizer whose pieces are Unicode characters, including spaces and line ends.
 
     Args:
         characters: the vocabulary; character `i` has the id `i + 4`.
         settings: whether text is lower-cased.
-        fingerprint: of what it was trained on; by default of the vocabulary.
+        fingerprint: that of its training texts; by default that of the vocabulary.
 
     >>> tokenizer = CharacterTokenizer(["a", "b", " "], TokenizerSettings(kind="character"))
     >>> tokenizer.encode(["Ab?", ["b", "a"]]).tokens.tolist()
@@ -69,8 +69,8 @@ class CharacterTokenizer:
 def train_characters(corpora: Iterable[Iterable[Text]], settings: TokenizerSettings) -> list[str]:
     """Collects the characters of some texts.
 
-    A character enters when one corpus has it `min_count` times. Between the words of a list stands
-    a space.
+    A character enters the vocabulary if one corpus has it `min_count` times. There is a space
+    between the words of a list.
 
     Args:
         corpora: texts, corpus by corpus.
@@ -81,7 +81,7 @@ def train_characters(corpora: Iterable[Iterable[Text]], settings: TokenizerSetti
 
 
 def lower_each(text: str) -> str:
-    """Lower-cases each character for itself, whatever stands beside it.
+    """Lower-cases each character independently of its neighbours.
 
     >>> lower_each("ΣΑΣ"), "ΣΑΣ".lower()
     ('σασ', 'σας')
@@ -98,6 +98,6 @@ def _count_characters(texts: Iterable[Text], lowercase: bool) -> Counter[str]:
         return counts
     lowered: Counter[str] = Counter()
     for character, n in counts.items():
-        for one in lower_each(character):
-            lowered[one] += n
+        for lower in lower_each(character):
+            lowered[lower] += n
     return lowered

@@ -28,11 +28,12 @@ _FORMAT = 2  # 1 had neither fingerprint nor digest
 
 
 def train_tokenizer(corpora: Iterable[Iterable[Text]], settings: TokenizerSettings) -> Tokenizer:
-    """Trains a tokenizer, in one pass over the texts and in memory for their distinct words.
+    """Trains a tokenizer in one pass over the texts; memory holds their distinct words.
 
     Args:
-        corpora: training texts, each distinct source once; not read for bytes or a file.
-        settings: its kind and sizes.
+        corpora: training texts, each distinct source once; not read for the kinds `byte` and
+            `file`.
+        settings: kind and sizes of the tokenizer.
 
     Raises:
         UserError: with the file, if the settings name one that cannot be used.
@@ -57,7 +58,7 @@ def train_tokenizer(corpora: Iterable[Iterable[Text]], settings: TokenizerSettin
 
 
 def save_tokenizer(tokenizer: Tokenizer, path: str | os.PathLike[str]) -> None:
-    """Writes a tokenizer as one JSON file, whole or not at all.
+    """Writes a tokenizer as one JSON file, completely or not at all.
 
     It holds all that encoding needs, the `fingerprint`, and a `digest` of the rest of the file.
     """
@@ -76,7 +77,7 @@ def save_tokenizer(tokenizer: Tokenizer, path: str | os.PathLike[str]) -> None:
 
 
 def load_tokenizer(path: str | os.PathLike[str]) -> Tokenizer:
-    """Reads what `save_tokenizer` wrote, now or in the format before.
+    """Reads what `save_tokenizer` wrote, in this format or the one before.
 
     Raises:
         UserError: with the file, if it is missing, cut short or damaged.

@@ -1,4 +1,4 @@
-"""What a tokenizer was trained on, as a hash."""
+"""Fingerprints of tokenizers: hashes of their settings and training texts."""
 
 import dataclasses
 import hashlib
@@ -11,7 +11,7 @@ from mtljax.data.tokenizers.settings import TokenizerSettings
 
 
 def begin_fingerprint(settings: TokenizerSettings) -> "hashlib._Hash":
-    """A SHA-256 that has read the settings, but for the path of a file, which says nothing."""
+    """A SHA-256 of the settings but for the path of a file, to be updated with the texts."""
     fields = dataclasses.asdict(settings)
     del fields["file"]
     return hashlib.sha256(_canonical(fields))
@@ -20,14 +20,14 @@ def begin_fingerprint(settings: TokenizerSettings) -> "hashlib._Hash":
 def read_along(
     corpora: Iterable[Iterable[Text]], fingerprint: "hashlib._Hash"
 ) -> Iterator[Iterator[Text]]:
-    """Hands texts on, corpus by corpus, and has the fingerprint read each one.
+    """Passes texts through, corpus by corpus, and updates the fingerprint with each one.
 
-    A corpus is read to its end before the next one is asked for. What is hashed says where each
-    text and each word ends, so that no two different corpora give the same bytes.
+    A corpus is read to its end before the next one is asked for. Lengths of texts and words are
+    hashed too, so that no two different corpora give the same bytes.
 
     Args:
         corpora: texts, corpus by corpus.
-        fingerprint: from `begin_fingerprint`.
+        fingerprint: the hash, from `begin_fingerprint`.
 
     Yields:
         The corpora.
@@ -38,11 +38,11 @@ def read_along(
 
 
 def fingerprint_of_model(settings: TokenizerSettings, content: Any) -> str:
-    """The fingerprint of a tokenizer that was trained on nothing that is known.
+    """The fingerprint of a tokenizer whose training texts are not known.
 
     Args:
-        settings: its settings.
-        content: its model, plain JSON.
+        settings: settings of the tokenizer.
+        content: its model, as plain JSON.
     """
     fingerprint = begin_fingerprint(settings)
     fingerprint.update(b"model\n" + _canonical(content))
@@ -50,7 +50,7 @@ def fingerprint_of_model(settings: TokenizerSettings, content: Any) -> str:
 
 
 def content_digest(content: Any) -> str:
-    """The SHA-256 of plain JSON, whatever the order of its keys and its spaces."""
+    """The SHA-256 of plain JSON, independent of the order of its keys and of its spaces."""
     return hashlib.sha256(_canonical(content)).hexdigest()
 
 

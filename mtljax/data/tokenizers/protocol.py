@@ -1,4 +1,4 @@
-"""What every tokenizer offers."""
+"""The protocol of tokenizers, and the texts as ids that they return."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -14,13 +14,13 @@ Text = str | Sequence[str]
 
 @dataclass(frozen=True)
 class Encodings:
-    """Several texts as ids, one after another; each begins with `<s>`.
+    """Texts as ids, concatenated to `n` ids; each text begins with `<s>`.
 
     Attributes:
         tokens: int32 `[n]`, ids.
         affixes: int32 `[n, A]`, hashed affixes from 1; 0 where there is none.
-        words: int32 `[n]`, which word of its list a piece begins; -1 at `<s>`, at later pieces, at
-            spaces between words, and where a str was given whose words the tokenizer does not know.
+        words: int32 `[n]`, the index in its list of the word that a piece begins; -1 at `<s>`, at
+            later pieces, at spaces between words, and in a str unless pieces are words.
         starts: int64 `[texts + 1]`, where each text starts, and the end of the last one.
     """
 
@@ -32,7 +32,7 @@ class Encodings:
 
 @runtime_checkable
 class Tokenizer(Protocol):
-    """Turns texts into ids and back."""
+    """Encodes texts as ids, and decodes ids to texts."""
 
     @property
     def settings(self) -> TokenizerSettings:
@@ -41,7 +41,7 @@ class Tokenizer(Protocol):
 
     @property
     def pieces(self) -> Sequence[str]:
-        """What each id stands for, `[vocab_size]`."""
+        """The text that each id stands for, `[vocab_size]`."""
         ...
 
     @property
@@ -51,16 +51,17 @@ class Tokenizer(Protocol):
 
     @property
     def fingerprint(self) -> str:
-        """Hash of the settings and the training texts, or of the model where none are known."""
+        """Hash of settings and training texts, or of the model where these are not known."""
         ...
 
     def encode(self, texts: Sequence[Text], max_length: int | None = None) -> Encodings:
         """Encodes texts.
 
         Args:
-            texts: each a str, which the tokenizer splits, or a list of words, each of which has a
-                piece at least. Anything goes: empty, NUL, lone surrogates, a million characters.
-            max_length: ids per text at most, `<s>` among them.
+            texts: each a str, which the tokenizer splits, or a list of words, each of which has at
+                least one piece. Any text is allowed: empty, NUL, lone surrogates, a million
+                characters.
+            max_length: ids of a text at most, including `<s>`; None for no limit.
 
         Returns:
             The ids of all texts.
@@ -72,5 +73,5 @@ class Tokenizer(Protocol):
         ...
 
     def to_json(self) -> dict[str, Any]:
-        """What `load_tokenizer` needs."""
+        """All that `load_tokenizer` needs besides settings and fingerprint."""
         ...

@@ -7,7 +7,7 @@ from mtljax.errors import UserError
 from mtljax.ranges import at_least, range_of
 
 Kind = Literal["words", "bpe", "wordpiece", "character", "byte", "file"]
-"""What the pieces of a text are."""
+"""The unit of text that an id stands for."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -15,17 +15,17 @@ class TokenizerSettings:
     """How text becomes ids.
 
     Attributes:
-        kind: `words` (a vocabulary of words, the others are `<oov>`), `bpe` (byte-level pairs),
+        kind: `words` (a vocabulary of words, the others are `<oov>`), `bpe` (byte pairs),
             `wordpiece` (parts of words), `character`, `byte`, or `file` (a `tokenizer.json`).
         lowercase: whether capitals are lower-cased first (not for `byte` and `file`).
         num_words: words in the vocabulary at most, the most frequent ones (`words` only).
         min_count: times a word or character must be seen within one data set to enter (`words` and
             `character` only).
-        prefixes: lengths of the prefixes that are hashed beside each word (`words` only).
-        suffixes: lengths of the suffixes that are hashed beside each word (`words` only).
+        prefixes: lengths of the prefixes that are hashed for each word (`words` only).
+        suffixes: lengths of the suffixes that are hashed for each word (`words` only).
         shape: whether the shape (capitals, digits, marks) is hashed too (`words` only).
         affix_buckets: number of hash values, shared by prefixes, suffixes and shapes.
-        vocab_size: pieces in the vocabulary at most, the four special ones among them and for `bpe`
+        vocab_size: pieces in the vocabulary at most, including the four special ones and for `bpe`
             256 bytes (`bpe` and `wordpiece` only).
         file: path of a `tokenizer.json` of the tokenizers library (`file` only).
 
@@ -72,7 +72,7 @@ class TokenizerSettings:
 
     @property
     def affixes(self) -> int:
-        """Number `A` of hashed affixes beside each word."""
+        """Number of hashed affixes of each word, `A`."""
         if self.kind != "words":
             return 0
         return len(self.prefixes) + len(self.suffixes) + bool(self.shape)

@@ -1,4 +1,4 @@
-"""Texts spelled out: an id for each character or byte, and one for the space between two words."""
+"""Encoding by characters or bytes, with an id for the space between two words of a list."""
 
 from collections.abc import Callable, Sequence
 
@@ -18,9 +18,10 @@ def spell(
 
     Args:
         texts: texts, or lists of words.
-        ids_of: the ids of a text, int32, at least one a character, each character for itself.
+        ids_of: from a text to its ids, int32; at least one for each character, independent of the
+            other characters.
         space: the id between two words of a list, which belongs to neither.
-        max_length: ids per text at most.
+        max_length: ids of a text at most; None for no limit.
 
     Returns:
         The ids of all texts. An empty word of a list is one `<oov>`.

@@ -1,4 +1,4 @@
-"""Pieces of words, by a model of the `tokenizers` library."""
+"""A tokenizer of parts of words, with a model of the `tokenizers` library."""
 
 import json
 from collections.abc import Iterator, Sequence
@@ -21,14 +21,14 @@ class SubwordTokenizer:
     """A tokenizer whose pieces are those of a model: byte pairs, WordPiece, or one from a file.
 
     A list of words is encoded word by word, each as it is encoded inside a text, after a space.
-    What makes a piece special in a model from a file is not looked for in a text; a special piece
-    that comes out all the same, or the one that stands for what is unknown, is `<oov>`.
+    Special pieces of a model from a file are not recognised in a text; one that the model yields
+    all the same, like its piece for unknown text, becomes `<oov>`.
 
     Args:
         model: the JSON text of a `tokenizers.Tokenizer`, whose first four pieces are the special
             ones, unless it is from a file: then its ids are moved behind them.
         settings: the settings it was trained with.
-        fingerprint: of what it was trained on; by default of the model.
+        fingerprint: that of its training texts; by default that of the model.
     """
 
     def __init__(
@@ -44,10 +44,10 @@ class SubwordTokenizer:
         pieces = tuple(self._model.id_to_token(i) or "" for i in range(size))
         if settings.kind == "file":
             self.pieces: tuple[str, ...] = SPECIALS + pieces
-            self._ids, self._model_ids = _moved(self._model, json.loads(model)["model"], size)
+            self._ids, self._model_ids = _shifted_ids(self._model, json.loads(model)["model"], size)
         else:
             if pieces[: len(SPECIALS)] != SPECIALS:
-                raise ValueError("the special pieces are not where they should be")
+                raise ValueError("the special pieces are not the first four")
             self.pieces = pieces
             self._ids = np.arange(size, dtype=np.int32)
             self._model_ids = np.where(np.isin(self._ids, (OOV, *range(4, size))), self._ids, -1)
@@ -56,8 +56,8 @@ class SubwordTokenizer:
         # Where the model has no space before a first word, a word of a list brings its own.
         alone, spaced, pair = (self._model_pieces(text) for text in ("b", " b", "a b"))
         self._before = " " if alone != spaced and pair == self._model_pieces("a") + spaced else ""
-        # A word of nothing still needs a piece to carry its tag.
-        self._nothing = self._model_pieces(" x")[:1] if settings.kind == "bpe" else [OOV]
+        # An empty word still needs a piece to carry its tag.
+        self._empty_word = self._model_pieces(" x")[:1] if settings.kind == "bpe" else [OOV]
         self._words: dict[str, list[int]] = {}
 
     @property
@@ -101,9 +101,9 @@ class SubwordTokenizer:
         return {"model": json.loads(self._model.to_str())}
 
     def _encode_strings(self, texts: Sequence[str], limit: int | None) -> Iterator[np.ndarray]:
-        far = self._far(limit)
+        longest = self._longest_text(limit)
         for first in range(0, len(texts), _BATCH):
-            batch = [well_formed(text[:far]) for text in texts[first : first + _BATCH]]
+            batch = [well_formed(text[:longest]) for text in texts[first : first + _BATCH]]
             for encoded in self._model.encode_batch_fast(batch, add_special_tokens=False):
                 yield self._ids[encoded.ids]
 
@@ -117,8 +117,8 @@ class SubwordTokenizer:
                 break
             pieces = self._words.get(word)
             if pieces is None:
-                pieces = self._model_pieces(self._before + word[: self._far(limit)])
-                pieces = pieces or self._nothing
+                pieces = self._model_pieces(self._before + word[: self._longest_text(limit)])
+                pieces = pieces or self._empty_word
                 if len(word) <= _LONGEST_REMEMBERED:
                     self._remember(word, pieces)
             begins.append(len(ids))
@@ -137,9 +137,9 @@ class SubwordTokenizer:
             self._words.clear()
         self._words[word] = pieces
 
-    def _far(self, limit: int | None) -> int | None:
-        # No text of more than this many characters, each a byte at least, has fewer byte pairs than
-        # the limit; what lies behind them is not looked at. Other models pass over spaces.
+    def _longest_text(self, limit: int | None) -> int | None:
+        # A text of more characters, each at least a byte, has more byte pairs than the limit: the
+        # rest need not be encoded. Other models drop spaces, so that nothing bounds their texts.
         if limit is None or self.settings.kind != "bpe":
             return None
         return (limit + 2) * self._longest
@@ -154,8 +154,8 @@ def well_formed(text: str) -> str:
     return text
 
 
-def _moved(model: Any, content: dict[str, Any], size: int) -> tuple[np.ndarray, np.ndarray]:
-    # From the ids of a file to ours, and back; -1 for what is not shown.
+def _shifted_ids(model: Any, content: dict[str, Any], size: int) -> tuple[np.ndarray, np.ndarray]:
+    # From the ids of a file to ours, and back; -1 for ids that are not decoded.
     special = {i for i, token in model.get_added_tokens_decoder().items() if token.special}
     unknown = content.get("unk_id")
     if content.get("unk_token") is not None:

@@ -1,4 +1,4 @@
-"""A model from a `tokenizer.json`, the file format of the `tokenizers` library."""
+"""Reading of a `tokenizer.json`, the file format of the `tokenizers` library."""
 
 import json
 from pathlib import Path
@@ -6,21 +6,22 @@ from typing import Any
 
 from mtljax.errors import UserError
 
+# Scripts, signs and controls that a model without a piece for unknown text fails on.
 _STRANGE = "a b 9 é ß 中 한 😀 \u2603 \u16a0 \U00010380 \U000f0000 \x00 \ufffd"
 
-_HOLES = 1000  # ids without a piece that any file may have
+_UNUSED_IDS = 1000  # ids without a piece that any file may have
 
 
 def read_tokenizer_json(path: str) -> dict[str, Any]:
-    """Reads a model and takes away what makes ids depend on chance or on other texts.
+    """Reads a model, without the parts that make ids depend on chance or on other texts.
 
-    Padding, truncation and special pieces around a text are left out, as is BPE dropout.
+    Padding, truncation, special pieces around a text and BPE dropout are removed.
 
     Args:
-        path: a `tokenizer.json` of whatever model.
+        path: path of a `tokenizer.json` with any model.
 
     Returns:
-        The model as JSON, complete in itself.
+        The model as JSON; the file is not needed any more.
 
     Raises:
         UserError: with the file, if it is missing, damaged or of a kind that cannot be used.
@@ -53,7 +54,7 @@ def _try(model: str) -> None:
     if not ids:
         raise ValueError("its vocabulary is empty")
     # Every id up to the largest costs a row of the embeddings.
-    if max(ids) >= 2 * len(ids) + _HOLES:
+    if max(ids) >= 2 * len(ids) + _UNUSED_IDS:
         raise ValueError(f"it has {len(ids)} pieces, but ids up to {max(ids)}")
     # A model that has no piece for what it does not know says so only when it meets such a text.
     tokenizer.encode_special_tokens = True

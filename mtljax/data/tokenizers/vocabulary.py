@@ -1,4 +1,4 @@
-"""What enters a vocabulary."""
+"""Selection of a vocabulary by frequency."""
 
 from collections import Counter
 from collections.abc import Iterable
@@ -8,11 +8,11 @@ def vocabulary(counts: Iterable[Counter[str]], min_count: int) -> list[str]:
     """The words, or characters, that are frequent enough.
 
     Args:
-        counts: how often each is seen, corpus by corpus.
-        min_count: times that one corpus must have it.
+        counts: number of occurrences, corpus by corpus.
+        min_count: occurrences that one corpus must have.
 
     Returns:
-        Those that enter, the most frequent in all corpora together first (ties by spelling).
+        The vocabulary, the most frequent in all corpora together first (ties by spelling).
 
     >>> vocabulary([Counter("aab"), Counter("bccc")], min_count=2)
     ['c', 'a']

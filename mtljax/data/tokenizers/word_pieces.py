@@ -1,4 +1,4 @@
-"""Training of WordPiece, by the `tokenizers` library."""
+"""Training of WordPiece with the `tokenizers` library."""
 
 from collections import Counter
 from collections.abc import Iterable, Iterator
@@ -10,19 +10,19 @@ from mtljax.data.tokenizers.subword import well_formed
 from mtljax.special_tokens import OOV, SPECIALS
 
 PREFIX = "##"
-"""What a piece begins with that goes on with a word."""
+"""The beginning of a piece that continues a word."""
 
 _WORD = r"\w+(?:['’]\w+)*|[^\w\s\x1c-\x1f]"  # here, unlike in Python, \w has combining marks
 _BLOCK = 1000  # words handed to the library at a time
 
 
 def train_word_pieces(corpora: Iterable[Iterable[Text]], settings: TokenizerSettings) -> str:
-    """Learns parts of words.
+    """Trains a vocabulary of parts of words.
 
-    Schuster and Nakajima 2012, as Devlin et al. 2019 have it: the longest piece first, and a word
-    with a character outside the vocabulary is `<oov>` as a whole, as is one of more than 100
-    characters. Pairs are merged by their frequency. The rarest characters are left out where they
-    would fill more than the vocabulary.
+    Schuster and Nakajima 2012, as in Devlin et al. 2019: the longest piece first; a word with a
+    character outside the vocabulary, or of more than 100 characters, is a single `<oov>`. Pairs are
+    merged by their frequency. The rarest characters are left out where they would fill more than
+    the vocabulary.
 
     Args:
         corpora: texts, corpus by corpus.
@@ -97,9 +97,9 @@ def _blocks(counts: dict[str, int]) -> Iterator[str]:
     block: list[str] = []
     for word, n in counts.items():
         while n:
-            more = min(n, _BLOCK - len(block))
-            block += [word] * more
-            n -= more
+            copies = min(n, _BLOCK - len(block))
+            block += [word] * copies
+            n -= copies
             if len(block) == _BLOCK:
                 yield " ".join(block)
                 block.clear()

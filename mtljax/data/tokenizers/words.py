@@ -1,4 +1,4 @@
-"""A vocabulary of words, with hashed affixes for those outside it."""
+"""A tokenizer of words, with hashed affixes that unknown words have too."""
 
 import itertools
 import re
@@ -27,7 +27,7 @@ def split_words(text: str, limit: int | None = None) -> list[str]:
 
     Args:
         text: any text.
-        limit: number of words after which to stop.
+        limit: words at most; None for no limit.
 
     >>> split_words("Don't stop, well-known X!")
     ["Don't", 'stop', ',', 'well', '-', 'known', 'X', '!']
@@ -44,7 +44,7 @@ class WordTokenizer:
     Args:
         words: the vocabulary; word `i` has the id `i + 4`.
         settings: how words are lower-cased and which affixes are hashed.
-        fingerprint: of what it was trained on; by default of the vocabulary.
+        fingerprint: that of its training texts; by default that of the vocabulary.
 
     >>> tokenizer = WordTokenizer(["good", "film"], TokenizerSettings(prefixes=(2,), suffixes=()))
     >>> tokenizer.encode(["Good films", ["film"]]).tokens.tolist()
@@ -127,10 +127,10 @@ class WordTokenizer:
 
 
 def train_words(corpora: Iterable[Iterable[Text]], settings: TokenizerSettings) -> list[str]:
-    """Collects a vocabulary.
+    """Collects a vocabulary of words.
 
-    A word enters when one corpus has it `min_count` times; of more than `num_words`, those most
-    frequent in all corpora together do, in that order (ties by spelling).
+    A word enters it if one corpus has it `min_count` times; of more than `num_words`, those that
+    are most frequent in all corpora together, in that order (ties by spelling).
 
     Args:
         corpora: texts, corpus by corpus.
@@ -141,7 +141,7 @@ def train_words(corpora: Iterable[Iterable[Text]], settings: TokenizerSettings) 
 
 
 def usual_spaces(text: str) -> str:
-    """A text whose words and marks all have spaces between them, without those that look odd.
+    """A text with spaces between all words and marks, without those that are not usual.
 
     >>> usual_spaces("good , ( yes ) !"), usual_spaces("a well - known £ 3 . 50 , or -")
     ('good, (yes)!', 'a well-known £3.50, or -')
@@ -149,7 +149,7 @@ def usual_spaces(text: str) -> str:
     text = re.sub(r" ([.,;:!?…%)\]}])", r"\1", text)
     text = re.sub(r"([(\[{$£€¥]) ", r"\1", text)
     text = re.sub(r"(?<=\d\.) (?=\d)", "", text)
-    # Far more words are joined by a hyphen than parted by a dash of that form.
+    # A hyphen between words is far more frequent than a dash of that form.
     return re.sub(r"(?<=\w) - (?=\w)", "-", text)
 
 
