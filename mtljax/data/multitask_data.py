@@ -107,6 +107,7 @@ class MultitaskData:
         for group in self.groups:
             shape = self.layout.shapes[group.name]
             examples = self.examples[group.name][split]
+            # Plans of training splits are kept in the cache; others are needed by few weightings.
             plan = self.plans[group.name]
             if split != "train":
                 plan = plan_rows(examples, shape.row_length, shape.max_segments)
@@ -121,6 +122,7 @@ class MultitaskData:
             return None
         output = self.outputs[task.name]
         assert output.ids is not None
+        # A word is renamed to any that the task can write, so that its target has a class.
         classes = output.class_of_id(self.layout.vocab_size)
         return Renaming(task.rename_words, classes, output.ids[output.ids >= len(SPECIALS)])
 

@@ -153,9 +153,11 @@ def rows_per_group(
     for group in groups:
         sizes = [task.batch_size for task in group.tasks if task.batch_size is not None]
         if sizes:
+            # Rows that so many examples of mean length fill.
             mean = tokens[group.name] / max(1, examples[group.name])
             rows[group.name] = max(1, round(max(sizes) * mean / (row_length * _FILL)))
     others = [group for group in groups if group.name not in rows]
+    # The rates are then kept by how often a group is read, not by how many rows it has.
     if 0 < settings.subset < len(groups):
         each = max(1, round(total / settings.subset))
         return {group.name: rows.get(group.name, each) * multiple for group in groups}

@@ -42,6 +42,7 @@ def plan_rows(examples: Examples, row_length: int, max_segments: int | None = No
         row_length: ids in a row.
         max_segments: examples in a row at most; None for twice the average.
     """
+    # By the mean of the entire split: all blocks share one static shape.
     if max_segments is None and len(examples):
         mean = float(examples.starts[-1]) / len(examples)
         max_segments = max(1, 2 * round(row_length / mean))
@@ -77,6 +78,7 @@ class RowOrder:
         self._row_length = row_length
         self._seed = tuple(seed)
         self.num_rows = plan.num_rows
+        # Two blocks, since the rows of a batch may reach from one into the next.
         self._packed = functools.lru_cache(maxsize=2)(self._pack)
         self._shuffled = functools.lru_cache(maxsize=2)(self._shuffle)
 

@@ -57,7 +57,7 @@ def load_source(
     assert name is not None
     if name in EMBEDDED:
         return load_embedded(name, description)
-    # The catalogue's name:version lies in name/version.
+    # A set that the catalogue calls name:version is in the directory name/version.
     paths = [Path(data_dir) / name.replace(":", "/")] if data_dir is not None else []
     for path in [*paths, Path(os.path.expanduser(name))]:
         directory = _prepared_directory(path)

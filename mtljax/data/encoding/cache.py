@@ -125,6 +125,7 @@ def cached_examples(
         return concatenated(make())
     finally:
         shutil.rmtree(draft, ignore_errors=True)
+    # Read back, so that the arrays are mapped files and not in memory.
     examples = _read(cache, entry)
     return concatenated(make()) if examples is None else examples
 
@@ -149,6 +150,7 @@ def _rename(draft: Path, entry: Path) -> None:
         try:
             open_examples(entry)
         except (OSError, ValueError, KeyError, TypeError):
+            # Moved aside before it is removed: a reader never sees half of an entry.
             aside = Path(tempfile.mkdtemp(dir=entry.parent, prefix=f".{entry.name}."))
             os.rename(entry, aside / "old")
             shutil.rmtree(aside, ignore_errors=True)

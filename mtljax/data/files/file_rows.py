@@ -10,7 +10,7 @@ from mtljax.data.sources.bad_rows import READ_ERRORS, BadRows, reason_of
 from mtljax.data.sources.lazy_rows import IN_MEMORY, Row
 from mtljax.errors import UserError
 
-_MARK_EVERY = 1024
+_MARK_EVERY = 1024  # rows between two marks, which a read at any row has to skip at most
 
 
 class FileRows:
@@ -95,6 +95,7 @@ class FileRows:
         return f"source {self._name!r}, {self.path}"
 
     def _check(self) -> None:
+        # Assigned at the end only, so that a pass that fails is repeated and fails again.
         rows: list[Row] | None = []
         bad: list[int] = []
         marks, size = [(0, 0)], 0
@@ -120,6 +121,7 @@ class FileRows:
             with open_file(self.path) as file:
                 lines = Lines(file, offset, number)
                 for record in opened.records(lines):
+                    # Decoded with U+FFFD by then, so that the format itself sees no error.
                     if lines.damaged:
                         record = record._replace(line=lines.damaged, problem="not UTF-8 text")
                         lines.damaged = 0

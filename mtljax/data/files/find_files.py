@@ -30,6 +30,7 @@ def find_files(dataset: Dataset, data_dir: _Directory) -> SplitFiles:
     """
     bases = [Path(data_dir)] if data_dir is not None else []
     bases.append(Path())
+    # Splits are looked up in `folders`; a `path` that is a file is also a split without a name.
     folders, single = bases, None
     if dataset.path is not None:
         matches = [match for base in bases for match in _matching(base, dataset.path)]
@@ -79,6 +80,7 @@ def declared_columns(dataset: Dataset, data_dir: _Directory) -> list[Column]:
         UserError: with source and feature, if such a file does not exist or cannot be read.
     """
     bases = [Path(data_dir)] if data_dir is not None else []
+    # Lists of classes may lie next to the data, which an absolute path says.
     if dataset.path is not None and Path(dataset.path).is_absolute():
         bases.insert(0, Path(dataset.path))
         bases.insert(1, Path(dataset.path).parent)

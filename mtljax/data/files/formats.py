@@ -48,6 +48,7 @@ def _jsonl(dataset: Dataset, path: Path) -> Opened:
 def _table(dataset: Dataset, path: Path) -> Opened:
     separator = dataset.separator or ("," if dataset.format == "csv" else "\t")
     quotes = dataset.format == "csv" if dataset.quotes is None else dataset.quotes
+    # The first row gives the names of the columns, or at least their number.
     with open_file(path) as file:
         first = next(read_table(Lines(file), separator, quotes), None)
     if first is not None and first.problem is not None:
@@ -67,6 +68,7 @@ def _table(dataset: Dataset, path: Path) -> Opened:
 
     def get(column: str | int) -> Callable[[Any], Any]:
         if isinstance(column, str):
+            # An empty file has no columns to compare with, and no rows either.
             if column not in names and cells:
                 close = suggestion(column, filter(None, names))
                 raise ValueError(f"no column {column!r}{close}")

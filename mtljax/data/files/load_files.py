@@ -51,6 +51,7 @@ def load_files(
     Raises:
         UserError: with the source, if a file does not exist or lacks what is declared.
     """
+    # Files, and the features: the first rows of train are read for the kinds that are inferred.
     split_files = find_files(dataset, data_dir)
     columns = declared_columns(dataset, data_dir)
     # A file that several slices name is listed once for each of them.
@@ -64,6 +65,7 @@ def load_files(
         getters = [(field.name, opened.get(field.column), field.convert) for field in read]
         return opened, functools.partial(_to_row, getters, frozenset(required))
 
+    # Rows: a file is opened once, however many slices of it there are.
     files = {path: FileRows(dataset.name, path, open_rows, bad_rows) for path in listed}
     splits: dict[str, Sequence[Row]] = {}
     for split, slices in split_files.items():

@@ -133,6 +133,7 @@ def _label(classes: tuple[str, ...]) -> Convert:
     def convert(value: Any) -> int | None:
         if value is None or value == "":
             return None
+        # By name first: classes may be called 1, 2 and 3, which are no class numbers then.
         name = value if isinstance(value, str) else str(value)
         if name in index:
             return index[name]

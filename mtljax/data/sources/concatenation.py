@@ -87,6 +87,7 @@ def _conversion(feature: Feature, united: Feature, where: str) -> Convert | None
     table = feature.classes if named else [united.classes.index(name) for name in feature.classes]
 
     def convert(label: Any) -> Any:
+        # Missing labels: None, NaN and -1.
         if label is None or label != label or label == -1:
             return None if named else -1
         if label not in range(len(table)):

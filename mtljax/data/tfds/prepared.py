@@ -17,7 +17,7 @@ from mtljax.errors import UserError
 from mtljax.tasks import Dataset
 
 _ALIASES = {"valid": "validation", "val": "validation", "dev": "validation"}
-_BLOCK = 4096
+_BLOCK = 4096  # rows that are fetched at a time
 
 
 def load_prepared(directory: Path, name: str, dataset: Dataset | None = None) -> Source:
@@ -38,6 +38,7 @@ def load_prepared(directory: Path, name: str, dataset: Dataset | None = None) ->
     Raises:
         UserError: if the directory is not such a data set, or lacks a train split.
     """
+    # The description of the set, in two files, of which no row is read.
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         import tensorflow_datasets as tfds
@@ -51,12 +52,16 @@ def load_prepared(directory: Path, name: str, dataset: Dataset | None = None) ->
             raise UserError(
                 f"data set {name!r}: {directory} is not in TFDS format: {_short(error)}"
             ) from error
+
+    # Features that tasks can read, with a conversion of their values; others are left out.
     features, converters = {}, {}
     for feature_name, spec in specs.items():
         usable = _feature(spec, tfds)
         if usable is not None:
             features[feature_name] = usable[0]
             converters[feature_name] = functools.partial(_at, feature_name.split("."), usable[1])
+
+    # Splits, under one name for each; those of a description are slices of the set's own.
     splits: dict[str, Sequence[Row]] = {
         _ALIASES.get(split, split): _split_rows(builder, name, split, size, converters)
         for split, size in sizes.items()
@@ -159,6 +164,7 @@ def _split_rows(
     @functools.cache
     def opened() -> Any:
         source = builder.as_data_source(split)
+        # A file that is cut short at the end of a record reads without an error.
         if len(source) != size:
             raise ValueError(f"{len(source)} rows, but dataset_info.json says {size}")
         return source

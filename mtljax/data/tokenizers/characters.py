@@ -62,6 +62,7 @@ class CharacterTokenizer:
 
     def _ids_of(self, text: str) -> np.ndarray:
         text = lower_each(text) if self.settings.lowercase else text
+        # One code point for each character, looked up in a table by NumPy.
         points = np.frombuffer(text.encode("utf-32-le", "surrogatepass"), "<u4")
         return self._ids[np.minimum(points, len(self._ids) - 1)]
 

@@ -70,6 +70,7 @@ def save_tokenizer(tokenizer: Tokenizer, path: str | os.PathLike[str]) -> None:
     }
     content["digest"] = content_digest(content)
     path = Path(path)
+    # Renamed when complete: a run that is interrupted leaves no half-written tokenizer.
     draft = path.with_name(f".{path.name}.tmp")
     # ASCII, so that any word a text can hold, lone surrogates included, survives.
     draft.write_text(json.dumps(content), encoding="ascii")

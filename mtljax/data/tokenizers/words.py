@@ -78,7 +78,7 @@ class WordTokenizer:
             if limit is not None and len(words) > limit:
                 words = words[:limit]
             lengths[i] = len(words) + 1
-            flat.append(0)
+            flat.append(0)  # <s>
             flat += [row_of(word) for word in words]
         rows = np.asarray(flat, np.int64)
         starts = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64)

@@ -83,7 +83,7 @@ def test_blocks_join_as_their_concatenation(lengths):
 
 
 @pytest.mark.parametrize("damage", ["cut", "gone", "no meta", "garbage"])
-def test_a_damaged_entry_is_made_anew(cache, said, damage):
+def test_a_damaged_entry_is_made_again(cache, said, damage):
     cached_examples(cache, "k", lambda: iter(BLOCKS))
     place = cache.directory / "examples" / "k"
     match damage:
@@ -100,7 +100,7 @@ def test_a_damaged_entry_is_made_anew(cache, said, damage):
     same(cached_examples(cache, "k", never), concatenated(BLOCKS))
 
 
-def test_another_version_is_made_anew(cache, said, monkeypatch):
+def test_another_version_is_made_again(cache, said, monkeypatch):
     cached_examples(cache, "k", lambda: iter(BLOCKS))
     cached_json(cache, "outputs", "k", lambda: [1])
     monkeypatch.setattr(caching, "FORMAT", caching.FORMAT + 1)

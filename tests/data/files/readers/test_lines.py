@@ -27,7 +27,7 @@ def test_a_mark_of_byte_order_is_no_text():
     assert list(Lines(io.BytesIO(b"\xef\xbb\xbfa\n\xef\xbb\xbfb"))) == ["a\n", "\ufeffb"]
 
 
-def test_damaged_lines_are_told():
+def test_damaged_lines_are_numbered():
     lines = Lines(io.BytesIO(b"a\n\xff\nb\n"))
     assert (next(lines), lines.damaged) == ("a\n", 0)
     assert (next(lines), lines.damaged) == ("\ufffd\n", 2)
