@@ -203,6 +203,10 @@ def test_the_pure_parts_load_jax_alone():
     assert not loaded_by(code) & (HEAVY | {"optax"})
 
 
+def test_tasks_and_their_kinds_load_no_jax():
+    assert not loaded_by("import mtljax.tasks, mtljax.kinds") & (HEAVY | {"jax", "optax"})
+
+
 def test_the_optimizer_loads_no_model_and_no_data():
     assert not loaded_by("import mtljax.optim") & HEAVY
 

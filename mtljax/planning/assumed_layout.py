@@ -1,4 +1,4 @@
-"""The layout of data that is not there, or not read: for plans, before a run."""
+"""The layout of data that is not read, or only in part: for plans, before a run."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -69,22 +69,21 @@ def planned_layout(
     """
     if not assumed.classes:
         data = load_data(tasks, options, data_dir=data_dir, tokenizer=tokenizer, sample=SAMPLE)
-        cut = any(len(source.splits["train"]) == SAMPLE for source in data.sources.values())
-        size = assumed.vocabulary or (_vocabulary(tokenizer) if cut else 0)
+        sampled = any(len(source.splits["train"]) == SAMPLE for source in data.sources.values())
+        size = assumed.vocabulary or (_vocabulary(tokenizer) if sampled else 0)
         if not size:
             return data.layout
-        outputs = {
-            task.name: _words(size) if KINDS[task.kind].writes else data.layout.outputs[task.name]
-            for task in data.layout.tasks
-        }
+        writers = [task.name for task in data.layout.tasks if KINDS[task.kind].writes]
+        outputs = {**data.layout.outputs, **dict.fromkeys(writers, _word_output(size))}
         return replace(data.layout, outputs=outputs, vocab_size=size)
     size = assumed.vocabulary or _vocabulary(tokenizer)
     groups = input_groups(tasks, _sources(tasks), options.attention)
-    even = dict.fromkeys((group.name for group in groups), options.row_length)
+    # Equal numbers of tokens and examples, so that the groups have equal rates.
+    tokens = dict.fromkeys((group.name for group in groups), options.row_length)
     rows = rows_per_group(
         groups,
-        even,
-        dict.fromkeys(even, assumed.texts),
+        tokens,
+        dict.fromkeys(tokens, assumed.texts),
         options.batch_tokens,
         options.row_length,
         options.mixture,
@@ -92,7 +91,7 @@ def planned_layout(
     )
     shapes = {
         name: Shape(rows[name], options.row_length, assumed.texts, tokenizer.affixes)
-        for name in even
+        for name in tokens
     }
     outputs = {task.name: _output(task, assumed.classes, size) for task in tasks}
     buckets = tokenizer.affix_buckets if tokenizer.affixes else 0
@@ -113,7 +112,7 @@ def _vocabulary(settings: TokenizerSettings) -> int:
 def _output(task: Task, classes: int, size: int) -> Output:
     kind = KINDS[task.kind]
     if kind.writes:
-        return _words(size)
+        return _word_output(size)
     if not kind.has_classes:
         return Output(num_classes=1)
     declared = _declared(task)
@@ -122,7 +121,7 @@ def _output(task: Task, classes: int, size: int) -> Output:
     return Output(len(names), names, class_weights=weights)
 
 
-def _words(size: int) -> Output:
+def _word_output(size: int) -> Output:
     ids = np.asarray([OOV, END, *range(len(SPECIALS), size)], np.int32)
     return Output(num_classes=len(ids), ids=ids)
 

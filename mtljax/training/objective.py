@@ -45,12 +45,12 @@ def element_losses(
 def readout_loss(
     model: Model, task: Task, readout: Readout, targets: jax.Array, key: jax.Array | None
 ) -> jax.Array:
-    """A language model's loss for each of its targets, with sampled negatives if there is a key.
+    """The softmax loss over words for each target, with sampled negatives if there is a key.
 
     Args:
       model: names the distribution of the negatives.
-      task: the language model.
-      readout: queries ``[R, S, E]`` and what they meet.
+      task: one that writes text.
+      readout: queries ``[R, S, E]`` and the table and bias that make logits of them.
       targets: ``[R, S]``.
       key: of the negatives; None for the full softmax.
 
@@ -68,7 +68,7 @@ def readout_loss(
 
 
 def full_softmax_loss(model: Model, readout: Readout, targets: jax.Array) -> jax.Array:
-    """A language model's loss ``[R, S]`` for each of its targets, over all words."""
+    """The softmax loss ``[R, S]`` float32 for each target, over all words."""
 
     def of_rows(queries: jax.Array, targets: jax.Array) -> jax.Array:
         return losses.linear_cross_entropy(queries, readout.table, readout.bias, targets)
