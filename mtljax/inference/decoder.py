@@ -70,7 +70,7 @@ def compiled(
 
     Args:
       decodable: the model.
-      prepare: from parameters to what it takes for them.
+      prepare: the function from its parameters to the weights that the model takes.
       output_ids: int32 ``[V_out]``, the token of each class, the end mark among them.
     """
     end = int(np.flatnonzero(output_ids == END)[0])
@@ -82,12 +82,12 @@ def compiled(
         return begin(decodable, weights, batch, keys, limits, room, context=context, first=first)
 
     @functools.partial(jax.jit, static_argnames="no_repeat_ngram", donate_argnames="rows")
-    def go_on(weights, rows: Rows, how: Sampling, until, no_repeat_ngram: int) -> Rows:
+    def extend(weights, rows: Rows, sampling: Sampling, until, no_repeat_ngram: int) -> Rows:
         return advance(
             decodable,
             weights,
             rows,
-            how,
+            sampling,
             until=until,
             banned=banned,
             ends=(end,),
@@ -123,7 +123,7 @@ def compiled(
             no_repeat_ngram=no_repeat_ngram,
         )
 
-    return Decoder(prepare, start, go_on, search, np.asarray(output_ids), end)
+    return Decoder(prepare, start, extend, search, np.asarray(output_ids), end)
 
 
 def prepare(model: Model, task: str, params: Params) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""What a trained model says of new texts, as plain JSON."""
+"""The answers of a trained model to new texts, as plain JSON."""
 
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NamedTuple, cast
@@ -32,22 +32,22 @@ def make_answers(model: Model, group_name: str, tasks: Sequence[Task]) -> Functi
     """
     count = model.layout.shapes[group_name].max_segments
 
-    def said(params: Params, batch: GroupBatch) -> dict[str, jax.Array]:
+    def compute_values(params: Params, batch: GroupBatch) -> dict[str, jax.Array]:
         features = encode(model.network, params["shared"], group_name, batch)
-        found = {}
+        computed = {}
         for task in tasks:
             head = params["heads"][task.name]
             predictions = predict(model.network, head, task.name, features, count)
             assert isinstance(predictions, jax.Array)
             values = KINDS[task.kind].answer_values
             if values is None:
-                found[task.name] = predicted_targets(task, predictions)
+                computed[task.name] = predicted_targets(task, predictions)
             else:
                 classes = model.layout.outputs[task.name].num_classes
-                found[task.name] = values(predictions, classes)
-        return found
+                computed[task.name] = values(predictions, classes)
+        return computed
 
-    return jax.jit(said)
+    return jax.jit(compute_values)
 
 
 def group_answers(
@@ -62,38 +62,42 @@ def group_answers(
     """The answers of some tasks of one input group.
 
     Tagging covers all words of a text, in overlapping chunks where it is long. The other kinds read
-    as much of it as fits a row.
+    as much of the text as fits a row.
 
     Args:
-      function: from `make_answers`, for these tasks.
-      params: parameters.
-      model: the model.
-      tokenizer: its tokenizer.
-      group_name: the input group.
-      tasks: tasks of the group that are no language models.
+      function: the function from `make_answers` for these tasks.
+      params: the parameters of the model.
+      model: the network and its data layout.
+      tokenizer: the tokenizer of the model.
+      group_name: name of the input group.
+      tasks: tasks of the group that do not write text.
       texts: texts or lists of words; for a group that reads several features, tuples of them.
 
     Returns:
       For each text the answer of each task.
     """
+    # Texts become the passages that rows are packed with: chunks of them for taggers.
     plans: list[_Plan] | None = None
     passages: Sequence[Any] = texts
     firsts = list(range(len(texts)))
     if any(KINDS[task.kind].per_token for task in tasks):
         limit = reading_length(model, group_name) - 1
         plans = [_plan(cast(Text, text), tasks, tokenizer, limit) for text in texts]
-        # The first chunk of a text is what the text would be if it were cut off.
+        # The first chunk of a text is the text as it would be truncated, for the other kinds.
         firsts = np.cumsum([0, *(len(plan.chunks) for plan in plans)])[:-1].tolist()
         passages = [plan.words[c.begin : c.end] for plan in plans for c in plan.chunks]
+
+    # Values of each passage, which batches return in the order of their rows.
     values: dict[str, list[Any]] = {task.name: [None] * len(passages) for task in tasks}
     for batch in input_batches(passages, group_name, model.layout, tokenizer):
         arrays = {name: value for name, value in batch.items() if name != "example"}
-        said = jax.device_get(function(params, arrays))
+        computed = jax.device_get(function(params, arrays))
         for task in tasks:
             per_token = KINDS[task.kind].per_token
-            for number, value in _by_example(batch, said[task.name], per_token):
+            for number, value in _by_example(batch, computed[task.name], per_token):
                 values[task.name][number] = value
-    found: list[dict[str, Answer]] = [{} for _ in texts]
+
+    answers: list[dict[str, Answer]] = [{} for _ in texts]
     for task in tasks:
         kind, classes = KINDS[task.kind], model.layout.outputs[task.name].classes
         for i, first in enumerate(firsts):
@@ -102,16 +106,16 @@ def group_answers(
                 value, words = _merged(plans[i], values[task.name][first:]), plans[i].words
             else:
                 value, words = values[task.name][first], []
-            found[i][task.name] = kind.answer(value, classes, words)
+            answer = kind.answer(value, classes, words)
             restore = tagged_text(task.dataset).restore
             if kind.per_token and restore is not None:
-                tags = found[i][task.name]["tags"]
-                found[i][task.name]["restored"] = restore(words, tags)
-    return found
+                answer["restored"] = restore(words, answer["tags"])
+            answers[i][task.name] = answer
+    return answers
 
 
 def reading_length(model: Model, group_name: str) -> int:
-    """Pieces that a model reads at once, the start mark among them."""
+    """Number of ids that a model reads at once, the start mark included."""
     length = model.layout.shapes[group_name].row_length
     return min(length, model.layout.group(group_name).max_length or length)
 
@@ -147,10 +151,10 @@ def _by_example(
         yield int(batch["example"][row, segment]), value[inside]
 
 
-def _merged(plan: _Plan, said: Sequence[np.ndarray]) -> list[int]:
+def _merged(plan: _Plan, tag_ids: Sequence[np.ndarray]) -> list[int]:
     # The tag of a word is the one at its first piece; <s> stands before them all.
     tags: list[int] = []
-    for chunk, values in zip(plan.chunks, said, strict=False):
+    for chunk, values in zip(plan.chunks, tag_ids, strict=False):
         sizes = plan.pieces[chunk.begin : chunk.end]
         at = 1 + np.cumsum([0, *sizes])[chunk.first - chunk.begin : chunk.last - chunk.begin]
         tags += values[at].tolist()
