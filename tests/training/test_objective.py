@@ -12,8 +12,8 @@ from mtljax.presets import Config, RegularizerConfig
 from mtljax.tasks import Task
 from mtljax.training.evaluation import Evaluator
 from mtljax.training.model import attention_of, build_model, compute_dtype
-from mtljax.training.objective import element_losses, penalty, present_tasks
-from mtljax.training.objectives.model_objectives import model_objectives
+from mtljax.training.objective import element_losses, penalty
+from mtljax.training.objectives.model_objectives import model_objectives, present_tasks
 from tests.tiny_models import random_params
 
 S = np.array([[0.5, -1.0, 2.0], [0.1, 0.2, -0.3], [-2.0, 1.5, 1.0]], np.float32)
