@@ -38,6 +38,7 @@ class MacroF1(NamedTuple):
 
 
 State = Mean | Perplexity | F1 | MacroF1
+"""A metric state: sums that `merge` adds and `compute` turns into a value."""
 S = TypeVar("S", Mean, Perplexity, F1, MacroF1)
 
 
