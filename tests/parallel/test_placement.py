@@ -40,7 +40,7 @@ def test_what_cannot_be_divided(groups, count, message):
 
 def test_chosen_where_it_sends_less():
     choice = chosen((4, 2, 1), size=10**6)
-    assert choice.places == (("a",), ("b",), ("c",), ("d",))
+    assert choice.groups_by_index == (("a",), ("b",), ("c",), ("d",))
     # 4 gradients all-reduced: 2 * 4 * 7/8; scattered, traded, gathered: 1/2 + 3/8 + 7/8.
     assert choice.reason == "1.75 MB sent by each device in a step, not 7 MB"
 
@@ -56,7 +56,7 @@ def test_chosen_where_it_sends_less():
 )
 def test_not_chosen(shape, options, reason):
     choice = chosen(shape, **options)
-    assert choice.places is None and choice.reason.startswith(reason)
+    assert choice.groups_by_index is None and choice.reason.startswith(reason)
 
 
 def test_axes_of_a_placement():
