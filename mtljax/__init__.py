@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from mtljax import presets as presets
     from mtljax import regularizers as regularizers
     from mtljax import solvers as solvers
+    from mtljax import step as step
     from mtljax import tasks as tasks
     from mtljax import training as training
     from mtljax import weighting as weighting
@@ -55,6 +56,7 @@ _MODULES = (
     "presets",
     "regularizers",
     "solvers",
+    "step",
     "tasks",
     "training",
     "weighting",
