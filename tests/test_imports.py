@@ -13,7 +13,12 @@ import mtljax
 ROOT = Path(mtljax.__file__).parent
 FILES = sorted(ROOT.rglob("*.py"))
 
-# What each part may import of the package, besides itself and `errors`; absent: see below.
+# What each part may import of the package, besides itself and `errors`; only `cli` may import all.
+BELOW_TRAINING = {
+    *("json_values", "ranges", "special_tokens", "versions"),
+    *("losses", "regularizers", "metrics", "solvers", "weighting", "gradients", "aggregation"),
+    *("optim", "parallel", "step", "generation", "modules", "kinds", "tasks", "data", "presets"),
+}
 INTERNAL = {
     "errors": set(),
     "ranges": set(),
@@ -33,6 +38,12 @@ INTERNAL = {
     "kinds": {"losses", "metrics", "modules"},
     "tasks": {"kinds"},
     "data": {"kinds", "tasks", "ranges", "special_tokens"},
+    "modules": {"ranges", "special_tokens"},
+    "presets": {"kinds", "tasks", "ranges", "modules", "data"},
+    "training": BELOW_TRAINING,
+    "inference": BELOW_TRAINING | {"training"},
+    "planning": BELOW_TRAINING | {"training"},
+    "versions": set(),
 }
 # The only third parties of the pure parts.
 PURE = {"jax", "numpy"}
@@ -164,6 +175,11 @@ def known_module(names: dict[str, Path]) -> Callable[[str], str]:
         return "" if not name or names[name].name == "__init__.py" else name
 
     return find
+
+
+def test_every_part_has_a_place_in_the_order():
+    parts = {part(file) for file in FILES} - {"__init__", "__main__", "cli"}
+    assert parts == INTERNAL.keys()
 
 
 def test_the_scan_sees_imports(tmp_path):
