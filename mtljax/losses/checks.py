@@ -23,11 +23,18 @@ def as_real(name: str, values: ArrayLike, dtype: jnp.dtype) -> jax.Array:
 
 
 def as_classes(name: str, values: ArrayLike) -> jax.Array:
-    """Returns class ids as they are; TypeError unless they are integers."""
+    """Returns class ids in 32 bits or more; TypeError unless they are integers.
+
+    A number of classes need not fit the dtype of their ids: 256 is 0 in uint8, and ids below it
+    would be outside.
+
+    >>> as_classes("targets", jnp.array([255], jnp.uint8)) < 256
+    Array([ True], dtype=bool)
+    """
     array = jnp.asarray(values)
     if not jnp.issubdtype(array.dtype, jnp.integer):
         raise TypeError(f"{name} must be integer class ids, got {array.dtype}")
-    return array
+    return array if array.dtype.itemsize >= 4 else array.astype(jnp.int32)
 
 
 def check_shape(name: str, array: jax.Array, shape: tuple[int, ...], meaning: str) -> None:

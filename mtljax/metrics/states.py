@@ -101,11 +101,15 @@ def counted(values: jax.Array, weights: ArrayLike | None, name: str) -> tuple[ja
 
 
 def class_ids(name: str, values: ArrayLike) -> jax.Array:
-    """Returns class ids; TypeError unless they are integers or booleans."""
+    """Returns class ids; TypeError unless they are integers or booleans.
+
+    Integers of less than 32 bits are widened: -1 is 255 in uint8, which is a class.
+    """
     array = jnp.asarray(values)
     if not (jnp.issubdtype(array.dtype, jnp.integer) or array.dtype == jnp.bool_):
         raise TypeError(f"{name} must be class ids (integer or boolean), got {array.dtype}")
-    return array
+    narrow = array.dtype != jnp.bool_ and array.dtype.itemsize < 4
+    return array.astype(jnp.int32) if narrow else array
 
 
 def check_same_shape(predictions: jax.Array, targets: jax.Array) -> None:

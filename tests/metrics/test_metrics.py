@@ -1,4 +1,5 @@
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 from sklearn import metrics as sklearn_metrics
@@ -157,3 +158,19 @@ def test_states_of_other_kinds_do_not_mix():
 def test_wrong_arguments_are_named(call, error, names):
     with pytest.raises(error, match=names):
         call()
+
+
+@pytest.mark.parametrize("dtype", ["uint8", "int8", "uint16"])
+@pytest.mark.parametrize("outside", [-1, 0, 127, 300])
+def test_narrow_class_ids_count_as_those_of_int32(rng, dtype, outside):
+    classes = 128 if dtype == "int8" else 256
+    answers, labels = rng.integers(classes, size=(2, 60))
+    answers[:30] = labels[:30]
+    answers[0] = labels[0] = classes - 1
+    narrow, wide = (
+        metrics.micro_f1(jnp.asarray(answers, d), jnp.asarray(labels, d), outside=outside)
+        for d in (dtype, jnp.int32)
+    )
+    np.testing.assert_array_equal(narrow, wide)
+    mixed = metrics.accuracy(jnp.asarray(answers, dtype), jnp.asarray(labels, jnp.int32))
+    assert metrics.compute(mixed) == pytest.approx((answers == labels).mean())
