@@ -137,7 +137,7 @@ def cache_directory(given: str | None) -> str | None:
     chosen = given or os.environ.get(CACHE_DIR)
     if chosen == "off":
         return None
-    home = os.environ.get("XDG_CACHE_HOME") or str(Path("~/.cache").expanduser())
+    home = os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache")
     return chosen or str(Path(home) / "mtljax")
 
 

@@ -9,6 +9,7 @@ import orbax.checkpoint as ocp
 
 from mtljax.errors import UserError
 from mtljax.training.persistence.checkpoints import checkpoint_steps, quiet, read_score
+from mtljax.training.persistence.literal_path import LiteralPath
 
 
 def restore_params(
@@ -32,7 +33,7 @@ def restore_params(
     Raises:
       UserError: if there is no checkpoint, or none can be read.
     """
-    directory = directory.resolve()
+    directory = LiteralPath(directory.resolve())
     if not directory.is_dir():
         raise UserError(f"{directory}: no checkpoint there yet")
     device = jax.sharding.SingleDeviceSharding(jax.devices()[0])

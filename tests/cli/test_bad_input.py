@@ -67,6 +67,20 @@ def test_tasks_files(train_refused, tmp_path, content, message):
     assert message in train_refused("--tasks", path)
 
 
+@pytest.mark.parametrize(
+    ("source", "message"),
+    [
+        ("path: ~nosuch/x.jsonl", "source 's': no file '~nosuch/x.jsonl' in '"),
+        ("splits: {train: ~nosuch/x.csv}", "split 'train': no file '~nosuch/x.csv' in '"),
+        ("dataset: ~nosuch/x", "source 's': unknown data set '~nosuch/x'"),
+    ],
+)
+def test_homes_of_nobody(train_refused, tmp_path, source, message):
+    path = tmp_path / "tasks.yaml"
+    path.write_text(f"sources: {{s: {{{source}}}}}\n" + tasks(dataset="s"))
+    assert message in train_refused("--tasks", path)
+
+
 def test_tasks_files_that_cannot_be_read(train_refused, tmp_path):
     assert train_refused("--tasks", "nowhere.yaml") == (
         "tasks file nowhere.yaml: No such file or directory"

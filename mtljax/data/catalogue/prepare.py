@@ -62,7 +62,7 @@ def prepare_dataset(
     """
     if name in EMBEDDED:
         raise UserError(f"data set {name!r} comes with the package: there is nothing to prepare")
-    root = Path(data_dir).expanduser()
+    root = Path(os.path.expanduser(data_dir))
     with _output(progress):
         try:
             root.mkdir(parents=True, exist_ok=True)

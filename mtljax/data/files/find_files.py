@@ -33,7 +33,7 @@ def find_files(dataset: Dataset, data_dir: _Directory) -> SplitFiles:
     # Splits are looked up in `folders`; a `path` that is a file is also a split without a name.
     folders, single = bases, None
     if dataset.path is not None:
-        matches = [match for base in bases for match in _matching(base, dataset.path)]
+        matches = [match for base in bases for match in matching(base, dataset.path)]
         if not matches:
             raise UserError(f"source {dataset.name!r}: no file {dataset.path!r}{_in(bases)}")
         single = None if matches[0].is_dir() else dataset.path
@@ -48,7 +48,7 @@ def find_files(dataset: Dataset, data_dir: _Directory) -> SplitFiles:
             where = f"source {dataset.name!r}, split {split!r}"
             if name is None:
                 raise UserError(f"{where}: {dataset.path!r} is a directory: name the files in it")
-            paths = next((match for base in places if (match := _matching(base, name))), [])
+            paths = next((match for base in places if (match := matching(base, name))), [])
             if not paths:
                 raise UserError(f"{where}: no file {name!r}{_in(places)}")
             for path in paths:
@@ -56,13 +56,6 @@ def find_files(dataset: Dataset, data_dir: _Directory) -> SplitFiles:
                     raise UserError(f"{where}: {str(path)!r} is a directory")
             split_files[split].append((row_slice, tuple(path.resolve() for path in paths)))
     return split_files
-
-
-def _matching(base: Path, name: str) -> list[Path]:
-    try:
-        return matching(base / Path(name).expanduser())
-    except RuntimeError:  # no such user's home
-        return []
 
 
 def _in(places: Sequence[Path]) -> str:
@@ -89,7 +82,7 @@ def declared_columns(dataset: Dataset, data_dir: _Directory) -> list[Column]:
     for column in dataset.features:
         if isinstance(column.classes, str):
             where = f"source {dataset.name!r}, feature {column.name!r}"
-            paths = next((m for base in bases if (m := _matching(base, column.classes))), [])
+            paths = next((m for base in bases if (m := matching(base, column.classes))), [])
             if not paths:
                 raise UserError(f"{where}: no file {column.classes!r}{_in(bases)}")
             try:

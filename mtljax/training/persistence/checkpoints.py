@@ -23,6 +23,7 @@ from mtljax.training.multihost import (
     is_writer,
     on_all_processes,
 )
+from mtljax.training.persistence.literal_path import LiteralPath
 
 BROKEN = "broken"
 """Suffix of checkpoints that could not be read; they are moved aside, not deleted."""
@@ -71,7 +72,7 @@ class Checkpoints:
         )
         on_all_processes(self._move_unscored)
         with quiet():
-            return ocp.CheckpointManager(self._directory, options=options)
+            return ocp.CheckpointManager(LiteralPath(self._directory), options=options)
 
     def _move_unscored(self) -> None:
         # Orbax reads all scores when it opens, and raises at one that it cannot read.
@@ -233,7 +234,7 @@ class Checkpoints:
         )
         handler = ocp.CompositeCheckpointHandler()
         with quiet(), ocp.Checkpointer(handler, multiprocessing_options=alone) as reader:
-            restored = reader.restore(self._directory / str(step), args=args)
+            restored = reader.restore(LiteralPath(self._directory / str(step)), args=args)
         return restored["state"], restored["progress"]
 
     def _move_aside(self, step: int, reason: str) -> None:

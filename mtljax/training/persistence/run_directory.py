@@ -1,6 +1,8 @@
 """The run directory: the files by which a run can be repeated, resumed and used."""
 
 import json
+import os
+import re
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -54,6 +56,13 @@ def make_directory(directory: Path) -> None:
     Raises:
       UserError: if it cannot be made or written, or holds other files than those of a run.
     """
+    where = os.path.realpath(directory)
+    # What writes the arrays takes a backslash for a slash, gs: for a bucket, and paths for UTF-8.
+    if odd := re.search(r"\\|[\ud800-\udfff]|(?<=/)gs:(?=/)", f"{where}/"):
+        raise UserError(
+            f"run directory {where!r}: checkpoints cannot be written there, for the {odd[0]!r} in "
+            "its path; choose another --run-dir"
+        )
     try:
         directory.mkdir(parents=True, exist_ok=True)
         for folder in (directory, directory / CHECKPOINTS):

@@ -7,6 +7,7 @@ import pytest
 from mtljax.data import load_source
 from mtljax.errors import UserError
 from mtljax.tasks import Dataset
+from mtljax.tasks.dataset import matching, with_absolute_paths
 
 ROWS = [
     {"text": f"text {i}", "stars": i / 2, "meta": {"label": "yes" if i % 3 else "no"}}
@@ -34,6 +35,42 @@ def test_several_files_and_patterns(tmp_path):
     assert [row["text"] for row in source.splits["validation"]] == [
         f"text {i}" for i in (*range(20, 25), *range(5))
     ]
+
+
+@pytest.mark.parametrize(
+    "name", ["[x].jsonl", "a*.jsonl", "?.jsonl", "[a-c]/b.jsonl", "~x/b.jsonl"]
+)
+def test_a_file_that_exists_is_no_pattern(tmp_path, name, monkeypatch):
+    """Neither is the directory of the tasks file, nor the one of the data."""
+    folder = tmp_path / "[data]"
+    for other in ("x.jsonl", "ab.jsonl", "a/b.jsonl", name):
+        (folder / other).parent.mkdir(parents=True, exist_ok=True)
+        jsonl(folder / other, [{"text": other}] * 12)
+    monkeypatch.chdir(folder)
+    for source in (
+        load_source(described(path=name)),
+        load_source(described(splits={"train": name})),
+        load_source(with_absolute_paths(described(path=name), folder)),
+        load_source(described(splits={"train": f"{name}[:6]"}, path=str(folder))),
+    ):
+        assert {row["text"] for row in source.splits["train"]} == {name}
+
+
+def test_patterns_below_directories_with_brackets(tmp_path):
+    for folder in ("[x]", "x"):
+        (tmp_path / folder).mkdir()
+        for i in range(3):
+            jsonl(tmp_path / folder / f"part-{i}.jsonl", [{"text": f"{folder} {i}"}])
+    names = {f"part-{i}.jsonl" for i in range(3)}
+    for found in (
+        matching(tmp_path, "[x]/part-*.jsonl"),
+        matching(tmp_path / "[x]", "part-*.jsonl"),
+        matching(tmp_path, str(tmp_path / "[x]" / "*[0-2].jsonl")),
+        matching(tmp_path / "x", "../[x]/part-?.jsonl"),
+    ):
+        assert {path.name for path in found} == names
+        assert {path.parent.name for path in found} == {"[x]"}
+    assert {path.parent.name for path in matching(tmp_path, "[x-z]/part-*")} == {"x"}
 
 
 @pytest.mark.parametrize(

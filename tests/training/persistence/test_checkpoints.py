@@ -2,11 +2,13 @@ import dataclasses
 import shutil
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 
 from mtljax import weighting
 from mtljax.errors import UserError
+from mtljax.inference.restore import restore_params
 from mtljax.training.optimizer import make_optimizer
 from mtljax.training.persistence.checkpoints import Checkpoints, checkpoint_steps
 from mtljax.training.step import make_step
@@ -101,6 +103,27 @@ def test_a_state_is_saved_as_it_was_then(make, config, tasks, states, open_them)
     checkpoints.close()
     checkpoints, _ = open_them()
     assert_same(checkpoints.latest(states[0])[1], state)
+
+
+@pytest.mark.parametrize("name", ["[x]", "[!a]", "a*b?c", "**", "gs", "p|q#r%20s", "{a}", "~x"])
+def test_a_directory_is_a_name_and_no_pattern(tmp_path, name):
+    state, warnings = {"a": jnp.arange(4.0)}, []
+    for step in (1, 2):
+        checkpoints = Checkpoints(tmp_path / name / "checkpoints", warnings.append)
+        if step == 2:
+            restored = checkpoints.latest(state)
+            assert restored is not None and restored[0] == 1
+            np.testing.assert_array_equal(restored[1]["a"], state["a"])
+        checkpoints.save(step, state, {}, {}, 1.0)
+        checkpoints.close()
+    assert checkpoint_steps(tmp_path / name / "checkpoints") == [1, 2] and not warnings
+    like = {"params": state}
+    checkpoints = Checkpoints(tmp_path / name / "other", warnings.append)
+    checkpoints.save(1, like, {}, {}, 1.0)
+    checkpoints.close()
+    step, params = restore_params(tmp_path / name / "other", state, False, warnings.append)
+    np.testing.assert_array_equal(params["a"], state["a"])
+    assert step == 1 and not warnings
 
 
 def test_keeps_the_best_and_the_two_latest(states, open_them, tmp_path):

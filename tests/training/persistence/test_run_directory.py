@@ -140,6 +140,13 @@ def test_a_directory_that_cannot_be_looked_at(tmp_path):
         run_directory.holds_run(tmp_path / ("x" * 300))
 
 
+@pytest.mark.parametrize("name", ["a\\b", "a\udcff", "gs:"])
+def test_a_directory_where_arrays_would_land_elsewhere(tmp_path, name):
+    with pytest.raises(UserError, match="checkpoints cannot be written there, for the '"):
+        run_directory.make_directory(tmp_path / name)
+    assert not any(tmp_path.iterdir())
+
+
 def test_a_directory_that_cannot_be_made(tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(UserError, match="run directory .*file/run: Not a directory"):
