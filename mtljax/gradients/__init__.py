@@ -20,10 +20,10 @@ from mtljax.gradients.scaled_gramian import ScaledGramian as ScaledGramian
 from mtljax.gradients.scaled_gramian import scaled_gramian as scaled_gramian
 from mtljax.gradients.scaled_gramian import scaled_gramian_diagonal as scaled_gramian_diagonal
 from mtljax.gradients.sketch import sketch as sketch
-from mtljax.gradients.stacked import task_count as task_count
+from mtljax.gradients.task_axis import task_count as task_count
 from mtljax.gradients.task_gradients import STRATEGIES as STRATEGIES
 from mtljax.gradients.task_gradients import TaskGradients as TaskGradients
 from mtljax.gradients.task_gradients import task_gradients as task_gradients
 from mtljax.gradients.task_losses import task_losses as task_losses
-from mtljax.gradients.task_parallel import placed_gradients as placed_gradients
-from mtljax.gradients.task_parallel import placed_order as placed_order
+from mtljax.gradients.task_parallel import task_parallel_gradients as task_parallel_gradients
+from mtljax.gradients.task_parallel import task_parallel_order as task_parallel_order

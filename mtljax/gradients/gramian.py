@@ -9,23 +9,24 @@ import jax.numpy as jnp
 from mtljax.gradients.dense_products import dense_products
 from mtljax.gradients.leaf_groups import Labels, leaf_groups, selected
 from mtljax.gradients.row_gradients import RowGradients, is_rows, row_products
-from mtljax.gradients.stacked import leaves_of, stored, task_count
+from mtljax.gradients.task_axis import leaves_of, stored_entries, task_count
 
 
 def gramian(task_grads: Any, *, where: Labels = None) -> jax.Array:
     """Inner products ``<g_i, g_j>`` of the gradients of T tasks.
 
-    Leaf by leaf, each with its own contraction over all parameter axes: nothing is concatenated,
-    nor flattened but on a CPU, so sharded leaves stay where they are and only ``[T, T]`` is summed.
-    Leaves of lower precision are multiplied exactly and accumulated in float32. Of a table whose
-    tasks read few rows, as `RowGradients`, rows in common are multiplied, and nothing has the size
-    of the table; a NaN of one task then reaches the products with tasks that share its row, and
-    its own.
+    Each leaf is contracted over all of its parameter axes: nothing is concatenated, nor flattened
+    except on a CPU, so that sharded leaves stay where they are and only ``[T, T]`` is summed.
+    Leaves of lower precision are multiplied exactly and accumulated in float32. In `RowGradients`,
+    of a table whose tasks read few rows, the rows that two tasks share are multiplied, and nothing
+    has the size of the table; a NaN of one task then reaches its own product, and those with tasks
+    that share its row.
 
     Args:
       task_grads: a tree of floating point leaves ``[T, *param]``, or `RowGradients`.
-      where: the leaves that count: a tree of booleans like the parameters, a prefix of one, or a
-        function from the path of a leaf, such as ``"encoder/layer_0/kernel"``. None for all.
+      where: which leaves are included: a tree of booleans like the parameters, a prefix of one, or
+        a function from the path of a leaf, such as ``"encoder/layer_0/kernel"``, to a boolean.
+        None for all.
 
     Returns:
       ``[T, T]``, symmetric, float32 (float64 if a leaf is).
@@ -49,40 +50,41 @@ def gramian(task_grads: Any, *, where: Labels = None) -> jax.Array:
     dense = [leaf for leaf in leaves if not isinstance(leaf, RowGradients)]
     if dense:
         total = total + dense_products(dense)
+    # Partial sums of <g_i, g_j> and <g_j, g_i> may be added in different orders.
     return (total + total.T) / 2
 
 
 def gramian_diagonal(task_grads: Any, *, where: Labels = None) -> jax.Array:
-    """Squared norms ``<g_i, g_i>``: the diagonal of `gramian` without the other products.
+    """Squared norms ``<g_i, g_i>``: the diagonal of `gramian`, without the other products.
 
     Args:
       task_grads: a tree of floating point leaves ``[T, *param]``, or `RowGradients`.
-      where: the leaves that count: see `gramian`.
+      where: which leaves are included: see `gramian`.
 
     Returns:
       ``[T]``, float32 (float64 if a leaf is).
 
     Raises:
-      TypeError: a leaf is not real floating point.
-      ValueError: no leaves, a scalar leaf, or leaves that differ in T.
+      TypeError: a leaf is not real floating point, or `where` not boolean.
+      ValueError: no leaves, a scalar leaf, leaves that differ in T, or a mask that does not fit.
 
     >>> gramian_diagonal([jnp.array([[1.0, 0.0], [1.0, 1.0]]), jnp.array([2.0, 0.0])])
     Array([5., 2.], dtype=float32)
     """
     total = jnp.zeros(task_count(task_grads), jnp.float32)
     leaves = leaves_of(task_grads if where is None else selected(where, task_grads))
-    for leaf in map(stored, leaves):
+    for leaf in map(stored_entries, leaves):
         wide = leaf.astype(jnp.promote_types(leaf.dtype, jnp.float32))
         total = total + jnp.sum(jnp.square(wide), axis=range(1, leaf.ndim))
     return total
 
 
-def cross_gramian(rows: Any, columns: Any) -> jax.Array:
-    """Inner products ``<r_i, c_j>`` of two trees of per-task gradients, not symmetric.
+def cross_gramian(task_grads: Any, other_grads: Any) -> jax.Array:
+    """Inner products ``<g_i, h_j>`` of two trees of per-task gradients, not symmetric.
 
     Args:
-      rows: a tree of floating point leaves ``[T, *param]``, or `RowGradients`.
-      columns: the same tree with leaves ``[U, *param]``.
+      task_grads: a tree of floating point leaves ``[T, *param]``, or `RowGradients`: the ``g_i``.
+      other_grads: the same tree with leaves ``[U, *param]``: the ``h_j``.
 
     Returns:
       ``[T, U]``, float32 (float64 if a leaf is).
@@ -94,27 +96,27 @@ def cross_gramian(rows: Any, columns: Any) -> jax.Array:
     >>> cross_gramian(jnp.array([[1.0, 0.0]]), jnp.array([[2.0, 3.0], [0.0, 1.0]]))
     Array([[2., 0.]], dtype=float32)
     """
-    total = jnp.zeros((task_count(rows), task_count(columns)), jnp.float32)
+    total = jnp.zeros((task_count(task_grads), task_count(other_grads)), jnp.float32)
     pairs: list[tuple[Any, Any]] = []
-    jax.tree.map(lambda *leaves: pairs.append(leaves), rows, columns, is_leaf=is_rows)
+    jax.tree.map(lambda *leaves: pairs.append(leaves), task_grads, other_grads, is_leaf=is_rows)
     dense = []
-    for one, other in pairs:
-        if isinstance(one, RowGradients) != isinstance(other, RowGradients):
+    for leaf, other in pairs:
+        if isinstance(leaf, RowGradients) != isinstance(other, RowGradients):
             raise ValueError("a leaf is RowGradients in one tree, and must be in both")
-        if isinstance(one, RowGradients):
-            total = total + row_products(one, other)
+        if isinstance(leaf, RowGradients):
+            total = total + row_products(leaf, other)
         else:
-            dense.append((jnp.asarray(one), jnp.asarray(other)))
+            dense.append((jnp.asarray(leaf), jnp.asarray(other)))
     if dense:
         total = total + dense_products(*map(list, zip(*dense, strict=True)))
     return total
 
 
 def group_gramians(task_grads: Any, labels: Labels) -> dict[Hashable, jax.Array]:
-    """The Gramian of each group of leaves; their sum is the Gramian of all.
+    """The Gramian of each group of leaves; their sum is the Gramian of all leaves.
 
-    For weights of a group's own (`combine` takes them with the same labels), and to see in which
-    layers tasks conflict.
+    For weights per group of parameters (`combine` takes them with the same labels), and to see in
+    which layers tasks conflict.
 
     Args:
       task_grads: a tree of floating point leaves ``[T, *param]``, or `RowGradients`.
@@ -122,17 +124,17 @@ def group_gramians(task_grads: Any, labels: Labels) -> dict[Hashable, jax.Array]
         a leaf, such as ``"encoder/layer_0/kernel"``, to its label. Labels are strings, or integers.
 
     Returns:
-      By label, ``[T, T]`` float32 (float64 if a leaf of the group is).
+      A dictionary by label of Gramians ``[T, T]`` float32 (float64 if a leaf of the group is).
 
     Raises:
       TypeError: a leaf is not real floating point.
       ValueError: as `gramian`; labels that do not fit the tree.
 
-    >>> rows = {"low": jnp.array([[1.0, 0.0], [1.0, 1.0]]), "high": jnp.array([2.0, -1.0])}
-    >>> group_gramians(rows, lambda path: path)["high"]
+    >>> grads = {"low": jnp.array([[1.0, 0.0], [1.0, 1.0]]), "high": jnp.array([2.0, -1.0])}
+    >>> group_gramians(grads, lambda path: path)["high"]
     Array([[ 4., -2.],
            [-2.,  1.]], dtype=float32)
     """
     leaves = jax.tree.leaves(task_grads, is_leaf=is_rows)
     groups = leaf_groups(labels, task_grads)
-    return {label: gramian([leaves[i] for i in places]) for label, places in groups.items()}
+    return {label: gramian([leaves[i] for i in indices]) for label, indices in groups.items()}

@@ -1,4 +1,7 @@
-"""The heads of an input group on its features: one trace where they are alike."""
+"""The heads of an input group on its features, and VJPs of a shared encoder, one per task.
+
+Heads that are one function with parameters of equal shapes are traced once, under `jax.vmap`.
+"""
 
 from collections.abc import Callable
 from typing import Any
@@ -10,12 +13,12 @@ from mtljax.gradients.problem import (
     Problem,
     head_gradients,
     head_loss,
-    stacked,
-    stacked_params,
+    stack_params,
+    stack_trees,
     task_key,
-    unstacked,
+    unstack_by_task,
 )
-from mtljax.gradients.same_shapes import unlike_heads
+from mtljax.gradients.same_shapes import why_heads_differ
 
 
 def group_tasks(problem: Problem, name: str) -> list[str]:
@@ -24,83 +27,97 @@ def group_tasks(problem: Problem, name: str) -> list[str]:
 
 
 def group_losses(problem: Problem, name: str, floating: Any, others: Any) -> jax.Array:
-    """The losses of a group's tasks ``[n]`` on its features, as `encoded` returns them."""
-    tasks, rows = _rows(problem, name)
+    """The losses ``[n]`` of a group's tasks on its features, as `encode_group` returns them."""
+    tasks, arguments = _head_arguments(problem, name)
 
-    def one(task: str, row: Any) -> jax.Array:
-        place, params, targets = row
-        key = task_key(problem, place)
+    def loss_of(task: str, argument: Any) -> jax.Array:
+        index, params, targets = argument
+        key = task_key(problem, index)
         return head_loss(problem, name, task, params, floating, others, targets, key)
 
-    if _alike(problem, tasks):
-        return jax.vmap(lambda row: one(tasks[0], row))(_as_one(rows))
-    return jnp.stack([one(task, row) for task, row in zip(tasks, rows, strict=True)])
+    if _can_stack(problem, tasks):
+        return jax.vmap(lambda argument: loss_of(tasks[0], argument))(_stacked(arguments))
+    return jnp.stack([loss_of(*pair) for pair in zip(tasks, arguments, strict=True)])
 
 
 def group_head_gradients(
     problem: Problem, name: str, floating: Any, others: Any
 ) -> tuple[jax.Array, Any, dict[str, Any]]:
-    """The losses of a group's tasks, and what `head_gradients` says of each.
-
-    Returns:
-      Losses ``[n]``, gradients of the features ``[n, *feature]``, head gradients by task.
-    """
-    tasks, rows = _rows(problem, name)
-
-    def one(task: str, row: Any) -> tuple[jax.Array, Any, Any]:
-        place, params, targets = row
-        key = task_key(problem, place)
-        return head_gradients(problem, name, task, params, floating, others, targets, key)
-
-    if _alike(problem, tasks):
-        losses, own, slopes = jax.vmap(lambda row: one(tasks[0], row))(_as_one(rows))
-        return losses, slopes, unstacked(own, tasks)
-    found = [one(task, row) for task, row in zip(tasks, rows, strict=True)]
-    losses = jnp.stack([loss for loss, _, _ in found])
-    slopes = stacked([slope for _, _, slope in found])
-    return losses, slopes, {task: own for task, (_, own, _) in zip(tasks, found, strict=True)}
-
-
-def pulled_back(pull_back: Callable[[Any], tuple[Any]], slopes: Any) -> Any:
-    """The gradient of each task, of what the tasks say of the features that they share.
+    """The losses of a group's tasks, and their gradients with respect to features and heads.
 
     Args:
-      pull_back: of `jax.vjp`, in the shared parameters alone.
-      slopes: gradients of the features, ``[n, *feature]``.
+      problem: the problem.
+      name: the name of the input group, which has n tasks.
+      floating: the differentiated leaves of its features, as `encode_group` returns them.
+      others: the other leaves of its features.
+
+    Returns:
+      Losses ``[n]``, cotangents of the features ``[n, *feature]``, head gradients by task.
+    """
+    tasks, arguments = _head_arguments(problem, name)
+
+    def gradients_of(task: str, argument: Any) -> tuple[jax.Array, Any, Any]:
+        index, params, targets = argument
+        key = task_key(problem, index)
+        return head_gradients(problem, name, task, params, floating, others, targets, key)
+
+    if _can_stack(problem, tasks):
+        losses, head_grads, cotangents = jax.vmap(
+            lambda argument: gradients_of(tasks[0], argument)
+        )(_stacked(arguments))
+        return losses, cotangents, unstack_by_task(head_grads, tasks)
+    results = [gradients_of(*pair) for pair in zip(tasks, arguments, strict=True)]
+    losses = jnp.stack([loss for loss, _, _ in results])
+    cotangents = stack_trees([cotangent for _, _, cotangent in results])
+    return (
+        losses,
+        cotangents,
+        {task: head_grad for task, (_, head_grad, _) in zip(tasks, results, strict=True)},
+    )
+
+
+def vjp_per_task(vjp: Callable[[Any], tuple[Any]], cotangents: Any) -> Any:
+    """The gradients of several tasks that share the features of one encoder pass.
+
+    Args:
+      vjp: from a cotangent of the features to a tuple of one, the gradient of the shared
+        parameters, as `jax.vjp` returns it.
+      cotangents: the gradients of n losses with respect to the features, ``[n, *feature]``.
 
     Returns:
       Gradients of the shared parameters, ``[n, *param]``.
     """
-    if jax.tree.leaves(slopes)[0].shape[0] == 1:
-        (row,) = pull_back(jax.tree.map(lambda leaf: leaf[0], slopes))
-        return jax.tree.map(lambda leaf: leaf[None], row)
+    if jax.tree.leaves(cotangents)[0].shape[0] == 1:
+        (gradient,) = vjp(jax.tree.map(lambda leaf: leaf[0], cotangents))
+        return jax.tree.map(lambda leaf: leaf[None], gradient)
     return jax.lax.platform_dependent(
-        slopes,
-        # What one task needs stays in the cache, and each gradient is written in its place: batched
-        # ones come transposed, and every reader on a CPU would have them copied.
-        cpu=lambda slopes: jax.lax.map(lambda slope: pull_back(slope)[0], slopes),
-        default=lambda slopes: jax.vmap(pull_back)(slopes)[0],
+        cotangents,
+        # One task after the other: what one needs stays in the cache, and each gradient is written
+        # where it stays. Batched gradients come out transposed, and every reader would copy them.
+        cpu=lambda cotangents: jax.lax.map(lambda cotangent: vjp(cotangent)[0], cotangents),
+        default=lambda cotangents: jax.vmap(vjp)(cotangents)[0],
     )
 
 
-def in_order(order: list[str], found: list[str], tree: Any) -> Any:
-    """Rows ``[T, ...]`` of tasks in the order that they were found, in that of the heads."""
-    if found == order:
+def in_task_order(tasks: list[str], computed: list[str], tree: Any) -> Any:
+    """Reorders leaves ``[T, ...]`` from the order of `computed` to that of `tasks`."""
+    if computed == tasks:
         return tree
-    places = jnp.array([found.index(task) for task in order])
-    return jax.tree.map(lambda leaf: leaf[places], tree)
+    indices = jnp.array([computed.index(task) for task in tasks])
+    return jax.tree.map(lambda leaf: leaf[indices], tree)
 
 
-def _rows(problem: Problem, name: str) -> tuple[list[str], list[Any]]:
-    order, tasks = list(problem.heads), group_tasks(problem, name)
+def _head_arguments(problem: Problem, name: str) -> tuple[list[str], list[Any]]:
+    """The tasks of a group, and for each its index among all, its parameters and its targets."""
+    all_tasks, tasks = list(problem.heads), group_tasks(problem, name)
     targets = problem.batch[name].targets
-    return tasks, [(order.index(t), problem.head_params[t], targets[t]) for t in tasks]
+    return tasks, [(all_tasks.index(t), problem.head_params[t], targets[t]) for t in tasks]
 
 
-def _as_one(rows: list[Any]) -> Any:
-    places, params, targets = map(list, zip(*rows, strict=True))
-    return jnp.array(places), stacked_params(params), stacked(targets)
+def _stacked(arguments: list[Any]) -> Any:
+    indices, params, targets = map(list, zip(*arguments, strict=True))
+    return jnp.array(indices), stack_params(params), stack_trees(targets)
 
 
-def _alike(problem: Problem, tasks: list[str]) -> bool:
-    return len(tasks) > 1 and unlike_heads(problem, tasks) is None
+def _can_stack(problem: Problem, tasks: list[str]) -> bool:
+    return len(tasks) > 1 and why_heads_differ(problem, tasks) is None

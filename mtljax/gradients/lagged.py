@@ -1,4 +1,4 @@
-"""The weighted direction and the Gramian of a step, without its gradients side by side."""
+"""Stale weights: each per-task gradient is freed once accumulated, and only measured."""
 
 from collections.abc import Mapping
 from typing import Any, NamedTuple
@@ -9,23 +9,24 @@ from jax.typing import ArrayLike
 
 from mtljax.gradients.combine import combine
 from mtljax.gradients.gramian import gramian
-from mtljax.gradients.group_heads import in_order
+from mtljax.gradients.group_heads import in_task_order
 from mtljax.gradients.problem import Encode, Examples, Head, Problem, make_problem
 from mtljax.gradients.scanned import scan_tasks
 from mtljax.gradients.sketch import sketch as project
 from mtljax.gradients.task_gradients import chosen_strategy, compute
-from mtljax.gradients.unrolled import group_pass
+from mtljax.gradients.unrolled import group_vjp
 
 
 class LaggedGradients(NamedTuple):
-    """What is left of the per-task gradients of a step.
+    """The weighted sum and the inner products of the per-task gradients of a step.
 
     Attributes:
-      losses: ``[T]``.
-      direction: ``sum_i w_i g_i`` of the shared parameters.
-      gramian: ``[T, T]``, of this step's gradients, for the weights of the next.
+      losses: ``[T]``, float32 or wider.
+      direction: ``sum_i w_i g_i``, a tree like the shared parameters, ``[*param]``.
+      gramian: ``[T, T]``, float32 or wider, of this step's gradients, for the weights of the next.
       heads: by task, the gradient of its own loss with respect to its head.
-      sketches: ``[T, m]``, if there were any; of several batches, they can be added up.
+      sketches: ``[T, m]``, float32 or wider, None without a sketch. A sketch is linear: those of
+        several batches can be added up.
     """
 
     losses: jax.Array
@@ -50,22 +51,23 @@ def lagged_gradients(
 ) -> LaggedGradients:
     """Combines per-task gradients with weights that are known beforehand, and measures them.
 
-    The weights are those of the step before: one step late, they let each gradient go as soon as
-    it was added. With a `sketch` one task's gradient is held at a time, beside the sum, and the
+    The weights are those of the step before: stale weights let each gradient be freed as soon as it
+    is accumulated. With a `sketch`, one task's gradient is held at a time, next to the sum, and the
     Gramian is that of random projections. Without, it is exact, and what is held is up to XLA: it
-    can go leaf by leaf, but parameters that a scan over layers stacks arrive together.
+    can free gradients leaf by leaf, but those of layers that a scan stacks arrive together.
 
     Args:
-      encode: see `task_gradients`, as are `heads`, `shared`, `head_params`, `batch` and `key`.
-      heads: by task.
-      shared: parameters of the encoder.
-      head_params: by task.
-      batch: `Examples` by input group.
-      weights: ``[T]``.
-      key: of the step.
-      strategy: see `task_gradients`; with a sketch, `'vmapped'` is an error.
-      sketch: None, or the size of the projection: see `mtljax.gradients.sketch`.
-      seed: of the projection.
+      encode: ``(shared, inputs) -> features``, or one by input group: see `task_gradients`.
+      heads: by task, ``(params, features, targets) -> loss``, a scalar.
+      shared: the parameters of the encoder, a tree of arrays.
+      head_params: by task, the parameters of its head.
+      batch: by input group, its `Examples`.
+      weights: ``[T]``, by which the gradients are multiplied; 0 leaves a task out.
+      key: the random key of the step; if given, encoders and heads take a key as last argument.
+      strategy: how the gradients are computed: see `task_gradients`.
+      sketch: None for the exact Gramian, or the size of the projection: see
+        `mtljax.gradients.sketch`.
+      seed: the seed of the projection, the same in all steps whose sketches are compared.
 
     Returns:
       `LaggedGradients`.
@@ -79,72 +81,78 @@ def lagged_gradients(
         raise ValueError(f"weights must have shape ({len(heads)},), got {weights.shape}")
     strategy = chosen_strategy(problem, strategy)
     if sketch is None:
-        losses, rows, own = compute(problem, strategy)
-        return LaggedGradients(losses, combine(weights, rows), gramian(rows), own)
+        losses, task_grads, head_grads = compute(problem, strategy)
+        direction = combine(weights, task_grads)
+        return LaggedGradients(losses, direction, gramian(task_grads), head_grads)
     if strategy == "vmapped":
         raise ValueError("strategy 'vmapped': a sketch goes from task to task; use 'scanned'")
-    go = _scanned if strategy == "scanned" else _unrolled
-    losses, direction, sketches, own = go(problem, weights, sketch, seed)
-    return LaggedGradients(losses, direction, gramian(sketches), own, sketches)
+    accumulate = _scanned if strategy == "scanned" else _unrolled
+    losses, direction, sketches, head_grads = accumulate(problem, weights, sketch, seed)
+    return LaggedGradients(losses, direction, gramian(sketches), head_grads, sketches)
 
 
 def _scanned(problem: Problem, weights: jax.Array, size: int, seed: int) -> Any:
-    def keep(place, total, one):
-        row = project(jax.tree.map(lambda leaf: leaf[None], one.shared), size, seed)[0]
-        return _added(total, weights[place], one.shared), (one.loss, row)
+    def accumulate(index, total, result):
+        one_task = jax.tree.map(lambda leaf: leaf[None], result.shared)
+        projected = project(one_task, size, seed)[0]
+        return _add_weighted(total, weights[index], result.shared), (result.loss, projected)
 
-    total, (losses, sketches), heads = scan_tasks(problem, _zeros(problem.shared), keep)
-    return losses, _narrowed(total, problem.shared), sketches, heads
+    total, (losses, sketches), head_grads = scan_tasks(
+        problem, _wide_zeros(problem.shared), accumulate
+    )
+    return losses, _as_dtypes_of(problem.shared, total), sketches, head_grads
 
 
 def _unrolled(problem: Problem, weights: jax.Array, size: int, seed: int) -> Any:
-    order = list(problem.heads)
-    total, blocks, heads = _zeros(problem.shared), [], {}
-    for place, name in enumerate(problem.batch):
-        pull_back, losses, slopes, own = group_pass(problem, place, name)
-        heads |= own
+    tasks = list(problem.heads)
+    total, blocks, head_grads = _wide_zeros(problem.shared), [], {}
+    for index, name in enumerate(problem.batch):
+        vjp, losses, cotangents, group_head_grads = group_vjp(problem, index, name)
+        head_grads |= group_head_grads
 
-        def add(total: Any, row: Any, pull_back: Any = pull_back) -> tuple[Any, jax.Array]:
-            weight, slope = row
-            (shared,) = pull_back(slope)
-            found = project(jax.tree.map(lambda leaf: leaf[None], shared), size, seed)[0]
-            return _added(total, weight, shared), found
+        def accumulate(total: Any, weighted: Any, vjp: Any = vjp) -> tuple[Any, jax.Array]:
+            weight, cotangent = weighted
+            (shared,) = vjp(cotangent)
+            projected = project(jax.tree.map(lambda leaf: leaf[None], shared), size, seed)[0]
+            return _add_weighted(total, weight, shared), projected
 
-        rows = (weights[jnp.array([order.index(task) for task in own])], slopes)
-        if len(own) == 1:
-            total, sketch = add(total, jax.tree.map(lambda leaf: leaf[0], rows))
+        indices = jnp.array([tasks.index(task) for task in group_head_grads])
+        weighted = (weights[indices], cotangents)
+        if len(group_head_grads) == 1:
+            total, sketch = accumulate(total, jax.tree.map(lambda leaf: leaf[0], weighted))
             sketches = sketch[None]
         else:
             # A loop, so that there is one backward pass to compile, and one gradient at a time.
-            total, sketches = jax.lax.scan(add, total, rows)
+            total, sketches = jax.lax.scan(accumulate, total, weighted)
         blocks.append((losses, sketches))
-    found = jax.tree.map(lambda *rows: jnp.concatenate(rows), *blocks)
-    losses, sketches = in_order(order, list(heads), found)
+    computed = jax.tree.map(lambda *leaves: jnp.concatenate(leaves), *blocks)
+    losses, sketches = in_task_order(tasks, list(head_grads), computed)
     return (
         losses,
-        _narrowed(total, problem.shared),
+        _as_dtypes_of(problem.shared, total),
         sketches,
-        {task: heads[task] for task in order},
+        {task: head_grads[task] for task in tasks},
     )
 
 
-def _zeros(shared: Any) -> Any:
+def _wide_zeros(params: Any) -> Any:
+    # Sums of bfloat16 gradients would lose what is smaller than 1/256 of them.
     def wide(leaf):
         return jnp.zeros(jnp.shape(leaf), jnp.promote_types(jnp.result_type(leaf), jnp.float32))
 
-    return jax.tree.map(wide, shared)
+    return jax.tree.map(wide, params)
 
 
-def _added(total: Any, weight: jax.Array, row: Any) -> Any:
-    # A weight of 0 leaves a task out, whatever its gradient is.
+def _add_weighted(total: Any, weight: jax.Array, gradient: Any) -> Any:
+    # A weight of 0 leaves a task out, even where its gradient is not finite.
     return jax.tree.map(
         lambda sum_, leaf: (
             sum_ + jnp.where(weight != 0, weight.astype(sum_.dtype) * leaf.astype(sum_.dtype), 0)
         ),
         total,
-        row,
+        gradient,
     )
 
 
-def _narrowed(total: Any, shared: Any) -> Any:
-    return jax.tree.map(lambda leaf, like: leaf.astype(jnp.result_type(like)), total, shared)
+def _as_dtypes_of(params: Any, total: Any) -> Any:
+    return jax.tree.map(lambda leaf, like: leaf.astype(jnp.result_type(like)), total, params)

@@ -1,4 +1,4 @@
-"""What is differentiated: an encoder, a head a task, and a batch an input group."""
+"""The problem that per-task gradients are of: one encoder, a head per task, a batch per group."""
 
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
@@ -9,16 +9,16 @@ import jax.numpy as jnp
 Encode = Callable[..., Any]
 Head = Callable[..., Any]
 
-_SMALL = 2**16
-"""Numbers of a head's array that may be copied."""
+_MAX_COPIED_SIZE = 2**16
+"""Elements of the largest array of a head's parameters that is copied; see `_materialized`."""
 
 
 class Examples(NamedTuple):
     """The batch of an input group, which is encoded once for all of its tasks.
 
     Attributes:
-      inputs: a tree of arrays ``[B, ...]``.
-      targets: by task, whatever its head reads besides the features.
+      inputs: what the encoder reads, a tree of arrays ``[B, ...]``.
+      targets: by task, whatever its head reads besides the features: labels, weights, masks.
     """
 
     inputs: Any
@@ -28,7 +28,10 @@ class Examples(NamedTuple):
 class Unbatched(NamedTuple):
     """Marks a part of the features that has no batch axis, such as a tied word table.
 
-    A head finds it as it left the encoder: ``features.table.value``.
+    A head reads it as the encoder returned it: ``features.table.value``.
+
+    Attributes:
+      value: an array or a tree of arrays, of any shapes.
     """
 
     value: Any
@@ -38,13 +41,13 @@ class Problem(NamedTuple):
     """The arguments of `task_gradients`, checked.
 
     Attributes:
-      encode: by input group.
-      heads: by task, in the order of the losses.
-      shared: parameters of the encoder.
-      head_params: by task.
-      batch: `Examples` by input group.
-      key: of the step, or None.
-      specs: by input group, what `encode` returns.
+      encode: by input group, its encoder ``(shared, inputs[, key]) -> features``.
+      heads: by task, in the order of the losses, ``(params, features, targets[, key]) -> loss``.
+      shared: the parameters of the encoder, a tree of arrays.
+      head_params: by task, the parameters of its head.
+      batch: by input group, sorted by name, its `Examples`.
+      key: the random key of the step, or None if encoders and heads take no key.
+      specs: by input group, the structure of the features that its encoder returns.
     """
 
     encode: Mapping[str, Encode]
@@ -57,13 +60,13 @@ class Problem(NamedTuple):
 
 
 class FeatureSpec(NamedTuple):
-    """The tree of an encoder's features.
+    """The structure of an encoder's features.
 
     Attributes:
-      structure: of the tree.
-      floating: of each leaf, whether it is differentiated.
-      batched: of each leaf, whether it has a batch axis.
-      shapes: of each leaf, with its dtype.
+      structure: the tree definition of the features.
+      floating: for each leaf, whether it is floating point, and so differentiated.
+      batched: for each leaf, whether it has a batch axis.
+      shapes: for each leaf, its shape and dtype.
     """
 
     structure: Any
@@ -80,13 +83,25 @@ def make_problem(
     batch: Mapping[str, Examples],
     key: jax.Array | None,
 ) -> Problem:
-    """Checks that names and shapes fit.
+    """Checks that the names and shapes of the arguments of `task_gradients` fit.
+
+    Args:
+      encode: one encoder for all input groups, or one by input group.
+      heads: by task, its head.
+      shared: the parameters of the encoder.
+      head_params: by task, the parameters of its head.
+      batch: by input group, its `Examples`.
+      key: the random key of the step, or None.
+
+    Returns:
+      A `Problem`, with the groups in the order of their names.
 
     Raises:
       ValueError: tasks or groups of the arguments differ, a task is in two groups, features have no
         batch axis. The message names the tasks and shapes.
     """
-    # By name, as jit hands dictionaries on: the same keys for the same groups with and without it.
+    # Sorted, as jit sorts dictionaries: with and without it, a group has the same index and so the
+    # same random key.
     batch = {name: Examples(*batch[name]) for name in sorted(batch)}
     owners: dict[str, str] = {}
     for name, examples in batch.items():
@@ -109,10 +124,10 @@ def make_problem(
     return problem._replace(specs={name: _feature_spec(problem, name) for name in batch})
 
 
-def _check_names(what: str, found: Any, other: str, expected: Any, kind: str = "tasks") -> None:
-    if set(found) != set(expected):
+def _check_names(what: str, names: Any, other: str, expected: Any, kind: str = "tasks") -> None:
+    if set(names) != set(expected):
         raise ValueError(
-            f"{kind} of {what} {sorted(found)} differ from those of {other} {sorted(expected)}"
+            f"{kind} of {what} {sorted(names)} differ from those of {other} {sorted(expected)}"
         )
 
 
@@ -122,10 +137,12 @@ def _feature_spec(problem: Problem, name: str) -> FeatureSpec:
         out = jax.eval_shape(problem.encode[name], problem.shared, inputs)
     else:
         out = jax.eval_shape(problem.encode[name], problem.shared, inputs, problem.key)
-    sizes = {leaf.shape[0] if leaf.shape else None for leaf in map(jnp.asarray, leaves_of(inputs))}
+    input_leaves = [jnp.asarray(leaf) for leaf in jax.tree.leaves(inputs)]
+    sizes = {leaf.shape[0] if leaf.shape else None for leaf in input_leaves}
     shapes, batched = [], []
-    marked, _ = jax.tree.flatten(out, is_leaf=lambda node: isinstance(node, Unbatched))
-    for node in marked:
+    # An `Unbatched` node is kept as one leaf here, so that its arrays are recognised below.
+    nodes, _ = jax.tree.flatten(out, is_leaf=lambda node: isinstance(node, Unbatched))
+    for node in nodes:
         for leaf in jax.tree.leaves(node):
             shapes.append(leaf)
             batched.append(not isinstance(node, Unbatched))
@@ -134,69 +151,73 @@ def _feature_spec(problem: Problem, name: str) -> FeatureSpec:
                 raise ValueError(
                     f"features of input group {name!r} (tasks {tasks}): the leading axis of "
                     f"{leaf.shape} is not the batch of the inputs, whose shapes are "
-                    f"{[jnp.shape(x) for x in leaves_of(inputs)]}; mark what has no batch axis "
+                    f"{[leaf.shape for leaf in input_leaves]}; mark what has no batch axis "
                     "as Unbatched"
                 )
     floating = tuple(jnp.issubdtype(leaf.dtype, jnp.floating) for leaf in shapes)
     return FeatureSpec(jax.tree.structure(out), floating, tuple(batched), tuple(shapes))
 
 
-def leaves_of(tree: Any) -> list[Any]:
-    """The leaves of a tree."""
-    return jax.tree.leaves(tree)
-
-
-def stacked(trees: list[Any]) -> Any:
-    """Trees of equal shapes as one, with a leading axis."""
+def stack_trees(trees: list[Any]) -> Any:
+    """Stacks trees of equal structure and shapes along a new leading axis."""
     return jax.tree.map(lambda *leaves: jnp.stack(leaves), *trees)
 
 
-def stacked_params(trees: list[Any]) -> Any:
-    """`stacked`, so that the gradient of each tree is made apart from whatever reads it."""
-    return stacked([jax.tree.map(_apart, tree) for tree in trees])
+def stack_params(trees: list[Any]) -> Any:
+    """Stacks the parameters of several heads; the gradient of each is materialized by itself."""
+    return stack_trees([jax.tree.map(_materialized, tree) for tree in trees])
 
 
-def unstacked(tree: Any, names: list[str]) -> dict[str, Any]:
-    """The rows of a tree with a leading axis, by name."""
+def unstack_by_task(tree: Any, tasks: list[str]) -> dict[str, Any]:
+    """Splits leaves ``[T, ...]`` along their leading axis into one tree for each task."""
     return {
-        name: jax.tree.map(lambda leaf, i=i: _apart(leaf[i]), tree) for i, name in enumerate(names)
+        task: jax.tree.map(lambda leaf, i=i: _materialized(leaf[i]), tree)
+        for i, task in enumerate(tasks)
     }
 
 
-def _apart(leaf: Any) -> jax.Array:
-    # XLA would cut a row out anew in whatever reads it, and compile that once for each task. The
-    # same holds for gradients that come back through a stack. A copy of a large one costs more.
+def _materialized(leaf: Any) -> jax.Array:
+    # XLA would repeat the slice of a stack inside everything that reads it, and compile that once
+    # for each task; so too for gradients that come back through a stack. The barrier computes it
+    # once. Of a large array the copy costs more than that saves.
     leaf = jnp.asarray(leaf)
-    return jax.lax.optimization_barrier(leaf) if leaf.size <= _SMALL else leaf
+    return jax.lax.optimization_barrier(leaf) if leaf.size <= _MAX_COPIED_SIZE else leaf
 
 
-def group_key(problem: Problem, place: Any) -> jax.Array | None:
-    """The key of the encoder for the group at this place; None without one."""
-    return None if problem.key is None else jax.random.fold_in(problem.key, place)
+def group_key(problem: Problem, index: Any) -> jax.Array | None:
+    """The random key of the encoder for the group of this index; None if the problem has none."""
+    return None if problem.key is None else jax.random.fold_in(problem.key, index)
 
 
-def task_key(problem: Problem, place: Any) -> jax.Array | None:
-    """The key of the head at this place; None without one."""
+def task_key(problem: Problem, index: Any) -> jax.Array | None:
+    """The random key of the head of the task of this index; None if the problem has none."""
     if problem.key is None:
         return None
-    return jax.random.fold_in(problem.key, len(problem.batch) + place)
+    # After the indices of the groups, so that no head shares a key with an encoder.
+    return jax.random.fold_in(problem.key, len(problem.batch) + index)
 
 
-def encoded(
+def encode_group(
     problem: Problem, name: str, shared: Any, inputs: Any, key: jax.Array | None
 ) -> tuple[tuple[jax.Array, ...], tuple[jax.Array, ...]]:
-    """The features of a group: leaves that are differentiated, and the others."""
-    function = problem.encode[name]
-    out = function(shared, inputs) if key is None else function(shared, inputs, key)
-    leaves, flags = leaves_of(out), problem.specs[name].floating
-    pairs = list(zip(leaves, flags, strict=True))
+    """Runs the encoder of a group.
+
+    Returns:
+      The leaves of the features that are floating point, and so differentiated, and the others.
+    """
+    encode = problem.encode[name]
+    features = encode(shared, inputs) if key is None else encode(shared, inputs, key)
+    leaves, is_floating = jax.tree.leaves(features), problem.specs[name].floating
+    pairs = list(zip(leaves, is_floating, strict=True))
     return tuple(x for x, yes in pairs if yes), tuple(x for x, yes in pairs if not yes)
 
 
-def joined(spec: FeatureSpec, floating: Any, others: Any) -> Any:
-    """The features again, of what `encoded` returned."""
-    first, second = iter(floating), iter(others)
-    return spec.structure.unflatten([next(first if yes else second) for yes in spec.floating])
+def join_features(spec: FeatureSpec, floating: Any, others: Any) -> Any:
+    """The tree of features, from the two tuples of leaves that `encode_group` returns."""
+    floating_leaves, other_leaves = iter(floating), iter(others)
+    return spec.structure.unflatten(
+        [next(floating_leaves if yes else other_leaves) for yes in spec.floating]
+    )
 
 
 def head_loss(
@@ -209,14 +230,27 @@ def head_loss(
     targets: Any,
     key: jax.Array | None,
 ) -> jax.Array:
-    """A task's loss on the features of its group, as `encoded` returns them.
+    """A task's loss on the features of its group.
+
+    Args:
+      problem: the problem, which has the head of the task.
+      group: the name of the input group.
+      task: the name of the task.
+      params: the parameters of its head.
+      floating: the differentiated leaves of the features, as `encode_group` returns them.
+      others: the other leaves of the features.
+      targets: what the head reads besides the features.
+      key: the random key of the head, or None.
+
+    Returns:
+      A scalar, float32 or wider.
 
     Raises:
       ValueError: the head returns no scalar of floating point.
     """
-    features = joined(problem.specs[group], floating, others)
-    last = () if key is None else (key,)
-    loss = problem.heads[task](params, features, targets, *last)
+    features = join_features(problem.specs[group], floating, others)
+    keys = () if key is None else (key,)
+    loss = problem.heads[task](params, features, targets, *keys)
     if not jax.tree_util.all_leaves([loss]):
         raise ValueError(
             f"head of task {task!r} must return a scalar loss, got {type(loss).__name__}"
@@ -242,14 +276,17 @@ def head_gradients(
 ) -> tuple[jax.Array, Any, Any]:
     """A task's loss, and its gradients with respect to its head and to the features.
 
+    Arguments and errors are those of `head_loss`.
+
     Returns:
-      A scalar, a tree like `params`, a tuple like `floating`.
+      The loss, a scalar; the gradient of the head, a tree like `params`; the cotangent of the
+      features, a tuple like `floating`.
     """
-    # Each head by itself: a gradient that is not finite stays with its task.
-    loss, (own, slope) = jax.value_and_grad(
+    # One head by itself, not a sum of losses: a gradient that is not finite stays with its task.
+    loss, (head_gradient, cotangent) = jax.value_and_grad(
         lambda params, floating: head_loss(
             problem, group, task, params, floating, others, targets, key
         ),
         argnums=(0, 1),
     )(params, floating)
-    return loss, own, slope
+    return loss, head_gradient, cotangent

@@ -1,4 +1,4 @@
-"""Gradients at the encoder's output: one backward pass through the encoder, whatever T."""
+"""Gradients at the encoder's output: one backward pass through the encoder for all tasks."""
 
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
@@ -6,18 +6,18 @@ from typing import Any, NamedTuple
 import jax
 
 from mtljax.gradients.group_heads import group_head_gradients
-from mtljax.gradients.problem import Encode, Examples, Head, encoded, group_key, make_problem
+from mtljax.gradients.problem import Encode, Examples, Head, encode_group, group_key, make_problem
 
 
 class RepresentationGradients(NamedTuple):
     """Losses and their gradients with respect to the features that the tasks share.
 
     Attributes:
-      losses: ``[T]``.
-      features: ``[T, *feature]``, the leaves of the features that are floating point.
+      losses: ``[T]``, float32 or wider.
+      features: gradients ``[T, *feature]`` for each floating point leaf of the features.
       heads: by task, the gradient of its own loss with respect to its head.
-      pull_back: from a gradient with respect to the features, such as
-        ``combine(weights, features)``, to that of the shared parameters.
+      pull_back: the VJP of the encoder, from a cotangent of the features, such as
+        ``combine(weights, features)``, to the gradient of the shared parameters, ``[*param]``.
     """
 
     losses: jax.Array
@@ -37,41 +37,56 @@ def representation_gradients(
 ) -> RepresentationGradients:
     """The gradients of every task's loss with respect to the shared features.
 
-    An approximation, from MGDA-UB (Sener and Koltun, NeurIPS 2018, arXiv 1810.04650): weights from
-    the Gramian of these gradients are not those from the gradients of the parameters. Where a
-    method's direction vanishes here it vanishes there; non-conflict with features does not promise
-    non-conflict in parameters. The encoder is gone through once backwards, with the combined
-    gradient, so that T tasks cost what their sum does. For one input group: features of different
+    An approximation, MGDA-UB (Sener and Koltun, "Multi-Task Learning as Multi-Objective
+    Optimization", NeurIPS 2018, arXiv 1810.04650, section 3.3): weights from the Gramian of these
+    gradients are not those from the gradients of the parameters. Where a method's direction is zero
+    in the features it is zero in the parameters; a direction without conflict in the features can
+    have conflicts in the parameters. The encoder has one backward pass, of the combined gradient,
+    so that T tasks cost what their sum does. There must be one input group: features of different
     inputs have no common space.
 
-    Arguments and errors are those of `task_gradients`; more than one input group is an error too.
+    Args:
+      encode: ``(shared, inputs) -> features``: see `task_gradients`.
+      heads: by task, ``(params, features, targets) -> loss``, a scalar.
+      shared: the parameters of the encoder, a tree of arrays.
+      head_params: by task, the parameters of its head.
+      batch: the `Examples` of one input group, by its name.
+      key: the random key of the step; if given, the encoder and heads take a key as last argument.
+
+    Returns:
+      `RepresentationGradients`.
+
+    Raises:
+      ValueError: as `task_gradients`; more than one input group.
 
     >>> import jax.numpy as jnp
     >>> from mtljax.gradients import combine, gramian
     >>> head = lambda params, features, targets: jnp.sum(features) * params
     >>> batch = {"both": Examples(jnp.ones((3, 2)), {"a": (), "b": ()})}
-    >>> found = representation_gradients(
+    >>> gradients = representation_gradients(
     ...     lambda shared, inputs: inputs * shared,
     ...     {"a": head, "b": head},
     ...     jnp.ones(2),
     ...     {"a": jnp.array(1.0), "b": jnp.array(-2.0)},
     ...     batch,
     ... )
-    >>> gramian(found.features)
+    >>> gramian(gradients.features)
     Array([[  6., -12.],
            [-12.,  24.]], dtype=float32)
-    >>> found.pull_back(combine(jnp.array([1.0, 0.25]), found.features))
+    >>> gradients.pull_back(combine(jnp.array([1.0, 0.25]), gradients.features))
     Array([1.5, 1.5], dtype=float32)
     """
     problem = make_problem(encode, heads, shared, head_params, batch, key)
     if len(problem.batch) != 1:
-        named = {name: list(rows.targets) for name, rows in problem.batch.items()}
+        named = {name: list(examples.targets) for name, examples in problem.batch.items()}
         raise ValueError(f"representation gradients want one input group, got {named}")
     ((name, examples),) = problem.batch.items()
 
     def features_of(shared):
-        return encoded(problem, name, shared, examples.inputs, group_key(problem, 0))
+        return encode_group(problem, name, shared, examples.inputs, group_key(problem, 0))
 
-    floating, pull_back, others = jax.vjp(features_of, shared, has_aux=True)
-    losses, slopes, own = group_head_gradients(problem, name, floating, others)
-    return RepresentationGradients(losses, slopes, own, lambda slope: pull_back(slope)[0])
+    floating, vjp, others = jax.vjp(features_of, shared, has_aux=True)
+    losses, cotangents, head_grads = group_head_gradients(problem, name, floating, others)
+    return RepresentationGradients(
+        losses, cotangents, head_grads, lambda cotangent: vjp(cotangent)[0]
+    )

@@ -1,4 +1,4 @@
-"""Whether input groups, and heads, are alike, so that one trace serves all."""
+"""Why input groups, or heads, cannot be stacked along an axis of tasks and traced once."""
 
 from collections.abc import Iterable
 from typing import Any
@@ -9,8 +9,16 @@ import jax.numpy as jnp
 from mtljax.gradients.problem import Problem
 
 
-def unlike_groups(problem: Problem) -> str | None:
-    """Why the groups cannot be stacked, or None: one task each, equal shapes, one encoder."""
+def why_groups_differ(problem: Problem) -> str | None:
+    """Why the input groups cannot be stacked.
+
+    Args:
+      problem: the problem.
+
+    Returns:
+      None if they can: each has one task, all have one encoder and inputs of equal shapes. Else the
+      first reason, which names the tasks or groups.
+    """
     names = list(problem.batch)
     first = names[0]
     for name in names:
@@ -19,33 +27,45 @@ def unlike_groups(problem: Problem) -> str | None:
             return f"tasks {', '.join(map(repr, tasks))} read one batch, of group {name!r}"
         if problem.encode[name] is not problem.encode[first]:
             return f"groups {first!r} and {name!r} have encoders of their own"
-        why = unlike_inputs(problem.batch[first].inputs, problem.batch[name].inputs)
+        why = why_trees_differ(problem.batch[first].inputs, problem.batch[name].inputs)
         if why:
             return f"inputs of groups {first!r} and {name!r} differ: {why}"
     return None
 
 
-def unlike_heads(problem: Problem, tasks: Iterable[str] | None = None) -> str | None:
-    """Why the heads, of all tasks or of these, cannot be stacked, or None: one function, shapes."""
-    owners = {task: group for group, rows in problem.batch.items() for task in rows.targets}
+def why_heads_differ(problem: Problem, tasks: Iterable[str] | None = None) -> str | None:
+    """Why the heads of some tasks cannot be stacked.
+
+    Args:
+      problem: the problem.
+      tasks: the names of the tasks; None for all.
+
+    Returns:
+      None if they can: all are one function, with parameters and targets of equal shapes. Else the
+      first reason, which names two tasks.
+    """
+    group_of = {task: name for name, examples in problem.batch.items() for task in examples.targets}
     tasks = list(problem.heads if tasks is None else tasks)
     first = tasks[0]
     for task in tasks:
         if problem.heads[task] is not problem.heads[first]:
             return f"tasks {first!r} and {task!r} have heads of their own"
-        why = unlike_inputs(problem.head_params[first], problem.head_params[task]) or unlike_inputs(
-            problem.batch[owners[first]].targets[first], problem.batch[owners[task]].targets[task]
+        why = why_trees_differ(
+            problem.head_params[first], problem.head_params[task]
+        ) or why_trees_differ(
+            problem.batch[group_of[first]].targets[first],
+            problem.batch[group_of[task]].targets[task],
         )
         if why:
             return f"tasks {first!r} and {task!r} differ: {why}"
     return None
 
 
-def unlike_inputs(one: Any, other: Any) -> str | None:
-    """In what the structures, shapes or dtypes of two trees differ, or None."""
-    if jax.tree.structure(one) != jax.tree.structure(other):
-        return f"trees {jax.tree.structure(one)} and {jax.tree.structure(other)}"
-    for a, b in zip(jax.tree.leaves(one), jax.tree.leaves(other), strict=True):
+def why_trees_differ(first: Any, second: Any) -> str | None:
+    """The first difference in structure, shape or dtype of two trees of arrays; None if none."""
+    if jax.tree.structure(first) != jax.tree.structure(second):
+        return f"trees {jax.tree.structure(first)} and {jax.tree.structure(second)}"
+    for a, b in zip(jax.tree.leaves(first), jax.tree.leaves(second), strict=True):
         if jnp.shape(a) != jnp.shape(b) or jnp.result_type(a) != jnp.result_type(b):
             return (
                 f"{jnp.result_type(a)}{list(jnp.shape(a))} and "

@@ -8,18 +8,24 @@ import jax.numpy as jnp
 
 from mtljax.gradients.problem import (
     Problem,
-    encoded,
+    encode_group,
     group_key,
     head_gradients,
-    stacked,
+    stack_trees,
     task_key,
-    unstacked,
+    unstack_by_task,
 )
-from mtljax.gradients.same_shapes import unlike_heads
+from mtljax.gradients.same_shapes import why_heads_differ
 
 
-class OneTask(NamedTuple):
-    """What the loop finds for a task; `head` is empty where the heads are unlike."""
+class TaskResult(NamedTuple):
+    """What one iteration of the loop computes.
+
+    Attributes:
+      loss: the loss of the task, a scalar.
+      shared: its gradient with respect to the shared parameters, ``[*param]``.
+      head: its gradient with respect to its head; empty where the heads differ in shape.
+    """
 
     loss: jax.Array
     shared: Any
@@ -27,86 +33,106 @@ class OneTask(NamedTuple):
 
 
 def scanned(problem: Problem) -> tuple[jax.Array, Any, dict[str, Any]]:
-    """One trace for all groups, and the activations of one at a time; unlike heads are switched.
+    """One trace for all groups, and the activations of one at a time; `lax.switch` picks a head.
+
+    Args:
+      problem: the problem, with T groups of one task and equal shapes.
 
     Returns:
       Losses ``[T]``, shared gradients ``[T, *param]``, head gradients by task.
     """
-    _, found, heads = scan_tasks(problem, (), lambda place, carry, one: (carry, one))
-    return found.loss, found.shared, heads
+    _, results, heads = scan_tasks(problem, (), lambda index, carry, result: (carry, result))
+    return results.loss, results.shared, heads
 
 
 def scan_tasks(
-    problem: Problem, carry: Any, keep: Callable[[Any, Any, OneTask], tuple[Any, Any]]
+    problem: Problem, carry: Any, keep: Callable[[Any, Any, TaskResult], tuple[Any, Any]]
 ) -> tuple[Any, Any, dict[str, Any]]:
-    """Goes through the tasks in their order, which has groups of one task and equal shapes.
+    """Computes the gradients of one task after the other, in the order of the heads.
 
     Args:
-      problem: what is differentiated.
-      carry: handed from task to task.
-      keep: ``(place, carry, one) -> (carry, kept)``; what it keeps is stacked.
+      problem: the problem, with T groups of one task and equal shapes.
+      carry: the first value of what is passed from task to task.
+      keep: ``(index, carry, result) -> (carry, kept)``, called with the index of the task and its
+        `TaskResult`; what it keeps is stacked.
 
     Returns:
       The last carry, what was kept ``[T, ...]``, head gradients by task.
     """
-    order = list(problem.heads)
-    groups = {task: name for name, rows in problem.batch.items() for task in rows.targets}
+    tasks = list(problem.heads)
+    group_of = {task: name for name, examples in problem.batch.items() for task in examples.targets}
     names = list(problem.batch)
     name = names[0]
-    alike = unlike_heads(problem) is None
-    inputs = stacked([problem.batch[groups[task]].inputs for task in order])
-    places = jnp.arange(len(order))
-    group_places = jnp.array([names.index(groups[task]) for task in order])
-    targets = [problem.batch[groups[task]].targets[task] for task in order]
-    params = [problem.head_params[task] for task in order]
+    heads_stack = why_heads_differ(problem) is None
+    inputs = stack_trees([problem.batch[group_of[task]].inputs for task in tasks])
+    task_indices = jnp.arange(len(tasks))
+    group_indices = jnp.array([names.index(group_of[task]) for task in tasks])
+    targets = [problem.batch[group_of[task]].targets[task] for task in tasks]
+    params = [problem.head_params[task] for task in tasks]
 
-    def body(carried, row):
+    # One task: a forward pass, its head, a backward pass. Heads that differ in shape have no
+    # stacked gradients: these are carried, and each iteration replaces its own.
+    def body(carried, task_arguments):
         carry, head_grads = carried
-        place, group_place, inputs, *rest = row
-        key = group_key(problem, group_place)
-        floating, pull_back, others = jax.vjp(
-            lambda shared: encoded(problem, name, shared, inputs, key), problem.shared, has_aux=True
+        index, group_index, inputs, *head_arguments = task_arguments
+        key = group_key(problem, group_index)
+        floating, vjp, others = jax.vjp(
+            lambda shared: encode_group(problem, name, shared, inputs, key),
+            problem.shared,
+            has_aux=True,
         )
-        if alike:
-            loss, own, slope = head_gradients(
+        if heads_stack:
+            loss, head_grad, cotangent = head_gradients(
                 problem,
                 name,
-                order[0],
-                rest[0],
+                tasks[0],
+                head_arguments[0],
                 floating,
                 others,
-                rest[1],
-                task_key(problem, place),
+                head_arguments[1],
+                task_key(problem, index),
             )
         else:
-            own = ()
-            loss, slope, head_grads = jax.lax.switch(place, branches, floating, others, head_grads)
-        (shared,) = pull_back(slope)
-        carry, kept = keep(place, carry, OneTask(loss, shared, own))
-        return (carry, head_grads), (kept, own)
+            head_grad = ()
+            loss, cotangent, head_grads = jax.lax.switch(
+                index, branches, floating, others, head_grads
+            )
+        (shared,) = vjp(cotangent)
+        carry, kept = keep(index, carry, TaskResult(loss, shared, head_grad))
+        return (carry, head_grads), (kept, head_grad)
 
     def branch(i):
         def run(floating, others, head_grads):
-            loss, own, slope = head_gradients(
+            loss, head_grad, cotangent = head_gradients(
                 problem,
                 name,
-                order[i],
+                tasks[i],
                 params[i],
                 floating,
                 others,
                 targets[i],
                 task_key(problem, i),
             )
-            return loss.astype(dtype), slope, (*head_grads[:i], own, *head_grads[i + 1 :])
+            head_grads = (*head_grads[:i], head_grad, *head_grads[i + 1 :])
+            return loss.astype(dtype), cotangent, head_grads
 
         return run
 
-    if alike:
-        rows = (places, group_places, inputs, stacked(params), stacked(targets))
-        (carry, _), (kept, heads) = jax.lax.scan(body, (carry, ()), rows)
-        return carry, kept, unstacked(heads, order)
+    if heads_stack:
+        arguments = (
+            task_indices,
+            group_indices,
+            inputs,
+            stack_trees(params),
+            stack_trees(targets),
+        )
+        (carry, _), (kept, head_grads) = jax.lax.scan(body, (carry, ()), arguments)
+        return carry, kept, unstack_by_task(head_grads, tasks)
+    # Branches return one dtype, whatever the dtypes of the losses.
     dtype = jax.dtypes.canonicalize_dtype(float)
-    branches = [branch(i) for i in range(len(order))]
+    branches = [branch(i) for i in range(len(tasks))]
     zeros = jax.tree.map(jnp.zeros_like, tuple(params))
-    (carry, heads), (kept, _) = jax.lax.scan(body, (carry, zeros), (places, group_places, inputs))
-    return carry, kept, dict(zip(order, heads, strict=True))
+    (carry, head_grads), (kept, _) = jax.lax.scan(
+        body, (carry, zeros), (task_indices, group_indices, inputs)
+    )
+    return carry, kept, dict(zip(tasks, head_grads, strict=True))

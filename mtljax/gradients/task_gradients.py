@@ -1,4 +1,4 @@
-"""Per-task gradients at the price of one gradient."""
+"""Per-task gradients at the cost of one gradient, where each task has a batch of its own."""
 
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 import jax
 
 from mtljax.gradients.problem import Encode, Examples, Head, Problem, make_problem
-from mtljax.gradients.same_shapes import unlike_groups, unlike_heads
+from mtljax.gradients.same_shapes import why_groups_differ, why_heads_differ
 from mtljax.gradients.scanned import scanned
 from mtljax.gradients.unrolled import unrolled
 from mtljax.gradients.vmapped import vmapped
@@ -17,7 +17,7 @@ class TaskGradients(NamedTuple):
 
     Attributes:
       losses: ``[T]``, float32 or wider.
-      shared: gradients of each loss with respect to the shared parameters: ``[T, *param]``.
+      shared: the gradient of each loss with respect to the shared parameters, ``[T, *param]``.
       heads: by task, the gradient of its own loss with respect to its head.
     """
 
@@ -33,7 +33,7 @@ _COMPUTE: dict[str, Callable[[Problem], tuple[jax.Array, Any, dict[str, Any]]]] 
 }
 
 STRATEGIES = ("auto", *_COMPUTE)
-"""Strategies to compute per-task gradients, which agree to rounding."""
+"""Names of the strategies that compute per-task gradients; they agree to rounding."""
 
 
 def task_gradients(
@@ -48,15 +48,15 @@ def task_gradients(
 ) -> TaskGradients:
     """The gradient of every task's loss, each example differentiated once.
 
-    Tasks that bring batches of their own cost what the gradient of the summed loss costs: a task's
+    Tasks that have batches of their own cost what the gradient of the summed loss costs: a task's
     gradient is a sum over its own examples, and only the last sum, over the tasks, is left out.
     Tasks of one input group share its forward pass, and each has a backward pass.
 
-    | strategy | wants | compile time | activations held |
+    | strategy | requires | compile time grows with | activations held |
     |---|---|---|---|
-    | `'unrolled'` | nothing | grows with the groups | as XLA schedules them |
-    | `'vmapped'` | one encoder, a task a group, equal shapes | one group, and unlike heads | all |
-    | `'scanned'` | the same | the same | one group |
+    | `'unrolled'` | nothing | the number of groups | as XLA schedules them |
+    | `'vmapped'` | one encoder, one task per group, equal shapes | heads of unequal shapes | all |
+    | `'scanned'` | the same | the same | those of one group |
     | `'auto'` | nothing | | |
 
     `'auto'` is `'scanned'` where that fits and all heads are one function of equal shapes, else
@@ -68,20 +68,21 @@ def task_gradients(
         `Unbatched`.
       heads: by task, ``(params, features, targets) -> loss``, a scalar. Their order is that of the
         tasks.
-      shared: parameters of the encoder.
-      head_params: by task.
-      batch: `Examples` by input group. Masks, segments and weights are part of them.
-      key: if given, encoders and heads take a key as one argument more: ``fold_in(key, g)`` for the
-        g-th group by name, ``fold_in(key, len(batch) + i)`` for the i-th task.
-      strategy: see above.
+      shared: the parameters of the encoder, a tree of arrays.
+      head_params: by task, the parameters of its head.
+      batch: by input group, its `Examples`, which include masks, segments and weights.
+      key: the random key of the step. If given, encoders and heads take a key as last argument:
+        ``fold_in(key, g)`` for the g-th group by name, ``fold_in(key, len(batch) + i)`` for the
+        i-th task.
+      strategy: one of `STRATEGIES`, as in the table.
 
     Returns:
       `TaskGradients`.
 
     Raises:
       ValueError: tasks of `heads`, `head_params` and `batch` differ; a head returns no scalar;
-        features have no batch axis; an unknown strategy, or one that the shapes do not allow. At
-        trace time, naming tasks and shapes.
+        features have no batch axis; an unknown strategy, or one that the shapes do not allow.
+        Raised at trace time, with the names of the tasks and the shapes.
 
     >>> import jax.numpy as jnp
     >>> def encode(shared, inputs):
@@ -92,9 +93,9 @@ def task_gradients(
     ...     "a": Examples(jnp.ones((3, 2)), {"first": jnp.zeros(3)}),
     ...     "b": Examples(jnp.ones((5, 2)), {"second": jnp.ones(5)}),
     ... }
-    >>> own = {"first": jnp.ones(2), "second": jnp.ones(2)}
-    >>> found = task_gradients(encode, dict.fromkeys(own, head), jnp.eye(2), own, batch)
-    >>> found.losses, found.shared.shape
+    >>> params = {"first": jnp.ones(2), "second": jnp.ones(2)}
+    >>> gradients = task_gradients(encode, dict.fromkeys(params, head), jnp.eye(2), params, batch)
+    >>> gradients.losses, gradients.shared.shape
     (Array([4., 1.], dtype=float32), (2, 2, 2))
     """
     problem = make_problem(encode, heads, shared, head_params, batch, key)
@@ -107,7 +108,14 @@ def compute(problem: Problem, strategy: str) -> tuple[jax.Array, Any, dict[str, 
 
 
 def chosen_strategy(problem: Problem, strategy: str) -> str:
-    """The strategy that is meant: `'auto'` resolved, the others checked.
+    """The strategy that computes the gradients: `'auto'` is resolved, the others are checked.
+
+    Args:
+      problem: the problem, from `make_problem`.
+      strategy: one of `STRATEGIES`.
+
+    Returns:
+      One of `STRATEGIES`, but not `'auto'`.
 
     Raises:
       ValueError: no such strategy, or one that the shapes do not allow.
@@ -115,8 +123,8 @@ def chosen_strategy(problem: Problem, strategy: str) -> str:
     if strategy not in STRATEGIES:
         raise ValueError(f"strategy must be one of {', '.join(STRATEGIES)}, got {strategy!r}")
     if strategy == "auto":
-        alike = unlike_groups(problem) is None and unlike_heads(problem) is None
-        return "scanned" if alike and len(problem.heads) > 1 else "unrolled"
-    if strategy != "unrolled" and (why := unlike_groups(problem)):
+        can_stack = why_groups_differ(problem) is None and why_heads_differ(problem) is None
+        return "scanned" if can_stack and len(problem.heads) > 1 else "unrolled"
+    if strategy != "unrolled" and (why := why_groups_differ(problem)):
         raise ValueError(f"strategy {strategy!r}: {why}")
     return strategy

@@ -6,37 +6,51 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from mtljax.gradients.group_heads import group_head_gradients, in_order, pulled_back
-from mtljax.gradients.problem import Problem, encoded, group_key
+from mtljax.gradients.group_heads import group_head_gradients, in_task_order, vjp_per_task
+from mtljax.gradients.problem import Problem, encode_group, group_key
 
 
 def unrolled(problem: Problem) -> tuple[jax.Array, Any, dict[str, Any]]:
     """Groups of any shapes; the backward passes of one group's tasks are traced once.
 
+    Args:
+      problem: the problem, with T tasks.
+
     Returns:
       Losses ``[T]``, shared gradients ``[T, *param]``, head gradients by task.
     """
-    order = list(problem.heads)
-    blocks, heads = [], {}
-    for place, name in enumerate(problem.batch):
-        pull_back, losses, slopes, own = group_pass(problem, place, name)
-        heads |= own
-        blocks.append((losses, pulled_back(pull_back, slopes)))
-    found = blocks[0]
+    tasks = list(problem.heads)
+    blocks, head_grads = [], {}
+    for index, name in enumerate(problem.batch):
+        vjp, losses, cotangents, group_head_grads = group_vjp(problem, index, name)
+        head_grads |= group_head_grads
+        blocks.append((losses, vjp_per_task(vjp, cotangents)))
+    # Concatenating one block would copy it.
+    gradients = blocks[0]
     if len(blocks) > 1:
-        found = jax.tree.map(lambda *rows: jnp.concatenate(rows), *blocks)
-    losses, shared = in_order(order, list(heads), found)
-    return losses, shared, {task: heads[task] for task in order}
+        gradients = jax.tree.map(lambda *leaves: jnp.concatenate(leaves), *blocks)
+    losses, shared = in_task_order(tasks, list(head_grads), gradients)
+    return losses, shared, {task: head_grads[task] for task in tasks}
 
 
-def group_pass(
-    problem: Problem, place: int, name: str
+def group_vjp(
+    problem: Problem, index: int, name: str
 ) -> tuple[Callable[..., Any], jax.Array, Any, dict[str, Any]]:
-    """The way back through the encoder for a group, and what its heads say."""
-    inputs, key = problem.batch[name].inputs, group_key(problem, place)
-    floating, pull_back, others = jax.vjp(
-        lambda shared: encoded(problem, name, shared, inputs, key),
+    """The forward pass of a group, and the backward passes of its n heads.
+
+    Args:
+      problem: the problem.
+      index: the index of the group in the batch, from which its random key follows.
+      name: the name of the group.
+
+    Returns:
+      The VJP of the encoder, from a cotangent of the features to a tuple of one, the gradient of
+      the shared parameters; losses ``[n]``; cotangents ``[n, *feature]``; head gradients by task.
+    """
+    inputs, key = problem.batch[name].inputs, group_key(problem, index)
+    floating, vjp, others = jax.vjp(
+        lambda shared: encode_group(problem, name, shared, inputs, key),
         problem.shared,
         has_aux=True,
     )
-    return pull_back, *group_head_gradients(problem, name, floating, others)
+    return vjp, *group_head_gradients(problem, name, floating, others)

@@ -7,103 +7,109 @@ import jax.numpy as jnp
 
 from mtljax.gradients.problem import (
     Problem,
-    encoded,
+    encode_group,
     group_key,
     head_gradients,
-    stacked,
+    stack_trees,
     task_key,
-    unstacked,
+    unstack_by_task,
 )
-from mtljax.gradients.same_shapes import unlike_heads
+from mtljax.gradients.same_shapes import why_heads_differ
 
 
 def vmapped(problem: Problem) -> tuple[jax.Array, Any, dict[str, Any]]:
-    """One trace of the encoder for all groups; heads are batched where they are alike.
+    """One trace of the encoder for all groups; heads of equal shapes are batched too.
+
+    Args:
+      problem: the problem, with T groups of one task and equal shapes.
 
     Returns:
       Losses ``[T]``, shared gradients ``[T, *param]``, head gradients by task.
     """
-    order = list(problem.heads)
-    groups = {task: name for name, rows in problem.batch.items() for task in rows.targets}
+    tasks = list(problem.heads)
+    group_of = {task: name for name, examples in problem.batch.items() for task in examples.targets}
     names = list(problem.batch)
-    inputs = stacked([problem.batch[groups[task]].inputs for task in order])
-    group_places = jnp.array([names.index(groups[task]) for task in order])
-    alike = unlike_heads(problem) is None
-    params = [problem.head_params[task] for task in order]
-    targets = [problem.batch[groups[task]].targets[task] for task in order]
-    heads_of = _unlike(problem, names[0], order, params, targets)
+    inputs = stack_trees([problem.batch[group_of[task]].inputs for task in tasks])
+    group_indices = jnp.array([names.index(group_of[task]) for task in tasks])
+    heads_stack = why_heads_differ(problem) is None
+    params = [problem.head_params[task] for task in tasks]
+    targets = [problem.batch[group_of[task]].targets[task] for task in tasks]
+    unstacked_heads = _unstacked_heads(problem, names[0], tasks, params, targets)
 
-    def one(place, group_place, inputs, own):
-        key = group_key(problem, group_place)
-        floating, pull_back, others = jax.vjp(
-            lambda shared: encoded(problem, names[0], shared, inputs, key),
+    def gradients_of(index, group_index, inputs, head_arguments):
+        key = group_key(problem, group_index)
+        floating, vjp, others = jax.vjp(
+            lambda shared: encode_group(problem, names[0], shared, inputs, key),
             problem.shared,
             has_aux=True,
         )
-        if alike:
-            loss, head, slope = head_gradients(
+        if heads_stack:
+            loss, head_grad, cotangent = head_gradients(
                 problem,
                 names[0],
-                order[0],
-                own[0],
+                tasks[0],
+                head_arguments[0],
                 floating,
                 others,
-                own[1],
-                task_key(problem, place),
+                head_arguments[1],
+                task_key(problem, index),
             )
         else:
-            loss, slope, head = heads_of(place, floating, others)
-        (shared,) = pull_back(slope)
-        return loss, shared, head
+            loss, cotangent, head_grad = unstacked_heads(index, floating, others)
+        (shared,) = vjp(cotangent)
+        return loss, shared, head_grad
 
-    places = jnp.arange(len(order))
-    own = (stacked(params), stacked(targets)) if alike else ()
-    run = jax.vmap(one, out_axes=(0, 0, 0 if alike else None))
-    losses, shared, heads = run(places, group_places, inputs, own)
-    if alike:
-        return losses, shared, unstacked(heads, order)
-    return losses, shared, dict(zip(order, heads, strict=True))
+    head_arguments = (stack_trees(params), stack_trees(targets)) if heads_stack else ()
+    run = jax.vmap(gradients_of, out_axes=(0, 0, 0 if heads_stack else None))
+    losses, shared, head_grads = run(jnp.arange(len(tasks)), group_indices, inputs, head_arguments)
+    if heads_stack:
+        return losses, shared, unstack_by_task(head_grads, tasks)
+    return losses, shared, dict(zip(tasks, head_grads, strict=True))
 
 
-def _unlike(problem: Problem, name: str, order: list[str], params: Any, targets: Any) -> Any:
-    """Heads of unlike shapes within the mapped function: in its rule, each gets its own row.
+def _unstacked_heads(
+    problem: Problem, name: str, tasks: list[str], params: Any, targets: Any
+) -> Any:
+    """Heads of different shapes inside the mapped function: its vmap rule runs them one by one.
 
-    So the encoder's residuals stay inside of one `vmap`, where what does not depend on the task,
-    its weights, is not repeated.
+    So the encoder's residuals stay inside one `vmap`, where what does not depend on the task, such
+    as the weights, is not repeated for each.
     """
     dtype = jax.dtypes.canonicalize_dtype(float)
 
     @jax.custom_batching.custom_vmap
-    def heads_of(place, floating, others):
-        # Never run: `place` is mapped even where the features are not, so that the rule is.
-        del place, others
-        zeros = tuple(jax.tree.map(jnp.zeros_like, own) for own in params)
+    def heads_of(index, floating, others):
+        # Only traced for its shapes: `index` is mapped even where the features are not, so that the
+        # rule below always runs instead.
+        del index, others
+        zeros = tuple(jax.tree.map(jnp.zeros_like, head) for head in params)
         return jnp.zeros((), dtype), jax.tree.map(jnp.zeros_like, floating), zeros
 
     @heads_of.def_vmap
-    def rule(size, batched, places, floating, others):
-        del size, places
-        losses, slopes, grads = [], [], []
-        for i, task in enumerate(order):
+    def rule(size, batched, indices, floating, others):
+        del size, indices
+        losses, cotangents, head_grads = [], [], []
+        for i, task in enumerate(tasks):
 
-            def row(leaf, yes, i=i):
-                return leaf[i] if yes else leaf
+            def of_task(leaf, is_batched, i=i):
+                return leaf[i] if is_batched else leaf
 
-            loss, own, slope = head_gradients(
+            loss, head_grad, cotangent = head_gradients(
                 problem,
                 name,
                 task,
                 params[i],
-                jax.tree.map(row, floating, batched[1]),
-                jax.tree.map(row, others, batched[2]),
+                jax.tree.map(of_task, floating, batched[1]),
+                jax.tree.map(of_task, others, batched[2]),
                 targets[i],
                 task_key(problem, i),
             )
             losses.append(loss.astype(dtype))
-            slopes.append(slope)
-            grads.append(own)
-        out = (jnp.stack(losses), stacked(slopes), tuple(grads))
-        marks = jax.tree.map(lambda _: True, out)
-        return out, (marks[0], marks[1], jax.tree.map(lambda _: False, marks[2]))
+            cotangents.append(cotangent)
+            head_grads.append(head_grad)
+        # Losses and cotangents have the mapped axis; each head's gradient is of one task only.
+        out = (jnp.stack(losses), stack_trees(cotangents), tuple(head_grads))
+        is_mapped = jax.tree.map(lambda _: True, out)
+        return out, (*is_mapped[:2], jax.tree.map(lambda _: False, is_mapped[2]))
 
     return heads_of

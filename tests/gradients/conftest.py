@@ -47,25 +47,25 @@ def reference(case: Case) -> tuple[np.ndarray, Any, dict[str, Any]]:
             for i, task in enumerate(case.heads)
         ]
 
-    losses, slopes = zip(*jax.jit(run)(case.shared, case.head_params), strict=True)
-    shared = jax.tree.map(lambda *leaves: np.stack(leaves), *(row for row, _ in slopes))
-    own = dict(zip(case.heads, (grad for _, grad in slopes), strict=True))
-    return np.array(losses, np.float64), shared, own
+    losses, grads = zip(*jax.jit(run)(case.shared, case.head_params), strict=True)
+    shared = jax.tree.map(lambda *leaves: np.stack(leaves), *(of_shared for of_shared, _ in grads))
+    head_grads = dict(zip(case.heads, (of_head for _, of_head in grads), strict=True))
+    return np.array(losses, np.float64), shared, head_grads
 
 
 def plain_loss(case: Case, task: str, i: int) -> Callable[[Any, Any], jax.Array]:
-    place, name = next(
+    group_index, name = next(
         (g, n) for g, n in enumerate(sorted(case.batch)) if task in case.batch[n].targets
     )
     encode = case.encode[name] if isinstance(case.encode, dict) else case.encode
-    first, last = (), ()
+    encoder_keys, head_keys = (), ()
     if case.key is not None:
-        first = (jax.random.fold_in(case.key, place),)
-        last = (jax.random.fold_in(case.key, len(case.batch) + i),)
+        encoder_keys = (jax.random.fold_in(case.key, group_index),)
+        head_keys = (jax.random.fold_in(case.key, len(case.batch) + i),)
 
     def loss(shared, params):
-        features = encode(shared, case.batch[name].inputs, *first)
-        return case.heads[task](params, features, case.batch[name].targets[task], *last)
+        features = encode(shared, case.batch[name].inputs, *encoder_keys)
+        return case.heads[task](params, features, case.batch[name].targets[task], *head_keys)
 
     return loss
 
@@ -156,20 +156,20 @@ def cases(rng) -> dict[str, Callable[..., Case]]:
     def layer(classes):
         return {"kernel": normal(4, classes), "bias": normal(classes)}
 
-    def alike(tasks=3):
+    def equal_shapes(tasks=3):
         names = [f"t{i}" for i in range(tasks)]
         batch = {f"g{n}": Examples(normal(6, 3), {n: normal(6)}) for n in reversed(names)}
         params = {n: normal(4) for n in names}
         return Case(encode, dict.fromkeys(names, regression), dense(), params, batch)
 
-    def unlike_heads():
+    def unequal_heads():
         heads = {"a": regression, "b": classification, "c": classification}
         params = {"a": normal(4), "b": layer(3), "c": layer(2)}
         targets = {"a": normal(6), "b": whole(3, 6), "c": whole(2, 6)}
         batch = {n: Examples(normal(6, 3), {n: targets[n]}) for n in ("c", "a", "b")}
         return Case(encode, heads, dense(), params, batch)
 
-    def unlike_shapes():
+    def unequal_shapes():
         heads = {"a": regression, "b": classification, "c": regression}
         params = {"a": normal(4), "b": layer(3), "c": normal(4)}
         batch = {
@@ -180,7 +180,7 @@ def cases(rng) -> dict[str, Callable[..., Case]]:
         return Case(encode, heads, dense(), params, batch, strategies=ANY_SHAPE)
 
     def groups():
-        """Several tasks in a group, two encoders, an order unlike that of the heads."""
+        """Several tasks in a group, two encoders, an order other than that of the heads."""
         heads = dict(a=regression, b=classification, c=regression, d=classification, e=regression)
         params = {"a": normal(4), "b": layer(3), "c": normal(4), "d": layer(2), "e": normal(4)}
         batch = {
@@ -204,7 +204,7 @@ def cases(rng) -> dict[str, Callable[..., Case]]:
         return Case(encode_packed, heads, shared, {n: normal(4, 3) for n in heads}, batch)
 
     def tied():
-        """A table beside the features, and integers among them."""
+        """A table next to the features, and integers among them."""
         shared = {"table": normal(9, 4), "kernel": normal(4, 4)}
         batch = {n: Examples(whole(9, 4, 5), {n: whole(9, 4, 5)}) for n in "abc"}
         heads = dict.fromkeys("abc", next_word)
@@ -217,12 +217,12 @@ def cases(rng) -> dict[str, Callable[..., Case]]:
         return case._replace(batch={"all": Examples(inputs, targets)}, strategies=ANY_SHAPE)
 
     def dropout():
-        case = alike()
+        case = equal_shapes()
         heads = dict.fromkeys(case.heads, regression_dropout)
         return case._replace(encode=encode_dropout, heads=heads, key=jax.random.key(3))
 
     def dropout_group():
-        """Heads that are alike read one group, each with a key of its own."""
+        """Heads of equal shapes read one group, each with a key of its own."""
         case = dropout()
         inputs = next(iter(case.batch.values())).inputs
         targets = {n: y for examples in case.batch.values() for n, y in examples.targets.items()}
@@ -236,9 +236,9 @@ def cases(rng) -> dict[str, Callable[..., Case]]:
         return case._replace(encode=encoders, heads=heads, key=jax.random.key(3))
 
     def one():
-        return alike(1)
+        return equal_shapes(1)
 
-    made = (alike, unlike_heads, unlike_shapes, groups, packed, tied, tied_group, dropout)
+    made = (equal_shapes, unequal_heads, unequal_shapes, groups, packed, tied, tied_group, dropout)
     return {make.__name__: kept(make) for make in (*made, dropout_group, dropout_groups, one)}
 
 
@@ -247,9 +247,9 @@ def expected():
     """The reference of a problem, computed once for those that are kept."""
 
     def find(case):
-        return next((found for one, found in CASES.values() if one is case), None) or reference(
-            case
-        )
+        return next(
+            (result for known, result in CASES.values() if known is case), None
+        ) or reference(case)
 
     return find
 

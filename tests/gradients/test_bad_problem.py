@@ -32,7 +32,7 @@ def head_that_returns(make):
     ],
 )
 def test_a_head_returns_no_scalar(cases, make, names, strategy):
-    case = cases["alike"]()
+    case = cases["equal_shapes"]()
     heads = {**case.heads, "t1": head_that_returns(make)}
     with pytest.raises(ValueError, match=names):
         run(case, strategy, heads=heads)
@@ -49,7 +49,7 @@ def test_a_head_returns_no_scalar(cases, make, names, strategy):
     ],
 )
 def test_features_have_no_batch_axis(cases, change, names):
-    case = cases["alike"]()
+    case = cases["equal_shapes"]()
     with pytest.raises(ValueError, match=names):
         run(case, encode=lambda shared, inputs: change(case.encode(shared, inputs)))
 
@@ -90,14 +90,14 @@ def test_names_differ(cases, change, names):
 
 def test_no_tasks(cases):
     with pytest.raises(ValueError, match="no tasks"):
-        run(cases["alike"](), heads={}, head_params={}, batch={})
+        run(cases["equal_shapes"](), heads={}, head_params={}, batch={})
 
 
 @pytest.mark.parametrize("strategy", ["vmapped", "scanned"])
 @pytest.mark.parametrize(
     ("name", "names"),
     [
-        ("unlike_shapes", r"'first' and 'second' differ: float32\[5, 3\] and float32\[7, 3\]"),
+        ("unequal_shapes", r"'first' and 'second' differ: float32\[5, 3\] and float32\[7, 3\]"),
         ("groups", "'e', 'b' read one batch, of group 'x'|'b', 'e' read one batch"),
         ("tied_group", "'a', 'b', 'c' read one batch"),
     ],
@@ -114,7 +114,7 @@ def test_ways_that_shapes_do_not_allow(cases, name, names, strategy):
 
 @pytest.mark.parametrize("strategy", ["vmapped", "scanned"])
 def test_two_encoders(cases, strategy):
-    case = cases["alike"]()
+    case = cases["equal_shapes"]()
     encoders = {name: lambda shared, inputs: inputs @ shared["kernel"] for name in case.batch}
     encoders = {**encoders, "gt0": case.encode}
     with pytest.raises(ValueError, match=f"{strategy}.*'gt0' and 'gt1' have encoders of their own"):
@@ -124,7 +124,7 @@ def test_two_encoders(cases, strategy):
 
 @pytest.mark.parametrize("strategy", ["vmapped", "scanned"])
 def test_inputs_of_other_dtypes(cases, strategy):
-    case = cases["alike"]()
+    case = cases["equal_shapes"]()
     halves = case.batch["gt1"]._replace(inputs=case.batch["gt1"].inputs.astype(jnp.bfloat16))
     with pytest.raises(ValueError, match=r"bfloat16\[6, 3\]"):
         run(case, strategy, batch={**case.batch, "gt1": halves})
@@ -132,17 +132,17 @@ def test_inputs_of_other_dtypes(cases, strategy):
 
 def test_no_such_way(cases):
     with pytest.raises(ValueError, match="auto, unrolled, vmapped, scanned, got 'fast'"):
-        run(cases["alike"](), "fast")
+        run(cases["equal_shapes"](), "fast")
 
 
 @pytest.mark.parametrize("weights", [jnp.ones(2), jnp.ones((3, 1)), 1.0])
 def test_weights_of_another_shape(cases, weights):
     with pytest.raises(ValueError, match=r"weights must have shape \(3,\)"):
-        gradients.lagged_gradients(*cases["alike"]()[:5], weights)
+        gradients.lagged_gradients(*cases["equal_shapes"]()[:5], weights)
 
 
 def test_a_sketch_is_not_vmapped(cases):
-    case = cases["alike"]()
+    case = cases["equal_shapes"]()
     with pytest.raises(ValueError, match="vmapped.*sketch"):
         gradients.lagged_gradients(*case[:5], jnp.ones(3), strategy="vmapped", sketch=64)
     with pytest.raises(ValueError, match="size"):
@@ -150,12 +150,12 @@ def test_a_sketch_is_not_vmapped(cases):
 
 
 def test_representation_of_two_groups(cases):
-    case = cases["unlike_heads"]()
+    case = cases["unequal_heads"]()
     with pytest.raises(ValueError, match="one input group.*'a'.*'b'.*'c'"):
         gradients.representation_gradients(*case[:5])
 
 
 def test_errors_come_while_tracing(cases):
-    case = cases["unlike_shapes"]()
+    case = cases["unequal_shapes"]()
     with pytest.raises(ValueError, match="vmapped"):
         jax.eval_shape(lambda shared: run(case, "vmapped", shared=shared), case.shared)

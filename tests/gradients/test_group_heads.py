@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from mtljax import gradients
-from mtljax.gradients.group_heads import pulled_back
+from mtljax.gradients.group_heads import vjp_per_task
 
 
 @pytest.mark.parametrize("count", [1, 3])
@@ -15,12 +15,12 @@ def test_rows_are_those_of_the_jacobian(rng, count):
     def encode(shared):
         return jnp.tanh(inputs @ shared["kernel"])
 
-    features, pull_back = jax.vjp(encode, shared)
-    slopes = jnp.asarray(rng.normal(size=(count, *features.shape)), jnp.float32)
+    features, vjp = jax.vjp(encode, shared)
+    cotangents = jnp.asarray(rng.normal(size=(count, *features.shape)), jnp.float32)
     jacobian = np.asarray(jax.jacobian(encode)(shared)["kernel"], np.float64)
-    expected = np.einsum("nbf,bfio->nio", slopes, jacobian)
-    for f in (pulled_back, jax.jit(pulled_back, static_argnums=0)):
-        np.testing.assert_allclose(f(pull_back, slopes)["kernel"], expected, atol=1e-5)
+    expected = np.einsum("nbf,bfio->nio", cotangents, jacobian)
+    for f in (vjp_per_task, jax.jit(vjp_per_task, static_argnums=0)):
+        np.testing.assert_allclose(f(vjp, cotangents)["kernel"], expected, atol=1e-5)
 
 
 def test_readers_of_the_gradients_need_no_second_copy(rng):

@@ -11,11 +11,11 @@ from mtljax import gradients
 
 STRATEGIES = [
     (name, strategy)
-    for name in ("unlike_heads", "dropout")
+    for name in ("unequal_heads", "dropout")
     for strategy in ("auto", "unrolled", "vmapped", "scanned")
 ] + [
     (name, strategy)
-    for name in ("unlike_shapes", "groups", "tied_group")
+    for name in ("unequal_shapes", "groups", "tied_group")
     for strategy in ("unrolled",)
 ]
 
@@ -69,7 +69,7 @@ def test_weights_known_beforehand(name, strategy, sketch, cases, expected, close
 @pytest.mark.parametrize("sketch", [None, 101])
 @pytest.mark.parametrize("strategy", ["unrolled", "scanned"])
 def test_a_task_of_weight_zero_is_left_out(strategy, sketch, cases, expected, close):
-    case = cases["unlike_heads"]()
+    case = cases["unequal_heads"]()
     params = {**case.head_params, "a": jnp.full(4, jnp.nan)}
     found = call(case._replace(head_params=params), jnp.array([0, 1, 2]), strategy, sketch=sketch)
     _, shared, _ = expected(case)
@@ -80,7 +80,7 @@ def test_a_task_of_weight_zero_is_left_out(strategy, sketch, cases, expected, cl
 @pytest.mark.parametrize("strategy", ["unrolled", "scanned"])
 def test_bfloat16_is_summed_in_float32(strategy, cases):
     """The direction has the parameters' dtype and one rounding."""
-    case = cases["unlike_heads"]()
+    case = cases["unequal_heads"]()
     narrow = case._replace(shared=jax.tree.map(lambda x: x.astype(jnp.bfloat16), case.shared))
     weights = jnp.array([1.0, 1 / 256, 1 / 256])
     found = call(narrow, weights, strategy, sketch=101).direction
@@ -101,7 +101,7 @@ def test_bfloat16_is_summed_in_float32(strategy, cases):
 
 def test_float64(cases, expected, close):
     with jax.enable_x64(True):
-        case = cases["unlike_heads"]()
+        case = cases["unequal_heads"]()
         _, shared, _ = expected(case)
         for options in ({}, {"sketch": 101}):
             found = call(case, jnp.array([1.0, 2.0, 3.0]), "scanned", **options)

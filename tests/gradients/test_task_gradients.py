@@ -9,15 +9,15 @@ from mtljax import gradients
 
 PAIRS = [
     (name, strategy)
-    for name in ("alike", "unlike_heads", "packed", "tied", "dropout", "one")
+    for name in ("equal_shapes", "unequal_heads", "packed", "tied", "dropout", "one")
     for strategy in ("auto", "unrolled", "vmapped", "scanned")
 ] + [
     (name, strategy)
-    for name in ("unlike_shapes", "groups", "tied_group", "dropout_group", "dropout_groups")
+    for name in ("unequal_shapes", "groups", "tied_group", "dropout_group", "dropout_groups")
     for strategy in ("auto", "unrolled")
 ]
 
-FEW = ("unlike_heads", "tied", "groups")
+FEW = ("unequal_heads", "tied", "groups")
 
 
 def call(case, strategy, **changes):
@@ -47,7 +47,7 @@ def test_equal_to_the_gradient_of_each_loss(name, strategy, cases, expected, clo
 
 @pytest.mark.parametrize(
     ("name", "strategy"),
-    [("unlike_heads", "unrolled"), ("unlike_heads", "vmapped"), ("groups", "auto")],
+    [("unequal_heads", "unrolled"), ("unequal_heads", "vmapped"), ("groups", "auto")],
 )
 def test_without_jit(name, strategy, cases, expected, close):
     case = cases[name]()
@@ -102,7 +102,7 @@ def test_bfloat16(name, strategy, cases, expected, close):
 
 
 def test_parameters_of_several_dtypes(cases, expected, close):
-    case = cases["alike"]()
+    case = cases["equal_shapes"]()
     shared = {**case.shared, "bias": case.shared["bias"].astype(jnp.bfloat16)}
     for strategy in case.strategies:
         run, arguments = call(case, strategy, shared=shared)
@@ -113,7 +113,7 @@ def test_parameters_of_several_dtypes(cases, expected, close):
 
 
 @pytest.mark.parametrize(
-    "name", ["alike", "groups", "tied", "dropout", "dropout_group", "dropout_groups"]
+    "name", ["equal_shapes", "groups", "tied", "dropout", "dropout_group", "dropout_groups"]
 )
 def test_task_losses(name, cases, expected, close):
     """Losses, and the gradient of their weighted sum."""
@@ -132,7 +132,7 @@ def test_task_losses(name, cases, expected, close):
 
 @pytest.mark.parametrize(
     ("name", "strategy"),
-    [p for p in PAIRS if p[0] in ("alike", "unlike_heads", "groups", "tied_group")],
+    [p for p in PAIRS if p[0] in ("equal_shapes", "unequal_heads", "groups", "tied_group")],
 )
 def test_a_nan_stays_with_its_task(name, strategy, cases, expected, close):
     case = cases[name]()
@@ -158,7 +158,7 @@ def test_a_batch_may_be_plain_pairs(cases, expected, close):
 
 @pytest.mark.parametrize("strategy", ["unrolled", "vmapped", "scanned"])
 def test_features_that_do_not_depend_on_the_inputs(strategy, cases, expected, close):
-    case = cases["unlike_heads"]()
+    case = cases["unequal_heads"]()
     case = case._replace(encode=lambda shared, inputs: jnp.tile(jnp.tanh(shared["bias"]), (6, 1)))
     run, arguments = call(case, strategy)
     losses, shared, own = expected(case)
@@ -168,7 +168,7 @@ def test_features_that_do_not_depend_on_the_inputs(strategy, cases, expected, cl
 @pytest.mark.parametrize("strategy", ["unrolled", "vmapped", "scanned"])
 def test_inside_other_transformations(strategy, cases, close):
     """A map over parameters, as over seeds, and a derivative of the gradients."""
-    case = cases["unlike_heads"]()
+    case = cases["unequal_heads"]()
 
     def norm(bias):
         shared = {**case.shared, "bias": bias}
@@ -190,7 +190,7 @@ def test_inside_other_transformations(strategy, cases, close):
 
 @pytest.mark.parametrize("strategy", ["unrolled", "scanned"])
 def test_parameters_that_are_python_numbers(strategy, cases):
-    case = cases["alike"]()
+    case = cases["equal_shapes"]()
     shared = {**case.shared, "scale": 2.0}
     arrays = {**case.shared, "scale": jnp.array(2.0)}
     for options in ({}, {"sketch": 31}):

@@ -1,24 +1,24 @@
-"""Tasks on groups of devices against gradients of plain losses; a mapped axis is the mesh."""
+"""Task-parallel gradients against those of plain losses; an axis of `jax.vmap` is the mesh."""
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from mtljax.gradients import placed_gradients, placed_order
-from mtljax.gradients.task_parallel import check_places
+from mtljax.gradients import task_parallel_gradients, task_parallel_order
+from mtljax.gradients.task_parallel import check_groups_by_index
 
 
-def call(case, places):
+def call(case, groups_by_index):
     def of_device(_, shared, head_params, batch, key):
-        return placed_gradients(
-            case.encode, case.heads, shared, head_params, batch, places, "task", key=key
+        return task_parallel_gradients(
+            case.encode, case.heads, shared, head_params, batch, groups_by_index, "task", key=key
         )
 
     mapped = jax.vmap(of_device, (0, None, None, None, None), axis_name="task")
     arguments = (case.shared, case.head_params, case.batch, case.key)
-    losses, shared, heads = jax.jit(mapped)(jnp.arange(len(places)), *arguments)
-    order = placed_order(case.batch, case.heads, places)
+    losses, shared, heads = jax.jit(mapped)(jnp.arange(len(groups_by_index)), *arguments)
+    order = task_parallel_order(case.batch, case.heads, groups_by_index)
     back = [order.index(task) for task in case.heads]
     losses, shared = jax.tree.map(
         lambda leaf: leaf.reshape(-1, *leaf.shape[2:])[jnp.array(back)], (losses, shared)
@@ -31,7 +31,7 @@ def one_each(case):
 
 
 @pytest.mark.parametrize(
-    "name", ["alike", "unlike_heads", "unlike_shapes", "packed", "tied", "dropout", "one"]
+    "name", ["equal_shapes", "unequal_heads", "unequal_shapes", "packed", "tied", "dropout", "one"]
 )
 def test_a_group_on_each_device(name, cases, expected, close):
     case = cases[name]()
@@ -40,16 +40,16 @@ def test_a_group_on_each_device(name, cases, expected, close):
     np.testing.assert_allclose(losses, wanted[0], rtol=1e-5)
     close(shared, wanted[1])
     close(jax.tree.map(lambda leaf: leaf.sum(0), heads), wanted[2])
-    owner = {name: place for place, (name,) in enumerate(one_each(case))}
+    owner = {name: index for index, (name,) in enumerate(one_each(case))}
     for group, examples in case.batch.items():
         for task in examples.targets:
-            others = [place for place in range(len(case.batch)) if place != owner[group]]
+            others = [index for index in range(len(case.batch)) if index != owner[group]]
             for leaf in jax.tree.leaves(heads[task]):
                 assert not np.any(np.asarray(leaf)[others])
 
 
 def test_two_groups_on_each_device(cases, expected, close):
-    case = cases["alike"](4)
+    case = cases["equal_shapes"](4)
     first, second, third, fourth = sorted(case.batch)
     losses, shared, heads, order = call(case, [[fourth, second], [first, third]])
     tasks = {name: next(iter(rows.targets)) for name, rows in case.batch.items()}
@@ -70,14 +70,14 @@ def test_all_groups_on_one_device(cases, expected, close):
 
 
 @pytest.mark.parametrize(
-    "places, message",
+    "groups_by_index, message",
     [
         ([["x"], ["y"]], r"equally many groups and tasks, got tasks \[\[2\], \[3\]\]"),
-        ([["x"]], r"name the input groups \['x'\], there are \['x', 'y'\]"),
-        ([["x", "y", "y"]], "name the input groups"),
+        ([["x"]], r"names the input groups \['x'\], there are \['x', 'y'\]"),
+        ([["x", "y", "y"]], "names the input groups"),
         ([["x", "y"], []], "equally many groups"),
     ],
 )
-def test_places_that_do_not_fit(cases, places, message):
+def test_groups_that_are_not_divided_evenly(cases, groups_by_index, message):
     with pytest.raises(ValueError, match=message):
-        check_places(cases["groups"]().batch, places)
+        check_groups_by_index(cases["groups"]().batch, groups_by_index)

@@ -19,7 +19,7 @@ from mtljax.training.model import Model
 from mtljax.training.objective import StepBatch
 from mtljax.training.objectives import model_functions
 from mtljax.training.objectives.device_layout import ONE_PROGRAM, DeviceLayout
-from mtljax.training.objectives.task_parallel import sharded_gradients, task_parallel_gradients
+from mtljax.training.objectives.task_parallel import sharded_task_gradients, task_parallel_layout
 
 
 def model_objectives(model: Model, layout: DeviceLayout = ONE_PROGRAM) -> Objectives:
@@ -109,7 +109,7 @@ def _task_parallel(model: Model, layout: DeviceLayout, objectives: Objectives) -
     """Groups of devices work on different tasks, and then on parts of all tasks' gradients."""
     placement = layout.placement
     assert placement is not None
-    gradient_layout = sharded_gradients(model, placement)
+    gradient_layout = task_parallel_layout(model, placement)
     replicated = NamedSharding(placement.mesh, PartitionSpec())
 
     def losses(
@@ -121,8 +121,6 @@ def _task_parallel(model: Model, layout: DeviceLayout, objectives: Objectives) -
 
     return objectives._replace(
         losses=losses,
-        task_gradients=functools.partial(
-            task_parallel_gradients, model, placement, gradient_layout
-        ),
+        task_gradients=functools.partial(sharded_task_gradients, model, placement, gradient_layout),
         layout=gradient_layout,
     )

@@ -7,7 +7,7 @@ import jax.numpy as jnp
 from jax.sharding import PartitionSpec as P
 
 from mtljax.gradients import TaskGradients
-from mtljax.gradients.task_parallel import placed_gradients, placed_order
+from mtljax.gradients.task_parallel import task_parallel_gradients, task_parallel_order
 from mtljax.parallel.placement import TaskPlacement
 from mtljax.parallel.split import Split
 from mtljax.parallel.task_exchange import exchange_gradients, exchanged_specs, gather_stored
@@ -18,13 +18,13 @@ from mtljax.training.objectives import model_functions
 from mtljax.training.objectives.device_layout import DeviceLayout
 
 
-def sharded_gradients(model: Model, placement: TaskPlacement) -> ShardedGradients:
-    """How the gradients of `task_parallel_gradients` lie."""
+def task_parallel_layout(model: Model, placement: TaskPlacement) -> ShardedGradients:
+    """How the gradients of `sharded_task_gradients` lie."""
     shapes = jax.eval_shape(lambda: initial_params(model))["shared"]
     return ShardedGradients(placement.mesh, placement.axes, shapes)
 
 
-def task_parallel_gradients(
+def sharded_task_gradients(
     model: Model,
     placement: TaskPlacement,
     layout: ShardedGradients,
@@ -38,7 +38,7 @@ def task_parallel_gradients(
     Args:
       model: the model.
       placement: which devices work on which tasks.
-      layout: from `sharded_gradients`, how the result lies.
+      layout: from `task_parallel_layout`, how the result lies.
       params: its parameters, those that are shared replicated or split.
       batch: with rows split over the axis ``data``, replicated over ``task``.
       key: random key of the step, or None.
@@ -59,7 +59,7 @@ def task_parallel_gradients(
     def of_device(params: Any, batch: StepBatch, key: jax.Array | None) -> Any:
         heads = model_functions.heads(model, local)
         examples = model_functions.examples(model, local, batch)
-        gradients = placed_gradients(
+        gradients = task_parallel_gradients(
             model_functions.encoders(model, local),
             heads,
             params["shared"],
@@ -79,7 +79,7 @@ def task_parallel_gradients(
             head_gradients = jax.lax.psum(head_gradients, placement.axes)
         # From all parameters of some tasks to some parameters of all tasks.
         shared = exchange_gradients(gradients.shared, dimensions, task=task, data=data)
-        computed_order = placed_order(examples, heads, placement.groups_by_index)
+        computed_order = task_parallel_order(examples, heads, placement.groups_by_index)
         if computed_order != order:
             places = jnp.array([computed_order.index(name) for name in order])
             losses, shared = jax.tree.map(lambda leaf: leaf[places], (losses, shared))

@@ -1,4 +1,4 @@
-"""Trees of per-task gradients."""
+"""The leading task axis of trees of per-task gradients."""
 
 from typing import Any
 
@@ -14,6 +14,9 @@ def task_count(task_grads: Any) -> int:
     Args:
       task_grads: a tree of floating point leaves ``[T, *param]``, or `RowGradients`.
 
+    Returns:
+      The number of tasks, 1 or more.
+
     Raises:
       TypeError: a leaf is not real floating point.
       ValueError: no leaves, a scalar leaf, no tasks, leaves that differ in T, or indices of rows
@@ -26,11 +29,11 @@ def task_count(task_grads: Any) -> int:
     for path, leaf in jax.tree_util.tree_leaves_with_path(task_grads, is_leaf=is_rows):
         name = jax.tree_util.keystr(path, simple=True, separator="/")
         if isinstance(leaf, RowGradients):
-            places, leaf = jnp.shape(leaf.indices), leaf.values
-            if len(places) != 2 or jnp.shape(leaf)[:2] != places:
+            index_shape, leaf = jnp.shape(leaf.indices), leaf.values
+            if len(index_shape) != 2 or jnp.shape(leaf)[:2] != index_shape:
                 raise ValueError(
-                    f"task_grads: rows {name!r} have indices of shape {places}, values of shape "
-                    f"{jnp.shape(leaf)}"
+                    f"task_grads: rows {name!r} have indices of shape {index_shape}, values of "
+                    f"shape {jnp.shape(leaf)}"
                 )
         if not jnp.issubdtype(jnp.result_type(leaf), jnp.floating):
             dtype = jnp.result_type(leaf)
@@ -47,11 +50,11 @@ def task_count(task_grads: Any) -> int:
 
 
 def leaves_of(task_grads: Any) -> list[jax.Array | RowGradients]:
-    """The leaves, a `RowGradients` as one of them."""
+    """The leaves of a tree as arrays; a `RowGradients` is one leaf."""
     leaves = jax.tree.leaves(task_grads, is_leaf=is_rows)
     return [leaf if isinstance(leaf, RowGradients) else jnp.asarray(leaf) for leaf in leaves]
 
 
-def stored(leaf: jax.Array | RowGradients) -> jax.Array:
-    """The entries of a leaf that are held, ``[T, ...]``: for norms and largest entries."""
+def stored_entries(leaf: jax.Array | RowGradients) -> jax.Array:
+    """The entries of a leaf that are stored, ``[T, ...]``: norms need no others."""
     return leaf.values if isinstance(leaf, RowGradients) else leaf
