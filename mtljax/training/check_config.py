@@ -1,4 +1,4 @@
-"""Checks of a configuration that need the model it describes."""
+"""Checks of a configuration that need the model that it describes."""
 
 import jax
 
@@ -15,8 +15,12 @@ from mtljax.training.step import step_options
 def check_penalty(config: Config, model: Model) -> None:
     """Check that the penalties of a configuration cover some of the parameters.
 
+    Args:
+      config: the configuration.
+      model: its model.
+
     Raises:
-      UserError: naming the expression that is not valid, or that no path matches.
+      UserError: an expression is not valid, or matches no path; names the expression.
     """
     if not (config.regularizer.l2 or config.regularizer.group_lasso):
         return
@@ -30,17 +34,22 @@ def check_penalty(config: Config, model: Model) -> None:
 def check_strategy(config: Config, model: Model, method: Method) -> None:
     """Check that the strategy of a configuration suits its method, its tasks and their mixture.
 
+    Args:
+      config: the configuration.
+      model: its model.
+      method: its method.
+
     Raises:
-      UserError: naming the strategy and what it does not suit.
+      UserError: it does not; names the strategy and what it does not suit.
     """
     strategy = config.gradients.strategy
-    what = f"gradients.strategy {strategy!r}"
+    option = f"gradients.strategy {strategy!r}"
     if strategy in ("vmapped", "scanned"):
-        _check_equal_groups(what, model)
+        _check_equal_groups(option, model)
     groups = [group.name for group in model.layout.groups]
     if strategy == "representation" and len(groups) > 1:
         raise UserError(
-            f"{what}: all tasks must read the same inputs, got groups {', '.join(groups)}"
+            f"{option}: all tasks must read the same inputs, got groups {', '.join(groups)}"
         )
     try:
         choose_strategy(model_objectives(model), method, step_options(config, model))
@@ -49,22 +58,22 @@ def check_strategy(config: Config, model: Model, method: Method) -> None:
     if config.mixture.subset and config.optimizer.accumulate > 1:
         raise UserError("mixture.subset: not with optimizer.accumulate")
     if config.mixture.subset and strategy in ("vmapped", "scanned"):
-        raise UserError(f"mixture.subset: not with {what}")
+        raise UserError(f"mixture.subset: not with {option}")
 
 
-def _check_equal_groups(what: str, model: Model) -> None:
-    """Check that all input groups can be stacked: one task each, one mask, one shape."""
+def _check_equal_groups(option: str, model: Model) -> None:
+    """Check that all input groups can be stacked: one task each, equal masks and shapes."""
     layout, attention = model.layout, model.network.attention
     first = layout.groups[0]
     for group in layout.groups:
         if len(group.tasks) > 1:
             names = ", ".join(task.name for task in group.tasks)
-            raise UserError(f"{what}: every task must have inputs of its own, {names} share them")
+            raise UserError(f"{option}: every task must have inputs of its own, {names} share them")
         modes = attention[first.name], attention[group.name]
         if modes[0] != modes[1]:
             raise UserError(
-                f"{what}: {first.name} and {group.name} must be read under one mask, got attention "
-                f"{modes[0]} and {modes[1]}"
+                f"{option}: {first.name} and {group.name} must be read under one mask, got "
+                f"attention {modes[0]} and {modes[1]}"
             )
         sizes = [
             (shape.rows, shape.row_length, shape.affixes)
@@ -73,5 +82,6 @@ def _check_equal_groups(what: str, model: Model) -> None:
         if sizes[0] != sizes[1]:
             shown = " and ".join(f"{rows} x {length}" for rows, length, _ in sizes)
             raise UserError(
-                f"{what}: batches of {first.name} and {group.name} must have one shape, got {shown}"
+                f"{option}: batches of {first.name} and {group.name} must have one shape, got "
+                f"{shown}"
             )

@@ -40,25 +40,28 @@ from mtljax.training.objective import StepBatch
 from mtljax.training.objectives.device_layout import DeviceLayout
 from mtljax.training.step import make_step
 
+_SHOWN_PATHS = 3
+"""Paths of parameters, at most, that the first line of a run names."""
+
 
 class Distributed(NamedTuple):
     """A train step on its devices.
 
     Attributes:
-      mesh: of the devices; None where one device does all.
-      model: for evaluation; its encoder keeps the rows of activations where `place` puts those of
-        a batch.
-      state: shardings of the train state, a tree like it; None where one device does all.
-      init: ``batch -> state``, jitted, each device drawing its part.
-      step: ``(state, batch, extra) -> (state, metrics)``, compiled, the state donated.
-      place: puts batches on the devices; with several processes, batches of all rows that every
+      mesh: the mesh of the devices; None on one device.
+      model: the model for evaluation; its encoder keeps the rows of activations where `place` puts
+        those of a batch.
+      state: the shardings of the train state, a tree like it; None on one device.
+      init: ``batch -> state``, jitted; each device draws its shards of the parameters.
+      step: ``(state, batch, extra) -> (state, metrics)``, jitted, with the state donated.
+      place: puts a batch on the devices; with several processes, a batch of all rows, which every
         process has.
-      row_parts: number of devices that the rows of a batch are divided among.
-      about: in one line, how the devices share the step; empty where one does all.
-      share: the rows that this process has of a batch.
-      place_own: puts batches of these rows on this process's devices, as parts of global arrays.
-      replicated: a sharding under which every process has the whole array; None where one device
-        does all.
+      row_devices: the number of devices that the rows of a batch are divided among.
+      about: how the devices share the step, in one line; empty on one device.
+      share: the rows of a batch that this process has.
+      place_own: puts a batch of these rows on the devices of this process, as shards of global
+        arrays.
+      replicated: the sharding under which every process has the full array; None on one device.
       task_parallel: whether groups of devices work on different tasks.
     """
 
@@ -68,7 +71,7 @@ class Distributed(NamedTuple):
     init: Callable[[StepBatch], TrainState]
     step: Callable[..., tuple[TrainState, StepMetrics]]
     place: Callable[[Any], Any]
-    row_parts: int
+    row_devices: int
     about: str
     share: RowShare = RowShare()
     place_own: Callable[[Any], Any] = jax.device_put
@@ -76,7 +79,7 @@ class Distributed(NamedTuple):
     task_parallel: bool = False
 
     def evaluated(self, params: Any) -> Any:
-        """Parameters for evaluation, sharded like those that are trained."""
+        """Parameters for evaluation, with the shardings of those that are trained."""
         return params if self.state is None else jax.device_put(params, self.state.params)
 
 
@@ -88,18 +91,22 @@ def distribute(
     batch: StepBatch,
     devices: Sequence[Any] | None = None,
 ) -> Distributed:
-    """Compiles nothing yet: `init` and `step` can be lowered, or called.
+    """Makes the train step of a configuration for its devices, without compiling it.
 
     Args:
-      config: says how the devices share the step.
-      model: that of `build_model`.
-      method: see `make_step`.
-      optimizer: see `make_step`.
-      batch: of a step, or its shapes.
-      devices: by default all there are; of a topology, to compile for what is not at hand.
+      config: the configuration, whose `parallel` says how the devices share the step.
+      model: the model, from `build_model`.
+      method: the weighting or aggregator: see `make_step`.
+      optimizer: any Optax transformation: see `make_step`.
+      batch: the batch of a step, or its shapes: by input group a dictionary of arrays ``[R, ...]``.
+      devices: the devices to use, all by default; those of a topology description, to compile for
+        devices that this machine lacks.
+
+    Returns:
+      A `Distributed`, whose `init` and `step` can be lowered or called.
 
     Raises:
-      UserError: a mesh, rules, or a batch that do not fit.
+      UserError: a mesh, sharding rules or a batch that do not fit.
     """
     parallel, method = config.parallel, as_method(method)
     on_one = parallel.task == parallel.data == parallel.model == 1
@@ -121,7 +128,7 @@ def _on_one_device(
     config: Config, model: Model, method: Method, optimizer: optax.GradientTransformation
 ) -> Distributed:
     step = make_step(model, method, optimizer, config)
-    # Bound to its device, as a state from a checkpoint is: both have the same compiled step.
+    # Committed to its device, as a state from a checkpoint is: both have the same compiled step.
     (device,) = jnp.zeros(()).devices()
     return Distributed(
         mesh=None,
@@ -130,7 +137,7 @@ def _on_one_device(
         init=jax.jit(step.init, out_shardings=SingleDeviceSharding(device)),
         step=jax.jit(step.update, donate_argnums=0),
         place=jax.device_put,
-        row_parts=1,
+        row_devices=1,
         about="",
     )
 
@@ -147,17 +154,22 @@ def _on_mesh(
     if several and parallel.strategy == "pmap":
         raise ValueError("strategy 'pmap': works in one process only, 'shard_map' in several")
 
-    # Where tasks are on groups of devices, and from that where everything lies between steps.
+    # Which devices work on which tasks, and from that the shardings of the state between steps.
+    # They need the shapes of the parameters, so that the step is made twice: once to draw them, and
+    # below with its layout.
     init = make_step(model, method, optimizer, config).init
     shapes = jax.eval_shape(init, batch)
-    placement, reason = _placement(config, model, method, mesh, batch, shapes.params["shared"])
+    placement, reason = _choose_placement(
+        config, model, method, mesh, batch, shapes.params["shared"]
+    )
     axes = logical_axes(model.network, shapes.params)
     (specs, uncovered), moments = _specs(parallel, mesh, shapes.params, axes, placement)
     state = follow(shapes, shapes.params, moments)._replace(params=specs)
     state = shardings(state, mesh)
     rows = P(row_axes(mesh) if placement is None else placement.data_axis)
 
-    # Each row's activations stay on its device where XLA places them.
+    # Constraints in the encoder keep each row's activations on its device, where XLA decides on
+    # shardings: under `jit`. Evaluation always does that.
     encoder = model.network.encoder.clone(rows=NamedSharding(mesh, rows))
     network = dataclasses.replace(model.network, encoder=encoder)
     model_by_rows = dataclasses.replace(model, network=network)
@@ -167,8 +179,9 @@ def _on_mesh(
         step_model = model_by_rows
         layout = layout._replace(fsdp=fsdp_shardings(specs["shared"], axes["shared"], mesh))
     if placement is not None:
-        gathered = _gathered(shapes.params, placement)
-        optimizer = on_parts(optimizer, shardings(moments, mesh), gathered)
+        # Each device holds a shard of the direction, of all tasks: it updates that shard alone.
+        gather = _gather_updates(shapes.params, placement)
+        optimizer = on_shards(optimizer, shardings(moments, mesh), gather)
     update = make_step(step_model, method, optimizer, config, layout).update
 
     share = process_share(mesh, rows) if several else RowShare()
@@ -176,18 +189,18 @@ def _on_mesh(
     tasks = "tasks on groups of devices" if placement else "all tasks on all devices"
     about = f"{shape} devices, {parallel.strategy}, {parallel.sharding}; {tasks}: {reason}"
     if uncovered:
-        about += f"; replicated, as no rule covers them: {', '.join(uncovered)}"
+        about += f"; replicated, as no rule covers them: {_first_paths(uncovered)}"
     return Distributed(
         mesh=mesh,
         model=model_by_rows,
         state=state,
         init=jax.jit(init, out_shardings=state),
         step=compiled_step(update, mesh, parallel.strategy, state, rows),
-        place=lambda tree: _place(tree, mesh, rows),
-        row_parts=_parts(mesh, rows),
+        place=lambda tree: _put_rows(tree, mesh, rows),
+        row_devices=_row_devices(mesh, rows),
         about=about + (f"; {jax.process_count()} processes" if several else ""),
         share=share,
-        place_own=lambda tree: _place(tree, mesh, rows, share if several else None),
+        place_own=lambda tree: _put_rows(tree, mesh, rows, share if several else None),
         replicated=NamedSharding(mesh, P()),
         task_parallel=placement is not None,
     )
@@ -196,26 +209,29 @@ def _on_mesh(
 def _specs(
     parallel: ParallelConfig, mesh: Mesh, params: Any, axes: Any, placement: TaskPlacement | None
 ) -> tuple[ParameterSpecs, Any]:
-    """Of the parameters, and of what the optimizer and the moving average keep of each."""
+    """The specs of the parameters, and those of their moments and moving averages."""
     fsdp = row_axes(mesh) if parallel.sharding == "fsdp" else ()
     rules = [parse_rule(text) for text in parallel.rules]
-    found = parameter_specs(params, axes, mesh, fsdp=fsdp, rules=rules)
+    specs = parameter_specs(params, axes, mesh, fsdp=fsdp, rules=rules)
     if placement is None:
-        return found, found.specs
-    # Where each device has a part of the direction, that part is all it keeps.
-    moments = {**found.specs, "shared": stored_specs(_dims(params, placement), placement.axes)}
-    return (found._replace(specs=moments) if parallel.sharding == "fsdp" else found), moments
+        return specs, specs.specs
+    # A device updates only its shard of the direction, and keeps moments of no other.
+    moments = {
+        **specs.specs,
+        "shared": stored_specs(_split_dims(params, placement), placement.axes),
+    }
+    return (specs._replace(specs=moments) if parallel.sharding == "fsdp" else specs), moments
 
 
-def _dims(params: Any, placement: TaskPlacement) -> Any:
+def _split_dims(params: Any, placement: TaskPlacement) -> Any:
     return split_dimensions(params["shared"], axes_size(placement.mesh, placement.axes))
 
 
-def _gathered(params: Any, placement: TaskPlacement) -> Callable[[Any], Any]:
-    """All-gathers updates where the parameters are replicated."""
+def _gather_updates(params: Any, placement: TaskPlacement) -> Callable[[Any], Any]:
+    """A function that all-gathers updates where the parameters are replicated."""
     if placement.sharded:
         return lambda updates: updates
-    dims = _dims(params, placement)
+    dims = _split_dims(params, placement)
 
     def gather(updates: Any) -> Any:
         shared = gather_stored(updates["shared"], dims, placement.mesh, placement.axes)
@@ -224,19 +240,21 @@ def _gathered(params: Any, placement: TaskPlacement) -> Callable[[Any], Any]:
     return gather
 
 
-def _placement(
+def _choose_placement(
     config: Config, model: Model, method: Method, mesh: Mesh, batch: StepBatch, shared: Any
 ) -> tuple[TaskPlacement | None, str]:
+    """Which devices work on which tasks, None where all work on all, and the reason in words."""
     parallel = config.parallel
     groups = {group.name: [task.name for task in group.tasks] for group in model.layout.groups}
     tasks = sum(map(len, groups.values()))
     if mesh.shape["task"] > 1 and tasks % mesh.shape["task"]:
         raise ValueError(f"a task axis of {mesh.shape['task']} does not divide {tasks} tasks")
-    why = _no_placement(config, model, method, mesh)
-    if parallel.placement == "task" and why:
-        raise ValueError(f"placement 'task': {why}")
-    if parallel.placement == "off" or why:
-        return None, why or "as asked for"
+    obstacle = _placement_obstacle(config, mesh)
+    if parallel.placement == "task" and obstacle:
+        raise ValueError(f"placement 'task': {obstacle}")
+    if parallel.placement == "off" or obstacle:
+        return None, obstacle or "as asked for"
+    # What an encoder is compiled for: groups of one kind are encoded by one trace.
     kinds = {name: (model.network.attention[name], _shapes(batch[name])) for name in groups}
     sharded = parallel.sharding == "fsdp"
     if parallel.placement == "task":
@@ -245,6 +263,7 @@ def _placement(
             return TaskPlacement(mesh, by_index, sharded), "as asked for"
         except ValueError as error:
             raise ValueError(f"placement 'task': {error}") from None
+    # Loss-only weightings have one backward pass, which gains nothing from a device per task.
     if not reads_gradients(method):
         return None, f"weighting {config.weighting!r} reads no gradients"
     if config.weighting_options.get("every", 1) != 1:
@@ -255,15 +274,22 @@ def _placement(
     return None if by_index is None else TaskPlacement(mesh, by_index, sharded), reason
 
 
-def _no_placement(config: Config, model: Model, method: Method, mesh: Mesh) -> str:
-    """Why tasks cannot be on groups of devices, whatever their number; else empty."""
+def _placement_obstacle(config: Config, mesh: Mesh) -> str:
+    """Why tasks cannot be on groups of devices, whatever their number; empty if they can."""
     if config.parallel.strategy != "jit":
         return f"strategy {config.parallel.strategy!r} has no axis of tasks"
     if mesh.shape["model"] > 1:
         return "the axis of features has several devices"
     if config.gradients.strategy in APPROXIMATE:
-        return f"gradients.strategy {config.gradients.strategy!r} has no gradients side by side"
+        strategy = config.gradients.strategy
+        return f"gradients.strategy {strategy!r} never holds the gradients of all tasks"
     return ""
+
+
+def _first_paths(paths: Sequence[str]) -> str:
+    shown = ", ".join(paths[:_SHOWN_PATHS])
+    more = len(paths) - _SHOWN_PATHS
+    return f"{shown} and {more} more" if more > 0 else shown
 
 
 def _shapes(group: Any) -> Any:
@@ -274,12 +300,16 @@ def _shapes(group: Any) -> Any:
 def check_stages(devices: Distributed, stages: Sequence[Mapping[str, int]]) -> None:
     """Check that the devices can share the rows of every stage of a run.
 
+    Args:
+      devices: the devices of the run, from `distribute`.
+      stages: for each stage, the number of rows in the batch of each input group.
+
     Raises:
       UserError: naming the input group whose rows cannot be divided.
     """
     if devices.mesh is None:
         return
-    count = devices.row_parts
+    count = devices.row_devices
     for stage in stages:
         for name, size in stage.items():
             if size % count:
@@ -289,21 +319,22 @@ def check_stages(devices: Distributed, stages: Sequence[Mapping[str, int]]) -> N
                 )
 
 
-def _parts(mesh: Mesh, rows: P) -> int:
+def _row_devices(mesh: Mesh, rows: P) -> int:
+    """The number of devices that rows with this partition are divided among."""
     axes = rows[0] if rows else None
     return axes_size(mesh, () if axes is None else (axes,) if isinstance(axes, str) else axes)
 
 
-def _place(tree: Any, mesh: Mesh, rows: P, share: RowShare | None = None) -> Any:
-    count = _parts(mesh, rows)
+def _put_rows(tree: Any, mesh: Mesh, rows: P, share: RowShare | None = None) -> Any:
+    count = _row_devices(mesh, rows)
 
-    def filled(leaf: Any) -> Any:
-        # A group that sits a step out has one row, which is empty.
+    def padded(leaf: Any) -> Any:
+        # A group without a batch in this step has one row, of padding: it gets one per device.
         if share is None and leaf.shape[0] == 1 and count > 1:
             return np.concatenate([leaf, np.zeros((count - 1, *leaf.shape[1:]), leaf.dtype)])
         return leaf
 
-    tree = jax.tree.map(filled, tree)
+    tree = jax.tree.map(padded, tree)
     try:
         if jax.process_count() > 1:
             return global_rows(tree, mesh, rows, share)
@@ -312,21 +343,24 @@ def _place(tree: Any, mesh: Mesh, rows: P, share: RowShare | None = None) -> Any
         raise UserError(f"parallel: {error}") from None
 
 
-def on_parts(
-    optimizer: optax.GradientTransformation, parts: Any, gather: Callable[[Any], Any]
+def on_shards(
+    optimizer: optax.GradientTransformation, shards: Any, gather: Callable[[Any], Any]
 ) -> optax.GradientTransformationExtraArgs:
-    """An optimizer that works where the parts of the direction are, with the same state.
+    """An optimizer that updates each shard of the direction on its device, with the same state.
 
     Args:
-      optimizer: any; what it sums over, such as a norm, is summed over the devices by XLA.
-      parts: shardings of the direction.
-      gather: puts the updates where the parameters are.
+      optimizer: any Optax transformation; XLA sums what it sums over, such as a norm, over devices.
+      shards: the shardings of the direction, a tree like it.
+      gather: from sharded updates to updates with the shardings of the parameters.
+
+    Returns:
+      An Optax transformation with the state of `optimizer`.
     """
     inner = optax.with_extra_args_support(optimizer)
 
     def update(updates: Any, state: Any, params: Any = None, **extra: Any) -> tuple[Any, Any]:
-        updates = jax.lax.with_sharding_constraint(updates, parts)
+        updates = jax.lax.with_sharding_constraint(updates, shards)
         updates, state = inner.update(updates, state, params, **extra)
-        return gather(jax.lax.with_sharding_constraint(updates, parts)), state
+        return gather(jax.lax.with_sharding_constraint(updates, shards)), state
 
     return optax.GradientTransformationExtraArgs(inner.init, update)

@@ -1,4 +1,4 @@
-"""Evaluation: one pass over a split, metrics as mergeable states."""
+"""Evaluation: one pass over a split, with metrics as states that are merged over batches."""
 
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
@@ -20,15 +20,15 @@ Values = dict[str, dict[str, float]]
 """Metric values by task and metric."""
 
 PLAIN_WORDS = "perplexity_plain_words"
-"""Perplexity where unknown words are all read as one: comparable with models of whole words."""
+"""Perplexity without the affixes of unknown words: comparable with models that have none."""
 
 
 def predicted_targets(task: Task, predictions: jax.Array) -> jax.Array:
-    """What a task's predictions say, as its targets are.
+    """The predicted targets of a task, in the form of its targets.
 
     Args:
-      task: the task; none that writes text.
-      predictions: ``[..., outputs]``.
+      task: the task; not one that writes text.
+      predictions: the outputs of its head, ``[..., outputs]``, floating point.
 
     Returns:
       Class ids ``[...]`` int32, numbers ``[...]`` float32, or sets of classes ``[..., outputs]``.
@@ -41,11 +41,17 @@ def predicted_targets(task: Task, predictions: jax.Array) -> jax.Array:
 def make_group_evaluation(
     model: Model, group_name: str, where: jax.sharding.Sharding | None = None
 ) -> Callable[..., Any]:
-    """Return a jitted ``(params, batch) -> (states, predicted)`` for one input group.
+    """Make the jitted evaluation of a batch of one input group.
 
-    ``states`` are metric states by task and metric; ``predicted`` are the predicted targets, ``[R,
-    S]`` or ``[R, N]``, of the tasks with a metric that is counted on the host. Both are put
-    ``where`` every process has all of them.
+    Args:
+      model: the model.
+      group_name: the name of the input group.
+      where: the sharding of the results; with several processes, one under which each has them all.
+
+    Returns:
+      A function ``(params, batch) -> (states, predicted)``: metric states by task and metric, and
+      the predicted targets, ``[R, S]`` or ``[R, N]``, of tasks with a metric that is computed on
+      the host.
     """
     group = model.layout.group(group_name)
     count = model.layout.shapes[group_name].max_segments
@@ -62,14 +68,14 @@ def make_group_evaluation(
                 continue
             kind, output = KINDS[task.kind], model.layout.outputs[task.name]
             values = element_losses(task, predictions, targets)
-            said = predicted_targets(task, predictions)
-            of_task: dict[str, Any] = {"loss": metrics.loss(values, weights)}
+            result = predicted_targets(task, predictions)
+            task_states: dict[str, Any] = {"loss": metrics.loss(values, weights)}
             for name in _measured(task, output):
                 if name in kind.host_metrics:
-                    predicted[task.name] = said
+                    predicted[task.name] = result
                 elif name != "loss":
-                    of_task[name] = kind.metric_state(name, said, targets, weights, output)
-            states[task.name] = of_task
+                    task_states[name] = kind.metric_state(name, result, targets, weights, output)
+            states[task.name] = task_states
         return states, predicted
 
     return jax.jit(evaluate) if where is None else jax.jit(evaluate, out_shardings=where)
@@ -77,8 +83,8 @@ def make_group_evaluation(
 
 def _measured(task: Task, output: Output) -> list[str]:
     """The metrics of a task, and those that its kind always measures, each once."""
-    named = metric_names(task, output.classes)
-    return list(dict.fromkeys((*named, *KINDS[task.kind].always_measured)))
+    chosen = metric_names(task, output.classes)
+    return list(dict.fromkeys((*chosen, *KINDS[task.kind].always_measured)))
 
 
 def _readout_states(
@@ -109,9 +115,14 @@ class Evaluator:
         place: Callable[[Any], Any] = lambda batch: batch,
         where: jax.sharding.Sharding | None = None,
     ) -> None:
-        """Take the model, the data and what puts batches on devices; nothing is computed yet.
+        """Prepare the evaluation; nothing is computed or compiled yet.
 
-        What comes out is put ``where`` every process has all of it.
+        Args:
+          model: the model.
+          data: the data of its tasks.
+          place: puts a batch on the devices.
+          where: the sharding of the results; with several processes, one under which each has them
+            all.
         """
         self._model, self._data, self._place = model, data, place
         self._functions = {
@@ -120,10 +131,10 @@ class Evaluator:
         }
 
     def __call__(self, params: Any, split: str, *, full: bool = False) -> Values:
-        """Metric values of every task that has this split.
+        """The metric values of every task that has this split.
 
         Args:
-          params: the parameters.
+          params: the parameters of the model.
           split: 'train', 'validation' or 'test'.
           full: add `PLAIN_WORDS` for language models over words with affixes, and
             `mtljax.training.text_likelihood` for tasks that write text.
@@ -145,11 +156,13 @@ class Evaluator:
                 if task.name in states and KINDS[task.kind].writes:
                     likelihood = text_likelihood(task, self._data, split, states[task.name])
                     values[task.name] |= likelihood
-            models = [t.name for t in group.tasks if KINDS[t.kind].writes == "continuation"]
-            if models and self._model.layout.affix_buckets:
+            language_models = {
+                task.name for task in group.tasks if KINDS[task.kind].writes == "continuation"
+            }
+            if language_models and self._model.layout.affix_buckets:
                 batches = self._data.evaluation_batches(group.name, split)
                 plain = self._pass(params, group.name, map(_hide_affixes, batches))
-                for name in plain.keys() & set(models):
+                for name in plain.keys() & language_models:
                     values[name][PLAIN_WORDS] = _values(plain)[name]["perplexity"]
         return {task.name: values[task.name] for task in self._model.tasks if task.name in values}
 
@@ -158,6 +171,7 @@ class Evaluator:
     ) -> dict[str, dict[str, Any]]:
         totals: dict[str, dict[str, Any]] = {}
         for batch in batches:
+            # Numbers of examples are for the host alone.
             arrays = {name: value for name, value in batch.items() if name != "example"}
             on_device = self._functions[group](params, self._place(arrays))
             states, predicted = jax.device_get(on_device)
@@ -172,14 +186,14 @@ class Evaluator:
     def _host_states(
         self, name: str, batch: dict[str, Any], predicted: np.ndarray
     ) -> dict[str, Any]:
-        """Metrics that are counted text by text, over the targets that each text has."""
+        """Metrics that are computed text by text, over the targets that each text has."""
         task = next(task for task in self._model.tasks if task.name == name)
         output = self._model.layout.outputs[name]
-        counted = [used for _, used in unpack(batch, batch["weights"][name] > 0)]
+        has_target = [mask for _, mask in unpack(batch, batch["weights"][name] > 0)]
 
         def by_text(values: np.ndarray) -> list[np.ndarray]:
-            texts = (of_text for _, of_text in unpack(batch, values))
-            return [of_text[used] for of_text, used in zip(texts, counted, strict=True)]
+            texts = (text for _, text in unpack(batch, values))
+            return [text[mask] for text, mask in zip(texts, has_target, strict=True)]
 
         arguments = by_text(predicted), by_text(batch["targets"][name])
         return {
@@ -206,20 +220,20 @@ def _hide_affixes(batch: dict[str, Any]) -> dict[str, Any]:
 
 
 def score(model: Model, values: Values) -> float:
-    """The mean of the tasks' main metrics, by which the best checkpoint is chosen.
+    """The mean of the tasks' main metrics, by which the best checkpoint is selected.
 
-    Each metric is put on a scale from 0 to 1, higher is better: accuracy and F1 as they are;
-    perplexity over V classes as ``1 - log(perplexity) / log(V)``, 0 for a uniform guess; an error
-    or a loss ``e`` as ``1 / (1 + e)``.
+    Each metric is mapped to a scale from 0 to 1, on which higher is better: accuracy and F1 as they
+    are; perplexity over V classes as ``1 - log(perplexity) / log(V)``, 0 for a uniform guess; an
+    error or a loss ``e`` as ``1 / (1 + e)``.
 
     Args:
       model: the model.
-      values: on validation.
+      values: metric values by task and metric, of the validation split.
 
     Returns:
       The mean, NaN if no task has values.
     """
-    parts = []
+    scores = []
     for task in model.tasks:
         if task.name not in values:
             continue
@@ -230,5 +244,5 @@ def score(model: Model, values: Values) -> float:
             value = 1.0 - np.log(value) / np.log(output.num_classes)
         elif name in KINDS[task.kind].lower_is_better:
             value = 1.0 / (1.0 + value)
-        parts.append(value)
-    return float(np.mean(parts)) if parts else float("nan")
+        scores.append(value)
+    return float(np.mean(scores)) if scores else float("nan")

@@ -1,4 +1,4 @@
-"""The method of a configuration: which one, and what is wrapped around it."""
+"""The weighting or aggregator of a configuration, and what its options wrap around it."""
 
 import inspect
 from collections.abc import Callable
@@ -22,42 +22,49 @@ WRAPPERS: dict[str, Callable[[Weighting, Any], Weighting]] = {
     "moving_average": lambda method, alpha: wrappers.moving_average(method, alpha),
     "every": lambda method, k: wrappers.every(method, k),
 }
-"""Options that wrap any weighting, in the order in which they are put around it."""
+"""Options that wrap any weighting, from the innermost wrapper to the outermost."""
 
-SERVICE = ("heads", "inner_lr", "inner_steps")
-"""Options of the step rather than of the method."""
+STEP_OPTIONS = ("heads", "inner_lr", "inner_steps")
+"""Options that the step reads, not the method."""
 
 GROUPS: dict[str, Callable[[str], str]] = {
     "leaf": lambda path: path,
     "module": lambda path: path.rpartition("/")[0],
     "top": lambda path: path.partition("/")[0],
 }
-"""Strategies to divide the shared parameters: every array, every module, the outermost modules."""
+"""By name, from the path of a shared parameter to its group: arrays, modules, outermost modules."""
 
 
 def make_method(config: Config, num_tasks: int) -> Method:
     """The method that a configuration names, with what its options wrap around it.
 
-    Besides the method's own options, `weighting_options` may have
+    In addition to the method's own options, `weighting_options` may have
 
     - ``normalize``, ``scale``, ``rescale``, ``moving_average`` (or ``cr_mogm``), ``every``: put
       around the method in this order, see `mtljax.weighting.wrappers`;
-    - ``groups``: ``'leaf'``, ``'module'`` or ``'top'``, weights of their own for each group of the
+    - ``groups``: ``'leaf'``, ``'module'`` or ``'top'``, for separate weights in each group of the
       shared parameters, see `mtljax.aggregation.per_group`;
     - ``heads``: ``'own'`` or ``'weighted'``, see `mtljax.training.make_step`;
     - ``inner_lr`` and ``inner_steps`` of bilevel methods, see `mtljax.training.Method`.
 
-    An option that the method has itself goes to the method, but for ``every``, which stays
-    outermost. A name that is both a weighting and an aggregator is the aggregator as soon as an
-    option is given that only the aggregator has.
+    An option that the method has itself goes to the method, except ``every``, which is always a
+    wrapper, the outermost. A name that is both a weighting and an aggregator is the aggregator if
+    an option is given that only the aggregator has.
+
+    Args:
+      config: the configuration.
+      num_tasks: the number of tasks T.
+
+    Returns:
+      A `Method`.
 
     Raises:
-      UserError: if there is none of that name, or it does not take the options or so many tasks.
+      UserError: no method has that name, or it does not take the options or this number of tasks.
     """
     name = config.weighting
-    known = {**weighting.METHODS, **aggregation.METHODS}
-    if name not in known:
-        raise UserError(f"weighting {name!r}: unknown{suggestion(name, known)}")
+    methods = {**weighting.METHODS, **aggregation.METHODS}
+    if name not in methods:
+        raise UserError(f"weighting {name!r}: unknown{suggestion(name, methods)}")
     try:
         return _make(name, dict(config.weighting_options), num_tasks)
     except (TypeError, ValueError) as error:
@@ -65,22 +72,26 @@ def make_method(config: Config, num_tasks: int) -> Method:
 
 
 def _make(name: str, options: dict[str, Any], num_tasks: int) -> Method:
-    own = _options_of(weighting.METHODS[name]) if name in weighting.METHODS else set()
-    # Outside of all others, where the step asks which steps need gradients.
-    own -= {"every"}
+    # Which options are the method's, which wrap it, and which are the step's. `every` is never the
+    # method's: the outermost wrapper says which steps need gradients.
+    is_weighting = name in weighting.METHODS
+    method_options = _options_of(weighting.METHODS[name]) if is_weighting else set()
+    method_options -= {"every"}
     around = {
         option: options.pop(option)
-        for option in (*WRAPPERS, "groups", *SERVICE)
-        if option in options and option not in own
+        for option in (*WRAPPERS, "groups", *STEP_OPTIONS)
+        if option in options and option not in method_options
     }
     if {"cr_mogm", "moving_average"} <= around.keys():
         raise ValueError("cr_mogm and moving_average are two names of one option")
-    service = {option: around.pop(option) for option in SERVICE if option in around}
-    if "inner_lr" in service:
-        check_positive("inner_lr", service["inner_lr"])
-    if "inner_steps" in service:
-        check_count("inner_steps", service["inner_steps"])
-    if name not in weighting.METHODS or (name in aggregation.METHODS and options.keys() - own):
+    step_options = {option: around.pop(option) for option in STEP_OPTIONS if option in around}
+    if "inner_lr" in step_options:
+        check_positive("inner_lr", step_options["inner_lr"])
+    if "inner_steps" in step_options:
+        check_count("inner_steps", step_options["inner_steps"])
+
+    # An aggregator acts on the gradients themselves: nothing wraps it.
+    if not is_weighting or (name in aggregation.METHODS and options.keys() - method_options):
         if around:
             raise ValueError(f"{next(iter(around))} is for weightings, and this is an aggregator")
         rule = aggregation.METHODS[name](num_tasks, **options)
@@ -91,7 +102,7 @@ def _make(name: str, options: dict[str, Any], num_tasks: int) -> Method:
         for option, wrap in WRAPPERS.items():
             if option in around:
                 rule = wrap(rule, around[option])
-        jax.eval_shape(lambda: rule.init(num_tasks))
+        jax.eval_shape(lambda: rule.init(num_tasks))  # raises for a number that it cannot weight
         requires = rule.requires
         if groups is not None:
             if groups not in GROUPS:
@@ -100,7 +111,7 @@ def _make(name: str, options: dict[str, Any], num_tasks: int) -> Method:
                 raise ValueError("groups: not for methods that read products of several batches")
             rule = aggregation.per_group(rule, num_tasks, GROUPS[groups])
             requires = requires - GRADIENT_SIGNALS
-    method = Method(rule, requires, **service)
+    method = Method(rule, requires, **step_options)
     check_heads(method)
     return method
 

@@ -1,4 +1,4 @@
-"""From a configuration and the layout of its data to the modules of a model."""
+"""The model of a configuration: its network, and what its tasks read and draw from."""
 
 import dataclasses
 from collections.abc import Callable, Mapping
@@ -19,14 +19,14 @@ from mtljax.tasks import Task, loss_name
 
 @dataclasses.dataclass(frozen=True)
 class Model:
-    """A network with what its tasks need besides.
+    """A network, and what the losses of its tasks need besides.
 
     Attributes:
-      network: encoder and heads.
-      layout: input groups, outputs and shapes of the data.
-      tasks: in the order of the losses ``[T]``.
-      proposals: for each language model, the distribution its negatives are drawn from.
-      negatives: classes drawn a step; 0 for the full softmax.
+      network: the encoder and the heads.
+      layout: the input groups, outputs and shapes of the data.
+      tasks: the T tasks, in the order of the losses ``[T]``.
+      proposals: for each language model with sampled negatives, the distribution of these.
+      negatives: the number of classes that are sampled in a step; 0 for the full softmax.
     """
 
     network: Network
@@ -39,37 +39,52 @@ class Model:
 def attention_of(config: Config, tasks: tuple[Task, ...]) -> Callable[[Task], Attention]:
     """How the encoder of a configuration reads the inputs of each task.
 
-    A transformer has a mask of its own for every input group, for text to text that of a prefix
-    language model. A recurrent encoder is causal for all tasks as soon as one of them needs it, so
-    that they can share a pass. Where decoders write, the encoder reads the sources alone.
+    A transformer has its own mask for every input group, for text to text that of a prefix language
+    model. A recurrent encoder is causal for all tasks as soon as one of them needs it, so that they
+    can share a pass. Where a decoder writes the answers, the encoder reads the sources alone.
+
+    Args:
+      config: the configuration.
+      tasks: all tasks of the run.
+
+    Returns:
+      A function from a task to its attention.
 
     Raises:
-      UserError: if a recurrent encoder is to read both ways and has to write text itself.
+      UserError: a recurrent encoder should be bidirectional, and has to write text itself.
     """
-    kind, wanted = config.encoder.kind, config.encoder.bidirectional
+    kind, bidirectional = config.encoder.kind, config.encoder.bidirectional
     decoders = config.decoder.layers > 0
-    models = [
+    writers = [
         task
         for task in tasks
         if KINDS[task.kind].writes and not (decoders and KINDS[task.kind].writes == "answer")
     ]
-    if kind == "lstm" and wanted == "yes" and models:
+    if kind == "lstm" and bidirectional == "yes" and writers:
         raise UserError(
             f"encoder.bidirectional: must be 'auto' or 'no' for the "
-            f"{models[0].kind.replace('_', ' ')} {models[0].name!r}"
+            f"{writers[0].kind.replace('_', ' ')} {writers[0].name!r}"
         )
-    one_way = kind == "lstm" and (wanted == "no" or (wanted == "auto" and bool(models)))
+    one_direction = bidirectional == "no" or (bidirectional == "auto" and bool(writers))
+    causal = kind == "lstm" and one_direction
 
     def attention(task: Task) -> Attention:
         if KINDS[task.kind].writes == "answer" and (decoders or kind == "transformer"):
             return "separate" if decoders else "prefix"
-        return (all_causal if one_way else attention_by_kind)(task)
+        return (all_causal if causal else attention_by_kind)(task)
 
     return attention
 
 
 def data_options(config: Config, tasks: tuple[Task, ...]) -> DataOptions:
     """How the data of a configuration are read and batched.
+
+    Args:
+      config: the configuration.
+      tasks: all tasks of the run.
+
+    Returns:
+      The options of `mtljax.data.load_data`.
 
     Raises:
       UserError: as `attention_of`.
@@ -87,13 +102,13 @@ def data_options(config: Config, tasks: tuple[Task, ...]) -> DataOptions:
 def build_model(
     config: Config, layout: Layout, class_counts: Mapping[str, np.ndarray] | None = None
 ) -> Model:
-    """Build the model of a configuration.
+    """Build the model of a configuration, without parameters.
 
     Args:
       config: the configuration.
-      layout: of the data.
-      class_counts: for each language model, how often each class occurs in training; only needed
-        to train.
+      layout: the layout of the data.
+      class_counts: for each language model, how often each class occurs in training, ``[V]``
+        integers; only needed to train.
 
     Returns:
       A `Model`.
@@ -131,9 +146,16 @@ def build_model(
 def initial_params(model: Model) -> Params:
     """The parameters of a model before training, drawn with key 0; under `jax.eval_shape`, shapes.
 
-    The first state of a training run is drawn by `mtljax.training.make_step`.
+    Not those that a run starts from: `mtljax.training.make_step` draws these with the run's seed.
+
+    Args:
+      model: the model.
+
+    Returns:
+      A tree of ``shared`` parameters, and of ``heads`` by task.
     """
     batches: dict[str, dict[str, np.ndarray]] = {}
+    # One empty row of each input group: shapes of parameters do not depend on the batch size.
     for name, shape in model.layout.shapes.items():
         size = (1, shape.row_length)
         rows = {key: np.zeros(size, np.int32) for key in ("tokens", "segments", "positions")}
@@ -143,7 +165,11 @@ def initial_params(model: Model) -> Params:
 
 
 def compute_dtype(config: Config) -> jnp.dtype:
-    """The dtype of the encoder's computation on the device at hand."""
+    """The dtype in which the encoder computes on the default device.
+
+    Args:
+      config: a configuration; ``auto`` is float32 on a CPU and bfloat16 elsewhere.
+    """
     if config.dtype == "auto":
         return jnp.dtype(jnp.float32 if jax.default_backend() == "cpu" else jnp.bfloat16)
     return jnp.dtype(config.dtype)

@@ -21,7 +21,7 @@ class RunStep(NamedTuple):
     """The step of a run as two pure functions.
 
     Attributes:
-      init: ``batch -> TrainState``: draws the parameters; of the batch only the shapes count.
+      init: ``batch -> TrainState``, draws the parameters; reads only the shapes of the batch.
       update: ``(state, batch, extra=Extra()) -> (state, StepMetrics)``, to be jitted with
         ``donate_argnums=0``.
     """
@@ -40,11 +40,11 @@ def make_step(
     """Makes the step of a run.
 
     Args:
-      model: the model; the `weight` of each task is its weight in the objective.
+      model: the model; the `weight` of each of its tasks is that of its loss in the objective.
       method: a weighting, an Optax aggregator, or a `Method`.
       optimizer: any Optax transformation.
-      config: seed, strategy, accumulation, moving average, penalties, and what a number that is not
-        finite does.
+      config: the configuration, of which the step reads the seed, strategy, accumulation, moving
+        average, penalties, and what happens at a number that is not finite.
       layout: how the devices share the step.
 
     Returns:
@@ -65,7 +65,15 @@ def make_step(
 
 
 def step_options(config: Config, model: Model) -> StepOptions:
-    """The settings of a step that a configuration and the tasks of a model name."""
+    """The options of a run's step.
+
+    Args:
+      config: the configuration.
+      model: the model, whose tasks have weights.
+
+    Returns:
+      The options of `mtljax.step.train_step`.
+    """
     regularizer = config.regularizer
     has_penalty = bool(regularizer.l2 or regularizer.group_lasso)
     return StepOptions(

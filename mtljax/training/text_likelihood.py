@@ -8,7 +8,8 @@ from mtljax import metrics
 from mtljax.data import MultitaskData
 from mtljax.tasks import Task
 
-_BLOCK = 4096  # texts that are tokenised at a time
+_BLOCK = 4096
+"""Texts that are tokenized at a time."""
 
 
 def text_likelihood(
@@ -18,14 +19,14 @@ def text_likelihood(
 
     Args:
       task: a task that writes text.
-      data: of the run.
-      split: name of a split that the task has.
-      states: metric states of the task on that split, by name, among them ``loss``: the sum of the
-        negative log-likelihoods and the number of tokens.
+      data: the data of the run.
+      split: the name of a split that the task has.
+      states: the metric states of the task on that split, by name, with ``loss``: the sum of the
+        negative log-likelihoods, in nats, and the number of tokens.
 
     Returns:
-      Both values by name. Empty where the loss is not that of the complete texts, each counted
-      once: where samples have weights, or texts were truncated.
+      Both values by name. Empty if the loss is not that of all texts in full, each counted once:
+      if samples have weights, or texts were truncated.
     """
     state = states["loss"]
     if task.weights is not None:
@@ -34,6 +35,7 @@ def text_likelihood(
     assert isinstance(name, str)
     texts = (row[name] for row in data.sources[task.source_name].splits[split])
     tokens, size = _count(texts, data)
+    # Texts that were truncated have fewer tokens in the loss than they have in the source.
     if tokens != round(float(state.count)) or not size.words:
         return {}
     return {
@@ -43,14 +45,14 @@ def text_likelihood(
 
 
 def _count(texts: Iterable[Any], data: MultitaskData) -> tuple[int, metrics.TextSize]:
-    """Count the tokens that are predicted for these texts, ends included, and words and bytes."""
+    """Count the predicted tokens of texts, their ends included, and their words and bytes."""
     tokens, words, size = 0, 0, 0
     present = (text for text in texts if text is not None)
     while block := list(itertools.islice(present, _BLOCK)):
         # Each text begins with <s>, which is not predicted, and ends with </s>, which is.
         tokens += len(data.tokenizer.encode(block).tokens)
-        more = metrics.text_size(_joined(text) for text in block)
-        words, size = words + more.words, size + more.bytes
+        block_size = metrics.text_size(_joined(text) for text in block)
+        words, size = words + block_size.words, size + block_size.bytes
     return tokens, metrics.TextSize(words, size)
 
 

@@ -7,6 +7,7 @@ import jax
 import pytest
 
 from mtljax.errors import UserError
+from mtljax.parallel import rules
 from mtljax.presets import ParallelConfig
 from mtljax.training.distributed import check_stages, distribute
 from mtljax.training.inputs.abstract_batch import abstract_batch
@@ -54,7 +55,7 @@ sent = sent_bytes(seen, 8)
 moved = sum(n for kind, n in sent.items() if kind != "all-reduce")
 # What does not divide is filled up to eight numbers, in each of four gradients.
 print(0 <= moved - exchanged_bytes(size, 4, 4, 2) < 0.05 * size)
-# The heads' gradients are added up, and small things; never the tasks' gradients side by side.
+# The heads' gradients are summed, and small things; never the gradients of all tasks.
 print(sum(one.size for one in seen if one.kind == "all-reduce") < 1.2 * heads + 1000)
 
 words = state.optimizer.optimizer[1][0].trace["shared"]["embedding"]["words"]
@@ -164,7 +165,7 @@ print(placed["of_label"]["tokens"].shape)
     assert step == 2 and progress["position"] == {"next_index": 2}
     assert_same(jax.device_get(found), jax.device_get(state), rtol=0, atol=0)
     assert all(len(leaf.sharding.device_set) == 1 for leaf in jax.tree.leaves(found))
-    # Bound to its device alike, so that a run that goes on has the program it began with.
+    # Committed to its device too, so that a run that continues has the program it began with.
     assert all(leaf.committed for leaf in jax.tree.leaves((found, state)))
 
 
@@ -187,8 +188,8 @@ print(error(task=8))
 print(error(**shared))
 print(error(**shared, placement="task"))
 print(error(task=2, data=4, placement="task", strategy="shard_map"))
-print(error(task=2, data=4, placement="task", strategy="lagged"))
-print(error(task=2, data=4, strategy="lagged"))
+print(error(task=2, data=4, placement="task", gradients="lagged"))
+print(error(task=2, data=4, gradients="lagged"))
 print(error(task=2, data=4, weighting="equal"))
 print(error(task=2, data=4, placement="off"))
 print(error(data=8, sharding="fsdp", strategy="pmap"))
@@ -214,8 +215,9 @@ except UserError as error:
         "parallel: placement 'task': 1 input groups of 3 tasks cannot be divided among 4 devices "
         "of the task axis",
         "parallel: placement 'task': strategy 'shard_map' has no axis of tasks",
-        "parallel: placement 'task': gradients.strategy 'lagged' has no gradients side by side",
-        f"{mesh}gradients.strategy 'lagged' has no gradients side by side",
+        "parallel: placement 'task': gradients.strategy 'lagged' never holds the gradients of "
+        "all tasks",
+        f"{mesh}gradients.strategy 'lagged' never holds the gradients of all tasks",
         f"{mesh}weighting 'equal' reads no gradients",
         f"{mesh}as asked for",
         "parallel: strategy 'pmap': the state must be replicated",
@@ -227,17 +229,19 @@ except UserError as error:
     ]
 
 
-def attempt(tasks=(LABEL, TAGS), weighting="mgda", together=(), strategy=None, **parallel):
+def attempt(
+    tasks=(LABEL, TAGS), weighting="mgda", together=(), gradients=None, devices=None, **parallel
+):
     config = configuration("linear", weighting)
-    if strategy:
+    if gradients:
         config = dataclasses.replace(
-            config, gradients=dataclasses.replace(config.gradients, strategy=strategy)
+            config, gradients=dataclasses.replace(config.gradients, strategy=gradients)
         )
     config = dataclasses.replace(config, parallel=ParallelConfig(**parallel))
     model = make(config, tasks, together)
     method = make_method(config, len(tasks))
     batch = abstract_batch(model.layout)
-    return distribute(config, model, method, OPTIMIZER, batch)
+    return distribute(config, model, method, OPTIMIZER, batch, devices)
 
 
 @pytest.mark.parametrize("sizes", [{"data": 2}, {"task": 3}, {"model": 2, "data": 4}])
@@ -250,3 +254,25 @@ def test_one_device_has_no_mesh():
     found = attempt()
     assert found.mesh is None and found.about == "" and found.evaluated("params") == "params"
     check_stages(found, [{"of_label": 7}])
+
+
+@pytest.mark.parametrize(
+    ("removed", "ending"),
+    [
+        ((), ": the axis of tasks has one device"),
+        (
+            ("vocabulary",),
+            "; replicated, as no rule covers them: shared/embedding/affixes, "
+            "shared/embedding/words, shared/linear/ngrams_2",
+        ),
+        (
+            ("vocabulary", "task_head"),
+            "; replicated, as no rule covers them: heads/label/out/bias, heads/label/out/kernel, "
+            "heads/tags/hidden/bias and 6 more",
+        ),
+    ],
+)
+def test_parameters_without_a_sharding_rule_are_named(monkeypatch, removed, ending):
+    for name in removed:
+        monkeypatch.delitem(rules.AXIS_RULES, name)
+    assert attempt(devices=jax.devices()).about.endswith(ending)

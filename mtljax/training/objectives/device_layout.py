@@ -8,12 +8,12 @@ from mtljax.parallel.split import ALL_ROWS, Split
 
 
 class DeviceLayout(NamedTuple):
-    """What a model's objectives have to know of the devices; by default one program sees all.
+    """How devices share a step, as a model's objectives read it; by default, one program has all.
 
     Attributes:
       split: how the rows of a batch are split, as the program of one device sees them.
-      placement: the tasks that groups of devices work on, None where all work on all.
-      fsdp: shardings of the shared parameters, which are gathered at use; None to leave that to
+      placement: which groups of devices work on which tasks; None if all work on all tasks.
+      fsdp: the shardings of shared parameters that are all-gathered at use; None to leave that to
         XLA.
     """
 
@@ -23,4 +23,4 @@ class DeviceLayout(NamedTuple):
 
 
 ONE_PROGRAM = DeviceLayout()
-"""One program sees all rows, tasks and parameters."""
+"""The layout of one program that has all rows, tasks and parameters."""

@@ -1,4 +1,4 @@
-"""A model as the gradient engine reads it: an encoder a group, a head a task, examples a group."""
+"""The functions of a model that `mtljax.gradients` takes: encoders, heads and examples."""
 
 import functools
 from collections.abc import Callable, Mapping
@@ -24,9 +24,16 @@ _TARGETS = ("targets", "weights")
 
 
 def encoders(model: Model, layout: DeviceLayout) -> dict[str, Callable[..., Any]]:
-    """By input group ``(shared, inputs[, key]) -> Features``, with dropout if there is a key.
+    """The encoders of a model, with dropout if they are called with a key.
 
     Groups under the same attention mask have one function, so that they can be traced as one.
+
+    Args:
+      model: the model.
+      layout: how the devices share a step.
+
+    Returns:
+      By input group, ``(shared, inputs[, key]) -> Features``.
     """
     by_attention: dict[str, Callable[..., Any]] = {}
     functions = {}
@@ -38,22 +45,40 @@ def encoders(model: Model, layout: DeviceLayout) -> dict[str, Callable[..., Any]
 
 
 def heads(model: Model, layout: DeviceLayout) -> dict[str, Callable[..., jax.Array]]:
-    """By task ``(params, features, (targets, weights)[, key]) -> loss``, a weighted mean.
+    """The heads of a model with their losses, weighted means over the targets of a batch.
 
-    Where rows are split, a device's part of it; gradients are those of the sum.
+    Where rows are split, a loss is a device's share of that mean, and gradients are those of the
+    sum over devices.
+
+    Args:
+      model: the model.
+      layout: how the devices share a step.
+
+    Returns:
+      By task, ``(params, features, (targets, weights)[, key]) -> loss``, a scalar.
     """
     return {task.name: functools.partial(_loss, model, layout, task) for task in model.tasks}
 
 
 def examples(model: Model, layout: DeviceLayout, batch: StepBatch) -> dict[str, Examples]:
-    """The batch of every input group."""
+    """The batch of every input group, in the form that `mtljax.gradients` takes.
+
+    Args:
+      model: the model.
+      layout: how the devices share a step.
+      batch: the batch of a step: by input group, a dictionary of arrays ``[R, ...]``.
+
+    Returns:
+      By input group, inputs and ``(targets, weights)`` by task; where rows are split, targets have
+      a third entry, the device's share of the mean.
+    """
     by_group = {}
     for group in model.layout.groups:
         rows = batch[group.name]
         inputs = {name: value for name, value in rows.items() if name not in _TARGETS}
         targets = {task.name: tuple(rows[n][task.name] for n in _TARGETS) for task in group.tasks}
         if axes := layout.split.axes:
-            # Here, not in the heads: devices that run different heads could not psum in them.
+            # Not in the heads: devices that run different heads cannot all take part in their psum.
             targets = {
                 name: (*arrays, share_of_mean(arrays[1], axes)) for name, arrays in targets.items()
             }

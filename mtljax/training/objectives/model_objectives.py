@@ -1,4 +1,4 @@
-"""The objectives of a model: of one program, with split rows, or with tasks on device groups."""
+"""A model as objectives of a train step: in one program, with split rows, or task-parallel."""
 
 import functools
 from typing import Any
@@ -31,7 +31,7 @@ def model_objectives(model: Model, layout: DeviceLayout = ONE_PROGRAM) -> Object
 
     Returns:
       Objectives for `mtljax.step.train_step`; their losses are weighted means over each task's
-      targets, 0 for a task that has none.
+      targets, 0 for a task without targets.
     """
     if layout.split.axes:
         return _over_split_rows(model, layout)
@@ -40,7 +40,15 @@ def model_objectives(model: Model, layout: DeviceLayout = ONE_PROGRAM) -> Object
 
 
 def present_tasks(model: Model, batch: StepBatch) -> jax.Array:
-    """Which tasks have a target in these rows of a batch: ``[T]`` bool."""
+    """Which tasks have a target in these rows of a batch.
+
+    Args:
+      model: the model, with T tasks.
+      batch: a batch, or the rows of it that a device has.
+
+    Returns:
+      ``[T]``, bool.
+    """
     weights = {task: w for rows in batch.values() for task, w in rows["weights"].items()}
     return jnp.stack([jnp.any(weights[task.name] > 0) for task in model.tasks])
 
@@ -56,9 +64,9 @@ def _of_one_program(model: Model, layout: DeviceLayout) -> Objectives:
 
 
 def _over_split_rows(model: Model, layout: DeviceLayout) -> Objectives:
-    """Under `jax.shard_map` or `jax.pmap`: each device has its own rows and the whole state.
+    """Under `jax.shard_map` or `jax.pmap`: each device has its own rows and the full state.
 
-    A device's loss is its part of the mean over all rows, see `mtljax.parallel.split`.
+    A device's loss is its share of the mean over all rows, see `mtljax.parallel.split`.
     """
     axes, summed = layout.split
     objectives = _of_one_program(model, layout)
@@ -69,7 +77,7 @@ def _over_split_rows(model: Model, layout: DeviceLayout) -> Objectives:
         params: Any, batch: Any, key: jax.Array | None, shares: jax.Array | None = None
     ) -> jax.Array:
         if summed:
-            # Once for all groups: summed one by one, their gradients would be sent one by one.
+            # One psum for all groups: summed group by group, gradients would be sent several times.
             params = identity_with_psum_gradient(params, axes)
         return psum_with_local_gradient(local.losses(params, batch, key, shares), axes)
 
@@ -83,8 +91,9 @@ def _over_split_rows(model: Model, layout: DeviceLayout) -> Objectives:
 
     def representation_gradients(*arguments: Any) -> RepresentationGradients:
         gradients = objectives.representation_gradients(*arguments)
-        # The gradient of the word table is of all rows and has a part on each device; scaled by the
-        # root of their number it is counted once in the Gramian, and once in the pull-back.
+        # The gradient of the word table sums over all rows, and every device has that sum. The
+        # Gramian and the pull-back are summed over devices too: divided by the square root of their
+        # number, it counts once in either.
         scale = jax.lax.psum(1, axes) ** -0.5
         *of_rows, table = gradients.features
         table = jax.lax.psum(table, axes) * scale
@@ -106,7 +115,7 @@ def _over_split_rows(model: Model, layout: DeviceLayout) -> Objectives:
 
 
 def _task_parallel(model: Model, layout: DeviceLayout, objectives: Objectives) -> Objectives:
-    """Groups of devices work on different tasks, and then on parts of all tasks' gradients."""
+    """Groups of devices work on different tasks, then on shards of the gradients of all tasks."""
     placement = layout.placement
     assert placement is not None
     gradient_layout = task_parallel_layout(model, placement)
@@ -115,7 +124,7 @@ def _task_parallel(model: Model, layout: DeviceLayout, objectives: Objectives) -
     def losses(
         params: Any, batch: Any, key: jax.Array | None, shares: jax.Array | None = None
     ) -> jax.Array:
-        # Gathered before they are used, where devices keep a part each.
+        # All-gathered, where each device stores a shard.
         params = jax.lax.with_sharding_constraint(params, replicated)
         return objectives.losses(params, batch, key, shares)
 

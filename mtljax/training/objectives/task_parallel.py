@@ -1,4 +1,4 @@
-"""Per-task gradients with tasks on groups of devices, each device then keeping a part of all."""
+"""Task-parallel gradients of a model: from task-sharded to parameter-sharded gradients."""
 
 from typing import Any
 
@@ -19,7 +19,15 @@ from mtljax.training.objectives.device_layout import DeviceLayout
 
 
 def task_parallel_layout(model: Model, placement: TaskPlacement) -> ShardedGradients:
-    """How the gradients of `sharded_task_gradients` lie."""
+    """How the gradients of `sharded_task_gradients` are sharded.
+
+    Args:
+      model: the model, whose shared parameters are split.
+      placement: which devices work on which tasks.
+
+    Returns:
+      Their layout: each device has a shard of every parameter, for all tasks.
+    """
     shapes = jax.eval_shape(lambda: initial_params(model))["shared"]
     return ShardedGradients(placement.mesh, placement.axes, shapes)
 
@@ -33,28 +41,31 @@ def sharded_task_gradients(
     key: jax.Array | None,
     strategy: str = "auto",
 ) -> TaskGradients:
-    """Per-task gradients, each computed by the devices of its task.
+    """Per-task gradients, each computed by the devices of its task, then exchanged.
 
     Args:
-      model: the model.
+      model: the model, with T tasks.
       placement: which devices work on which tasks.
-      layout: from `task_parallel_layout`, how the result lies.
-      params: its parameters, those that are shared replicated or split.
-      batch: with rows split over the axis ``data``, replicated over ``task``.
-      key: random key of the step, or None.
-      strategy: has no effect: each device computes what its groups need, one after the other.
+      layout: the sharding of the result, from `task_parallel_layout`.
+      params: the parameters of the model; the shared ones are replicated, or sharded if
+        ``placement.sharded``.
+      batch: a batch with rows split over the axis ``data`` and replicated over ``task``.
+      key: the random key of the step, or None.
+      strategy: has no effect: each device computes the gradients of its groups one after the other.
 
     Returns:
-      `TaskGradients`; leaves of `shared` lie as `layout` says.
+      `TaskGradients` of all T tasks; leaves of `shared` are ``[T, *param]``, sharded as `layout`
+      says.
     """
     del strategy
-    task, data = placement.task_axis, placement.data_axis
-    local = DeviceLayout(Split(() if data is None else (data,), summed=False))
+    task_axis, data_axis = placement.task_axis, placement.data_axis
+    # Losses are sums over a device's own rows; their gradients are summed by the exchange.
+    local = DeviceLayout(Split(() if data_axis is None else (data_axis,), summed=False))
     dimensions = layout.dimensions
     if placement.sharded:
         shared = gather_stored(params["shared"], dimensions, placement.mesh, placement.axes)
         params = {**params, "shared": shared}
-    order = [one.name for one in model.tasks]
+    order = [task.name for task in model.tasks]
 
     def of_device(params: Any, batch: StepBatch, key: jax.Array | None) -> Any:
         heads = model_functions.heads(model, local)
@@ -71,26 +82,27 @@ def sharded_task_gradients(
         )
         # Losses and heads' gradients are small: every device gets all of them.
         losses, head_gradients = gradients.losses, gradients.heads
-        if data is not None:
-            losses = jax.lax.psum(losses, data)
-        if task is not None:
-            losses = jax.lax.all_gather(losses, task, tiled=True)
+        if data_axis is not None:
+            losses = jax.lax.psum(losses, data_axis)
+        if task_axis is not None:
+            losses = jax.lax.all_gather(losses, task_axis, tiled=True)
         if placement.axes:
             head_gradients = jax.lax.psum(head_gradients, placement.axes)
-        # From all parameters of some tasks to some parameters of all tasks.
-        shared = exchange_gradients(gradients.shared, dimensions, task=task, data=data)
+        # Reduce-scatter over `data`, all-to-all over `task`: from all parameters of this device's
+        # tasks to a shard of the parameters for all tasks.
+        shared = exchange_gradients(gradients.shared, dimensions, task=task_axis, data=data_axis)
         computed_order = task_parallel_order(examples, heads, placement.groups_by_index)
         if computed_order != order:
-            places = jnp.array([computed_order.index(name) for name in order])
-            losses, shared = jax.tree.map(lambda leaf: leaf[places], (losses, shared))
+            indices = jnp.array([computed_order.index(name) for name in order])
+            losses, shared = jax.tree.map(lambda leaf: leaf[indices], (losses, shared))
         return TaskGradients(losses, shared, head_gradients)
 
     gradients = jax.shard_map(
         of_device,
         mesh=placement.mesh,
-        in_specs=(P(), P(data), P()),
+        in_specs=(P(), P(data_axis), P()),
         out_specs=TaskGradients(P(), exchanged_specs(dimensions, placement.axes, lead=1), P()),  # pyright: ignore[reportArgumentType]
         check_vma=False,
     )(params, batch, key)
-    # In the order of the tasks again, which a dictionary loses on its way through JAX.
+    # JAX sorts dictionaries: this restores the order of the tasks.
     return gradients._replace(heads={name: gradients.heads[name] for name in order})
