@@ -44,6 +44,7 @@ def load_data(
     cache_dir: str | os.PathLike[str] | None = None,
     say: Say = lambda text: None,
     sample: int = 0,
+    begun: Mapping[str, Output] | None = None,
 ) -> MultitaskData:
     """Reads, tokenises and packs the data of some tasks.
 
@@ -57,6 +58,8 @@ def load_data(
         say: is called with one line for each file of the cache that cannot be used.
         sample: rows that are read of a split at most, from its first on; 0 for all. Rows are then
             shared among the groups by the sizes of the full splits, estimated from the sample.
+        begun: what each task predicts in the run that is continued or evaluated, whose classes stay
+            where all that occur are among them; None for a new run.
 
     Returns:
         All splits of all tasks, ready to be batched.
@@ -82,7 +85,15 @@ def load_data(
         tokenizer = _tokenizer(groups, sources, tokenizer or TokenizerSettings(), cache, digests)
     tokenizer_key = cache_key(tokenizer.settings, tokenizer.to_json()) if cache.directory else ""
     outputs = {
-        task.name: _output(task, sources, tokenizer, cache, digests, tokenizer_key)
+        task.name: _output(
+            task,
+            sources,
+            tokenizer,
+            cache,
+            digests,
+            tokenizer_key,
+            begun[task.name].classes if begun and task.name in begun else (),
+        )
         for task in tasks
     }
 
@@ -218,10 +229,12 @@ def _output(
     cache: Cache,
     digests: Mapping[str, str | None],
     tokenizer_key: str,
+    begun: tuple[str, ...],
 ) -> Output:
     digest = digests[task.source_name]
-    key = None if digest is None else cache_key(digest, tokenizer_key, _fields(task))
-    make = lambda: task_output(task, sources[task.source_name], tokenizer).to_json()  # noqa: E731
+    key = None if digest is None else cache_key(digest, tokenizer_key, _fields(task), begun)
+    source = sources[task.source_name]
+    make = lambda: task_output(task, source, tokenizer, begun).to_json()  # noqa: E731
     output = Output.from_json(cached_json(cache, "outputs", key, make))
     check_classes(task, output.classes)
     return output

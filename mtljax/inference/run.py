@@ -275,6 +275,7 @@ class Run:
             data_dir=data_dir,
             tokenizer=self.tokenizer,
             cache_dir=cache_dir,
+            begun=self.layout.outputs,
         )
         run_directory.check_same_data(self.directory, data)
         answering = [

@@ -23,7 +23,7 @@ def _row_classes(target: Any, text: Any, classes: Classes) -> list[int]:
 
 
 def _encode_targets(rows: TargetRows) -> tuple[np.ndarray, np.ndarray]:
-    classes = indexed(rows.output.classes)
+    classes = indexed(rows.output.classes, rows.numbered)
     targets = np.full(len(rows.rows), -1, np.int32)
     for i, row in enumerate(rows.rows):
         try:

@@ -24,7 +24,7 @@ def _row_classes(labels: Any, text: Any, classes: Classes) -> list[int]:
 
 
 def _encode_targets(rows: TargetRows) -> tuple[np.ndarray, np.ndarray]:
-    classes = indexed(rows.output.classes)
+    classes = indexed(rows.output.classes, rows.numbered)
     targets = np.zeros((len(rows.rows), rows.output.num_classes), np.uint8)
     present = np.zeros(len(rows.rows), bool)
     for i, row in enumerate(rows.rows):

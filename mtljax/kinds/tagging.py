@@ -26,7 +26,7 @@ def _row_classes(tags: Any, words: Any, classes: Classes) -> list[int]:
 
 
 def _encode_targets(rows: TargetRows) -> tuple[np.ndarray, np.ndarray]:
-    classes = indexed(rows.output.classes)
+    classes = indexed(rows.output.classes, rows.numbered)
     flat: list[int] = []
     offsets = np.zeros(len(rows.rows), np.int64)
     for i, row in enumerate(rows.rows):

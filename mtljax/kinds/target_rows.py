@@ -31,6 +31,7 @@ class TargetRows:
         vocab_size: number of ids.
         output: what the task predicts.
         fault: called for a row that cannot be used.
+        numbered: whether numbers among the targets are numbers of classes, not names of them.
     """
 
     rows: Rows
@@ -44,6 +45,7 @@ class TargetRows:
     vocab_size: int
     output: Output
     fault: Fault
+    numbered: bool = True
 
     @property
     def lengths(self) -> np.ndarray:

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 from rich.console import Console
 
-from mtljax.data import MultitaskData, load_data, load_tokenizer
+from mtljax.data import MultitaskData, load_data
 from mtljax.errors import Preempted, UserError
 from mtljax.presets import Config, check, flatten
 from mtljax.step.method import Method
@@ -85,8 +85,10 @@ def train(
 
     def load() -> MultitaskData:
         tokenizer = config.tokenizer
+        begun = None
         if start.resumed:
-            tokenizer = load_tokenizer(directory / run_directory.TOKENIZER)
+            run = run_directory.read_run(directory)
+            tokenizer, begun = run.tokenizer, run.layout.outputs
         return load_data(
             tasks,
             data_options(config, tasks),
@@ -94,6 +96,7 @@ def train(
             tokenizer=tokenizer,
             cache_dir=cache_dir,
             say=lambda text: console.print(text, highlight=False),
+            begun=begun,
         )
 
     data = on_all_processes(load)

@@ -13,7 +13,7 @@ from mtljax.tasks.task import Task
 
 
 def class_weights(
-    task: Task, classes: Sequence[str], rows: Iterable[Mapping[str, Any]]
+    task: Task, classes: Sequence[str], rows: Iterable[Mapping[str, Any]], numbered: bool = True
 ) -> tuple[float, ...]:
     """The weight of each class of a task.
 
@@ -26,6 +26,7 @@ def class_weights(
         task: names the weights; labels that it does not name weigh 1.
         classes: names of all its classes.
         rows: of its training split; only read for `balanced`.
+        numbered: whether numbers among the targets are numbers of classes, not names of them.
 
     Returns:
         A weight for each class, or nothing for a task without class weights.
@@ -44,7 +45,7 @@ def class_weights(
                     f"{label!r}{suggestion(label, classes)}"
                 )
         return tuple(float(named.get(name, 1.0)) for name in classes)
-    indices = indexed(classes)
+    indices = indexed(classes, numbered)
     counts = Counter(number for row in rows for number in _counted(task, indices, row))
     total = sum(counts.values())
     return tuple(

@@ -98,10 +98,16 @@ def read_examples(
     limit = min(row_length, group.max_length or row_length)
     names = list(dict.fromkeys(task.source_name for task in group.tasks))
     streams = [_blocks(sources[name].splits[split]) for name in names]
+    # Numbers in the rows are numbers of classes where the data set names these.
+    numbered = {
+        task.name: bool(sources[task.source_name].features[task.targets].classes)
+        for task in group.tasks
+        if task.targets is not None
+    }
     first = 0
     for blocks in zip(*streams, strict=True):
         rows = dict(zip(names, blocks, strict=True))
-        yield _read_block(group, split, rows, first, tokenizer, outputs, limit, bad_rows)
+        yield _read_block(group, split, rows, first, tokenizer, outputs, limit, bad_rows, numbered)
         first += len(blocks[0])
     # How many rows were left out is known when all have been read: an empty block says it.
     malformed = {
@@ -112,7 +118,9 @@ def read_examples(
     }
     if malformed:
         rows = dict.fromkeys(names, ())
-        empty = _read_block(group, split, rows, first, tokenizer, outputs, limit, bad_rows)
+        empty = _read_block(
+            group, split, rows, first, tokenizer, outputs, limit, bad_rows, numbered
+        )
         yield replace(empty, malformed=malformed)
 
 
@@ -134,6 +142,7 @@ def _read_block(
     outputs: Mapping[str, Output],
     limit: int,
     bad_rows: BadRows,
+    numbered: Mapping[str, bool],
 ) -> Examples:
     encodings = _encoded(group, rows[group.tasks[0].source_name], tokenizer, limit)
     targets, weights = {}, {}
@@ -149,7 +158,13 @@ def _read_block(
             skipped[task.name] += 1
 
         targets[task.name], weights[task.name] = read_targets(
-            task, rows[task.source_name], encodings, outputs[task.name], tokenizer, fault
+            task,
+            rows[task.source_name],
+            encodings,
+            outputs[task.name],
+            tokenizer,
+            fault,
+            numbered.get(task.name, True),
         )
     per_token = [task.name for task in group.tasks if KINDS[task.kind].per_token]
     examples = _truncated(encodings, targets, weights, per_token, limit, group.chunked)

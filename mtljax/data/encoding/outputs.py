@@ -1,6 +1,5 @@
 """What the tasks of a data set predict: their classes, or the words they write."""
 
-from collections import Counter
 from collections.abc import Iterable, Sequence
 
 import numpy as np
@@ -11,13 +10,15 @@ from mtljax.data.tokenizers import Tokenizer
 from mtljax.data.tokenizers.words import count_words
 from mtljax.errors import UserError
 from mtljax.kinds import KINDS, Output
-from mtljax.kinds.labels import is_missing
+from mtljax.kinds.labels import class_names_of, indexed, named_class
 from mtljax.special_tokens import END, OOV, SPECIALS
 from mtljax.tasks.choices import metric_names
 from mtljax.tasks.task import Task
 
 
-def task_output(task: Task, source: Source, tokenizer: Tokenizer) -> Output:
+def task_output(
+    task: Task, source: Source, tokenizer: Tokenizer, begun: Sequence[str] = ()
+) -> Output:
     """Finds out what a task predicts.
 
     The classes of a task that writes text are, over words, those which the texts that it is to
@@ -28,6 +29,8 @@ def task_output(task: Task, source: Source, tokenizer: Tokenizer) -> Output:
         task: the task.
         source: its data set, whose training split is read where need be.
         tokenizer: has the words of the training splits.
+        begun: the classes that a run was begun with, kept if all those that occur are among them;
+            nothing for a new run.
 
     Raises:
         UserError: if the training split has nothing that could be learned.
@@ -41,7 +44,12 @@ def task_output(task: Task, source: Source, tokenizer: Tokenizer) -> Output:
     classes = class_names(task, source)
     if not classes:
         raise UserError(f"task {task.name!r}: the train split of {source.name!r} has no targets")
-    weights = class_weights(task, classes, source.splits["train"])
+    declared = bool(task.targets and source.features[task.targets].classes)
+    if begun and not declared:
+        known = indexed(begun)
+        if all(named_class(name, known) is not None for name in classes):
+            classes = tuple(begun)
+    weights = class_weights(task, classes, source.splits["train"], declared)
     return Output(num_classes=len(classes), classes=classes, class_weights=weights)
 
 
@@ -80,8 +88,4 @@ def class_names(task: Task, source: Source) -> tuple[str, ...]:
     values = (row[task.targets] for row in source.splits["train"])
     if feature.kind in ("tags", "tokens"):
         values = (value for row in values if row is not None for value in row)
-    counts = Counter(value for value in values if not is_missing(value))
-    if feature.kind in ("text", "tokens"):
-        return tuple(sorted(counts))
-    whole = [int(value) for value in counts if float(value).is_integer()]
-    return tuple(str(i) for i in range(max(whole, default=-1) + 1))
+    return class_names_of(values)

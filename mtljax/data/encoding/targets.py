@@ -16,6 +16,7 @@ def read_targets(
     output: Output,
     tokenizer: Tokenizer,
     fault: Fault,
+    numbered: bool = True,
 ) -> tuple[np.ndarray, np.ndarray]:
     """Reads the targets of one task.
 
@@ -26,6 +27,7 @@ def read_targets(
         output: what the task predicts.
         tokenizer: made the encodings.
         fault: called for a row that cannot be used, once however much is wrong with it.
+        numbered: whether numbers among the targets are numbers of classes that the data set names.
 
     Returns:
         Targets, of the dtype of the kind of task, and weights `alpha_ij`, float32; both `[n]` for
@@ -52,5 +54,6 @@ def read_targets(
             vocab_size=tokenizer.vocab_size,
             output=output,
             fault=once,
+            numbered=numbered,
         )
     )

@@ -1,12 +1,21 @@
 """Kinds of features, inferred from the values of a file, and the conversion of these values."""
 
-import math
 import re
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any, cast
 
 from mtljax.data.sources.source import Feature
 from mtljax.kinds import FeatureKind
+from mtljax.kinds.labels import (
+    Indicators,
+    declared_class,
+    indexed,
+    indicated,
+    is_missing,
+    number_of,
+    short,
+    text_of,
+)
 
 _NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?")
 _WHOLE = re.compile(r"[+-]?\d+")
@@ -73,14 +82,17 @@ def feature_of(
     if kind is None:
         return None
     if kind in ("label", "tags"):
-        named = cells or inferred in ("text", "tokens")
-        if not classes and named:
-            # The classes are the names that occur in train: until then a text, empty if missing.
-            plain: FeatureKind = "text" if kind == "label" else "tokens"
-            return Feature(plain), _or_missing(_CONVERTERS[plain])
-        label = _label(classes)
-        convert = label if kind == "label" else _or_missing(_listed(label))
-        return Feature(cast(FeatureKind, kind), classes), convert
+        if classes:
+            label = _label(classes)
+            convert = label if kind == "label" else _or_missing(_set(classes))
+            return Feature(cast(FeatureKind, kind), classes), convert
+        if cells or inferred in ("text", "tokens") or any(map(_has_truth_value, values)):
+            # The classes are the names that occur in train: until then texts.
+            if kind == "label":
+                return Feature("text"), _name
+            return Feature("tokens"), _or_missing(_listed(lambda value: _name(value) or ""))
+        convert = _class_id if kind == "label" else _or_missing(_listed(_class_id))
+        return Feature(cast(FeatureKind, kind)), convert
     return Feature(cast(FeatureKind, kind)), _CONVERTERS[kind]
 
 
@@ -91,7 +103,7 @@ def _or_missing(convert: Convert) -> Convert:
 def _text(value: Any) -> str | None:
     if value is None or isinstance(value, str):
         return value
-    raise ValueError(f"expected a text, got {_short(value)}")
+    raise ValueError(f"expected a text, got {short(value)}")
 
 
 def _number(value: Any) -> int | float | None:
@@ -105,60 +117,89 @@ def _number(value: Any) -> int | float | None:
             return int(text) if _WHOLE.fullmatch(text) else float(text)
         except ValueError:
             pass
-    raise ValueError(f"expected a number, got {_short(value)}")
+    raise ValueError(f"expected a number, got {short(value)}")
 
 
 def _listed(convert: Convert) -> Convert:
     def convert_list(value: Any) -> list[Any] | None:
-        if value is None:
-            return None
-        if isinstance(value, str):
-            value = value.split()
-        if not isinstance(value, list):
-            raise ValueError(f"expected a list, got {_short(value)}")
-        return [convert(item) for item in value]
+        items = _items(value)
+        return None if items is None else [convert(item) for item in items]
 
     return convert_list
+
+
+def _items(value: Any) -> list[Any] | None:
+    if isinstance(value, str):
+        return value.split()
+    if value is None or isinstance(value, list):
+        return value
+    raise ValueError(f"expected a list, got {short(value)}")
 
 
 def _word(value: Any) -> str:
     if isinstance(value, str):
         return value
-    raise ValueError(f"expected texts, got {_short(value)} among them")
+    raise ValueError(f"expected texts, got {short(value)} among them")
 
 
 def _label(classes: tuple[str, ...]) -> Convert:
-    index = {name: i for i, name in enumerate(classes)}
+    known = indexed(classes)
 
     def convert(value: Any) -> int | None:
         if value is None or value == "":
             return None
-        # By name first: classes may be called 1, 2 and 3, which are no class numbers then.
-        name = value if isinstance(value, str) else str(value)
-        if name in index:
-            return index[name]
-        number = _whole(value)
-        if number is None or number < -1 or (classes and number >= len(classes)):
-            wanted = f"one of its {len(classes)} classes" if classes else "the number of a class"
-            raise ValueError(f"{_short(value)} is not {wanted}")
+        number = declared_class(value, known)
+        if number is None:
+            raise ValueError(f"{short(value)} is not one of its {len(classes)} classes")
         return number
 
     return convert
 
 
-def _whole(value: Any) -> int | None:
-    if isinstance(value, str):
-        return int(value) if _WHOLE.fullmatch(value) else None
-    if isinstance(value, float) and math.isnan(value):
+def _set(classes: tuple[str, ...]) -> Convert:
+    """Labels of declared classes; a list of 0 and 1 as long as they are may be a set of them."""
+    label, known = _label(classes), indexed(classes)
+
+    def convert(value: Any) -> list[Any] | None:
+        items = _items(value)
+        if items is None:
+            return None
+        chosen = indicated(items, known)
+        if chosen is None:
+            return [label(item) for item in items]
+        # As tags, true and false are no class: they stay, to be refused there.
+        numbers = [item if isinstance(item, bool) else number_of(item) for item in items]
+        return Indicators(numbers, chosen)
+
+    return convert
+
+
+def _name(value: Any) -> str | None:
+    """The name of a class that is not declared; None where it is missing."""
+    if is_missing(value):
+        return None
+    text = text_of(value)
+    if text is None:
+        raise ValueError(f"expected a label, got {short(value)}")
+    return text
+
+
+def _class_id(value: Any) -> int | bool | None:
+    """A class without a name, from 0; a truth value stays one; -1 or None where it is missing."""
+    if value is None or isinstance(value, bool) or value == "":
+        return None if value == "" else value
+    if is_missing(value):
         return -1
-    if isinstance(value, int | float) and float(value).is_integer():
-        return int(value)
-    return None
+    number = number_of(value)
+    if not isinstance(number, int) or number < 0:
+        raise ValueError(f"{short(value)} is not the number of a class")
+    return number
 
 
-def _short(value: Any) -> str:
-    text = repr(value)
-    return text if len(text) <= 60 else text[:57] + "..."
+def _has_truth_value(value: Any) -> bool:
+    return isinstance(value, bool) or (
+        isinstance(value, list) and any(isinstance(item, bool) for item in value)
+    )
 
 
 _CONVERTERS: dict[str, Convert] = {

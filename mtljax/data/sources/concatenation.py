@@ -9,6 +9,7 @@ from typing import Any
 from mtljax.data.sources.lazy_rows import Row, concatenated, mapped
 from mtljax.data.sources.source import Feature, Source
 from mtljax.errors import UserError
+from mtljax.kinds.labels import Indicators, is_missing
 
 # The kind that two different kinds are united to: names of classes are texts.
 _COMMON_KIND: dict[frozenset[str], Any] = {
@@ -87,16 +88,23 @@ def _conversion(feature: Feature, united: Feature, where: str) -> Convert | None
     table = feature.classes if named else [united.classes.index(name) for name in feature.classes]
 
     def convert(label: Any) -> Any:
-        # Missing labels: None, NaN and -1.
-        if label is None or label != label or label == -1:
+        if is_missing(label):
             return None if named else -1
-        if label not in range(len(table)):
+        if isinstance(label, bool) or label not in range(len(table)):
             raise UserError(f"{where}: label {label!r} is not in 0..{len(table) - 1}")
         return table[label]
 
     if feature.kind == "label":
         return convert
-    return lambda labels: None if labels is None else [convert(label) for label in labels]
+
+    def convert_list(labels: Any) -> Any:
+        if isinstance(labels, Indicators):
+            # True and false stay, which are labels of no class.
+            items = [item if isinstance(item, bool) else convert(item) for item in labels]
+            return Indicators(items, map(convert, labels.chosen))
+        return None if labels is None else [convert(label) for label in labels]
+
+    return convert_list
 
 
 def _row(converts: Mapping[str, Convert | None], row: Row) -> Row:

@@ -30,7 +30,17 @@ def test_named_classes(small_source):
 @pytest.mark.parametrize(
     ("kind", "values", "classes"),
     [
-        ("number", [2, 0, -1, None, float("nan")], ("0", "1", "2")),
+        ("number", [2, 0, 1, -1, None, float("nan")], ("0", "1", "2")),
+        # Dense from 0: one of eleven that no row of train has is a class all the same.
+        ("number", [*range(9), 10], tuple(map(str, range(11)))),
+        # Numbers that are names: those that occur.
+        ("number", [10170101, 11130405, -100], ("10170101", "11130405")),
+        ("number", [5, 4.0, 3, 2, 1, -1], ("1", "2", "3", "4", "5")),
+        ("number", [0, 4, 2], ("0", "2", "4")),
+        ("label", [7], ("7",)),
+        ("number", [True, False], ("false", "true")),
+        ("number", [True, 0], ("0", "1")),
+        ("text", ["1.0", "1", "2.0", "-1", "-100", " "], ("1", "2.0")),
         ("label", [1, 0], ("0", "1")),
         ("text", ["b", "a", None, "b"], ("a", "b")),
     ],
@@ -38,6 +48,23 @@ def test_named_classes(small_source):
 def test_unnamed_classes_are_those_of_train(kind, values, classes):
     task = Task("t", "s", "classification", "text", "y")
     assert output(task, source_of(Feature(kind), values)).classes == classes
+
+
+@pytest.mark.parametrize(
+    ("values", "begun", "classes"),
+    [
+        ([1, 5, 3], tuple("012345"), tuple("012345")),
+        ([True, False], ("0", "1"), ("0", "1")),
+        ([1, 7], tuple("012345"), ("1", "7")),
+        ([1, 5, 3], (), ("1", "3", "5")),
+    ],
+)
+def test_the_classes_of_a_run_stay(values, begun, classes):
+    task = Task("t", "s", "classification", "text", "y", class_weights="balanced")
+    found = task_output(task, source_of(Feature("number"), values), TOKENIZER, begun)
+    assert found.classes == classes
+    occurring = [name for name, weight in zip(classes, found.class_weights, strict=True) if weight]
+    assert len(occurring) == len(classes)
 
 
 def test_no_targets_at_all():
