@@ -19,9 +19,9 @@ def test_examples():
     names = {}
     for block in blocks:
         exec(compile(block, str(PAGE), "exec"), names)
-        # The targets vary by 0.25 and by 2.
+        # A constant leaves the variances of the targets, 0.25 and 2.
         level, trend = names["metrics"].losses
-        assert level < 0.05 and trend < 0.4
+        assert level < 0.125 and trend < 0.5
 
 
 @pytest.mark.skipif(not PAGE.exists(), reason="a source distribution has no docs")
