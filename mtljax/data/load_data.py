@@ -30,7 +30,8 @@ from mtljax.data.tokenizers import (
     train_tokenizer,
 )
 from mtljax.errors import UserError
-from mtljax.kinds import Output
+from mtljax.kinds import KINDS, Output
+from mtljax.kinds.labels import short
 from mtljax.tasks.dataset import SPLITS
 from mtljax.tasks.task import Task
 
@@ -96,6 +97,11 @@ def load_data(
         )
         for task in tasks
     }
+
+    for task in tasks:
+        classes = outputs[task.name].classes
+        if len(classes) == 1 and not KINDS[task.kind].per_class:
+            say(f"task {task.name!r}: all its targets are of one class, {short(classes[0])}")
 
     # Examples of every split, and how those of train are packed into rows. A key names all that
     # determines them; without one (a source of unknown content) they are not kept.

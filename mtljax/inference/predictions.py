@@ -40,10 +40,10 @@ def make_answers(model: Model, group_name: str, tasks: Sequence[Task]) -> Functi
             predictions = predict(model.network, head, task.name, features, count)
             assert isinstance(predictions, jax.Array)
             values = KINDS[task.kind].answer_values
+            classes = model.layout.outputs[task.name].num_classes
             if values is None:
-                computed[task.name] = predicted_targets(task, predictions)
+                computed[task.name] = predicted_targets(task, predictions, classes)
             else:
-                classes = model.layout.outputs[task.name].num_classes
                 computed[task.name] = values(predictions, classes)
         return computed
 

@@ -94,8 +94,8 @@ class Kind:
         element_losses: `(predictions, targets, settings) -> losses`, float32, one for each weight;
             None where the head gives a `mtljax.modules.Readout`, trained by a softmax over words.
 
-        predicted_targets: from predictions `[..., outputs]` to what they say, as targets are; None
-            where the head gives a `mtljax.modules.Readout`.
+        predicted_targets: `(predictions, num_classes) -> targets`, what predictions `[...,
+            outputs]` say, as targets are; None where the head gives a `mtljax.modules.Readout`.
         default_metrics: `(scheme, classes) -> names` of the metrics of a task that names none, the
             main one first; None for the first of `metrics`.
         always_measured: names of metrics that are measured whatever the task names; the loss is.
@@ -141,7 +141,7 @@ class Kind:
     element_losses: "Callable[[jax.Array, jax.Array, LossSettings], jax.Array] | None" = None
 
     # From predictions to metrics.
-    predicted_targets: "Callable[[jax.Array], jax.Array] | None" = None
+    predicted_targets: "Callable[[jax.Array, int], jax.Array] | None" = None
     default_metrics: Callable[[str | None, Sequence[str]], tuple[str, ...]] | None = None
     always_measured: tuple[str, ...] = ()
     metric_state: "Callable[[str, jax.Array, jax.Array, jax.Array, Output], State]" = (

@@ -138,7 +138,7 @@ def named_class(label: Any, classes: Classes) -> int | None:
     if isinstance(label, str) and label in classes.index:
         return classes.index[label]
     text = text_of(label)
-    if text in classes.index:
+    if text is not None and text in classes.index:
         return classes.index[text]
     value = value_of(label)
     if value is None:

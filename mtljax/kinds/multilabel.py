@@ -63,7 +63,7 @@ def _element_losses(
     return terms.mean(-1)
 
 
-def _predicted_sets(predictions: "jax.Array") -> "jax.Array":
+def _predicted_sets(predictions: "jax.Array", num_classes: int) -> "jax.Array":
     """1 for each class that is more probable than not, else 0."""
     import jax.numpy as jnp
 

@@ -7,11 +7,14 @@ if TYPE_CHECKING:
     import jax
 
 
-def predicted_class(predictions: "jax.Array") -> "jax.Array":
-    """Class ids int32 `[...]` of predictions `[..., outputs]`, a single logit or one a class."""
+def predicted_class(predictions: "jax.Array", num_classes: int) -> "jax.Array":
+    """Class ids int32 `[...]` of predictions `[..., outputs]`.
+
+    A single logit is that of the second of two classes, or of the only class there is.
+    """
     import jax.numpy as jnp
 
-    if predictions.shape[-1] == 1:
+    if num_classes == 2 and predictions.shape[-1] == 1:
         return (predictions[..., 0] > 0).astype(jnp.int32)
     return jnp.argmax(predictions, axis=-1).astype(jnp.int32)
 

@@ -38,7 +38,7 @@ def _element_losses(
     return functions[settings.name](predictions[..., 0], targets)
 
 
-def _predicted_number(predictions: "jax.Array") -> "jax.Array":
+def _predicted_number(predictions: "jax.Array", num_classes: int) -> "jax.Array":
     return predictions[..., 0]
 
 

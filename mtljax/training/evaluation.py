@@ -23,19 +23,20 @@ PLAIN_WORDS = "perplexity_plain_words"
 """Perplexity without the affixes of unknown words: comparable with models that have none."""
 
 
-def predicted_targets(task: Task, predictions: jax.Array) -> jax.Array:
+def predicted_targets(task: Task, predictions: jax.Array, num_classes: int) -> jax.Array:
     """The predicted targets of a task, in the form of its targets.
 
     Args:
       task: the task; not one that writes text.
       predictions: the outputs of its head, ``[..., outputs]``, floating point.
+      num_classes: number of classes of the task.
 
     Returns:
       Class ids ``[...]`` int32, numbers ``[...]`` float32, or sets of classes ``[..., outputs]``.
     """
     function = KINDS[task.kind].predicted_targets
     assert function is not None
-    return function(predictions)
+    return function(predictions, num_classes)
 
 
 def make_group_evaluation(
@@ -68,7 +69,7 @@ def make_group_evaluation(
                 continue
             kind, output = KINDS[task.kind], model.layout.outputs[task.name]
             values = element_losses(task, predictions, targets)
-            result = predicted_targets(task, predictions)
+            result = predicted_targets(task, predictions, output.num_classes)
             task_states: dict[str, Any] = {"loss": metrics.loss(values, weights)}
             for name in _measured(task, output):
                 if name in kind.host_metrics:

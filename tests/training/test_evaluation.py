@@ -283,17 +283,22 @@ def test_score_is_the_mean_of_main_metrics(make, plain):
 
 
 @pytest.mark.parametrize(
-    "kind, out, expected",
+    "kind, classes, out, expected",
     [
-        ("regression", [[1.5], [-2.0]], [1.5, -2.0]),
-        ("classification", [[1.5], [-2.0]], [1, 0]),
-        ("classification", [[1.0, 2.0, 0.0], [3.0, 2.0, 0.0]], [1, 0]),
-        ("multilabel", [[1.5, -2.0, 0.1], [0.0, 2.0, -1.0]], [[1, 0, 1], [0, 1, 0]]),
-        ("tagging", [[1.0, 2.0], [3.0, 2.0]], [1, 0]),
+        ("regression", 1, [[1.5], [-2.0]], [1.5, -2.0]),
+        ("classification", 2, [[1.5], [-2.0]], [1, 0]),
+        ("classification", 3, [[1.0, 2.0, 0.0], [3.0, 2.0, 0.0]], [1, 0]),
+        ("multilabel", 3, [[1.5, -2.0, 0.1], [0.0, 2.0, -1.0]], [[1, 0, 1], [0, 1, 0]]),
+        ("multilabel", 1, [[1.5], [-2.0]], [[1], [0]]),
+        ("tagging", 2, [[1.0, 2.0], [3.0, 2.0]], [1, 0]),
+        # A single class is the only answer there is, whatever its logit.
+        ("classification", 1, [[1.5], [-2.0]], [0, 0]),
+        ("tagging", 1, [[1.5], [-2.0]], [0, 0]),
     ],
 )
-def test_answers(kind, out, expected):
-    found = predicted_targets(Task("t", "d", kind, "x", "y"), np.array(out, np.float32))
+def test_answers(kind, classes, out, expected):
+    task = Task("t", "d", kind, "x", "y")
+    found = predicted_targets(task, np.array(out, np.float32), classes)
     assert found.tolist() == expected
 
 

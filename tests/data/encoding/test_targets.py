@@ -1,5 +1,7 @@
 """Targets of rows that cannot be used, and of sets of labels."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -160,3 +162,17 @@ def test_sets_lie_at_their_segments(read):
 def test_sets_are_lists(read, kind):
     with pytest.raises(UserError, match="multilabel needs a list of"):
         read(SETS, {"y": Feature(kind), "w": Feature("number")}, train=sets([0]))
+
+
+def test_a_single_class_is_told(monkeypatch):
+    source = Source("s", "s", {"text": Feature("text"), "y": Feature("number")}, {})
+    source = replace(source, splits={"train": labelled(7, 7)})
+    monkeypatch.setattr(
+        "mtljax.data.catalogue.load_sources.load_source", lambda name, data_dir, **_: source
+    )
+    lines = []
+    options = DataOptions(row_length=16, batch_tokens=64)
+    data = load_data((CLASS,), options, tokenizer=SETTINGS, say=lines.append)
+    assert lines == ["task 'c': all its targets are of one class, '7'"]
+    assert data.outputs["c"].classes == ("7",)
+    assert data.examples["s"]["train"].targets["c"].tolist() == [0, 0]
