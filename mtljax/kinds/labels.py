@@ -248,10 +248,10 @@ def indicated(labels: Sequence[Any], classes: Classes) -> list[int] | None:
     """
     if len(labels) != len(classes.names) or any(value[0] != "text" for value in classes.by_value):
         return None
-    flags = [int(x) if isinstance(x, bool) else number_of(x) for x in labels]
-    if not all(flag in (0, 1) for flag in flags):
+    values = [value_of(label) for label in labels]
+    if not all(value and value[0] != "text" and value[1] in (0, 1) for value in values):
         return None
-    return [i for i, flag in enumerate(flags) if flag == 1]
+    return [i for i, value in enumerate(values) if value and value[1] == 1]
 
 
 def short(value: Any) -> str:

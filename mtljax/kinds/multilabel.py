@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from mtljax.kinds.kind import Kind, LossSettings
-from mtljax.kinds.labels import Classes, as_class, indexed
+from mtljax.kinds.labels import Classes, Indicators, as_class, indexed, short
 from mtljax.kinds.output import Output
 from mtljax.kinds.target_rows import TargetRows
 
@@ -18,9 +18,24 @@ if TYPE_CHECKING:
 
 
 def _row_classes(labels: Any, text: Any, classes: Classes) -> list[int]:
-    """The classes of a row, each once; -1 alone where one of them is missing."""
+    """The classes of a row, by number; -1 alone where one of them is missing.
+
+    Raises:
+        ValueError: for what is no class, and for a class that is named twice.
+    """
+    labels = labels.chosen if isinstance(labels, Indicators) else labels
     numbers = [as_class(label, classes) for label in labels]
-    return [-1] if -1 in numbers else sorted(set(numbers))
+    if -1 in numbers:
+        return [-1]
+    unnamed = not classes.numbered and not any(isinstance(label, str) for label in labels)
+    hint = "; indicators, 0 and 1 for each class, need a feature with 'classes'" if unnamed else ""
+    if len(set(numbers)) < len(numbers):
+        twice = next(number for number in numbers if numbers.count(number) > 1)
+        raise ValueError(f"label {short(classes.names[twice])} appears twice in a set{hint}")
+    # 1, 0 of two classes without names: more likely the first of them alone than both.
+    if unnamed and numbers == [1, 0] and len(classes.names) == 2:
+        raise ValueError(f"labels [1, 0] could be a set of both classes or of the first{hint}")
+    return sorted(numbers)
 
 
 def _encode_targets(rows: TargetRows) -> tuple[np.ndarray, np.ndarray]:

@@ -168,8 +168,9 @@ def _set(classes: tuple[str, ...]) -> Convert:
         if chosen is None:
             return [label(item) for item in items]
         # As tags, true and false are no class: they stay, to be refused there.
-        numbers = [item if isinstance(item, bool) else number_of(item) for item in items]
-        return Indicators(numbers, chosen)
+        flags = [number_of(item) is None for item in items]
+        labels = [i in chosen if flag else int(i in chosen) for i, flag in enumerate(flags)]
+        return Indicators(labels, chosen)
 
     return convert
 

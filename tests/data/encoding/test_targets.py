@@ -1,5 +1,7 @@
 """Targets of rows that cannot be used, and of sets of labels."""
 
+import itertools
+import json
 from dataclasses import replace
 
 import numpy as np
@@ -7,7 +9,7 @@ import pytest
 
 from mtljax.data import DataOptions, Feature, Source, TokenizerSettings, load_data
 from mtljax.errors import UserError
-from mtljax.tasks import Task
+from mtljax.tasks import Dataset, Task
 
 SETTINGS = TokenizerSettings(min_count=1, prefixes=(), suffixes=(), shape=False)
 
@@ -116,7 +118,7 @@ FEATURES = {"y": Feature("tags", ("a", "b", "c")), "w": Feature("number")}
 
 
 def test_sets_of_labels(read):
-    rows = sets([2, 0], [], None, [1, 1], [0, -1], weights=[1, 2, 1, 0.5, 1])
+    rows = sets([2, 0], [], None, [1], [0, -1], weights=[1, 2, 1, 0.5, 1])
     data, examples = read(SETS, FEATURES, train=rows)
     targets = examples.targets["m"]
     assert targets.tolist() == [[1, 0, 1], [0, 0, 0], [0, 0, 0], [0, 1, 0], [0, 0, 0]]
@@ -133,6 +135,84 @@ def test_sets_of_names(read):
     assert examples.targets["m"].tolist() == [[1, 0, 1], [0, 1, 0], [0, 0, 0]]
     with pytest.raises(UserError, match="validation', row 0: label 'q' does not occur in train"):
         read(SETS, names, train=sets(["z"]), validation=sets(["z", "q"]))
+
+
+@pytest.mark.parametrize(
+    ("feature", "labels", "message"),
+    [
+        (Feature("tags", ("a", "b", "c")), [1, 0, 1], "label 'b' appears twice in a set"),
+        (Feature("tags", ("a", "b", "c")), [1, 0, 0, 1], "label 'b' appears twice in a set"),
+        (Feature("tokens"), ["x", "y", " x"], "label 'x' appears twice in a set"),
+        (Feature("tags"), [1, 0, 0], "label '0' appears twice in a set; indicators, 0 and 1 for"),
+        (
+            Feature("tags"),
+            [1, 0],
+            r"labels \[1, 0\] could be a set of both classes or",
+        ),
+    ],
+)
+def test_a_label_twice_in_a_set(read, feature, labels, message):
+    features = {"y": feature, "w": Feature("number")}
+    with pytest.raises(UserError, match=f"split 'train', row 0: {message}"):
+        read(SETS, features, train=sets(labels))
+
+
+NAMES = ("joy", "anger", "fear", "love")
+
+
+def written(path, lists):
+    """Rows with these lists in a file of its ending, which is JSON lines or a table."""
+    if path.suffix == ".jsonl":
+        lines = [json.dumps({"text": f"w{i}", "y": flags}) for i, flags in enumerate(lists)]
+    else:
+        lines = ["text,y", *(f"w{i},{' '.join(map(str, row))}" for i, row in enumerate(lists))]
+    path.write_text("\n".join(lines) + "\n")
+
+
+@pytest.mark.parametrize("ending", ["jsonl", "csv"])
+@pytest.mark.parametrize("count", [2, 3, 4])
+@pytest.mark.parametrize("as_flag", [int, float, bool])
+@pytest.mark.parametrize("twice", [False, True])
+def test_indicators_are_sets(tmp_path, ending, count, as_flag, twice):
+    flags = np.array(list(itertools.product([0, 1], repeat=count)))
+    written(tmp_path / f"d.{ending}", [[as_flag(flag) for flag in row] for row in flags.tolist()])
+    names = NAMES[:count]
+    features = {"y": {"kind": "tags", "classes": list(names)}}
+    splits = {"train": f"d.{ending}", "validation": f"d.{ending}"}
+    one = Dataset("one", splits, path=str(tmp_path), features=features)
+    # A second set with the classes in another order: they are united by name.
+    features = {"y": {"kind": "tags", "classes": ["other", *names[::-1]]}}
+    path = tmp_path / "e.jsonl"
+    path.write_text(json.dumps({"text": "x", "y": [names[-1]]}) + "\n")
+    two = Dataset("two", {"train": "e.jsonl"}, path=str(tmp_path), features=features)
+    names_of_sets = ("one", "two") if twice else "one"
+    described = (one, two) if twice else (one,)
+    task = Task("m", names_of_sets, "multilabel", "text", "y", sources=described)
+    data = load_data((task,), DataOptions(row_length=16, batch_tokens=64), tokenizer=SETTINGS)
+    assert data.outputs["m"].classes == (*names, *["other"] * twice)
+    (group,) = data.groups
+    targets = data.examples[group.name]["validation"].targets["m"]
+    np.testing.assert_array_equal(targets[:, :count], flags)
+    assert not targets[:, count:].any()
+
+
+def test_tags_of_two_words_are_no_indicators(tmp_path):
+    path = tmp_path / "d.jsonl"
+    path.write_text('{"words": ["a", "b"], "y": [1, 0]}\n{"words": ["c", "d"], "y": [0, 0]}\n')
+    features = {"y": {"kind": "tags", "classes": ["O", "X"]}}
+    source = Dataset("s", {"train": "d.jsonl"}, path=str(tmp_path), features=features)
+    task = Task("t", "s", "tagging", "words", "y", sources=(source,))
+    data = load_data((task,), DataOptions(row_length=16, batch_tokens=64), tokenizer=SETTINGS)
+    examples = data.examples["s"]["train"]
+    present = examples.weights["t"] > 0
+    assert examples.targets["t"][present].tolist() == [1, 0, 0, 0]
+
+
+def test_numbers_that_are_names_make_sets_of_names(read):
+    features = {"y": Feature("tags"), "w": Feature("number")}
+    data, examples = read(SETS, features, train=sets([30, 10], [], [20]))
+    assert data.outputs["m"].classes == ("10", "20", "30")
+    assert examples.targets["m"].tolist() == [[1, 0, 1], [0, 0, 0], [0, 1, 0]]
 
 
 def test_a_row_with_two_faults_counts_once(read):
