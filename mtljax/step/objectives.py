@@ -92,13 +92,13 @@ def from_losses(
         raise ValueError("losses: no tasks")
     names = tuple(losses)
 
-    def loss_of(place: int, params: Any, batch: Any, key: jax.Array | None) -> jax.Array:
-        more = () if not keyed else (None if key is None else jax.random.fold_in(key, place),)
-        loss = losses[names[place]](params, batch, *more)
+    def loss_of(index: int, params: Any, batch: Any, key: jax.Array | None) -> jax.Array:
+        keys = () if not keyed else (None if key is None else jax.random.fold_in(key, index),)
+        loss = losses[names[index]](params, batch, *keys)
         shape, dtype = jnp.shape(loss), jnp.result_type(loss)
         if shape or not jnp.issubdtype(dtype, jnp.floating):
             raise ValueError(
-                f"loss of task {names[place]!r} must be a scalar of floating point, got {dtype} of "
+                f"loss of task {names[index]!r} must be a scalar of floating point, got {dtype} of "
                 f"shape {shape}"
             )
         return jnp.asarray(loss, jnp.promote_types(dtype, jnp.float32))
@@ -109,21 +109,23 @@ def from_losses(
         return jnp.stack(
             [
                 loss_of(
-                    place,
-                    params if shares is None else scale_cotangent(params, shares[place]),
+                    index,
+                    params if shares is None else scale_cotangent(params, shares[index]),
                     batch,
                     key,
                 )
-                for place in range(len(names))
+                for index in range(len(names))
             ]
         )
 
-    def each(params: Any, batch: Any, key: jax.Array | None) -> list[tuple[jax.Array, Any]]:
+    def losses_and_gradients(
+        params: Any, batch: Any, key: jax.Array | None
+    ) -> list[tuple[jax.Array, Any]]:
         return [
-            jax.value_and_grad(lambda params, place=place: loss_of(place, params, batch, key))(
+            jax.value_and_grad(lambda params, index=index: loss_of(index, params, batch, key))(
                 params
             )
-            for place in range(len(names))
+            for index in range(len(names))
         ]
 
     def task_gradients(
@@ -133,17 +135,17 @@ def from_losses(
             raise ValueError(
                 f"strategy {strategy!r}: plain losses are differentiated one by one, 'unrolled'"
             )
-        pairs = each(params, batch, key)
-        rows = jax.tree.map(lambda *leaves: jnp.stack(leaves), *(row for _, row in pairs))
-        return TaskGradients(jnp.stack([loss for loss, _ in pairs]), rows, {})
+        pairs = losses_and_gradients(params, batch, key)
+        shared = jax.tree.map(lambda *leaves: jnp.stack(leaves), *(grads for _, grads in pairs))
+        return TaskGradients(jnp.stack([loss for loss, _ in pairs]), shared, {})
 
     def lagged_gradients(
         params: Any, batch: Any, key: jax.Array | None, weights: jax.Array, size: int | None
     ) -> LaggedGradients:
-        found = task_gradients(params, batch, key)
-        sketches = None if size is None else sketch(found.shared, size)
-        products = gramian(found.shared if sketches is None else sketches)
-        return LaggedGradients(found.losses, combine(weights, found.shared), products, {}, sketches)
+        losses, task_grads, heads = task_gradients(params, batch, key)
+        sketches = None if size is None else sketch(task_grads, size)
+        products = gramian(task_grads if sketches is None else sketches)
+        return LaggedGradients(losses, combine(weights, task_grads), products, heads, sketches)
 
     def representation_gradients(*_: Any) -> RepresentationGradients:
         raise ValueError("strategy 'representation': needs from_encoder, plain losses have none")
@@ -173,7 +175,7 @@ def from_encoder(
     present: Callable[[Any], jax.Array] | None = None,
     examples: Callable[[Any], Mapping[str, Examples]] = lambda batch: batch,
 ) -> Objectives:
-    """Objectives of a shared encoder and a head a task: each example is encoded once.
+    """Objectives of a shared encoder and a head per task: each example is encoded once.
 
     Args:
       encode: ``(shared, inputs) -> features``, or one by input group; see
@@ -246,7 +248,7 @@ def from_encoder(
 
 
 def scale_cotangent(tree: Any, share: jax.Array) -> Any:
-    """The tree as it is; gradients with respect to its floating point leaves are times `share`."""
+    """The identity; gradients with respect to floating point leaves are multiplied by `share`."""
 
     def scaled(leaf: Any) -> Any:
         floating = jnp.issubdtype(jnp.result_type(leaf), jnp.floating)

@@ -54,17 +54,17 @@ def decide(
     if "cross_gramian" in needed:
         key = None if inputs.key is None else jax.random.fold_in(inputs.key, 1)
         second = objectives.task_gradients(params, inputs.extra.second, key, options.strategy)
-        second_rows = _times_task_weights(objectives, inputs, second)[2]
-        signals["cross_gramian"] = layout.cross_gramian(measured.shared, second_rows)
-        shared = jax.tree.map(lambda a, b: (a + b) / 2, measured.shared, second_rows)
+        second_grads = _times_task_weights(objectives, inputs, second)[2]
+        signals["cross_gramian"] = layout.cross_gramian(measured.shared, second_grads)
+        shared = jax.tree.map(lambda a, b: (a + b) / 2, measured.shared, second_grads)
         measured = measured._replace(shared=shared)
 
-    # The Gramian, or its diagonal alone, which also tells which gradients are finite.
+    # The Gramian, or its diagonal alone, which also shows which gradients are finite.
     present = measured.present > 0
-    whole_gramian = "gramian" in needed or options.telemetry
-    products = layout.scaled_gramian if whole_gramian else layout.scaled_gramian_diagonal
+    full_gramian = "gramian" in needed or options.telemetry
+    products = layout.scaled_gramian if full_gramian else layout.scaled_gramian_diagonal
     scaled = products(measured.shared, present)
-    squares = jnp.diagonal(scaled[0]) if whole_gramian else scaled[0]
+    squares = jnp.diagonal(scaled[0]) if full_gramian else scaled[0]
     finite = jnp.isfinite(measured.objectives) & jnp.isfinite(squares)
     not_finite = present & ~finite
     if options.non_finite == "leave_out":
@@ -84,8 +84,8 @@ def decide(
         validation = objectives.task_gradients(
             moved, inputs.extra.validation, None, options.strategy
         )
-        rows = _times_task_weights(objectives, inputs, validation)[2]
-        signals["validation_gradients"] = layout.cross_gramian(rows, shared)
+        validation_grads = _times_task_weights(objectives, inputs, validation)[2]
+        signals["validation_gradients"] = layout.cross_gramian(validation_grads, shared)
 
     weights = None
     if isinstance(method.rule, Weighting):
@@ -105,7 +105,7 @@ def decide(
         )
         optimizer = state.optimizer._replace(weighting=rule)
     tree = objectives.join(params, direction, heads)
-    known = scaled if whole_gramian else (None, None)
+    known = scaled if full_gramian else (None, None)
     return Direction(tree, weights, not_finite, optimizer, *known)
 
 
@@ -155,8 +155,8 @@ def _bilevel_keywords(
         validation = objectives.task_gradients(
             state.params, inputs.extra.validation, None, options.strategy
         )
-        rows = _times_task_weights(objectives, inputs, validation)[2]
-        keywords["validation_grads"] = objectives.layout.to_parameter_shapes(rows, 1)
+        validation_grads = _times_task_weights(objectives, inputs, validation)[2]
+        keywords["validation_grads"] = objectives.layout.to_parameter_shapes(validation_grads, 1)
     if "inner_losses" in method.requires:
         weights = state.optimizer.weighting.weights
 

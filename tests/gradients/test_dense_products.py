@@ -10,7 +10,7 @@ products = jax.jit(dense_products)
 
 @pytest.mark.parametrize("tasks", [1, 2, 7, 8, 9, 33])
 def test_equals_numpy(rng, tasks):
-    """Few and many rows; of whole pieces and of what is left over."""
+    """Few and many tasks; lengths that are multiples of a block, and others."""
     leaves = [rng.normal(size=(tasks, size)) for size in (LONG, 2**16, 2**16 + 8192 + 77)]
     expected = sum(leaf @ leaf.T for leaf in leaves)
     found = np.asarray(products([jnp.asarray(leaf, jnp.float32) for leaf in leaves]))

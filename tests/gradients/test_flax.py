@@ -79,14 +79,14 @@ def test_modules(rng, strategy, train, close):
     found = run(shared, params)
     for i, task in enumerate(TASKS):
 
-        def plain(shared, own, task=task, i=i):
+        def plain(shared, head, task=task, i=i):
             first = () if key is None else (jax.random.fold_in(key, i),)
-            return losses[task](own, encode(shared, tokens[task], *first), targets[task])
+            return losses[task](head, encode(shared, tokens[task], *first), targets[task])
 
-        slopes = jax.jit(jax.value_and_grad(plain, argnums=(0, 1)))
-        loss, (row, own) = slopes(shared, params[task])
+        value_and_grads = jax.jit(jax.value_and_grad(plain, argnums=(0, 1)))
+        loss, (gradient, head_grad) = value_and_grads(shared, params[task])
         np.testing.assert_allclose(found.losses[i], loss, rtol=1e-5)
-        close(found.heads[task], own)
+        close(found.heads[task], head_grad)
         # Attention keys' biases have gradients that cancel to zero: an absolute tolerance.
-        for a, b in zip(jax.tree.leaves(found.shared), jax.tree.leaves(row), strict=True):
+        for a, b in zip(jax.tree.leaves(found.shared), jax.tree.leaves(gradient), strict=True):
             np.testing.assert_allclose(a[i], b, rtol=1e-4, atol=1e-6)

@@ -51,9 +51,9 @@ def test_weights_known_beforehand(name, strategy, sketch, cases, expected, close
     case = cases[name]()
     weights = jnp.linspace(-0.5, 2, len(case.heads))
     found = call(case, weights, strategy, sketch=sketch, seed=5)
-    losses, shared, own = expected(case)
+    losses, shared, head_grads = expected(case)
     close(found.losses, losses)
-    close(found.heads, own)
+    close(found.heads, head_grads)
     direction = jax.tree.map(lambda leaf: np.tensordot(np.float64(weights), leaf, 1), shared)
     close(found.direction, direction)
     if sketch is None:
@@ -91,11 +91,11 @@ def test_bfloat16_is_summed_in_float32(strategy, cases):
             case.encode, case.heads, *arguments, strategy=strategy
         ).shared
 
-    rows = stacked(*narrow[2:5])
-    wanted = jax.tree.map(lambda x: jnp.tensordot(weights, x.astype(jnp.float32), 1), rows)
+    grads = stacked(*narrow[2:5])
+    wanted = jax.tree.map(lambda x: jnp.tensordot(weights, x.astype(jnp.float32), 1), grads)
     for a, b in zip(jax.tree.leaves(found), jax.tree.leaves(wanted), strict=True):
         assert a.dtype == jnp.bfloat16
-        # Two compilations may round a row's last bit apart: two units of 2^-8, not T of them.
+        # Two compilations may round a gradient's last bit apart: two units of 2^-8, not T of them.
         np.testing.assert_allclose(a.astype(jnp.float32), b, rtol=2**-7, atol=2**-8 * abs(b).max())
 
 

@@ -17,23 +17,23 @@ def test_features_heads_and_the_way_back(cases, expected, close, with_key):
     one = case._replace(heads=heads, head_params=params, batch={"y": case.batch["y"]})
     one = one._replace(encode=case.encode["y"])
     found = gradients.representation_gradients(*one[:5], key=one.key)
-    losses, rows, own = expected(one)
+    losses, shared, head_grads = expected(one)
     close(found.losses, losses)
-    close(found.heads, own)
+    close(found.heads, head_grads)
 
     keys = (jax.random.fold_in(one.key, 0),) if with_key else ()
     features = one.encode(one.shared, one.batch["y"].inputs, *keys)
-    (slopes,) = found.features
+    (cotangents,) = found.features
     for i, task in enumerate(tasks):
         last = (jax.random.fold_in(one.key, 1 + i),) if with_key else ()
-        slope = jax.grad(heads[task], argnums=1)(
+        cotangent = jax.grad(heads[task], argnums=1)(
             params[task], features, one.batch["y"].targets[task], *last
         )
-        close(slopes[i], slope)
+        close(cotangents[i], cotangent)
 
     weights = jnp.array([0.5, -1.0, 2.0])
     direction = found.pull_back(gradients.combine(weights, found.features))
-    close(direction, jax.tree.map(lambda leaf: np.tensordot(weights, leaf, 1), rows))
+    close(direction, jax.tree.map(lambda leaf: np.tensordot(weights, leaf, 1), shared))
 
 
 def test_features_without_a_batch_axis_and_integers(cases, expected, close):

@@ -37,11 +37,11 @@ def test_equal_to_the_gradient_of_each_loss(name, strategy, cases, expected, clo
     case = cases[name]()
     run, arguments = call(case, strategy)
     found = run(*arguments)
-    losses, shared, own = expected(case)
+    losses, shared, head_grads = expected(case)
     assert found.losses.dtype == jnp.float32
     close(found.losses, losses)
     close(found.shared, shared)
-    close(found.heads, own)
+    close(found.heads, head_grads)
     assert list(found.heads) == sorted(case.heads)  # jit sorts the keys of a dictionary
 
 
@@ -52,8 +52,8 @@ def test_equal_to_the_gradient_of_each_loss(name, strategy, cases, expected, clo
 def test_without_jit(name, strategy, cases, expected, close):
     case = cases[name]()
     found = gradients.task_gradients(*case[:5], key=case.key, strategy=strategy)
-    losses, shared, own = expected(case)
-    close(found, gradients.TaskGradients(np.float64(losses), shared, own))
+    losses, shared, head_grads = expected(case)
+    close(found, gradients.TaskGradients(np.float64(losses), shared, head_grads))
     assert list(found.heads) == list(case.heads)
 
 
@@ -63,10 +63,10 @@ def test_float64(name, strategy, cases, expected, close):
         case = cases[name]()
         run, arguments = call(case, strategy)
         found = run(*arguments)
-        losses, shared, own = expected(case)
+        losses, shared, head_grads = expected(case)
         assert found.losses.dtype == jnp.float64
         assert {leaf.dtype for leaf in jax.tree.leaves(found)} == {np.dtype(np.float64)}
-        close(tuple(found), (losses, shared, own), 1e-12)
+        close(tuple(found), (losses, shared, head_grads), 1e-12)
 
 
 @pytest.mark.parametrize(("name", "strategy"), [p for p in PAIRS if p[0] in FEW])
@@ -86,13 +86,13 @@ def test_bfloat16(name, strategy, cases, expected, close):
     found = run(*arguments)
     assert found.losses.dtype == jnp.float32
     assert {leaf.dtype for leaf in jax.tree.leaves(found[1:])} == {jnp.dtype(jnp.bfloat16)}
-    losses, shared, own = expected(case._replace(**parts))
+    losses, shared, head_grads = expected(case._replace(**parts))
     close(found.losses, losses, 0.02)
     for i, task in enumerate(case.heads):
         one, other = (
             [np.asarray(x)[i] for x in jax.tree.leaves(tree)] for tree in (found.shared, shared)
         )
-        for a, b in ((one, other), (found.heads[task], own[task])):
+        for a, b in ((one, other), (found.heads[task], head_grads[task])):
             a, b = (
                 np.concatenate([np.float32(np.ravel(leaf)) for leaf in jax.tree.leaves(tree)])
                 for tree in (a, b)
@@ -141,13 +141,16 @@ def test_a_nan_stays_with_its_task(name, strategy, cases, expected, close):
     params = {**case.head_params, bad: jax.tree.map(lambda x: x * np.nan, case.head_params[bad])}
     run, arguments = call(case, strategy, head_params=params)
     found = run(*arguments)
-    losses, shared, own = expected(case)
+    losses, shared, head_grads = expected(case)
     rest = np.array([i for i, task in enumerate(order) if task != bad])
     assert np.isnan(found.losses[1])
     assert all(np.isnan(leaf[1]).any() for leaf in jax.tree.leaves(found.shared))
     close(found.losses[rest], losses[rest])
     close(*(jax.tree.map(lambda leaf: leaf[rest], tree) for tree in (found.shared, shared)))
-    close({t: found.heads[t] for t in order if t != bad}, {t: own[t] for t in order if t != bad})
+    close(
+        {t: found.heads[t] for t in order if t != bad},
+        {t: head_grads[t] for t in order if t != bad},
+    )
 
 
 def test_a_batch_may_be_plain_pairs(cases, expected, close):
@@ -161,8 +164,8 @@ def test_features_that_do_not_depend_on_the_inputs(strategy, cases, expected, cl
     case = cases["unequal_heads"]()
     case = case._replace(encode=lambda shared, inputs: jnp.tile(jnp.tanh(shared["bias"]), (6, 1)))
     run, arguments = call(case, strategy)
-    losses, shared, own = expected(case)
-    close(tuple(run(*arguments)), (losses, shared, own))
+    losses, shared, head_grads = expected(case)
+    close(tuple(run(*arguments)), (losses, shared, head_grads))
 
 
 @pytest.mark.parametrize("strategy", ["unrolled", "vmapped", "scanned"])
