@@ -86,6 +86,15 @@ def at_least(low: float, *, default: T) -> T:
     return bounded(default=default, low=low)
 
 
+def size(low: int, *, default: T, high: int = 2**20) -> T:
+    """A dataclass field of a size of which something is built: from ``low`` to ``high``.
+
+    The upper bound is beyond what anyone builds, so that a slip of digits is answered at once
+    instead of when memory is exhausted.
+    """
+    return bounded(default=default, low=low, high=high)
+
+
 def positive(*, default: T) -> T:
     """A dataclass field of numbers above 0."""
     return bounded(default=default, low=0, low_open=True)

@@ -15,7 +15,7 @@ FILES = sorted(ROOT.rglob("*.py"))
 
 # What each part may import of the package, besides itself and `errors`; only `cli` may import all.
 BELOW_TRAINING = {
-    *("json_values", "ranges", "special_tokens", "versions"),
+    *("json_values", "yaml_values", "ranges", "special_tokens", "versions"),
     *("losses", "regularizers", "metrics", "solvers", "weighting", "gradients", "aggregation"),
     *("optim", "parallel", "step", "generation", "modules", "kinds", "tasks", "data", "presets"),
 }
@@ -23,6 +23,7 @@ INTERNAL = {
     "errors": set(),
     "ranges": set(),
     "json_values": set(),
+    "yaml_values": set(),
     "special_tokens": set(),
     "losses": set(),
     "regularizers": set(),
@@ -36,10 +37,10 @@ INTERNAL = {
     "step": {"solvers", "weighting", "gradients", "aggregation", "optim", "parallel"},
     "generation": set(),
     "kinds": {"losses", "metrics", "modules"},
-    "tasks": {"kinds"},
+    "tasks": {"kinds", "yaml_values"},
     "data": {"kinds", "tasks", "ranges", "special_tokens"},
     "modules": {"ranges", "special_tokens"},
-    "presets": {"kinds", "tasks", "ranges", "modules", "data"},
+    "presets": {"kinds", "tasks", "ranges", "modules", "data", "yaml_values"},
     "training": BELOW_TRAINING,
     "inference": BELOW_TRAINING | {"training"},
     "planning": BELOW_TRAINING | {"training"},
@@ -51,6 +52,7 @@ THIRD_PARTY = {
     "errors": set(),
     "ranges": set(),
     "json_values": set(),
+    "yaml_values": {"yaml"},
     "losses": PURE,
     "regularizers": PURE,
     "solvers": PURE,

@@ -1,9 +1,11 @@
 import dataclasses
 import math
+import re
 
 import pytest
 
 from mtljax.errors import UserError
+from mtljax.presets import Config
 from mtljax.ranges import at_least, bounded, check_ranges, fraction, positive, range_of
 
 
@@ -62,3 +64,25 @@ def test_values_and_messages(field, good, bad, message):
     assert str(error.value) == f"{field}: {message}"
     with pytest.raises(UserError, match=f"^run.{field}: "):
         check_ranges(changed(bad), "run.")
+
+
+@pytest.mark.parametrize(
+    ("path", "bound"),
+    [
+        ("encoder.layers", "1000"),
+        ("encoder.features", "2^20"),
+        ("encoder.ngram_buckets", "2^30"),
+        ("heads.hidden", "2^20"),
+        ("batch.row_length", "2^20"),
+        ("batch.tokens", "2^26"),
+        ("steps", "2147483647"),
+    ],
+)
+def test_sizes_that_nobody_builds_are_refused(path, bound):
+    *outer, name = path.split(".")
+    config = Config()
+    part = getattr(config, outer[0]) if outer else config
+    part = dataclasses.replace(part, **{name: 10**10})
+    config = dataclasses.replace(config, **{outer[0]: part}) if outer else part
+    with pytest.raises(UserError, match=f"^{re.escape(f'{path}: must be at most {bound}, got 1')}"):
+        check_ranges(config)

@@ -6,13 +6,13 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import tyro
-import yaml
 
 from mtljax.cli.options import Output, cache_directory, data_directory, parse, print_json, printable
 from mtljax.cli.processes import ProcessOptions, joined
 from mtljax.errors import UserError
 from mtljax.presets import Config, default_tasks, preset
 from mtljax.tasks import Task, load_tasks
+from mtljax.yaml_values import read_yaml
 
 
 @dataclasses.dataclass(frozen=True)
@@ -150,9 +150,9 @@ def split_weighting_options(arguments: Sequence[str]) -> tuple[list[str], dict[s
             raise UserError(f"{name}: needs a value")
         option = name.removeprefix("--weighting.").replace("-", "_")
         try:
-            options[option] = yaml.safe_load(value)
-        except (yaml.YAMLError, ValueError, RecursionError):
-            raise UserError(f"{name}: {value!r} is not YAML") from None
+            options[option], _ = read_yaml(value)
+        except UserError as error:
+            raise UserError(f"{name}: {value[:200]!r}: {error}") from None
         if isinstance(options[option], str):
             # YAML 1.1 reads 1e-3 as a text, since it has no point.
             try:

@@ -33,7 +33,7 @@ def restore_params(
     Raises:
       UserError: if there is no checkpoint, or none can be read.
     """
-    directory = LiteralPath(directory.resolve())
+    directory = directory.resolve()
     if not directory.is_dir():
         raise UserError(f"{directory}: no checkpoint there yet")
     device = jax.sharding.SingleDeviceSharding(jax.devices()[0])
@@ -49,7 +49,7 @@ def restore_params(
         raise UserError(f"{directory}: no checkpoint there yet")
     with quiet(), ocp.PyTreeCheckpointer() as reader:
         for step in steps:
-            state = directory / str(step) / "state"
+            state = LiteralPath(directory / str(step) / "state")
             try:
                 # Asked for what a checkpoint lacks, Orbax complains from many threads at once.
                 _check_shapes(reader, state, name, like)
@@ -60,7 +60,7 @@ def restore_params(
     raise UserError(f"{directory}: no checkpoint can be read")
 
 
-def _check_shapes(reader: ocp.Checkpointer, state: Path, name: str, like: Any) -> None:
+def _check_shapes(reader: ocp.Checkpointer, state: LiteralPath, name: str, like: Any) -> None:
     metadata: Any = reader.metadata(state).item_metadata
     if metadata is None:
         raise ValueError("what it holds is not listed")

@@ -4,7 +4,7 @@ import dataclasses
 from typing import Literal
 
 from mtljax.modules.linear import MAX_ORDER
-from mtljax.ranges import at_least, bounded, fraction
+from mtljax.ranges import at_least, bounded, fraction, size
 
 Attention = Literal["bidirectional", "causal", "prefix", "separate"]
 """Which positions of a text a position sees: all of them; those before it; all of the source, and
@@ -43,18 +43,18 @@ class EncoderConfig:
     """
 
     kind: Literal["lstm", "transformer", "linear"] = "lstm"
-    embedding: int = at_least(1, default=128)
-    features: int = at_least(1, default=128)
-    layers: int = at_least(1, default=1)
+    embedding: int = size(1, default=128)
+    features: int = size(1, default=128)
+    layers: int = size(1, default=1, high=1000)
     bidirectional: Literal["auto", "yes", "no"] = "auto"
-    heads: int = at_least(1, default=4)
-    feed_forward: int = at_least(1, default=512)
+    heads: int = size(1, default=4)
+    feed_forward: int = size(1, default=512)
     remat: Literal["none", "full", "dots"] = "none"
-    unroll: int = at_least(1, default=1)
+    unroll: int = size(1, default=1)
     attention: Literal["auto", "xla", "cudnn"] = "auto"
-    dense: int = at_least(0, default=0)
+    dense: int = size(0, default=0)
     ngrams: int = bounded(low=1, high=MAX_ORDER, default=2)
-    ngram_buckets: int = at_least(2, default=65_536)
+    ngram_buckets: int = size(2, default=65_536, high=2**30)
     word_dropout: float = fraction(default=0.0)
     token_dropout: float = fraction(default=0.0)
     embedding_dropout: float = fraction(default=0.0)
@@ -82,9 +82,9 @@ class DecoderConfig:
       dropout: probability that a feature of a residual branch is dropped.
     """
 
-    layers: int = at_least(0, default=0)
-    heads: int = at_least(1, default=4)
-    feed_forward: int = at_least(1, default=512)
+    layers: int = size(0, default=0, high=1000)
+    heads: int = size(1, default=4)
+    feed_forward: int = size(1, default=512)
     dropout: float = fraction(default=0.1)
 
 
@@ -106,10 +106,10 @@ class HeadsConfig:
     """
 
     pooling: tuple[Literal["mean", "root", "max", "last", "attention"], ...] = ("mean", "max")
-    hidden: int = at_least(0, default=0)
-    tag_hidden: int = at_least(0, default=0)
-    lookahead: int = at_least(0, default=2)
+    hidden: int = size(0, default=0)
+    tag_hidden: int = size(0, default=0)
+    lookahead: int = size(0, default=2)
     dropout: float = fraction(default=0.0)
     tag_dropout: float = fraction(default=0.0)
-    negatives: int = at_least(0, default=1024)
+    negatives: int = size(0, default=1024, high=2**30)
     negatives_power: float = at_least(0, default=0.5)

@@ -11,7 +11,7 @@ from mtljax.data.batching.mixture import MixtureSettings
 from mtljax.data.tokenizers import TokenizerSettings
 from mtljax.errors import UserError
 from mtljax.modules.config import DecoderConfig, EncoderConfig, HeadsConfig, output_width
-from mtljax.ranges import at_least, bounded, check_ranges, fraction, positive
+from mtljax.ranges import at_least, bounded, check_ranges, fraction, positive, size
 
 
 @dataclasses.dataclass(frozen=True)
@@ -41,11 +41,11 @@ class BatchConfig:
       workers: processes that make batches; 0 for one background thread.
     """
 
-    tokens: int = at_least(1, default=4096)
-    row_length: int = at_least(2, default=64)
-    multiple: int = at_least(1, default=1)
-    ahead: int = at_least(0, default=4)
-    workers: int = at_least(0, default=0)
+    tokens: int = size(1, default=4096, high=2**26)
+    row_length: int = size(2, default=64)
+    multiple: int = size(1, default=1)
+    ahead: int = size(0, default=4)
+    workers: int = size(0, default=0, high=1024)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -70,13 +70,13 @@ class OptimizerConfig:
 
     learning_rate: float = positive(default=4e-3)
     schedule: Literal["cosine", "linear", "constant"] = "cosine"
-    warmup_steps: int = at_least(0, default=50)
+    warmup_steps: int = size(0, default=50, high=2**31 - 1)
     final_fraction: float = at_least(0, default=0.05)
     b1: float = fraction(default=0.9)
     b2: float = fraction(default=0.99)
     weight_decay: float = at_least(0, default=0.0)
     clip_norm: float = at_least(0, default=1.0)
-    accumulate: int = at_least(1, default=1)
+    accumulate: int = size(1, default=1)
     average: float = fraction(default=0.998)
 
 
@@ -113,7 +113,7 @@ class GradientsConfig:
     strategy: Literal[
         "auto", "unrolled", "vmapped", "scanned", "representation", "lagged", "sketched"
     ] = "auto"
-    sketch: int = at_least(2, default=4096)
+    sketch: int = size(2, default=4096, high=2**30)
     telemetry: bool = False
 
 
@@ -180,7 +180,7 @@ class Config:
     """
 
     preset: str = "small"
-    steps: int = at_least(0, default=2000)
+    steps: int = size(0, default=2000, high=2**31 - 1)
     epochs: float = at_least(0, default=0.0)
     seed: int = bounded(low=0, high=2**32, high_open=True, default=0)
     evaluate_every: int = at_least(1, default=200)

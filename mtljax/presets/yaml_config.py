@@ -10,6 +10,7 @@ import yaml
 
 from mtljax.errors import UserError
 from mtljax.presets.config import Config, flatten
+from mtljax.yaml_values import read_yaml
 
 
 def dump_config(config: Config) -> str:
@@ -26,10 +27,7 @@ def parse_config(text: str) -> Config:
     Raises:
       UserError: if the text is no YAML, or names a field that is unknown or of another type.
     """
-    try:
-        content = yaml.safe_load(text)
-    except (yaml.YAMLError, ValueError, RecursionError) as error:
-        raise UserError(f"not YAML: {' '.join(str(error).split())}") from error
+    content, _ = read_yaml(text)
     if not isinstance(content, dict):
         raise UserError("expected one entry a field")
     return _build(Config, content, "")

@@ -11,6 +11,9 @@ from mtljax.errors import UserError
 from mtljax.tasks.dataset import Dataset, dump_dataset, parse_dataset, with_absolute_paths
 from mtljax.tasks.suggest import suggestion
 from mtljax.tasks.task import FIELDS, Task
+from mtljax.yaml_values import MAX_CHARACTERS, read_yaml
+
+_MAX_TASKS = 2000
 
 
 def load_tasks(path: str | Path) -> tuple[Task, ...]:
@@ -28,9 +31,14 @@ def load_tasks(path: str | Path) -> tuple[Task, ...]:
         UserError: with file, task and field, for anything that is wrong with it.
     """
     try:
-        raw = Path(path).read_bytes()
-    except OSError as error:
-        raise UserError(f"tasks file {path}: {error.strerror or error}") from error
+        with Path(path).open("rb") as file:
+            raw = file.read(4 * MAX_CHARACTERS + 1)  # of bytes, of which a letter has up to four
+    except (OSError, ValueError) as error:
+        raise UserError(
+            f"tasks file {path}: {getattr(error, 'strerror', None) or error}"
+        ) from error
+    if len(raw) > 4 * MAX_CHARACTERS:
+        raise UserError(f"tasks file {path}: larger than {MAX_CHARACTERS} characters")
     try:
         text = raw.decode("utf-8-sig")
     except UnicodeDecodeError as error:
@@ -51,21 +59,8 @@ def parse_tasks(text: str, directory: Path | None = None) -> tuple[Task, ...]:
     Raises:
         UserError: with task and field, for anything that is wrong with it.
     """
-    try:
-        for token in yaml.scan(text, Loader=yaml.SafeLoader):
-            if isinstance(token, yaml.TagToken):
-                tag = "".join(part or "" for part in token.value)
-                raise UserError(f"line {token.start_mark.line + 1}: YAML tag {tag!r} not allowed")
-        node = yaml.compose(text, Loader=yaml.SafeLoader)
-        _refuse_duplicates(node)
-        content = yaml.safe_load(text)
-    except yaml.YAMLError as error:
-        raise UserError(_one_line(error)) from error
-    except RecursionError as error:
-        raise UserError("nested too deeply") from error
-    except ValueError as error:
-        # Of dates and numbers that only look like some, such as 2020-13-45.
-        raise UserError(f"a value cannot be read: {' '.join(str(error).split())}") from error
+    content, node = read_yaml(text)
+    _refuse_duplicates(node)
     if content is None:
         raise UserError("empty")
     if not isinstance(content, dict) or "tasks" not in content:
@@ -76,6 +71,8 @@ def parse_tasks(text: str, directory: Path | None = None) -> tuple[Task, ...]:
     tasks = content["tasks"]
     if not isinstance(tasks, dict) or not tasks:
         raise UserError("'tasks' has no entry")
+    if len(tasks) > _MAX_TASKS:
+        raise UserError(f"{len(tasks)} tasks, of at most {_MAX_TASKS}")
     sources = _sources(content.get("sources"), node, directory)
     return tuple(_task(name, fields, sources) for name, fields in tasks.items())
 
@@ -86,11 +83,12 @@ def _sources(content: Any, node: yaml.Node | None, directory: Path | None) -> di
     if not isinstance(content, dict):
         raise UserError("'sources' has no entries")
     sources = {}
+    nodes = _entries(_entry(node, "sources"))
     for name, fields in content.items():
-        written = _entry(_entry(_entry(node, "sources"), str(name)), "features")
+        written = _entries(_entry(nodes.get(str(name)), "features"))
         if isinstance(fields, dict) and isinstance(fields.get("features"), dict):
             features = {
-                feature: _with_classes_as_written(column, _entry(written, str(feature)))
+                feature: _with_classes_as_written(column, written.get(str(feature)))
                 for feature, column in fields["features"].items()
             }
             fields = {**fields, "features": features}
@@ -110,11 +108,15 @@ def _with_classes_as_written(column: Any, node: yaml.Node | None) -> Any:
 
 
 def _entry(node: yaml.Node | None, key: str) -> yaml.Node | None:
-    if isinstance(node, yaml.MappingNode):
-        for name, value in node.value:
-            if isinstance(name, yaml.ScalarNode) and name.value == key:
-                return value
-    return None
+    return _entries(node).get(key)
+
+
+def _entries(node: yaml.Node | None) -> dict[str, yaml.Node]:
+    """The values of a mapping by their keys, the first of equal ones."""
+    if not isinstance(node, yaml.MappingNode):
+        return {}
+    pairs = ((key.value, value) for key, value in node.value if isinstance(key, yaml.ScalarNode))
+    return dict(reversed(list(pairs)))
 
 
 _TASK_LEVELS = ("task name", "field")
@@ -158,13 +160,6 @@ def _task(name: Any, fields: Any, sources: Mapping[str, Dataset]) -> Task:
     names = names if isinstance(names, list) else [names]
     described = {str(d): sources[d] for d in names if isinstance(d, str) and d in sources}
     return Task(name=name, **arguments, sources=tuple(described.values()))
-
-
-def _one_line(error: yaml.YAMLError) -> str:
-    mark = getattr(error, "problem_mark", None)
-    problem = getattr(error, "problem", None) or getattr(error, "reason", None) or str(error)
-    where = f"line {mark.line + 1}: " if mark is not None else ""
-    return where + "not YAML: " + " ".join(str(problem).split())
 
 
 def dump_tasks(tasks: Iterable[Task]) -> str:

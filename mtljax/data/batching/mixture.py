@@ -7,7 +7,7 @@ from typing import Literal
 
 from mtljax.data.encoding.input_groups import Group
 from mtljax.errors import UserError
-from mtljax.ranges import at_least, check_ranges, positive
+from mtljax.ranges import at_least, check_ranges, positive, size
 
 _FILL = 0.97  # share of a packed row that is real, as a rule
 
@@ -34,7 +34,7 @@ class MixtureSettings:
     temperature: float = positive(default=1.0)
     final_temperature: float = at_least(0, default=0.0)
     cap: int = at_least(0, default=0)
-    stages: int = at_least(2, default=8)
+    stages: int = size(2, default=8)
     subset: int = at_least(0, default=0)
 
     def __post_init__(self) -> None:

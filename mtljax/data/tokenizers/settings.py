@@ -4,7 +4,7 @@ import dataclasses
 from typing import Any, Literal, get_args
 
 from mtljax.errors import UserError
-from mtljax.ranges import at_least, range_of
+from mtljax.ranges import at_least, range_of, size
 
 Kind = Literal["words", "bpe", "wordpiece", "character", "byte", "file"]
 """The unit of text that an id stands for."""
@@ -35,14 +35,14 @@ class TokenizerSettings:
 
     kind: Kind = "words"
     lowercase: bool = True
-    num_words: int = at_least(1, default=50_000)
+    num_words: int = size(1, default=50_000, high=2**30)
     min_count: int = at_least(1, default=2)
-    prefixes: tuple[int, ...] = at_least(1, default=(2, 3))
-    suffixes: tuple[int, ...] = at_least(1, default=(2, 3))
+    prefixes: tuple[int, ...] = size(1, default=(2, 3), high=1000)
+    suffixes: tuple[int, ...] = size(1, default=(2, 3), high=1000)
     shape: bool = True
-    affix_buckets: int = at_least(1, default=8192)
+    affix_buckets: int = size(1, default=8192, high=2**30)
     # Four special pieces and 256 bytes are the least of a vocabulary of byte pairs.
-    vocab_size: int = at_least(4 + 256, default=8000)
+    vocab_size: int = size(4 + 256, default=8000)
     file: str = ""
 
     def __post_init__(self) -> None:

@@ -15,6 +15,7 @@ from mtljax.presets import Config, differences, dump_config, parse_config
 from mtljax.tasks import Task, dump_tasks, load_tasks
 from mtljax.tasks.dataset import dump_dataset
 from mtljax.training.persistence.atomic_write import replace_text
+from mtljax.yaml_values import MAX_CHARACTERS
 
 CONFIG, TASKS, TOKENIZER, LAYOUT = "config.yaml", "tasks.yaml", "tokenizer.json", "layout.json"
 SUMMARY, CHECKPOINTS, GENERATED = "summary.json", "checkpoints", "generated"
@@ -97,10 +98,16 @@ def write_run(directory: Path, config: Config, tasks: Sequence[Task], data: Mult
     Raises:
       UserError: if they cannot be written.
     """
+    description = dump_tasks(tasks)
+    if len(description) > MAX_CHARACTERS:
+        raise UserError(
+            f"the tasks take {len(description)} characters, of at most {MAX_CHARACTERS} that are "
+            "read back; name classes in files of their own"
+        )
     try:
         save_tokenizer(data.tokenizer, directory / TOKENIZER)
         replace_text(directory / LAYOUT, json.dumps(_layout(data), ensure_ascii=False))
-        replace_text(directory / TASKS, dump_tasks(tasks))
+        replace_text(directory / TASKS, description)
         replace_text(directory / CONFIG, dump_config(config) + _END)
     except OSError as error:
         raise UserError(f"run directory {directory}: {error.strerror or error}") from None
