@@ -6,6 +6,8 @@ import jax
 import jax.numpy as jnp
 from jax.typing import ArrayLike
 
+_REFINEMENTS = 3
+
 
 class Spectrum(NamedTuple):
     """An eigendecomposition in ascending order, and the part of it that counts.
@@ -46,3 +48,32 @@ def spectrum(matrix: ArrayLike, tolerance: ArrayLike) -> Spectrum:
     return Spectrum(
         jnp.where(kept, values, 1), jnp.where(kept, vectors, 0), jnp.sum(kept, dtype=int), cutoff
     )
+
+
+def refined_solution(
+    kept: Spectrum, matrix: jax.Array, target: jax.Array, start: ArrayLike = 0.0
+) -> jax.Array:
+    """Solves ``matrix @ y = target`` as exactly as the matrix determines y.
+
+    Eigenvalues are known up to the rounding of the largest one, so that a pseudo-inverse made of
+    them loses as many digits as the matrix is ill-conditioned. Iterative refinement brings them
+    back: each step leaves of the error the part that the pseudo-inverse has wrong.
+
+    Args:
+      kept: the `spectrum` of the matrix.
+      matrix: ``[T, T]``, symmetric positive semi-definite.
+      target: ``[T]``; what is outside the range of the matrix is ignored.
+      start: ``[T]``, or a number: what it has outside that range stays in y.
+
+    Returns:
+      ``[T]``; with `start` 0 the shortest solution.
+
+    >>> matrix = jnp.array([[1.0, 0.5], [0.5, 1.0]])
+    >>> refined_solution(spectrum(matrix, 1e-6), matrix, jnp.ones(2)).round(3)
+    Array([0.667, 0.667], dtype=float32)
+    """
+    y = jnp.broadcast_to(jnp.asarray(start, target.dtype), target.shape)
+    for _ in range(1 + _REFINEMENTS):
+        residual = target - jnp.matmul(matrix, y, precision="highest")
+        y = y + kept.vectors @ ((residual @ kept.vectors) / kept.values)
+    return y

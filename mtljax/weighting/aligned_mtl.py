@@ -2,15 +2,18 @@
 
 from collections.abc import Sequence
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 
-from mtljax.solvers.spectrum import spectrum
+from mtljax.solvers.orthogonal_columns import orthogonal_columns, unit_rows
+from mtljax.solvers.pivoted_cholesky import pivoted_cholesky
+from mtljax.solvers.spectrum import refined_solution, spectrum
 from mtljax.weighting.common.arguments import check_choice
 from mtljax.weighting.common.contract import Weighting
 from mtljax.weighting.common.guard import guard
 from mtljax.weighting.common.preference import check_length, check_preference, preference
-from mtljax.weighting.common.unit_vectors import active_norms
+from mtljax.weighting.common.unit_vectors import active_norms, from_unit_weights
 
 _SCALES = ("min", "median", "rmse")
 
@@ -26,11 +29,10 @@ def aligned_mtl(scale: str = "min", pref: Sequence[float] | np.ndarray | None = 
     condition number 1, but d may conflict with a task: :math:`\langle g_i, d \rangle =
     \sigma (G^{1/2} \pi)_i`.
 
-    Of a Gramian the eigenvalues are the *squares* of the singular values: those below
-    :math:`\sqrt{m\,\mathrm{eps}}` of the largest, 3e-4 for one task to 3e-3 for 64 in float32,
-    cannot be told from zero. Gradients shorter than that part of the longest are lost, and d is
-    discontinuous where one crosses it. Normalise the gradients first if their norms are that far
-    apart.
+    Norms may be far apart: the singular values are those of a factor of the cosines, scaled by the
+    norms, and as precise as the cosines are. A gradient counts as dependent on others where the
+    sine of its angle to them is below about :math:`\sqrt{m\,\mathrm{eps}}`, 3e-4 for one task to
+    3e-3 for 64 in float32: a Gramian does not tell it from zero, and d is discontinuous there.
 
     Signals: ``gramian``. Stateless.
 
@@ -77,20 +79,26 @@ def aligned_mtl(scale: str = "min", pref: Sequence[float] | np.ndarray | None = 
         cosines, norms = gramian
         active, relative = active_norms(norms)
         shares = preference(pref, present, "mean", cosines.dtype)
-        tolerance = jnp.sum(present) * jnp.finfo(cosines.dtype).eps
-        kept = spectrum(cosines * relative[:, None] * relative, tolerance)
-        size = relative.size
-        # Eigenvalues ascend: those that count are the last ones.
-        first = jnp.minimum(size - kept.rank, size - 1)
-        if scale == "min":
-            square = kept.values[first]
-        elif scale == "median":
-            square = kept.values[jnp.minimum(first + (kept.rank - 1) // 2, size - 1)]
-        else:
-            counted = jnp.where(jnp.arange(size) >= first, kept.values, 0)
-            square = jnp.sum(counted) / jnp.maximum(kept.rank, 1)
-        coefficients = jnp.sqrt(square / kept.values) * (shares @ kept.vectors)
-        weights = kept.vectors @ coefficients
+        count = jnp.sum(active)
+        kept = spectrum(cosines, count * jnp.finfo(cosines.dtype).eps)
+        # The left singular vectors times the singular values, both in units of the longest norm.
+        columns = orthogonal_columns(pivoted_cholesky(cosines, relative, kept.cutoff))
+        left, values = unit_rows(columns.T)
+        coefficients = left @ shares
+        length = _common_length(values, scale)
+
+        # The cosines of each task with the direction hold the precision of its row. The weights
+        # do not where norms are far apart: those of the longest gradients would be rounding.
+        safe = jnp.where(relative > 0, relative, 1)
+        reached = length * ((columns / safe[:, None]) @ coefficients)
+        direct = relative * ((coefficients * length / jnp.where(values > 0, values, 1)) @ left)
+        independent = kept.rank == count
+        refined = refined_solution(kept, cosines, reached, jnp.where(independent, 0, direct))
+        # Of dependent gradients there are many such weights: the shortest ones, if they hold.
+        excess = jnp.max(jnp.abs(reached - jnp.matmul(cosines, direct, precision="highest")))
+        holds = excess <= kept.cutoff * jnp.max(jnp.abs(reached))
+        unit_weights = jnp.where(holds & ~independent, direct, refined)
+        weights = from_unit_weights(unit_weights, relative)
         return jnp.where(jnp.any(active), weights, shares), state
 
     return guard(
@@ -99,3 +107,14 @@ def aligned_mtl(scale: str = "min", pref: Sequence[float] | np.ndarray | None = 
         fallback=lambda state, counted: preference(pref, counted, "mean", float),
         requires=("gramian",),
     )
+
+
+def _common_length(values: jax.Array, scale: str) -> jax.Array:
+    """Returns the length ``sigma`` for singular values ``[T]``, zeros not counted."""
+    counted = values > 0
+    rank = jnp.sum(counted)
+    if scale == "rmse":
+        return jnp.sqrt(jnp.sum(values**2) / jnp.maximum(rank, 1))
+    ascending = jnp.sort(jnp.where(counted, values, jnp.inf))
+    chosen = ascending[jnp.maximum(rank - 1, 0) // 2] if scale == "median" else ascending[0]
+    return jnp.where(rank > 0, chosen, 0)

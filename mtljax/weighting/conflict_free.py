@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from mtljax.solvers.spectrum import spectrum
+from mtljax.solvers.spectrum import refined_solution, spectrum
 from mtljax.weighting.common.contract import Weighting
 from mtljax.weighting.common.guard import guard
 from mtljax.weighting.common.preference import check_length, check_preference, equal_weights
@@ -79,12 +79,15 @@ def config(pref: Sequence[float] | np.ndarray | None = None) -> Weighting:
         tolerance = 4 * jnp.sum(active) * jnp.finfo(dtype).eps
         kept = spectrum(cosines, tolerance)
         parts = target @ kept.vectors
-        # Rounding of what should be zero must not become a direction.
+        # Independent gradients reach any cosines. Of dependent ones, rounding of what should be
+        # zero must not become a direction.
+        independent = kept.rank == jnp.sum(active)
         length = jnp.sqrt(jnp.sum(target**2))
         parts = jnp.where(jnp.abs(parts) > kept.cutoff * length, parts, 0)
-        y = kept.vectors @ (parts / kept.values)
-        square = jnp.sum(parts**2 / kept.values)
-        gain = relative @ (kept.vectors @ parts)
+        reached = jnp.where(independent, target, kept.vectors @ parts)
+        y = refined_solution(kept, cosines, reached)
+        square = jnp.maximum(y @ reached, 0)
+        gain = relative @ reached
         limit = jnp.finfo(dtype).max
         factor = gain / jnp.where(square > 0, square, 1)
         weights = y * factor / jnp.where(relative > 0, relative, 1)

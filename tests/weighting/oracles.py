@@ -1,5 +1,7 @@
 """Exact solutions from the gradients themselves, by SciPy's NNLS on unit rows, in float64."""
 
+import itertools
+
 import numpy as np
 from scipy.optimize import nnls
 
@@ -43,6 +45,41 @@ def least_distance(rows: np.ndarray, bounds: np.ndarray) -> np.ndarray | None:
     y, _ = nnls(system, wanted, maxiter=1000)
     residual = system @ y - wanted
     return None if np.linalg.norm(residual) < 1e-7 else -residual[:-1] / residual[-1]
+
+
+def singular_values(rows: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """``U [T, T]``, falling singular values ``[T]`` and ``V' [T, P]``, in extended precision.
+
+    By Jacobi rotations of the gradients themselves, which keep small singular values precise
+    where those of LAPACK are only known up to the rounding of the largest.
+    """
+    order = np.argsort(-np.linalg.norm(rows, axis=1))
+    rotated = rows[order].astype(np.longdouble)
+    left = np.eye(len(rows), dtype=np.longdouble)
+    for _ in range(40):
+        largest = 0.0
+        for p, q in itertools.combinations(range(len(rows)), 2):
+            a, b = rotated[p] @ rotated[p], rotated[q] @ rotated[q]
+            product = rotated[p] @ rotated[q]
+            if not a or not b or abs(product) <= 1e-18 * np.sqrt(a) * np.sqrt(b):
+                continue
+            largest = max(largest, abs(product) / np.sqrt(a) / np.sqrt(b))
+            zeta = (b - a) / (2 * product)
+            tangent = (1 if zeta >= 0 else -1) / (abs(zeta) + np.sqrt(1 + zeta**2))
+            cos = 1 / np.sqrt(1 + tangent**2)
+            for each in (rotated, left):
+                each[p], each[q] = (
+                    cos * each[p] - cos * tangent * each[q],
+                    cos * tangent * each[p] + cos * each[q],
+                )
+        if largest < 1e-16:
+            break
+    values = np.sqrt((rotated**2).sum(1))
+    falling = np.argsort(-values)
+    right = rotated / np.where(values > 0, values, 1)[:, None]
+    result = np.empty_like(left)
+    result[order] = left.T
+    return result[:, falling], values[falling], right[falling]
 
 
 def error(rows: np.ndarray, found: np.ndarray, direction: np.ndarray) -> float:

@@ -5,6 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from mtljax.gradients import scaled_gramian
 from mtljax.weighting.conflict_free import config
 from tests.weighting.padded import NUMBERS_OF_TASKS, answers, conflict, problems, unit, weights
 
@@ -51,6 +52,27 @@ def test_equals_the_pseudo_inverse(numbers, dtype, low, zero, tolerance):
         if (norms > 0).all() and ratios[-1] > low and len(norms) <= case.rows.shape[1]:
             assert conflict(case.rows, w) > -1e-5
     assert compared > len(cases) / 4
+
+
+@pytest.mark.parametrize("decades", [0, 3])
+@pytest.mark.parametrize(
+    # With unequal parts of 0.03 the singular values of the unit gradients span 100 to 1.
+    ("size", "width", "unequal"),
+    [(3, 20, 1), (5, 50, 0.3), (5, 50, 0.1), (5, 50, 0.03), (10, 40, 0.1), (20, 1000, 0.1)],
+)
+def test_float32_gradients_give_the_direction_of_their_pseudo_inverse(
+    rng, size, width, unequal, decades
+):
+    common = rng.normal(size=width) if unequal < 1 else 0
+    rows = common + unequal * rng.normal(size=(size, width))
+    rows *= 10 ** rng.uniform(0, decades, (size, 1))
+    rows = rows.astype(np.float32)
+    expected, _ = conflict_free(rows.astype(float), np.ones(size), 1e-9)
+    for order in (np.arange(size), np.arange(size)[::-1]):
+        gramian, scale = scaled_gramian(jnp.asarray(rows[order]))
+        w = update(config(), gramian, row_scale=scale).astype(float)
+        error = np.linalg.norm(rows[order].T.astype(float) @ w - expected)
+        assert error < 2e-5 * np.linalg.norm(expected)
 
 
 def test_preference(rng):
