@@ -4,6 +4,8 @@ from typing import NamedTuple, TypeVar
 
 import jax
 import jax.numpy as jnp
+import numpy as np
+from jax.core import Tracer
 from jax.typing import ArrayLike
 
 
@@ -45,8 +47,9 @@ S = TypeVar("S", Mean, Perplexity, F1, MacroF1)
 def merge(a: S, b: S) -> S:
     """Adds two states of the same metric; associative and commutative.
 
-    The numbers may be JAX arrays, NumPy arrays or Python numbers: a long evaluation is best
-    merged on the host, since float32 counts are exact up to 2^24 only.
+    The numbers may be JAX arrays, NumPy arrays or Python numbers. Arrays are added in float64 on
+    the host, which waits for them: a count in float32 stays at 2^24 when ones are added. Under
+    `jax.jit` they are added in their own dtype: merge there no more than that.
 
     Raises:
       TypeError: the states are of different kinds.
@@ -56,7 +59,21 @@ def merge(a: S, b: S) -> S:
     """
     if type(a) is not type(b):
         raise TypeError(f"cannot merge {type(a).__name__} with {type(b).__name__}")
-    return jax.tree.map(lambda x, y: x + y, a, b)
+    return jax.tree.map(_sum, a, b)
+
+
+def _sum(a: ArrayLike, b: ArrayLike) -> ArrayLike:
+    numbers = isinstance(a, int | float) and isinstance(b, int | float)
+    if numbers or not (_on_host(a) and _on_host(b)):
+        return a + b  # pyright: ignore[reportOperatorIssue]
+    return np.asarray(a, np.float64) + np.asarray(b, np.float64)
+
+
+def _on_host(value: ArrayLike) -> bool:
+    """Whether the host can read a value: it is not traced, and no other process has parts of it."""
+    if isinstance(value, Tracer):
+        return False
+    return not isinstance(value, jax.Array) or value.is_fully_addressable
 
 
 def compute(state: State) -> jax.Array:

@@ -174,3 +174,23 @@ def test_narrow_class_ids_count_as_those_of_int32(rng, dtype, outside):
     np.testing.assert_array_equal(narrow, wide)
     mixed = metrics.accuracy(jnp.asarray(answers, dtype), jnp.asarray(labels, jnp.int32))
     assert metrics.compute(mixed) == pytest.approx((answers == labels).mean())
+
+
+@pytest.mark.parametrize("asarray", [jnp.asarray, np.asarray], ids=["jax", "numpy"])
+def test_merging_one_by_one_counts_beyond_what_float32_holds(asarray):
+    many = float(2**24)
+    one = metrics.Mean(asarray(np.float32(0.5)), asarray(np.float32(1)))
+    state = metrics.Mean(asarray(np.float32(many / 2)), asarray(np.float32(many)))
+    for _ in range(5):
+        state = metrics.merge(state, one)
+    assert (float(state.total), float(state.count)) == (many / 2 + 2.5, many + 5)
+    assert metrics.compute(state) == 0.5
+    classes = metrics.MacroF1(*[asarray(np.full(2, many, np.float32))] * 3)
+    ones = metrics.MacroF1(*[asarray(np.ones(2, np.float32))] * 3)
+    np.testing.assert_array_equal(metrics.merge(classes, ones).actual, many + 1)
+
+
+def test_states_merge_in_compiled_code():
+    state = metrics.Mean(jnp.float32(1), jnp.float32(2))
+    merged = jax.jit(metrics.merge)(state, state)
+    assert merged == (2, 4) and merged.count.dtype == jnp.float32

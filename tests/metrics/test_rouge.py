@@ -40,6 +40,13 @@ def test_common_subsequence(a, b):
         ("", ["a"], 0.0),
         ("", ["a", "..."], 1.0),
         ("naïve été", ["été"], 2 / 3),
+        ("snake_case", ["snake case"], 1.0),
+        ("__init__ 4_2", ["init 4 2"], 1.0),
+        ("_", ["..."], 1.0),
+        ("हिन्दी भाषा", ["हिन्दी"], 2 / 3),
+        ("सड़क", ["सडक"], 0.0),
+        ("Tie\u0302\u0301ng Vie\u0323\u0302t", ["tie\u0302\u0301ng"], 2 / 3),
+        ("م\u064fد\u064eرّس", ["درس"], 0.0),
     ],
 )
 def test_the_nearest_reference_counts(text, references, expected):
