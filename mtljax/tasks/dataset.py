@@ -61,12 +61,15 @@ class Column:
         kind: `text`, `tokens`, `label`, `tags`, `number` or `numbers`; None to infer it.
         classes: names of the classes of a `label` or of `tags`, in order; or the name of a file
             with one a line.
+        separator: between the items of `tokens`, `tags` or `numbers` that are written in one text;
+            None for blanks.
     """
 
     name: str
     column: str | int
     kind: str | None = None
     classes: tuple[str, ...] | str = ()
+    separator: str | None = None
 
 
 @dataclass(frozen=True)
@@ -194,7 +197,7 @@ class Dataset:
             return Column(name, fields)
         if not isinstance(fields, Mapping):
             self._refuse(where, f"expected a column, or column, kind and classes, got {fields!r}")
-        known = ("column", "kind", "classes")
+        known = ("column", "kind", "classes", "separator")
         for key in fields:
             if key not in known:
                 self._refuse(where, f"unknown field {key!r}{suggestion(key, known)}")
@@ -202,7 +205,8 @@ class Dataset:
         if isinstance(classes, list):
             classes = tuple(classes)
         column = fields.get("column")
-        return Column(name, name if column is None else column, fields.get("kind"), classes)
+        column = name if column is None else column
+        return Column(name, column, fields.get("kind"), classes, fields.get("separator"))
 
     def _check_column(self, column: Column) -> None:
         where = f"features.{column.name}"
@@ -225,6 +229,11 @@ class Dataset:
             self._refuse(where, f"classes {classes!r} are neither a list nor the name of a file")
         if classes and column.kind not in (None, "label", "tags"):
             self._refuse(where, f"a {column.kind} has no classes")
+        if column.separator is not None:
+            if not isinstance(column.separator, str) or not column.separator:
+                self._refuse(where, f"expected a text as separator, got {column.separator!r}")
+            if column.kind not in ("tokens", "tags", "numbers"):
+                self._refuse(where, "a separator needs kind tokens, tags or numbers")
 
     def _checked_format(self) -> str:
         if self.dataset is not None:
@@ -306,10 +315,15 @@ def dump_dataset(dataset: Dataset) -> dict[str, Any]:
 
 
 def _dump_column(column: Column) -> Any:
-    if column.kind is None and not column.classes:
+    if column.kind is None and not column.classes and column.separator is None:
         return column.column
     classes = list(column.classes) if isinstance(column.classes, tuple) else column.classes
-    fields = {"column": column.column, "kind": column.kind, "classes": classes}
+    fields = {
+        "column": column.column,
+        "kind": column.kind,
+        "classes": classes,
+        "separator": column.separator,
+    }
     return {key: value for key, value in fields.items() if value not in (None, [])}
 
 

@@ -154,6 +154,8 @@ def test_format_by_ending(file, found):
         ("{path: a.csv, features: {x: {classes: [[a]]}}}", "quote them"),
         ("{path: a.csv, features: {x: {classes: 3}}}", "neither a list nor"),
         ("{path: a.csv, features: {x: {kind: text, classes: [a]}}}", "a text has no classes"),
+        ("{path: a.csv, features: {x: {kind: text, separator: ;}}}", "a separator needs kind"),
+        ('{path: a.csv, features: {x: {kind: tags, separator: ""}}}', "expected a text as separ"),
     ],
 )
 def test_bad_sources_are_refused_in_one_line(tmp_path, fields, message):

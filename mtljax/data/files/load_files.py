@@ -78,7 +78,10 @@ def load_files(
     # The identity is of paths and how they are read, the fingerprint of contents.
     description = {
         "format": [getattr(dataset, option) for option in _OPTIONS],
-        "features": [(c.name, c.column, c.kind, c.classes) for c in columns],
+        "features": [
+            (c.name, c.column, c.kind, c.classes, *([c.separator] if c.separator else []))
+            for c in columns
+        ],
         "splits": {
             split: [(part.start, part.stop, part.percent, len(paths)) for part, paths in slices]
             for split, slices in split_files.items()
@@ -155,7 +158,9 @@ def _fields(
     # Declared features, whose kind may have to be inferred all the same.
     fields: dict[str, _Field] = {}
     for column in columns:
-        inferred = feature_of(declared[column.name], column.kind, _names(column), opened.cells)
+        inferred = feature_of(
+            declared[column.name], column.kind, _names(column), opened.cells, column.separator
+        )
         if inferred is None:
             raise UserError(
                 f"{where}, feature {column.name!r}: none of the first {len(sample)} rows has a "

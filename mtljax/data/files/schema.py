@@ -4,6 +4,7 @@ import re
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any, cast
 
+from mtljax.data.files.list_cells import split_cell
 from mtljax.data.sources.source import Feature
 from mtljax.kinds import FeatureKind
 from mtljax.kinds.labels import (
@@ -61,6 +62,7 @@ def feature_of(
     kind: str | None = None,
     classes: tuple[str, ...] = (),
     cells: bool = False,
+    separator: str | None = None,
 ) -> tuple[Feature, Convert] | None:
     """A feature, and the conversion of a file's values to values of it.
 
@@ -69,6 +71,7 @@ def feature_of(
         kind: the declared kind; None to infer it.
         classes: declared names of its classes.
         cells: whether the values are cells of a table.
+        separator: between the items of a list that is written in one text; None for blanks.
 
     Returns:
         The feature and a function that raises ValueError for a value that does not fit; None where
@@ -76,7 +79,10 @@ def feature_of(
     """
     inferred = inferred_kind(values, cells)
     if kind is None and classes:
-        kind = "tags" if inferred in ("tokens", "numbers") else "label"
+        # A cell that begins with `[` is a list of labels.
+        filled = (value.lstrip() for value in values if cells and value.strip())
+        lists = inferred in ("tokens", "numbers") or next(filled, "").startswith("[")
+        kind = "tags" if lists else "label"
     if kind is None:
         kind = inferred
     if kind is None:
@@ -84,20 +90,25 @@ def feature_of(
     if kind in ("label", "tags"):
         if classes:
             label = _label(classes)
-            convert = label if kind == "label" else _or_missing(_set(classes))
+            convert = label if kind == "label" else _or_missing(_set(classes, separator))
             return Feature(cast(FeatureKind, kind), classes), convert
         if cells or inferred in ("text", "tokens") or any(map(_has_truth_value, values)):
             # The classes are the names that occur in train: until then texts.
             if kind == "label":
                 return Feature("text"), _name
-            return Feature("tokens"), _or_missing(_listed(lambda value: _name(value) or ""))
-        convert = _class_id if kind == "label" else _or_missing(_listed(_class_id))
+            return Feature("tokens"), _or_missing(
+                _listed(lambda value: _name(value) or "", separator)
+            )
+        convert = _class_id if kind == "label" else _or_missing(_listed(_class_id, separator))
         return Feature(cast(FeatureKind, kind)), convert
-    return Feature(cast(FeatureKind, kind)), _CONVERTERS[kind]
+    feature = Feature(cast(FeatureKind, kind))
+    if kind in _ITEMS:
+        return feature, _listed(_ITEMS[kind], separator)
+    return feature, _CONVERTERS[kind]
 
 
 def _or_missing(convert: Convert) -> Convert:
-    return lambda value: None if value == "" else convert(value)
+    return lambda value: None if isinstance(value, str) and not value.strip() else convert(value)
 
 
 def _text(value: Any) -> str | None:
@@ -120,17 +131,17 @@ def _number(value: Any) -> int | float | None:
     raise ValueError(f"expected a number, got {short(value)}")
 
 
-def _listed(convert: Convert) -> Convert:
+def _listed(convert: Convert, separator: str | None) -> Convert:
     def convert_list(value: Any) -> list[Any] | None:
-        items = _items(value)
+        items = _items(value, separator)
         return None if items is None else [convert(item) for item in items]
 
     return convert_list
 
 
-def _items(value: Any) -> list[Any] | None:
+def _items(value: Any, separator: str | None) -> list[Any] | None:
     if isinstance(value, str):
-        return value.split()
+        return split_cell(value, separator)
     if value is None or isinstance(value, list):
         return value
     raise ValueError(f"expected a list, got {short(value)}")
@@ -156,12 +167,12 @@ def _label(classes: tuple[str, ...]) -> Convert:
     return convert
 
 
-def _set(classes: tuple[str, ...]) -> Convert:
+def _set(classes: tuple[str, ...], separator: str | None) -> Convert:
     """Labels of declared classes; a list of 0 and 1 as long as they are may be a set of them."""
     label, known = _label(classes), indexed(classes)
 
     def convert(value: Any) -> list[Any] | None:
-        items = _items(value)
+        items = _items(value, separator)
         if items is None:
             return None
         chosen = indicated(items, known)
@@ -203,9 +214,5 @@ def _has_truth_value(value: Any) -> bool:
     )
 
 
-_CONVERTERS: dict[str, Convert] = {
-    "text": _text,
-    "tokens": _listed(_word),
-    "number": _number,
-    "numbers": _listed(_number),
-}
+_CONVERTERS: dict[str, Convert] = {"text": _text, "number": _number}
+_ITEMS: dict[str, Convert] = {"tokens": _word, "numbers": _number}

@@ -1,3 +1,4 @@
+import csv
 import json
 from typing import Any
 
@@ -6,6 +7,7 @@ import pytest
 from mtljax.data import Feature, load_source
 from mtljax.errors import UserError
 from mtljax.tasks import Dataset
+from mtljax.tasks.dataset import dump_dataset, parse_dataset
 
 ROWS = [
     {"text": f"text {i}", "stars": i / 2, "meta": {"label": "yes" if i % 3 else "no"}}
@@ -137,3 +139,34 @@ def test_required_features(tmp_path):
         list(load_source(dataset, required={"x"}).splits["train"])
     skipping = load_source(dataset, bad_rows="skip", required={"x"})
     assert list(skipping.splits["train"]) == [{"x": "a", "y": 1}, {"x": "b", "y": None}]
+
+
+LISTS = [["New", "York"], ["it's", 'a "quote"', "[", "a, b"], []]
+
+
+@pytest.mark.parametrize("write", [repr, json.dumps])
+def test_lists_in_cells_are_those_of_json(tmp_path, write):
+    jsonl(tmp_path / "d.jsonl", [{"words": words, "y": words} for words in LISTS])
+    with (tmp_path / "d.csv").open("w", newline="") as file:
+        writer = csv.writer(file)
+        writer.writerows([("words", "y"), *((write(words), write(words)) for words in LISTS)])
+    features: Any = {"words": {"kind": "tokens"}, "y": {"kind": "tags"}}
+    json_rows, csv_rows = (
+        list(load_source(described(splits={"train": file}, path=str(tmp_path), features=features))
+             .splits["train"])
+        for file in ("d.jsonl", "d.csv")
+    )  # fmt: skip
+    assert csv_rows == json_rows == [{"words": words, "y": words} for words in LISTS]
+
+
+def test_a_cell_that_only_looks_like_a_list_is_named(tmp_path):
+    (tmp_path / "d.csv").write_text("words\na b\n[ laughs ] well\n")
+    features: Any = {"words": {"kind": "tokens"}}
+    source = described(splits={"train": "d.csv"}, path=str(tmp_path), features=features)
+    with pytest.raises(UserError, match=r"d.csv, line 3: feature 'words': '\[ laughs \] well'"):
+        len(load_source(source).splits["train"])
+    features["words"]["separator"] = " "
+    source = described(splits={"train": "d.csv"}, path=str(tmp_path), features=features)
+    rows = list(load_source(source).splits["train"])
+    assert rows == [{"words": ["a", "b"]}, {"words": ["[", "laughs", "]", "well"]}]
+    assert parse_dataset("mine", dump_dataset(source)) == source

@@ -96,6 +96,25 @@ CLASSES = ("no", "yes")
             Feature("tags", CLASSES),
             {"yes no": [1, 0], None: None, "": None},
         ),
+        (
+            ["['O']"],
+            {"kind": "tags", "cells": True},
+            Feature("tokens"),
+            {"['B-x', 'O']": ["B-x", "O"], '["O", null]': ["O", ""], "[]": [], " ": None},
+        ),
+        (
+            ["['no']"],
+            {"classes": CLASSES, "cells": True},
+            Feature("tags", CLASSES),
+            {"['yes', 'no']": [1, 0], "": None},
+        ),
+        (
+            ["no; yes"],
+            {"kind": "tags", "classes": CLASSES, "cells": True, "separator": ";"},
+            Feature("tags", CLASSES),
+            {"yes; no": [1, 0], "yes": [1]},
+        ),
+        (["[1]"], {"kind": "numbers", "cells": True}, Feature("numbers"), {"[1, 2.5]": [1, 2.5]}),
         # A number that is the name of a class is its name.
         (
             [5],
