@@ -62,7 +62,8 @@ def _check_events(text: str) -> None:
         tag = getattr(event, "tag", None)
         if tag is None and depth <= _MAX_DEPTH and count < _MAX_ENTRIES:
             continue
-        where = f"line {event.start_mark.line + 1}"
+        mark: Any = event.start_mark
+        where = f"line {mark.line + 1}"
         if tag is not None:
             raise UserError(f"{where}: YAML tag {tag[:80]!r} not allowed")
         if depth > _MAX_DEPTH:
