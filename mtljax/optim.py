@@ -33,7 +33,8 @@ def multi_objective(
     plain updates ``[*param]``. Keyword arguments: `losses [T]`; `mask [T]`, boolean, false for an
     absent task; the other signals that the weighting requires. `gramian` and `gramian_diagonal`
     are computed unless given, from gradients of any size. All of them, and any other, also reach
-    the optimizer if it takes extra arguments.
+    the optimizer if it takes extra arguments. A task whose loss or gradient is not finite is left
+    out, and the weighting keeps its state.
 
     Args:
       weighting: the method.

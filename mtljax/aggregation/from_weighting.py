@@ -4,10 +4,12 @@ import operator
 from collections.abc import Mapping
 from typing import Any
 
+import jax
 import jax.numpy as jnp
+from jax.typing import ArrayLike
 from optax.experimental import aggregating
 
-from mtljax.aggregation.guard import check_required, check_task_count
+from mtljax.aggregation.guard import check_required, check_task_count, finite_gradients
 from mtljax.gradients import (
     combine,
     gramian,
@@ -103,6 +105,8 @@ def weighted_direction(
     """
     signals = {name: keywords[name] for name in (*SIGNALS, "row_scale") if name in keywords}
     missing = weighting.requires - signals.keys()
+    if not missing & {"gramian", "gramian_diagonal"}:
+        losses = _of_finite_gradients(losses, task_grads)
     # Products of gradients are made here, unless a caller has them; the diagonal of a Gramian is
     # not computed twice.
     if "gramian_diagonal" in missing and "gramian" in signals:
@@ -119,3 +123,14 @@ def weighted_direction(
         signals["gramian_diagonal"] = squares
     weights, state = weighting.update(losses, state, mask=mask, **signals)
     return combine(weights, task_grads), state
+
+
+def _of_finite_gradients(losses: ArrayLike, task_grads: Any) -> jax.Array:
+    """Returns losses ``[T]``, NaN where a gradient is not finite.
+
+    A method that reads no products of gradients would not see it, and weigh it: the direction, and
+    the moments of an optimizer behind it, would be NaN from then on.
+    """
+    values, finite = jnp.asarray(losses), finite_gradients(task_grads)
+    # Another shape is an error, which the method names.
+    return jnp.where(finite, values, jnp.nan) if values.shape == finite.shape else values

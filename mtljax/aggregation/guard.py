@@ -114,10 +114,26 @@ def counted_tasks(
             raise ValueError(f"{name} must have shape ({num_tasks},), got {jnp.shape(value)}")
     if losses is not None:
         counted = counted & jnp.isfinite(losses)
+    return counted & finite_gradients(task_grads)
+
+
+def finite_gradients(task_grads: Any) -> jax.Array:
+    """Returns which tasks have finite gradients only.
+
+    Args:
+      task_grads: a tree of floating point leaves ``[T, *param]``, one or more.
+
+    Returns:
+      Boolean ``[T]``.
+
+    >>> finite_gradients(jnp.array([[1.0, 2.0], [jnp.nan, 0.0]]))
+    Array([ True, False], dtype=bool)
+    """
+    finite = jnp.ones(task_count(task_grads), bool)
     for leaf in map(jnp.asarray, jax.tree.leaves(task_grads)):
         # The largest size is finite if all are; on a CPU that is faster than to look at each.
-        counted = counted & jnp.isfinite(jnp.max(jnp.abs(leaf), range(1, leaf.ndim), initial=0))
-    return counted
+        finite = finite & jnp.isfinite(jnp.max(jnp.abs(leaf), range(1, leaf.ndim), initial=0))
+    return finite
 
 
 def check_task_count(task_grads: Any, num_tasks: int) -> None:

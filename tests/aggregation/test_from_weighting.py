@@ -7,7 +7,7 @@ import optax
 import pytest
 from optax.experimental import aggregating
 
-from mtljax import aggregation, gradients, weighting
+from mtljax import aggregation, gradients, optim, weighting
 
 PARAMS = {"kernel": jnp.ones((2, 3)), "bias": jnp.zeros(3)}
 LOSSES = jnp.array([1.0, 2.0])
@@ -162,3 +162,49 @@ def test_wrong_arguments_are_named(rng):
         aggregation.from_weighting(weighting.equal(), 0)
     with pytest.raises(ValueError, match="weights"):
         aggregation.from_weighting(weighting.fixed([1.0]), 2)
+
+
+LOSS_ONLY = [
+    name
+    for name, make in weighting.METHODS.items()
+    if name != "fixed" and make().requires <= {"losses"}
+]
+
+
+@pytest.mark.parametrize(
+    ("name", "bad"), [*((name, jnp.nan) for name in LOSS_ONLY), ("equal", -jnp.inf)]
+)
+def test_a_task_whose_gradient_is_not_finite_is_left_out(rng, name, bad):
+    """Behind a finite loss: the same as where its loss is not finite, and its gradient zero."""
+    task_grads = grads(rng, 3)
+    losses = jnp.array([1.0, 2.0, 0.5])
+    broken = {**task_grads, "bias": task_grads["bias"].at[1, 2].set(bad)}
+    zero = jax.tree.map(lambda g: g.at[1].set(0), task_grads)
+    aggregator = aggregation.from_weighting(weighting.METHODS[name](), 3)
+    state = aggregator.init(PARAMS)
+    found, after = jax.jit(aggregator.update)(broken, state, PARAMS, losses=losses)
+    expected, kept = aggregator.update(zero, state, PARAMS, losses=losses.at[1].set(jnp.nan))
+    for a, b in zip(jax.tree.leaves(found), jax.tree.leaves(expected), strict=True):
+        assert np.isfinite(a).all() and np.any(a)
+        np.testing.assert_allclose(a, b, rtol=1e-6)
+    for a, b in zip(jax.tree.leaves(after), jax.tree.leaves(kept), strict=True):
+        np.testing.assert_array_equal(a, b)
+
+
+def test_a_gramian_that_is_given_does_not_hide_a_gradient(rng):
+    task_grads = grads(rng)
+    broken = {**task_grads, "bias": task_grads["bias"].at[0, 0].set(jnp.nan)}
+    aggregator = aggregation.from_weighting(weighting.mgda(), 2)
+    direction, _ = aggregator.update(
+        broken, aggregator.init(PARAMS), losses=LOSSES, gramian=jnp.eye(2)
+    )
+    np.testing.assert_allclose(direction["bias"], task_grads["bias"][1], rtol=1e-6)
+
+
+def test_adam_survives_a_gradient_that_is_not_finite(rng):
+    task_grads = grads(rng)
+    broken = {**task_grads, "bias": task_grads["bias"].at[0, 0].set(jnp.nan)}
+    optimizer = optim.multi_objective(weighting.equal(), optax.adam(1e-2), 2)
+    _, state = optimizer.update(broken, optimizer.init(PARAMS), PARAMS, losses=LOSSES)
+    updates, _ = optimizer.update(task_grads, state, PARAMS, losses=LOSSES)
+    assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves((state, updates)))
