@@ -152,7 +152,7 @@ def split_weighting_options(arguments: Sequence[str]) -> tuple[list[str], dict[s
         try:
             options[option], _ = read_yaml(value)
         except UserError as error:
-            raise UserError(f"{name}: {value[:200]!r}: {error}") from None
+            raise UserError(f"{name}: {value[:200]!r} is not YAML ({error})") from None
         if isinstance(options[option], str):
             # YAML 1.1 reads 1e-3 as a text, since it has no point.
             try:
