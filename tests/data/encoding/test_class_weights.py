@@ -49,7 +49,8 @@ def test_tags():
 
 
 def test_sets_of_labels():
-    rows = [{"y": y} for y in ([0, 1], [0, 0], [], None, [2, -1])]
+    rows = [{"y": y} for y in ([0, 1], [0], [1, 1], [], None, [2, -1])]
+    # A label twice in a set makes a row that cannot be used.
     assert class_weights(task("multilabel"), CLASSES, rows) == (3 / 4, 3 / 2, 1.0, 1.0)
 
 
