@@ -7,6 +7,7 @@ import numpy as np
 
 from mtljax.weighting.common.contract import Weighting
 from mtljax.weighting.common.guard import guard
+from mtljax.weighting.common.preference import check_length, finite_vector
 
 
 def fixed(weights: Sequence[float] | np.ndarray) -> Weighting:
@@ -38,18 +39,10 @@ def fixed(weights: Sequence[float] | np.ndarray) -> Weighting:
     >>> method.update(jnp.array([1.0, 5.0]), method.init(2))[0]
     Array([1., 4.], dtype=float32)
     """
-    try:
-        vector = np.array(weights, dtype=np.float64)
-    except (TypeError, ValueError) as error:
-        raise TypeError(f"weights must be a sequence of numbers, got {weights!r}") from error
-    if vector.ndim != 1 or not vector.size:
-        raise ValueError(f"weights must be a vector of one number or more, got {weights!r}")
-    if not np.isfinite(vector).all():
-        raise ValueError(f"weights must be finite, got {weights!r}")
+    vector = finite_vector(weights, "weights")
 
     def init(num_tasks):
-        if num_tasks != vector.size:
-            raise ValueError(f"weights: {vector.size} given for {num_tasks} tasks")
+        check_length(vector, num_tasks, "weights")
         return ()
 
     def update(losses, state, *, present):

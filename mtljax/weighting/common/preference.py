@@ -15,6 +15,24 @@ def equal_weights(present: jax.Array, scale: str) -> jax.Array:
     return ones / jnp.maximum(jnp.sum(ones), 1) if scale == "mean" else ones
 
 
+def finite_vector(numbers: Sequence[float] | np.ndarray, name: str) -> np.ndarray:
+    """Returns a number for each task as float64 ``[T]``. `name` is for errors.
+
+    Raises:
+      TypeError: not numbers.
+      ValueError: not a vector of one number or more, or not finite.
+    """
+    try:
+        vector = np.array(numbers, dtype=np.float64)
+    except (TypeError, ValueError) as error:
+        raise TypeError(f"{name} must be a sequence of numbers, got {numbers!r}") from error
+    if vector.ndim != 1 or not vector.size:
+        raise ValueError(f"{name} must be a vector of one number or more, got {numbers!r}")
+    if not np.isfinite(vector).all():
+        raise ValueError(f"{name} must be finite, got {numbers!r}")
+    return vector
+
+
 def check_preference(
     pref: Sequence[float] | np.ndarray | None, *, zero_allowed: bool = True, name: str = "pref"
 ) -> np.ndarray | None:
@@ -26,14 +44,7 @@ def check_preference(
     """
     if pref is None:
         return None
-    try:
-        vector = np.array(pref, dtype=np.float64)
-    except (TypeError, ValueError) as error:
-        raise TypeError(f"{name} must be a sequence of numbers, got {pref!r}") from error
-    if vector.ndim != 1 or not vector.size:
-        raise ValueError(f"{name} must be a vector of one number or more, got {pref!r}")
-    if not np.isfinite(vector).all():
-        raise ValueError(f"{name} must be finite, got {pref!r}")
+    vector = finite_vector(pref, name)
     if (vector < 0).any() or not vector.any():
         raise ValueError(f"{name} must be positive, got {pref!r}")
     if not zero_allowed and not vector.all():
