@@ -8,9 +8,10 @@ import jax
 import jax.numpy as jnp
 from jax.typing import DTypeLike
 
+from mtljax.modules.attention_mask import attention_mask
 from mtljax.modules.heads import Features, LanguageModelHead, Readout
 from mtljax.modules.keys_values import KeysValues, keys_values
-from mtljax.modules.transformer import TransformerLayer, attention_mask
+from mtljax.modules.transformer import TransformerLayer
 
 
 class DecoderStack(nn.Module):

@@ -9,6 +9,7 @@ import jax.numpy as jnp
 from jax.sharding import NamedSharding
 from jax.typing import DTypeLike
 
+from mtljax.modules.attention_mask import attention_mask
 from mtljax.modules.beam_cache import BeamKeysValues, attend_beams, write_beams
 from mtljax.modules.by_position import by_position
 from mtljax.modules.dropout import LockedDropout
@@ -29,25 +30,6 @@ _KEPT = {
     # Products with parameters have no batch axis; those of attention, which are large, have.
     "dots": jax.checkpoint_policies.dots_with_no_batch_dims_saveable,
 }
-
-
-def attention_mask(
-    segments: jax.Array, *, causal: bool, source: jax.Array | None = None
-) -> jax.Array:
-    """Which positions see which: ``[R, S]`` segments to ``[R, 1, S, S]`` bool.
-
-    A position sees the positions of its own segment, in ``causal`` mode only those not after it,
-    and those of ``source`` ``[R, S]`` bool wherever they are (a prefix language model; Raffel et
-    al. 2020, figure 4).
-    Padding (segment 0) sees padding, so that no row of the softmax is empty; what comes out there
-    is finite and never counted.
-    """
-    same = segments[:, :, None] == segments[:, None, :]
-    if causal:
-        size = segments.shape[1]
-        seen = jnp.arange(size)[:, None] >= jnp.arange(size)[None, :]
-        same = same & (seen if source is None else seen | source[:, None, :])
-    return same[:, None]
 
 
 def rotate(x: jax.Array, positions: jax.Array, base: float = 10_000.0) -> jax.Array:

@@ -5,8 +5,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from mtljax.modules.attention_mask import attention_mask
 from mtljax.modules.fused_attention import fused_attention
-from mtljax.modules.transformer import attention_mask
 
 TASKS, ROWS, LENGTH, HEADS, SIZE = 3, 2, 5, 2, 4
 

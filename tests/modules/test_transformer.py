@@ -6,10 +6,10 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from mtljax.modules.attention_mask import attention_mask
 from mtljax.modules.transformer import (
     TransformerEncoder,
     TransformerLayer,
-    attention_mask,
     gelu,
     rotate,
 )
