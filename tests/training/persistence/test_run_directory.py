@@ -54,10 +54,14 @@ def test_differences_are_named_with_both_values(written, tmp_path, tree):
     assert tree() == before
 
 
-def test_a_run_goes_on_with_other_devices(written, tmp_path):
+def test_a_run_continues_on_other_devices(written, tmp_path):
     config, tasks, _ = written
     other = dataclasses.replace(config, parallel=ParallelConfig(task=2, data=4, sharding="fsdp"))
     run_directory.check_same_run(tmp_path, other, tasks)
+    # What is refused is the seed alone.
+    with pytest.raises(UserError, match="seed") as error:
+        run_directory.check_same_run(tmp_path, dataclasses.replace(other, seed=7), tasks)
+    assert "parallel" not in str(error.value)
 
 
 def test_differences_of_tasks_are_named(written, tmp_path, tasks):
