@@ -8,13 +8,19 @@ Two interfaces to the same updates, with the same `MultiObjectiveState`:
   signals.
 """
 
+import functools
+import inspect
+from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 import jax
 import optax
 
 from mtljax.aggregation import from_weighting
-from mtljax.weighting import Weighting
+from mtljax.weighting import SIGNALS, Weighting
+
+_OF_WEIGHTING = ("losses", "mask", "row_scale", *(name for name in SIGNALS if name != "losses"))
+"""Keyword arguments that are for the weighting."""
 
 
 class MultiObjectiveState(NamedTuple):
@@ -32,9 +38,15 @@ def multi_objective(
     ``update(task_grads, state, params, losses=losses)`` takes leaves ``[T, *param]`` and returns
     plain updates ``[*param]``. Keyword arguments: `losses [T]`; `mask [T]`, boolean, false for an
     absent task; the other signals that the weighting requires. `gramian` and `gramian_diagonal`
-    are computed unless given, from gradients of any size. All of them, and any other, also reach
-    the optimizer if it takes extra arguments. A task whose loss or gradient is not finite is left
-    out, and the weighting keeps its state.
+    are computed unless given, from gradients of any size. A task whose loss or gradient is not
+    finite is left out, and the weighting keeps its state.
+
+    Every keyword argument also reaches the optimizer if it takes extra arguments, so that a part of
+    it may read `losses` or `mask`. A `value_fn`, which the line searches of Optax and
+    `optax.lbfgs` call with the extra arguments, gets those of the weighting only if it names them.
+    A line search is along the direction: `value_fn`, `value` and `grad` are those of
+    ``sum_i w_i L_i``, for weights that are known before the step, as those of `equal` and `fixed`
+    are; for others see `weigh`.
 
     Args:
       weighting: the method.
@@ -44,8 +56,11 @@ def multi_objective(
     Returns:
       A transformation like any other: it can be chained, masked and partitioned, takes schedules
       and injected hyperparameters, and its `MultiObjectiveState` is a tree of arrays. Wrappers that
-      expect gradients of the shape of the parameters (`optax.MultiSteps`, `optax.apply_if_finite`)
-      go inside, around `optimizer`.
+      expect gradients of the shape of the parameters go inside, around `optimizer`:
+      `optax.MultiSteps`, `optax.apply_if_finite`, `optax.conditionally_transform`,
+      `optax.conditionally_mask`, `optax.flatten`, `optax.contrib.mechanize`. With `params`, its
+      `update` raises ValueError for gradients that have no axis of tasks before the axes of their
+      parameters.
 
     Raises:
       ValueError: the method cannot have `num_tasks` tasks.
@@ -73,9 +88,50 @@ def multi_objective(
     ) -> tuple[optax.Updates, Any]:
         direction, new = aggregator.update(updates, state.weighting, params, **extra_args)
         state = state._replace(weighting=new)
-        return apply_direction(optimizer, direction, state, params, **extra_args)
+        for_optimizer = _for_optimizer(optimizer, extra_args)
+        return apply_direction(optimizer, direction, state, params, **for_optimizer)
 
     return optax.GradientTransformationExtraArgs(init, update)
+
+
+def _for_optimizer(
+    optimizer: optax.GradientTransformation, extra_args: Mapping[str, Any]
+) -> dict[str, Any]:
+    """The extra arguments of an optimizer: its own, and those of the weighting that it can take."""
+    arguments = dict(extra_args)
+    if (value_fn := arguments.get("value_fn")) is not None:
+        arguments["value_fn"] = _without_signals(value_fn)
+    parameters = inspect.signature(optimizer.update).parameters
+    if any(parameter.kind is parameter.VAR_KEYWORD for parameter in parameters.values()):
+        return arguments
+    return {
+        name: value
+        for name, value in arguments.items()
+        if name in parameters or name not in _OF_WEIGHTING
+    }
+
+
+def _without_signals(value_fn: Callable[..., Any]) -> Callable[..., Any]:
+    """A function whose signature has the arguments of the weighting, and that drops them.
+
+    The line searches of Optax call a `value_fn` with the extra arguments of its signature, and
+    refuse any that it does not have.
+    """
+    signature = inspect.signature(value_fn)
+    dropped = [name for name in _OF_WEIGHTING if name not in signature.parameters]
+
+    @functools.wraps(value_fn, updated=())
+    def without_signals(*args: Any, **keywords: Any) -> Any:
+        own = {name: value for name, value in keywords.items() if name not in dropped}
+        return value_fn(*args, **own)
+
+    own = list(signature.parameters.values())
+    # Keyword-only parameters stand before those of `**keywords`.
+    end = len(own) - (bool(own) and own[-1].kind is inspect.Parameter.VAR_KEYWORD)
+    added = [inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY) for name in dropped]
+    with_added = signature.replace(parameters=[*own[:end], *added, *own[end:]])
+    without_signals.__signature__ = with_added  # type: ignore[attr-defined]
+    return without_signals
 
 
 def weigh(
@@ -100,7 +156,8 @@ def weigh(
         `gradients.scaled_gramian` made the Gramian.
 
     Returns:
-      Weights ``[T]`` and the new state, for `apply_direction`.
+      Weights ``[T]`` and the new state, for `apply_direction`. A line search then has its
+      `value_fn`: ``lambda params: weights @ task_losses(params)``.
 
     Raises:
       ValueError: a shape does not fit, or a required signal is missing.

@@ -222,6 +222,123 @@ def test_extra_arguments_reach_the_optimizer():
     assert_close(result, expected)
 
 
+def with_losses(seen):
+    """A part of an optimizer that reads the losses, and leaves the updates as they are."""
+
+    def update(updates, state, params=None, *, losses, **extra_args):
+        seen.append(losses)
+        return updates, state
+
+    return optax.GradientTransformationExtraArgs(lambda p: optax.EmptyState(), update)
+
+
+SHARES = jnp.array([0.5, 0.2, 1.5])
+VALUE_FNS = {
+    "plain": lambda params: SHARES @ task_losses(params),
+    "with data": lambda params, offset: SHARES @ task_losses(params) + offset,
+    "open": lambda params, offset=0.0, **rest: SHARES @ task_losses(params) + 0 * len(rest),
+}
+
+
+@pytest.mark.parametrize(
+    ("inner", "value_fn"),
+    [("lbfgs", "plain"), ("backtracking", "plain"), ("lbfgs", "with data"), ("lbfgs", "open")],
+)
+def test_a_line_search_is_that_of_plain_optax_on_the_weighted_sum(inner, value_fn):
+    searches = {
+        "lbfgs": optax.lbfgs(),
+        "backtracking": optax.chain(
+            optax.sgd(1.0), optax.scale_by_backtracking_linesearch(max_backtracking_steps=8)
+        ),
+    }
+    plain, seen = searches[inner], []
+    # A part that reads the losses may stand in the same chain.
+    chained = optax.chain(with_losses(seen), plain)
+    ours = optim.multi_objective(weighting.fixed(SHARES), chained, T)
+    data = {"offset": 2.0} if value_fn == "with data" else {}
+    keywords = dict(value_fn=VALUE_FNS[value_fn], **data)
+
+    @jax.jit
+    def steps(ours_params, ours_state, params, state):
+        weighted = VALUE_FNS["with data" if data else "plain"]
+        of_weighted = jax.value_and_grad(lambda p: weighted(p, **data))
+        losses, task_grads = task_losses(ours_params), jax.jacrev(task_losses)(ours_params)
+        value, grad = of_weighted(ours_params)
+        updates, ours_state = ours.update(
+            task_grads,
+            ours_state,
+            ours_params,
+            losses=losses,
+            mask=jnp.ones(T, bool),
+            value=value,
+            grad=grad,
+            **keywords,
+        )
+        ours_params = optax.apply_updates(ours_params, updates)
+        value, grad = of_weighted(params)
+        updates, state = plain.update(
+            grad, state, params, value=value, grad=grad, value_fn=weighted, **data
+        )
+        return ours_params, ours_state, optax.apply_updates(params, updates), state
+
+    carry = PARAMS, ours.init(PARAMS), PARAMS, plain.init(PARAMS)
+    for _ in range(4):
+        carry = steps(*carry)
+        assert_close(carry[0], carry[2], rtol=2e-4, atol=2e-4)
+    assert seen
+    if inner == "lbfgs" and value_fn == "plain":
+        assert SHARES @ task_losses(carry[0]) < 0.7 * SHARES @ task_losses(PARAMS)
+
+
+def test_a_value_fn_that_names_the_losses_gets_them():
+    seen = []
+
+    def value_fn(params, losses=None):
+        seen.append(losses)
+        return task_losses(params).mean()
+
+    search = optax.chain(optax.sgd(0.1), optax.scale_by_backtracking_linesearch(3))
+    grad = jax.tree.map(lambda g: g.mean(0), slopes())
+    value = task_losses(PARAMS).mean()
+    transformation = optim.multi_objective(METHODS["equal"], search, T)
+    losses = task_losses(PARAMS)
+    transformation.update(
+        slopes(),
+        transformation.init(PARAMS),
+        PARAMS,
+        losses=losses,
+        value=value,
+        grad=grad,
+        value_fn=value_fn,
+    )
+    assert seen and all(one is not None for one in seen)
+
+
+def test_an_optimizer_that_takes_no_other_arguments_gets_none():
+    def update(updates, state, params=None, *, factor):
+        return jax.tree.map(lambda u: u * factor, updates), state
+
+    strict = optax.GradientTransformationExtraArgs(lambda p: optax.EmptyState(), update)
+    result, _ = one_update(optim.multi_objective(METHODS["equal"], strict, T), factor=5.0)
+    assert_close(result, gradients.combine(jnp.full(T, 5 / T), slopes()))
+
+
+@pytest.mark.parametrize("size", [T, 5])
+def test_gradients_without_a_task_axis_are_told_by_the_parameters(size):
+    params = {"kernel": jnp.ones((size, 2)), "bias": jnp.ones(2)}
+    task_grads = {"kernel": jnp.ones((size, 2)), "bias": jnp.ones((T, 2))}
+    transformation = optim.multi_objective(METHODS["equal"], optax.sgd(1.0), T)
+    with pytest.raises(
+        ValueError, match=rf"'kernel' of shape \({size}, 2\).*no task axis.*MultiSte"
+    ):
+        one_update(transformation, params, task_grads)
+    around = optax.MultiSteps(transformation, 2).gradient_transformation()
+    with pytest.raises(ValueError, match="no task axis.*go inside"):
+        one_update(around, params, jax.tree.map(lambda p: jnp.ones((T, *p.shape)), params))
+    with pytest.raises(ValueError, match=r"\[T, \*param\] of a parameter of shape \(2,\)"):
+        one_update(transformation, params, jax.tree.map(lambda p: jnp.ones((T, 1)), params))
+
+
 @pytest.mark.parametrize("name", METHODS)
 def test_state_is_a_tree_of_arrays_and_resumes_exactly(name):
     transformation = optim.multi_objective(METHODS[name], optax.adam(1e-2), T)

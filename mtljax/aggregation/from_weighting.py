@@ -9,7 +9,12 @@ import jax.numpy as jnp
 from jax.typing import ArrayLike
 from optax.experimental import aggregating
 
-from mtljax.aggregation.guard import check_required, check_task_count, finite_gradients
+from mtljax.aggregation.guard import (
+    check_required,
+    check_task_axis,
+    check_task_count,
+    finite_gradients,
+)
 from mtljax.gradients import (
     combine,
     gramian,
@@ -74,8 +79,8 @@ def from_weighting(weighting: Weighting, num_tasks: int) -> aggregating.Aggregat
         mask: Any = None,
         **extra_args: Any,
     ) -> tuple[Any, Any]:
-        del params
         check_required(("losses",), {"losses": losses})
+        check_task_axis(updates, params)
         check_task_count(updates, tasks)
         return weighted_direction(weighting, updates, state, losses, mask, extra_args)
 

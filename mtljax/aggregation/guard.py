@@ -10,6 +10,7 @@ from jax.typing import ArrayLike
 from optax.experimental import aggregating
 
 from mtljax.gradients import task_count
+from mtljax.gradients.row_gradients import RowGradients, is_rows
 
 
 def guard(
@@ -30,6 +31,7 @@ def guard(
     | a number of a task's gradient or loss is NaN or infinite | it does not count |
     | a required keyword is missing | ValueError while tracing |
     | another number of tasks, a wrong shape | ValueError while tracing |
+    | a leaf that is not ``[T, *param]`` by the shape of its parameter | ValueError while tracing |
     | a mask that is not boolean, a leaf that is not floating point | TypeError while tracing |
     | a keyword that is not required | ignored, so that the method can stand in an `optax.chain` |
     | gradients in low precision | the direction in their dtypes |
@@ -66,9 +68,9 @@ def guard(
         mask: Any = None,
         **extra_args: Any,
     ) -> tuple[Any, Any]:
-        del params
         keywords = {**extra_args, "losses": losses}
         check_required(names, keywords)
+        check_task_axis(updates, params)
         if losses is not None:
             losses = keywords["losses"] = jnp.asarray(losses)
         counted = counted_tasks(updates, num_tasks, losses, mask)
@@ -140,3 +142,32 @@ def check_task_count(task_grads: Any, num_tasks: int) -> None:
     """Raises ValueError unless the leaves ``[T, *param]`` have `num_tasks` tasks."""
     if (count := task_count(task_grads)) != num_tasks:
         raise ValueError(f"task_grads has {count} tasks, num_tasks is {num_tasks}")
+
+
+def check_task_axis(task_grads: Any, params: Any) -> None:
+    """Raises ValueError unless gradients have one axis more than their parameters.
+
+    A parameter whose leading size happens to be T would else be taken for T gradients.
+
+    Args:
+      task_grads: a tree of leaves ``[T, *param]``; `RowGradients` are not checked.
+      params: a tree of leaves ``[*param]``; None, or another tree, is not compared.
+    """
+    if jax.tree.structure(task_grads, is_leaf=is_rows) != jax.tree.structure(params):
+        return
+    pairs = zip(
+        jax.tree_util.tree_leaves_with_path(task_grads, is_leaf=is_rows),
+        jax.tree.leaves(params),
+        strict=True,
+    )
+    for (path, leaf), param in pairs:
+        if isinstance(leaf, RowGradients) or jnp.shape(leaf)[1:] == jnp.shape(param):
+            continue
+        name = jax.tree_util.keystr(path, simple=True, separator="/")
+        what = f"task_grads: leaf {name!r} of shape {jnp.shape(leaf)}"
+        if jnp.shape(leaf) == jnp.shape(param):
+            raise ValueError(
+                f"{what} is like its parameter and has no task axis; wrappers of gradients without "
+                "one, such as optax.MultiSteps, go inside, around the optimizer"
+            )
+        raise ValueError(f"{what} must be [T, *param] of a parameter of shape {jnp.shape(param)}")

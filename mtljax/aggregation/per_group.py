@@ -7,7 +7,7 @@ import jax
 from optax.experimental import aggregating
 
 from mtljax.aggregation.from_weighting import weighted_direction
-from mtljax.aggregation.guard import check_required, check_task_count
+from mtljax.aggregation.guard import check_required, check_task_axis, check_task_count
 from mtljax.gradients.leaf_groups import Labels, leaf_groups
 from mtljax.gradients.row_gradients import is_rows
 from mtljax.weighting import Weighting
@@ -72,8 +72,8 @@ def per_group(weighting: Weighting, num_tasks: int, labels: Labels) -> aggregati
         mask: Any = None,
         **extra_args: Any,
     ) -> tuple[Any, dict[Hashable, Any]]:
-        del params
         check_required(("losses",), {"losses": losses})
+        check_task_axis(updates, params)
         check_task_count(updates, tasks)
         groups = leaf_groups(labels, updates)
         if groups.keys() != state.keys():

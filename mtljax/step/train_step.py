@@ -56,7 +56,8 @@ def train_step(
       objectives: from `from_losses` or `from_encoder`; a mapping from tasks to losses
         ``(params, batch) -> scalar`` is `from_losses` of it.
       method: a weighting of `mtljax.weighting`, an Optax aggregator, or a `Method`.
-      optimizer: any Optax transformation.
+      optimizer: any Optax transformation that needs no extra arguments; for a line search see
+        `mtljax.optim.multi_objective`.
       options: the settings of `StepOptions`; all defaults if None.
       **settings: fields of `StepOptions`, in place of those of `options`.
 
