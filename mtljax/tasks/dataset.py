@@ -24,8 +24,11 @@ ENDINGS: dict[str, str] = {
     ".tsv": "tsv",
     ".conll": "conll",
     ".conllu": "conll",
+    ".conllup": "conll",
     ".iob": "conll",
+    ".iob2": "conll",
     ".bio": "conll",
+    ".cupt": "conll",
     ".txt": "text",
 }
 """The format of a file by its ending, without `.gz` and `.xz`."""
@@ -57,7 +60,8 @@ class Column:
     Attributes:
         name: name of the feature for tasks.
         column: where a row has it: a column by name or, from 0, by number (negative from the
-            last); a dotted path into a JSON object; `text` in plain text.
+            last); a dotted path into a JSON object; `text` in plain text; in CoNLL-U also by the
+            names that the file has for its columns.
         kind: `text`, `tokens`, `label`, `tags`, `number` or `numbers`; None to infer it.
         classes: names of the classes of a `label` or of `tags`, in order; or the name of a file
             with one a line.
@@ -91,8 +95,8 @@ class Dataset:
         header: csv, tsv: whether the first row names the columns.
         separator: between columns; by default a comma (csv), a tab (tsv) or blanks (conll).
         quotes: whether `"` quotes a cell; by default in csv and not in tsv.
-        comments: conll: how a comment line before a sentence begins; `# ` by default, and an empty
-            text for no comments.
+        comments: conll: how a comment line begins; an empty text for no comments; None for `#`
+            where the line is no word of the file's columns.
         paragraphs: text: whether a row is a paragraph, up to an empty line, rather than a line.
 
     Raises:

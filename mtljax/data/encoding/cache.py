@@ -15,7 +15,7 @@ import numpy as np
 
 from mtljax.data.encoding.examples import Examples, concatenated
 
-FORMAT = 2
+FORMAT = 3
 """Format of the entries; one of another format is made again."""
 
 Say = Callable[[str], None]

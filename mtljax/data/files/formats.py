@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 from mtljax.data.files.readers import (
     Lines,
     Record,
+    conll_layout,
     flat,
     open_file,
     pluck,
@@ -86,20 +87,30 @@ def _table(dataset: Dataset, path: Path) -> Opened:
 
 
 def _conll(dataset: Dataset, path: Path) -> Opened:
+    columns = [feature.column for feature in dataset.features]
+    numbers = [column for column in columns if isinstance(column, int)]
+    name = path.name.removesuffix(".gz").removesuffix(".xz")
+    with open_file(path) as file:
+        layout = conll_layout(
+            Lines(file), dataset.separator, dataset.comments, numbers, name.endswith(".conllu")
+        )
+    at: dict[str | int, int] = {number: number for number in numbers}
     for feature in dataset.features:
         if isinstance(feature.column, str):
-            raise ValueError(
-                f"feature {feature.name!r}: give the number of its column, not {feature.column!r}"
-            )
-    numbers = [feature.column for feature in dataset.features if isinstance(feature.column, int)]
-    comments = "# " if dataset.comments is None else dataset.comments
-    word_ids = path.name.removesuffix(".gz").removesuffix(".xz").endswith(".conllu")
+            if feature.column not in layout.names:
+                close = suggestion(feature.column, layout.names[:20]) if layout.names else ""
+                raise ValueError(
+                    f"feature {feature.name!r}: give the number of its column, not "
+                    f"{feature.column!r}{close}"
+                )
+            at[feature.column] = layout.names.index(feature.column)
+    read = list(at.values())
 
     def records(lines: Lines) -> Iterator[Record]:
-        return read_conll(lines, numbers, dataset.separator, comments, word_ids)
+        return read_conll(lines, read, layout, dataset.separator, dataset.comments)
 
     def get(column: str | int) -> Callable[[Any], Any]:
-        index = numbers.index(int(column))
+        index = read.index(at[column])
         return lambda values: values[index]
 
     return Opened(records, lambda values: (), get)

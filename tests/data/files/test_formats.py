@@ -1,6 +1,9 @@
 from typing import Any
 
+import pytest
+
 from mtljax.data import Feature, load_source
+from mtljax.errors import UserError
 from mtljax.tasks import Dataset
 
 
@@ -44,3 +47,17 @@ def test_columns_and_plain_text(tmp_path):
     assert [row["text"] for row in lines.splits["train"]] == ["one", "two", "three"]
     pages = load_source(described(path=str(tmp_path / "a.txt"), paragraphs=True))
     assert [row["text"] for row in pages.splits["train"]] == ["one\ntwo", "three"]
+
+
+def test_columns_by_the_names_that_the_file_has(tmp_path):
+    path = tmp_path / "a.cupt"
+    path.write_text(
+        "# global.columns = ID FORM UPOS MWE\n1-2\tdu\t_\t*\n1\tde\tADP\t*\n2\tle\tDET\t1\n\n"
+    )
+    features: Any = {"tokens": "FORM", "tags": "UPOS", "mwe": -1, "same": 2}
+    source = load_source(described(path=str(path), features=features))
+    expected = {"tokens": ["de", "le"], "tags": ["ADP", "DET"], "mwe": ["*", "1"]}
+    assert list(source.splits["train"]) == [expected | {"same": ["ADP", "DET"]}]
+    wrong: Any = {"tokens": "FORM", "tags": "XPOS"}
+    with pytest.raises(UserError, match=r"a\.cupt: feature 'tags': .* not 'XPOS'; did you mean"):
+        load_source(described(path=str(path), features=wrong))

@@ -4,6 +4,7 @@ After each record the lines stand where the next one begins, so that reading can
 """
 
 from mtljax.data.files.readers.conll import read_conll as read_conll
+from mtljax.data.files.readers.conll_layout import conll_layout as conll_layout
 from mtljax.data.files.readers.jsonl import flat as flat
 from mtljax.data.files.readers.jsonl import pluck as pluck
 from mtljax.data.files.readers.jsonl import read_jsonl as read_jsonl

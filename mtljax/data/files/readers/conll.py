@@ -1,62 +1,66 @@
 """CoNLL columns: one token a line, an empty line after each sentence."""
 
-import re
 from collections.abc import Iterator, Sequence
 
+from mtljax.data.files.readers.conll_layout import (
+    ConllLayout,
+    is_document_start,
+    split_columns,
+)
 from mtljax.data.files.readers.lines import Lines, Record
 
-_RANGE = re.compile(r"\d+[-.]\d+")
+_UNCLEAR = "a comment or a word with other columns; if such lines are comments, say comments: '#'"
 
 
 def read_conll(
     lines: Lines,
     columns: Sequence[int],
+    layout: ConllLayout,
     separator: str | None = None,
-    comments: str = "# ",
-    word_ids: bool = False,
+    comments: str | None = None,
 ) -> Iterator[Record]:
-    """Reads sentences; lines that begin with `-DOCSTART-` are skipped.
+    """Reads sentences. Lines that begin with `-DOCSTART-` are skipped; a sentence ends before them.
 
     Args:
         lines: lines of the file.
         columns: numbers of the columns that are read, from 0, or negative from the last.
+        layout: of the file, from `conll_layout`.
         separator: between columns; None for tabs where a line has any, else blanks.
-        comments: how a line begins, before the first token of a sentence, that is none of its
-            tokens; empty for no comments.
-        word_ids: whether the first column numbers the words as in CoNLL-U; ranges (`1-2`) and empty
-            words (`1.1`) are skipped.
+        comments: how a line begins that is none of the tokens of a sentence; empty for no comments;
+            None for `#`, where the line does not have the columns of a token.
 
     Yields:
-        Records whose values are one list of str for each of `columns`.
+        Records whose values are one list of str for each of `columns`. A sentence with a line of
+        another number of columns than the file has is malformed.
     """
     sentence: list[list[str]] = [[] for _ in columns]
-    first, malformed = 0, None
+    first, width, malformed = 0, None, None
+    word_lines: list[int] = []
     for line in lines:
         text = line.strip("\r\n")
-        if not text.strip(" \t"):
+        if not text.strip(" \t") or is_document_start(text):
             if first:
-                yield malformed or Record(first, sentence)
-            sentence, first, malformed = [[] for _ in columns], 0, None
+                yield malformed or Record(first, sentence, None, word_lines)
+            sentence, first, width, malformed = [[] for _ in columns], 0, None, None
+            word_lines = []
             continue
-        if text.startswith("-DOCSTART-") or (comments and not first and text.startswith(comments)):
-            continue
-        cells = _cells(text, separator)
-        if word_ids and _RANGE.fullmatch(cells[0]):
+        cells = split_columns(text, separator)
+        # Separators at the end of a line are no columns.
+        while layout.width is not None and len(cells) > layout.width and not cells[-1].strip():
+            cells.pop()
+        kind = layout.line_kind(text, cells, width, comments)
+        if kind == "comment" or not layout.is_word(cells):
             continue
         first = first or lines.number
+        word_lines.append(lines.number)
+        problem = layout.problem(text, cells, width) if kind == "word" else _UNCLEAR
+        width = width or len(cells)
         for column, values in zip(columns, sentence, strict=True):
             if -len(cells) <= column < len(cells):
                 values.append(cells[column])
-            elif malformed is None:
+            else:
                 problem = f"no column {column} among its {len(cells)}"
-                malformed = Record(lines.number, None, problem)
+        if problem is not None and malformed is None:
+            malformed = Record(lines.number, None, problem)
     if first:
-        yield malformed or Record(first, sentence)
-
-
-def _cells(text: str, separator: str | None) -> list[str]:
-    if separator is not None:
-        return text.split(separator)
-    if "\t" in text:
-        return [cell.strip(" ") for cell in text.split("\t")]
-    return [cell for cell in text.split(" ") if cell]
+        yield malformed or Record(first, sentence, None, word_lines)

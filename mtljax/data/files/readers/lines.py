@@ -3,7 +3,7 @@
 import gzip
 import lzma
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import IO, Any, NamedTuple, cast
 
@@ -15,11 +15,13 @@ class Record(NamedTuple):
         line: the number of its first line, from 1; of a damaged record that of the damaged line.
         values: its values, in a form that depends on the format.
         problem: what is wrong with it, or None.
+        item_lines: where its values are lists with an item a line, the numbers of those lines.
     """
 
     line: int
     values: Any
     problem: str | None = None
+    item_lines: Sequence[int] = ()
 
 
 def open_file(path: Path) -> IO[bytes]:
