@@ -1,5 +1,7 @@
 """The training loop, from tasks to a finished run directory."""
 
+import contextlib
+import functools
 import json
 import math
 import time
@@ -11,7 +13,7 @@ from rich.console import Console
 
 from mtljax.data import MultitaskData, load_data
 from mtljax.errors import Preempted, UserError
-from mtljax.presets import Config, check, flatten
+from mtljax.presets import Config, flatten
 from mtljax.step.method import Method
 from mtljax.step.state import StepMetrics, TrainState, evaluated_params
 from mtljax.tasks import Task, dump_tasks, main_metric
@@ -19,17 +21,16 @@ from mtljax.training.check_config import check_penalty, check_strategy
 from mtljax.training.distributed import Distributed, check_stages, distribute
 from mtljax.training.evaluation import Values, score
 from mtljax.training.inputs.abstract_batch import abstract_batch
-from mtljax.training.method import make_method
 from mtljax.training.model import Model, build_model, data_options
 from mtljax.training.multihost import check_same, collective_error, is_writer, on_all_processes
 from mtljax.training.optimizer import make_optimizer
 from mtljax.training.persistence import run_directory
 from mtljax.training.persistence.checkpoints import UNMEASURED, Checkpoints
 from mtljax.training.reporting.data_overview import class_counts, describe, total_steps
-from mtljax.training.reporting.metrics_file import check_tensorboard
 from mtljax.training.reporting.progress import format_value
 from mtljax.training.reporting.summary import summarize
 from mtljax.training.session import Composed, Log, Session, open_log, open_session
+from mtljax.training.start import Say, Start, begin, check_continued, look
 
 
 def train(
@@ -47,6 +48,8 @@ def train(
 
     Called again with the same arguments it ends with the parameters and metrics that an
     uninterrupted run has (on the same kind and number of devices); a finished run is left as it is.
+    With more steps or epochs a run continues to these, finished or not. One process at a time
+    trains in a directory.
 
     Where `jax.distributed` has joined several processes, all call this with the same arguments and
     a directory that they share; the first of them writes.
@@ -72,82 +75,74 @@ def train(
     """
     console = console if console and is_writer() else Console(quiet=True)
     directory, tasks = Path(run_dir), tuple(tasks)
+    say = functools.partial(console.print, highlight=False)
 
-    # What one process alone finds wrong would leave the others waiting for it in the next
-    # collective operation: each phase is done by all, and fails in all or in none.
-    start = on_all_processes(lambda: _look(config, tasks, directory, tensorboard))
-    check_same(lambda: _arguments(config, tasks, start))
-    if start.summary is not None:
-        console.print(f"{directory}: complete, nothing to do", highlight=False)
-        return start.summary
+    # The writer holds the lock of the directory from here to the end.
+    with contextlib.ExitStack() as lock:
+        # What one process alone finds wrong would leave the others waiting for it in the next
+        # collective operation: each phase is done by all, and fails in all or in none.
+        start = on_all_processes(lambda: look(config, tasks, directory, tensorboard, lock, say))
+        check_same(lambda: _arguments(config, tasks, start))
 
-    started = time.monotonic()
+        started = time.monotonic()
+        data = on_all_processes(lambda: _load(config, tasks, start, data_dir, cache_dir, say))
+        check_same(lambda: _content(data))
+        done = on_all_processes(lambda: check_continued(config, start, data))
+        if done is not None:
+            say(f"{directory}: complete, nothing to do")
+            return done
 
-    def load() -> MultitaskData:
-        tokenizer = config.tokenizer
-        begun = None
-        if start.resumed:
-            run = run_directory.read_run(directory)
-            tokenizer, begun = run.tokenizer, run.layout.outputs
-        return load_data(
-            tasks,
-            data_options(config, tasks),
-            data_dir=data_dir,
-            tokenizer=tokenizer,
-            cache_dir=cache_dir,
-            say=lambda text: console.print(text, highlight=False),
-            begun=begun,
-        )
+        composed = on_all_processes(lambda: _compose(config, data, start.method))
+        on_all_processes(lambda: begin(config, tasks, start, data, lock, say))
+        on_all_processes(lambda: run_directory.check_shared(directory))
+        seconds = time.monotonic() - started
+        say(describe(config, data, composed.steps, seconds))
+        _announce(composed.devices, data, say)
 
-    data = on_all_processes(load)
-    check_same(lambda: _content(data))
-
-    composed = on_all_processes(lambda: _compose(config, data, start.method))
-    on_all_processes(lambda: _begin(config, tasks, directory, data, start.resumed))
-    on_all_processes(lambda: run_directory.check_shared(directory))
-    seconds = time.monotonic() - started
-    console.print(describe(config, data, composed.steps, seconds), highlight=False)
-    _announce(composed.devices, data, console)
-
-    with open_session(
-        config,
-        composed,
-        data,
-        directory,
-        console=console,
-        tensorboard=tensorboard,
-        preempted=preempted,
-    ) as session:
-        restored = _restore(session)
-        with open_log(session, restored.step, restored.last_line) as log:
-            state = _loop(session, log, restored.step, restored.state)
-        session.batches.close()  # its processes and device memory, before the last evaluation
-        return _finish(session, log, state)
+        with open_session(
+            config,
+            composed,
+            data,
+            directory,
+            console=console,
+            tensorboard=tensorboard,
+            preempted=preempted,
+        ) as session:
+            restored = _restore(session)
+            with open_log(session, restored.step, restored.last_line) as log:
+                state = _loop(session, log, restored.step, restored.state)
+            session.batches.close()  # its processes and device memory, before the last evaluation
+            return _finish(session, log, state)
 
 
-class _Start(NamedTuple):
-    """What the run directory and the configuration say before any data is read."""
+def _load(
+    config: Config,
+    tasks: tuple[Task, ...],
+    start: Start,
+    data_dir: str | Path | None,
+    cache_dir: str | Path | None,
+    say: Say,
+) -> MultitaskData:
+    tokenizer = config.tokenizer
+    begun = None
+    if start.saved is not None:
+        run = run_directory.read_run(start.directory)
+        tokenizer, begun = run.tokenizer, run.layout.outputs
+    return load_data(
+        tasks,
+        data_options(config, tasks),
+        data_dir=data_dir,
+        tokenizer=tokenizer,
+        cache_dir=cache_dir,
+        say=say,
+        begun=begun,
+    )
 
-    resumed: bool
-    summary: dict[str, Any] | None
-    method: Method
 
-
-def _look(config: Config, tasks: tuple[Task, ...], directory: Path, tensorboard: bool) -> _Start:
-    check(config)
-    method = make_method(config, len(tasks))
-    if tensorboard:
-        check_tensorboard()
-    if not run_directory.holds_run(directory):
-        return _Start(False, None, method)
-    run_directory.check_same_run(directory, config, tasks)
-    return _Start(True, run_directory.read_summary(directory), method)
-
-
-def _arguments(config: Config, tasks: tuple[Task, ...], start: _Start) -> dict[str, str]:
+def _arguments(config: Config, tasks: tuple[Task, ...], start: Start) -> dict[str, str]:
     """What all processes must have been started with, written out by name."""
     settings = {name: repr(value) for name, value in flatten(config).items()}
-    state = repr((start.resumed, start.summary))
+    state = repr((start.saved, start.summary))
     return settings | {"tasks file": dump_tasks(tasks), "state of the run directory": state}
 
 
@@ -172,24 +167,12 @@ def _compose(config: Config, data: MultitaskData, method: Method) -> Composed:
     return Composed(model, method, devices, steps)
 
 
-def _begin(
-    config: Config, tasks: tuple[Task, ...], directory: Path, data: MultitaskData, resumed: bool
-) -> None:
-    if not is_writer():
-        return
-    run_directory.make_directory(directory)
-    if resumed:
-        run_directory.check_same_data(directory, data)
-    else:
-        run_directory.write_run(directory, config, tasks, data)
-
-
-def _announce(devices: Distributed, data: MultitaskData, console: Console) -> None:
+def _announce(devices: Distributed, data: MultitaskData, say: Say) -> None:
     if devices.about:
-        console.print(devices.about, highlight=False)
+        say(devices.about)
     for name, counts in data.skipped_rows.items():
         numbers = ", ".join(f"{count} of {split}" for split, count in counts.items())
-        console.print(f"warning: {name}: malformed rows left out: {numbers}", highlight=False)
+        say(f"warning: {name}: malformed rows left out: {numbers}")
 
 
 class _Restored(NamedTuple):

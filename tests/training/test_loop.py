@@ -29,7 +29,7 @@ def test_a_run_in_full(tiny, config, tasks, tmp_path):
     summary = train(config, chosen, tmp_path / "run")
     names = {path.name for path in (tmp_path / "run").iterdir()}
     assert names == {"config.yaml", "tasks.yaml", "tokenizer.json", "layout.json",
-                     "metrics.jsonl", "checkpoints", "summary.json"}  # fmt: skip
+                     "metrics.jsonl", "checkpoints", "summary.json", ".lock"}  # fmt: skip
     lines = read_metrics(tmp_path / "run")
     assert [(line["step"], line["split"]) for line in lines] == [
         (3, "train"),
@@ -117,10 +117,10 @@ def test_user_errors_leave_nothing_behind(tiny, config, tasks, tmp_path, change,
 def test_another_configuration_is_refused(tiny, config, tasks, tmp_path):
     config = dataclasses.replace(config, steps=0)
     train(config, (tasks["label"],), tmp_path)
-    before = {p.name: p.stat().st_mtime_ns for p in tmp_path.iterdir()}
+    before = {p.name: p.stat().st_mtime_ns for p in tmp_path.iterdir() if p.name != ".lock"}
     with pytest.raises(UserError, match=r"seed \(0 there, 1 asked for\)"):
         train(dataclasses.replace(config, seed=1), (tasks["label"],), tmp_path)
-    assert {p.name: p.stat().st_mtime_ns for p in tmp_path.iterdir()} == before
+    assert {name: (tmp_path / name).stat().st_mtime_ns for name in before} == before
 
 
 def test_class_counts(make, plain, tasks, source):

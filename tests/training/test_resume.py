@@ -132,6 +132,25 @@ def test_interrupted_after_checkpoints(
         assert "checkpoint 8 cannot be read, moved to 8.broken" in shown
 
 
+def test_more_steps_are_those_of_a_run_of_as_many(tiny, config, tasks, tmp_path, saved):
+    # The rate is constant, so that it does not depend on how many there are.
+    config = short(config, "equal")
+    optimizer = dataclasses.replace(config.optimizer, schedule="constant", accumulate=1)
+    config = dataclasses.replace(config, optimizer=optimizer, log_every=4)
+    chosen = (tasks["label"],)
+    summary = train(config, chosen, tmp_path / "whole")
+    expected = dict(saved)
+    saved.clear()
+    first = train(dataclasses.replace(config, steps=8), chosen, tmp_path / "parts")
+    again = train(config, chosen, tmp_path / "parts")
+    assert first["steps"] == 8 and again["steps"] == 12
+    assert json.loads((tmp_path / "parts/summary-8.json").read_text()) == first
+    for step, state in expected.items():
+        assert_same_bits(saved[step], state)
+    assert without_times(tmp_path / "parts") == without_times(tmp_path / "whole")
+    assert results(again) == results(summary)
+
+
 def test_a_run_that_is_told_to_stop(tiny, config, tasks, tmp_path, saved, uninterrupted, capsys):
     config = short(config, "random")
     chosen = (tasks["label"], tasks["number"])

@@ -1,5 +1,6 @@
 """The run directory: the files by which a run can be repeated, resumed and used."""
 
+import dataclasses
 import json
 import os
 import re
@@ -21,6 +22,7 @@ CONFIG, TASKS, TOKENIZER, LAYOUT = "config.yaml", "tasks.yaml", "tokenizer.json"
 SUMMARY, CHECKPOINTS, GENERATED = "summary.json", "checkpoints", "generated"
 _END = "...\n"  # the end of a YAML document
 _DEVICES = "parallel."  # the settings that may change when a run is resumed
+_LENGTH = ("steps", "epochs")  # these may grow
 
 
 class RunFiles(NamedTuple):
@@ -171,21 +173,30 @@ def read_config(directory: Path) -> Config:
         raise UserError(f"{path}: {_short(error)}") from None
 
 
-def check_same_run(directory: Path, config: Config, tasks: Sequence[Task]) -> None:
+def check_same_run(directory: Path, config: Config, tasks: Sequence[Task]) -> Config:
     """Check that a directory holds a run of this configuration, except for `config.parallel`.
+
+    `steps` and `epochs` may be other ones too, unless both are the same setting and it is smaller.
 
     Args:
       directory: of a run.
       config: the configuration that is asked for.
       tasks: the tasks that are asked for.
 
+    Returns:
+      The configuration of the run.
+
     Raises:
       UserError: naming the fields that differ, with both values.
     """
+    begun = read_config(directory)
+    longer = not (begun.epochs or config.epochs) and config.steps >= begun.steps
+    longer |= min(begun.epochs, config.epochs) > 0 and config.epochs >= begun.epochs
+    longer |= (begun.epochs > 0) != (config.epochs > 0)  # known when the data is read
     differing = [
         f"{name} ({old!r} there, {new!r} asked for)"
-        for name, (old, new) in differences(read_config(directory), config).items()
-        if not name.startswith(_DEVICES)
+        for name, (old, new) in differences(begun, config).items()
+        if not name.startswith(_DEVICES) and not (longer and name in _LENGTH)
     ]
     saved = {task.name: task for task in load_tasks(directory / TASKS)}
     asked = {task.name: task for task in tasks}
@@ -207,6 +218,29 @@ def check_same_run(directory: Path, config: Config, tasks: Sequence[Task]) -> No
             f"run directory {directory}: holds another configuration, which differs in "
             f"{', '.join(differing)}; choose another --run-dir"
         )
+    return begun
+
+
+def extend_run(directory: Path, begun: Config, config: Config, steps: int) -> None:
+    """Have a run continue to more steps; a summary that it has is kept under another name.
+
+    Args:
+      directory: of the run.
+      begun: its configuration.
+      config: with more steps or epochs.
+      steps: that the run had, which name the file of its summary: `summary-STEPS.json`.
+
+    Raises:
+      UserError: if its files cannot be written.
+    """
+    longer = dataclasses.replace(begun, steps=config.steps, epochs=config.epochs)
+    try:
+        # First, since it would say that the longer run is complete.
+        if (directory / SUMMARY).exists():
+            (directory / SUMMARY).replace(directory / f"summary-{steps}.json")
+        replace_text(directory / CONFIG, dump_config(longer) + _END)
+    except OSError as error:
+        raise UserError(f"run directory {directory}: {error.strerror or error}") from None
 
 
 def _fields(task: Task) -> dict[str, Any]:

@@ -1,0 +1,150 @@
+"""How a run starts: what its directory holds, and whether that is what is asked for."""
+
+import contextlib
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from mtljax.data import MultitaskData, train_tokenizer
+from mtljax.errors import UserError
+from mtljax.presets import Config, check
+from mtljax.step.method import Method
+from mtljax.tasks import Task
+from mtljax.training.method import make_method
+from mtljax.training.multihost import is_writer
+from mtljax.training.persistence import run_directory
+from mtljax.training.persistence.run_lock import locked
+from mtljax.training.reporting.data_overview import total_steps
+from mtljax.training.reporting.metrics_file import check_tensorboard
+
+Say = Callable[[str], None]
+"""Shows one line to the user."""
+
+
+class Start(NamedTuple):
+    """What the configuration and the run directory say before any data is read.
+
+    Attributes:
+      directory: of the run.
+      method: of the configuration that is asked for.
+      saved: the configuration of the run that the directory holds, None where it holds none.
+      summary: of that run, if it is complete.
+    """
+
+    directory: Path
+    method: Method
+    saved: Config | None = None
+    summary: dict[str, Any] | None = None
+
+
+def look(
+    config: Config,
+    tasks: Sequence[Task],
+    directory: Path,
+    tensorboard: bool,
+    lock: contextlib.ExitStack,
+    say: Say,
+) -> Start:
+    """Check a configuration, and whether it is that of the run that is there already.
+
+    Args:
+      config: that is asked for.
+      tasks: that are asked for.
+      directory: of the run; it need not exist.
+      tensorboard: whether event files are written too.
+      lock: holds the lock of a run that is there, from here on.
+      say: is called with one line where there are no locks.
+
+    Raises:
+      UserError: for a configuration that cannot be used, for a run of another one, and while
+        another process writes there.
+    """
+    check(config)
+    method = make_method(config, len(tasks))
+    if tensorboard:
+        check_tensorboard()
+    if not run_directory.holds_run(directory):
+        return Start(directory, method)
+    if is_writer():
+        lock.enter_context(locked(directory, say))
+    saved = run_directory.check_same_run(directory, config, tasks)
+    return Start(directory, method, saved, run_directory.read_summary(directory))
+
+
+def check_continued(config: Config, start: Start, data: MultitaskData) -> dict[str, Any] | None:
+    """Check that a run that is there already can continue with this data, to as many steps.
+
+    Args:
+      config: that is asked for.
+      start: from `look`.
+      data: as it was read now.
+
+    Returns:
+      The summary of the run, if it is complete; None if steps are to be done.
+
+    Raises:
+      UserError: if the data is not that of the run, or the run has more steps.
+    """
+    if start.saved is None:
+        return None
+    run_directory.check_same_data(start.directory, data)
+    settings = config.tokenizer
+    if (
+        settings.kind == "file"
+        and Path(settings.file).is_file()  # it need not be there any more
+        and train_tokenizer((), settings).fingerprint != data.tokenizer.fingerprint
+    ):
+        raise UserError(
+            f"run directory {start.directory}: tokenizer file {settings.file} is another than when "
+            "the run was begun; choose another --run-dir"
+        )
+    before, steps = total_steps(start.saved, data), total_steps(config, data)
+    if steps < before:
+        raise UserError(
+            f"run directory {start.directory}: holds a run of {before} steps, more than the "
+            f"{steps} asked for; choose another --run-dir"
+        )
+    return start.summary if steps == before else None
+
+
+def begin(
+    config: Config,
+    tasks: Sequence[Task],
+    start: Start,
+    data: MultitaskData,
+    lock: contextlib.ExitStack,
+    say: Say,
+) -> None:
+    """Write the files that define a run, or those that change when it continues to more steps.
+
+    Args:
+      config: of the run.
+      tasks: of the run.
+      start: from `look`.
+      data: of the run.
+      lock: holds the lock of the directory from here on, if it does not yet.
+      say: is called with one line where a run continues to more steps, or there are no locks.
+
+    Raises:
+      UserError: if they cannot be written, or another process writes there.
+    """
+    if not is_writer():
+        return
+    directory = start.directory
+    run_directory.make_directory(directory)
+    if start.saved is None:
+        lock.enter_context(locked(directory, say))
+        if run_directory.holds_run(directory):
+            raise UserError(
+                f"run directory {directory}: another process has begun a run there meanwhile; the "
+                "same command continues it"
+            )
+        run_directory.write_run(directory, config, tasks, data)
+        return
+    before, steps = total_steps(start.saved, data), total_steps(config, data)
+    if steps > before:
+        run_directory.extend_run(directory, start.saved, config, before)
+        follows = ["the learning rate"] if config.optimizer.schedule != "constant" else []
+        follows += ["the rates of the mixture"] if len(data.stages) > 1 else []
+        how = f", {' and '.join(follows)} from here on as in one of {steps}" if follows else ""
+        say(f"a run of {before} steps continues to {steps}{how}")
