@@ -62,6 +62,9 @@ def run(arguments: Sequence[str]) -> int:
         generate=options.generate,
         config=options.texts,
     )
+    absent = [task.name for task in loaded.tasks if task.name not in values]
+    if absent:
+        warn(f"no target in {options.split}: {', '.join(absent)}")
     if options.json:
         print_json({"step": loaded.step, "split": options.split, "tasks": values})
     else:

@@ -26,6 +26,7 @@ from mtljax.training.multihost import check_same, collective_error, is_writer, o
 from mtljax.training.optimizer import make_optimizer
 from mtljax.training.persistence import run_directory
 from mtljax.training.persistence.checkpoints import UNMEASURED, Checkpoints
+from mtljax.training.reporting.data_notes import data_notes
 from mtljax.training.reporting.data_overview import class_counts, describe, total_steps
 from mtljax.training.reporting.progress import format_value
 from mtljax.training.reporting.summary import summarize
@@ -173,6 +174,8 @@ def _announce(devices: Distributed, data: MultitaskData, say: Say) -> None:
     for name, counts in data.skipped_rows.items():
         numbers = ", ".join(f"{count} of {split}" for split, count in counts.items())
         say(f"warning: {name}: malformed rows left out: {numbers}")
+    for note in data_notes(data):
+        say(note)
 
 
 class _Restored(NamedTuple):

@@ -47,7 +47,8 @@ def test_a_run_in_full(tiny, config, tasks, tmp_path):
     assert [first[f"weight/{name}"] for name in ("label", "tags", "number")] == [0.5, 0.25, 2.0]
     assert all(line["tokens_per_second"] > 0 for line in lines if line["split"] == "train")
     scores = {line["step"]: line["score"] for line in lines if line["split"] == "validation"}
-    assert scores[summary["best_step"]] == max(scores.values())
+    assert scores[summary["best_step"]] == max(scores.values()) == summary["score"]
+    assert summary["score_tasks"] == ["label", "tags", "number"]
     assert summary["steps"] == 12 and 0.8 < summary["real_token_share"] <= 1
     best = next(line for line in lines if line["step"] == summary["best_step"]
                 and line["split"] == "validation")  # fmt: skip

@@ -25,6 +25,7 @@ def load_source(
     bad_rows: BadRows = "stop",
     wanted: Collection[str] | None = None,
     required: Collection[str] = (),
+    classes: Collection[str] = (),
 ) -> Source:
     """Loads a data set by its name or description.
 
@@ -37,6 +38,8 @@ def load_source(
             line, or `skip`, left out and counted.
         wanted: names of the features of a file that are checked and read; None for all.
         required: names of the features without which a row is malformed.
+        classes: names of the features of a file with classes, of each of which a tenth is held out
+            where a description names no splits.
 
     Returns:
         The data set. Its splits are read when they are first used.
@@ -53,7 +56,7 @@ def load_source(
             f"source {description.name!r}: a set inside the package has this name; choose another"
         )
     if description is not None and name is None:
-        return load_files(description, data_dir, bad_rows, wanted, required)
+        return load_files(description, data_dir, bad_rows, wanted, required, classes)
     assert name is not None
     if name in EMBEDDED:
         return load_embedded(name, description)

@@ -1,6 +1,7 @@
 """Loading of all data sets that some tasks read, each once."""
 
 import os
+from collections import defaultdict
 from collections.abc import Sequence
 
 from mtljax.data.catalogue.load_source import load_source
@@ -8,6 +9,7 @@ from mtljax.data.sources.bad_rows import BadRows
 from mtljax.data.sources.concatenation import combine
 from mtljax.data.sources.source import Source
 from mtljax.errors import UserError
+from mtljax.kinds import KINDS
 from mtljax.tasks.dataset import Dataset
 from mtljax.tasks.task import Task
 
@@ -30,34 +32,45 @@ def load_sources(
     Raises:
         UserError: with the task, for a data set that does not exist or cannot be read.
     """
-    # What all tasks together read of each data set, so that it is loaded, and checked, once.
+    # What all tasks together read of each data set, so that it is loaded, and checked, once. Sets
+    # that differ in their names alone are read alike, so that the same rows are held out of each.
     described: dict[str, Dataset | None] = {}
-    wanted: dict[str, set[str]] = {}
-    required: dict[str, set[str]] = {}
+    wanted: dict[object, set[str]] = defaultdict(set)
+    required: dict[object, set[str]] = defaultdict(set)
+    classes: dict[object, set[str]] = defaultdict(set)
     for task in tasks:
         descriptions = {source.name: source for source in task.sources}
         for name in task.datasets:
             description = descriptions.get(name)
             if described.setdefault(name, description) != description:
                 raise UserError(f"task {task.name!r}: source {name!r} is described in two ways")
-            wanted.setdefault(name, set()).update(task.features)
-            inputs = (task.inputs,) if isinstance(task.inputs, str) else task.inputs
-            required.setdefault(name, set()).update(inputs)
+            key = _content(name, description)
+            wanted[key].update(task.features)
+            required[key].update(task.parts)
+            if task.targets is not None and KINDS[task.kind].has_classes:
+                classes[key].add(task.targets)
     loaded: dict[str, Source] = {}
     sources: dict[str, Source] = {}
     for task in tasks:
         try:
             for name in task.datasets:
                 if name not in loaded:
+                    key = _content(name, described[name])
                     loaded[name] = load_source(
                         described[name] or name,
                         data_dir,
                         bad_rows=bad_rows,
-                        wanted=wanted[name],
-                        required=required[name],
+                        wanted=wanted[key],
+                        required=required[key],
+                        classes=classes[key],
                     )
         except UserError as error:
             raise UserError(f"task {task.name!r}: {error}") from error
         if task.source_name not in sources:
             sources[task.source_name] = combine([loaded[name] for name in task.datasets])
     return sources
+
+
+def _content(name: str, description: Dataset | None) -> object:
+    # Equal for data sets of the same content under two names.
+    return name if description is None else tuple((vars(description) | {"name": ""}).items())

@@ -15,9 +15,10 @@ from mtljax.data.files.readers import Lines, open_file
 from mtljax.data.files.schema import Convert, feature_of
 from mtljax.data.sources.bad_rows import READ_ERRORS, BadRows, reason_of
 from mtljax.data.sources.fingerprint import fingerprint_of
+from mtljax.data.sources.hold_out import hold_out
 from mtljax.data.sources.lazy_rows import Row, Rows, concatenated
 from mtljax.data.sources.source import Feature, Source
-from mtljax.data.sources.splits import require_rows, slice_rows, with_validation
+from mtljax.data.sources.splits import require_rows, slice_rows
 from mtljax.errors import UserError
 from mtljax.tasks import Column, Dataset
 
@@ -30,11 +31,13 @@ def load_files(
     bad_rows: BadRows = "stop",
     wanted: Collection[str] | None = None,
     required: Collection[str] = (),
+    classes: Collection[str] = (),
 ) -> Source:
     """Opens a data set whose splits are files.
 
-    If the description names no splits, every tenth row of train is held out as validation. The kind
-    of a feature that is not declared is that of its first value in train that is not empty.
+    If the description names no splits, a tenth of train is held out as validation, by what its rows
+    have in the required features (`mtljax.data.sources.hold_out`). The kind of a feature that is
+    not declared is that of its first value in train that is not empty.
 
     Args:
         dataset: a description in any format but `tfds`.
@@ -44,6 +47,7 @@ def load_files(
         wanted: names of the features that are read; the others are not checked, and rows do not
             have them. None for all.
         required: names of the features without which a row is malformed.
+        classes: names of the features with classes, of each of which a tenth is held out.
 
     Returns:
         The data set. Its files are read when a split is first used.
@@ -76,7 +80,7 @@ def load_files(
         splits[split] = require_rows(concatenated(sliced), dataset.name, split)
 
     # The identity is of paths and how they are read, the fingerprint of contents.
-    description = {
+    description: dict[str, Any] = {
         "format": [getattr(dataset, option) for option in _OPTIONS],
         "features": [
             (c.name, c.column, c.kind, c.classes, *([c.separator] if c.separator else []))
@@ -87,6 +91,11 @@ def load_files(
             for split, slices in split_files.items()
         },
     }
+    if not dataset.splits:
+        names = {field.name for field in read}
+        by = [sorted(names.intersection(required)), sorted(names.intersection(classes))]
+        splits = hold_out(splits, *by)
+        description["held out"] = by
     # Which rows are skipped depends on what is checked.
     checked = [bad_rows, sorted(field.name for field in read), sorted(required)]
     identity = [description, checked if bad_rows == "skip" else [], *map(str, listed)]
@@ -94,7 +103,7 @@ def load_files(
         name=dataset.name,
         identity=json.dumps(identity),
         features={field.name: field.feature for field in fields},
-        splits=with_validation(splits) if not dataset.splits else splits,
+        splits=splits,
         fingerprint=functools.cache(lambda: fingerprint_of(listed, [description, checked])),
         skipped=lambda: {dataset.name: _skipped(split_files, files)},
     )

@@ -25,7 +25,8 @@ def load_prepared(directory: Path, name: str, dataset: Dataset | None = None) ->
 
     Text arrives as str (invalid UTF-8 becomes U+FFFD), class labels as int with their names.
     Features inside others have a dotted name, such as `answers.text`. Where the set has no
-    validation split, every tenth row of train is held out as one.
+    validation split, every tenth row of train is held out as one: TFDS shuffles the rows by a hash
+    of their keys when it writes them, so that their order says nothing.
 
     Args:
         directory: directory with `dataset_info.json`, `features.json` and array_record files.

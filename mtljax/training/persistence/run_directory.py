@@ -267,8 +267,8 @@ def check_same_data(directory: Path, data: MultitaskData) -> None:
         # A run of an older version has none.
         if before is not None and digest is not None and before != digest:
             raise UserError(
-                f"run directory {directory}: the content of data set {name!r} is another than "
-                "when the run was begun; choose another --run-dir"
+                f"run directory {directory}: the content of data set {name!r}, or how it is "
+                "read and split, is another than when the run was begun; choose another --run-dir"
             )
     if {**saved, "sources": None} == {**now, "sources": None}:
         return

@@ -4,7 +4,7 @@ from typing import Any
 
 import jax
 
-from mtljax.training.evaluation import Values
+from mtljax.training.evaluation import Values, score
 from mtljax.training.reporting.metrics_window import MetricsWindow
 from mtljax.training.session import Session
 from mtljax.versions import versions
@@ -17,9 +17,10 @@ def summarize(
 
     ``wall_seconds`` is the time of the steps alone: compilation (``compile_seconds``), evaluation
     and checkpoints are apart. A run that was resumed reports the times of its last part.
-    ``epochs`` are passes over each task's training split. ``skipped_rows`` is there only where
-    malformed rows were left out: their number by data set and split; so is ``skipped_targets``, by
-    task, for rows that a task could not use.
+    ``score`` is that of the best checkpoint, over the tasks of ``score_tasks``, which have a target
+    in validation. ``epochs`` are passes over each task's training split. ``skipped_rows`` is there
+    only where malformed rows were left out: their number by data set and split; so is
+    ``skipped_targets``, by task, for rows that a task could not use.
 
     Args:
       session: of the run.
@@ -47,6 +48,8 @@ def summarize(
         "real_token_share": round(window.tokens / window.positions, 4)
         if window.positions
         else None,
+        "score": score(session.model, validation),
+        "score_tasks": [task.name for task in session.model.tasks if task.name in validation],
         "device": f"{jax.device_count()} x {jax.devices()[0].device_kind}",
         "tasks": {
             task.name: {

@@ -52,3 +52,26 @@ def test_skipped_rows_are_counted_once(tmp_path):
     assert data.skipped_rows == {"a": {"train": 15}}
     with pytest.raises(UserError, match="source 'a', .*a.jsonl, line 2: not JSON"):
         load_data(tasks, data_dir=tmp_path)
+
+
+def test_a_file_under_two_names_has_one_validation_split(tmp_path):
+    lines = [
+        json.dumps({"text": f"film {i}", "label": "ab"[i % 2], "topic": "xyz"[i % 3]})
+        for i in range(300)
+    ]
+    (tmp_path / "a.jsonl").write_text("\n".join(lines))
+    tasks = [
+        Task(name, name, "classification", "text", name, sources=(Dataset(name, path="a.jsonl"),))
+        for name in ("label", "topic")
+    ]
+    data = load_data(tasks, data_dir=tmp_path)
+    assert [group.name for group in data.groups] == ["label"]
+    splits = data.examples["label"]
+    assert (len(splits["train"]), len(splits["validation"])) == (270, 30)
+    for task, count in (("label", 15), ("topic", 10)):
+        targets = splits["validation"].targets[task]
+        assert all(abs((targets == i).sum() - count) <= 1 for i in set(targets.tolist()))
+    alone = load_data(tasks[:1], data_dir=tmp_path)
+    assert (alone.examples["label"]["validation"].targets["label"] == 0).sum() == 15
+    # What is held out depends on what is stratified, and so is part of the data's identity.
+    assert alone.fingerprints["label"] != data.fingerprints["label"]

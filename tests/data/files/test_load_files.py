@@ -57,7 +57,8 @@ def test_a_single_file_and_declared_features(reviews, tmp_path):
     features: Any = {"label": {"column": "meta.label", "classes": "classes.txt"}, "body": "text"}
     source = load_source(described(path=str(reviews), features=features))
     assert len(source.splits["train"]) == 23 and len(source.splits["validation"]) == 2
-    assert source.splits["validation"][0] == {"body": "text 9", "stars": 4.5, "label": 0}
+    assert source.splits["validation"][0] == {"body": "text 10", "stars": 5.0, "label": 1}
+    assert {"body": "text 9", "stars": 4.5, "label": 0} in source.splits["train"]
     assert source.features["label"] == Feature("label", ("no", "yes"))
     assert set(source.features) == {"body", "stars", "label"}
 

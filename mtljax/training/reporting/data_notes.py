@@ -1,0 +1,118 @@
+"""What is odd about the data of a run: splits without rows, targets or classes."""
+
+from collections.abc import Iterator, Mapping, Sequence
+
+import numpy as np
+
+from mtljax.data import MultitaskData
+from mtljax.data.encoding.examples import Examples
+from mtljax.kinds import KINDS
+from mtljax.kinds.labels import short
+from mtljax.tasks import Task
+
+_PORTION = 1 << 22
+_EXPECTED = 10  # targets of a class that a split of that size has by chance, or it is told
+_NAMED = 5  # names in a line
+
+
+def data_notes(data: MultitaskData) -> list[str]:
+    """What a user should know about the splits of a run before it starts, a line each.
+
+    Args:
+      data: of all tasks.
+
+    Returns:
+      Lines on tasks that lack a target in a split, with the tasks that the score is over where
+      these are not all; and on classes that one split has and another has not, though it should by
+      the number of its targets.
+    """
+    lacking: dict[str, dict[str, str]] = {"train": {}, "validation": {}, "test": {}}
+    classes: list[str] = []
+    for group in data.groups:
+        splits = data.examples[group.name]
+        for task in group.tasks:
+            for split, reasons in lacking.items():
+                reason = _lack(splits, split, task)
+                if reason:
+                    reasons[task.name] = reason
+            kind = KINDS[task.kind]
+            if kind.has_classes and not kind.per_token:
+                classes += _unequal_classes(splits, task, data.outputs[task.name].classes)
+    notes = [
+        f"task {task!r}: {reason}: it learns nothing" for task, reason in lacking["train"].items()
+    ]
+    if lacking["validation"]:
+        notes.append(_score_note(list(data.outputs), lacking["validation"]))
+    notes += [
+        f"task {task!r}: {reason}"
+        for task, reason in lacking["test"].items()
+        if "split" not in reason
+    ]
+    return notes + classes
+
+
+def _lack(splits: Mapping[str, Examples], split: str, task: Task) -> str:
+    """Why a task has no target in a split; empty where it has some."""
+    if split not in splits:
+        return _no_split(split)
+    weights = splits[split].weights[task.name]
+    if not len(splits[split]):
+        return f"no row in {split}"
+    portions = (weights[i : i + _PORTION] for i in range(0, len(weights), _PORTION))
+    return "" if any((portion > 0).any() for portion in portions) else f"no target in {split}"
+
+
+def _no_split(split: str) -> str:
+    return f"no {split} split"
+
+
+def _score_note(tasks: Sequence[str], lack: Mapping[str, str]) -> str:
+    by_reason: dict[str, list[str]] = {}
+    for task in tasks:
+        if task in lack:
+            by_reason.setdefault(lack[task], []).append(task)
+    reasons = "; ".join(f"{reason}: {_named(names)}" for reason, names in by_reason.items())
+    scored = [task for task in tasks if task not in lack]
+    if not scored:
+        return f"no score, the last checkpoint counts as the best ({reasons})"
+    return f"score over {len(scored)} of {len(tasks)} tasks: {_named(scored)} ({reasons})"
+
+
+def _unequal_classes(
+    splits: Mapping[str, Examples], task: Task, classes: Sequence[str]
+) -> Iterator[str]:
+    """Classes of train that another split should have and has not, and the other way round."""
+    if not classes:
+        return
+    train = _class_counts(splits["train"], task, len(classes))
+    for split in ("validation", "test"):
+        if split not in splits or not train.any():
+            continue
+        counts = _class_counts(splits[split], task, len(classes))
+        expected = train / train.sum() * counts.sum()
+        missing = np.flatnonzero((counts == 0) & (expected >= _EXPECTED)).tolist()
+        if missing:
+            named = _named([f"{short(classes[i])} ({train[i] / train.sum():.0%})" for i in missing])
+            yield f"task {task.name!r}: {split} has no target of classes that train has: {named}"
+        unseen = np.flatnonzero((train == 0) & (counts > 0)).tolist()
+        if unseen:
+            named = _named([short(classes[i]) for i in unseen])
+            yield f"task {task.name!r}: {split} has targets of classes that train has not: {named}"
+
+
+def _named(names: Sequence[str]) -> str:
+    more = f" and {len(names) - _NAMED} more" if len(names) > _NAMED else ""
+    return ", ".join(names[:_NAMED]) + more
+
+
+def _class_counts(examples: Examples, task: Task, num_classes: int) -> np.ndarray:
+    counts = np.zeros(num_classes, np.int64)
+    targets, weights = examples.targets[task.name], examples.weights[task.name]
+    for first in range(0, len(targets), _PORTION):
+        present = weights[first : first + _PORTION] > 0
+        portion = targets[first : first + _PORTION][present]
+        if portion.ndim > 1:
+            counts += (portion > 0).sum(0)
+        else:
+            counts += np.bincount(portion, minlength=num_classes)
+    return counts
