@@ -1,7 +1,6 @@
 """The description of a user's data set: its files, their format, and the features they hold."""
 
 import dataclasses
-import glob
 import os
 import re
 from collections.abc import Mapping
@@ -10,6 +9,8 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from mtljax.errors import UserError
+from mtljax.kinds.labels import short
+from mtljax.tasks.matching import matching
 from mtljax.tasks.slices import parse_slices
 from mtljax.tasks.suggest import suggestion
 
@@ -31,7 +32,10 @@ ENDINGS: dict[str, str] = {
     ".cupt": "conll",
     ".txt": "text",
 }
-"""The format of a file by its ending, without `.gz` and `.xz`."""
+"""The format of a file by its ending, without that of a packed one."""
+
+PACKED_ENDINGS: tuple[str, ...] = (".gz", ".xz", ".bz2", ".zst")
+"""The endings of packed files, which say nothing of their format."""
 
 FORMATS: tuple[str, ...] = ("tfds", "jsonl", "csv", "tsv", "conll", "text")
 """Every format of a data set."""
@@ -48,6 +52,8 @@ _OPTIONS = {
     "header": ("csv", "tsv"),
     "separator": ("csv", "tsv", "conll"),
     "quotes": ("csv", "tsv"),
+    "escape": ("csv", "tsv"),
+    "skip_blanks": ("csv", "tsv"),
     "comments": ("conll",),
     "paragraphs": ("text",),
 }
@@ -95,6 +101,9 @@ class Dataset:
         header: csv, tsv: whether the first row names the columns.
         separator: between columns; by default a comma (csv), a tab (tsv) or blanks (conll).
         quotes: whether `"` quotes a cell; by default in csv and not in tsv.
+        escape: csv, tsv: a character before a quote or separator that belongs to a cell, such as
+            a backslash; None where quotes are doubled.
+        skip_blanks: csv, tsv: whether blanks after a separator are left out, also before quotes.
         comments: conll: how a comment line begins; an empty text for no comments; None for `#`
             where the line is no word of the file's columns.
         paragraphs: text: whether a row is a paragraph, up to an empty line, rather than a line.
@@ -115,6 +124,8 @@ class Dataset:
     header: bool = True
     separator: str | None = None
     quotes: bool | None = None
+    escape: str | None = None
+    skip_blanks: bool | None = None
     comments: str | None = None
     paragraphs: bool = False
 
@@ -123,15 +134,16 @@ class Dataset:
             raise UserError(
                 f"source name {self.name!r}: use letters, digits, '_', '-' and '.' (quote a number)"
             )
-        for field in ("path", "dataset", "separator", "comments"):
+        for field in ("path", "dataset", "separator", "escape", "comments"):
             value = getattr(self, field)
             if value is not None and (
                 not isinstance(value, str) or (not value and field != "comments")
             ):
                 self._refuse(field, f"expected a text, got {value!r}")
-        for field in ("header", "paragraphs", "quotes"):
+        for field in ("header", "paragraphs", "quotes", "skip_blanks"):
             value = getattr(self, field)
-            if not isinstance(value, bool) and not (value is None and field == "quotes"):
+            optional = field in ("quotes", "skip_blanks")
+            if not isinstance(value, bool) and not (value is None and optional):
                 self._refuse(field, f"expected true or false, got {value!r}")
         object.__setattr__(self, "splits", self._checked_splits())
         object.__setattr__(self, "features", self._checked_features())
@@ -140,8 +152,13 @@ class Dataset:
         for field, formats in _OPTIONS.items():
             if getattr(self, field) != defaults[field] and self.format not in formats:
                 self._refuse(field, f"not for format {self.format} ({', '.join(formats)} only)")
-        if self.format in ("csv", "tsv") and self.separator and len(self.separator) != 1:
-            self._refuse("separator", f"expected one character, got {self.separator!r}")
+        if self.format in ("csv", "tsv"):
+            for field in ("separator", "escape"):
+                value = getattr(self, field)
+                if value is not None and (len(value) != 1 or value in '\r\n"'):
+                    self._refuse(field, f"expected one character, got {short(value)}")
+            if self.escape and self.escape == self.separator:
+                self._refuse("escape", "is the separator too")
         if self.format == "conll" and not self.features:
             self._refuse("features", "name the columns, such as {tokens: 0, tags: 3}")
 
@@ -277,12 +294,21 @@ FIELDS: tuple[str, ...] = tuple(f.name for f in dataclasses.fields(Dataset) if f
 def format_of(file: str) -> str | None:
     """The format of a file by its ending; None where it does not tell.
 
-    >>> format_of("train.jsonl.gz"), format_of("train")
-    ('jsonl', None)
+    >>> format_of("train.jsonl.gz"), format_of("train.csv.zst"), format_of("train")
+    ('jsonl', 'csv', None)
     """
-    for packed in (".gz", ".xz"):
+    return ENDINGS.get(os.path.splitext(without_packed_ending(file))[1].lower())
+
+
+def without_packed_ending(file: str) -> str:
+    """The name of a file without the endings that only say how it is packed.
+
+    >>> without_packed_ending("dev.conllu.xz")
+    'dev.conllu'
+    """
+    for packed in PACKED_ENDINGS:
         file = file.removesuffix(packed)
-    return ENDINGS.get(os.path.splitext(file)[1].lower())
+    return file
 
 
 def parse_dataset(name: Any, fields: Any) -> Dataset:
@@ -359,32 +385,3 @@ def with_absolute_paths(dataset: Dataset, directory: Path) -> Dataset:
 def _absolute_if_exists(directory: Path, path: str) -> str | None:
     joined = directory / os.path.expanduser(path)
     return str(joined.absolute()) if matching(directory, path) else None
-
-
-def matching(directory: Path, name: str) -> list[Path]:
-    """The file or directory of a name, else the files that match it as a pattern, sorted.
-
-    Args:
-        directory: where a relative name is looked up; never a pattern.
-        name: a path. What exists under its own name is no pattern, be it called `[x]` or `a*`:
-            only the parts behind those that exist are searched for. `~` and `~user` are homes
-            where there are such users, and names otherwise.
-
-    >>> matching(Path("/"), "no/such/[file]")
-    []
-    """
-    try:
-        path = directory / os.path.expanduser(name)
-        if path.exists():
-            return [path]
-        if not path.is_absolute():
-            path, directory = path.absolute(), directory.absolute()
-        inside = path.is_relative_to(directory)
-        literal = directory if inside else Path(path.anchor)
-        parts = path.relative_to(literal).parts
-        while len(parts) > 1 and (literal / parts[0]).exists():
-            literal, parts = literal / parts[0], parts[1:]
-        matches = glob.glob(os.path.join(*parts), root_dir=literal, recursive=True)
-        return [literal / match for match in sorted(matches)]
-    except (OSError, ValueError):
-        return []

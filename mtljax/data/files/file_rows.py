@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from mtljax.data.files.formats import Opened
-from mtljax.data.files.readers import Lines, Record, open_file
+from mtljax.data.files.readers import Lines, Record
 from mtljax.data.sources.bad_rows import READ_ERRORS, BadRows, reason_of
 from mtljax.data.sources.lazy_rows import IN_MEMORY, Row
 from mtljax.errors import UserError
@@ -118,7 +118,7 @@ class FileRows:
         # Each record with its row, or None and the record's problem.
         with self._errors_named():
             opened, to_row = self._open_rows(self.path)
-            with open_file(self.path) as file:
+            with opened.open(self.path) as file:
                 lines = Lines(file, offset, number)
                 for record in opened.records(lines):
                     # Decoded with U+FFFD by then, so that the format itself sees no error.

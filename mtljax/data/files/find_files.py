@@ -5,9 +5,11 @@ import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from mtljax.data.files.readers import Lines, open_file
+from mtljax.data.sources.bad_rows import READ_ERRORS, reason_of
 from mtljax.errors import UserError
 from mtljax.tasks import Column, Dataset, Slice, parse_slices
-from mtljax.tasks.dataset import matching
+from mtljax.tasks.matching import matching
 
 SplitFiles = Mapping[str, Sequence[tuple[Slice, tuple[Path, ...]]]]
 """For each split its slices, each of the concatenated rows of some files."""
@@ -86,10 +88,16 @@ def declared_columns(dataset: Dataset, data_dir: _Directory) -> list[Column]:
             if not paths:
                 raise UserError(f"{where}: no file {column.classes!r}{_in(bases)}")
             try:
-                lines = paths[0].read_text(encoding="utf-8-sig").splitlines()
-            except (OSError, UnicodeDecodeError) as error:
+                with open_file(paths[0]) as file:
+                    lines = Lines(file)
+                    classes = tuple(line.strip() for line in lines if line.strip())
+                    if lines.damaged:
+                        raise ValueError(f"line {lines.damaged}: not UTF-8 text")
+            except READ_ERRORS as error:
+                reason = reason_of(error)
+                raise UserError(f"{where}: {paths[0]}: cannot be read: {reason}") from None
+            except ValueError as error:
                 raise UserError(f"{where}: {paths[0]}: cannot be read: {error}") from None
-            classes = tuple(line.strip() for line in lines if line.strip())
             if not classes or len(set(classes)) < len(classes):
                 problem = "a class appears twice" if classes else "names no class"
                 raise UserError(f"{where}: {paths[0]}: {problem}")

@@ -1,8 +1,9 @@
 """File formats: how the records of a file are read, and where a feature lies in a record."""
 
+import itertools
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import IO, Any, NamedTuple
 
 from mtljax.data.files.readers import (
     Lines,
@@ -10,13 +11,16 @@ from mtljax.data.files.readers import (
     conll_layout,
     flat,
     open_file,
+    open_json,
     pluck,
+    quoted_columns,
     read_conll,
     read_jsonl,
     read_table,
     read_text,
 )
 from mtljax.tasks import Dataset, suggestion
+from mtljax.tasks.dataset import without_packed_ending
 
 
 class Opened(NamedTuple):
@@ -29,12 +33,17 @@ class Opened(NamedTuple):
         get: from a column to the function that takes its value out of a record's values. Raises
             ValueError if there is no such column.
         cells: whether all values are texts, as in a table.
+        open: opens the file, whose lines `records` reads. Raises ValueError if it is no text.
     """
 
     records: Callable[[Lines], Iterator[Record]]
     columns: Callable[[Any], Iterable[tuple[str, Any]]]
     get: Callable[[str | int], Callable[[Any], Any]]
     cells: bool = False
+    open: Callable[[Path], IO[bytes]] = open_file
+
+
+_SAMPLE = 100  # rows of a table that tell whether quotes are read
 
 
 def _jsonl(dataset: Dataset, path: Path) -> Opened:
@@ -43,18 +52,28 @@ def _jsonl(dataset: Dataset, path: Path) -> Opened:
             raise ValueError(f"column {column}: JSON objects have names, not numbers")
         return lambda values: pluck(values, column)
 
-    return Opened(read_jsonl, flat, get)
+    return Opened(read_jsonl, flat, get, open=open_json)
 
 
 def _table(dataset: Dataset, path: Path) -> Opened:
     separator = dataset.separator or ("," if dataset.format == "csv" else "\t")
     quotes = dataset.format == "csv" if dataset.quotes is None else dataset.quotes
+    options = {"escape": dataset.escape, "skip_blanks": bool(dataset.skip_blanks)}
     # The first row gives the names of the columns, or at least their number.
     with open_file(path) as file:
-        first = next(read_table(Lines(file), separator, quotes), None)
+        begin = read_table(Lines(file), separator, quotes, **options)
+        first = next(begin, None)
+        rows = [row.values for row in itertools.islice(begin, _SAMPLE) if row.problem is None]
     if first is not None and first.problem is not None:
         raise ValueError(f"line {first.line}: {first.problem}")
     cells: list[str] = [] if first is None else first.values
+    if quotes and dataset.skip_blanks is None:
+        rows = rows if dataset.header else [cells, *rows]
+        if quoted := quoted_columns([row for row in rows if len(row) == len(cells)]):
+            raise ValueError(
+                f"column {quoted[0]} has blanks before its quotes: give the source skip_blanks: "
+                "true to leave them out, or false where both belong to the texts"
+            )
     names = [name.strip() for name in cells] if dataset.header else []
     for name in names:
         if name and names.count(name) > 1:
@@ -62,7 +81,7 @@ def _table(dataset: Dataset, path: Path) -> Opened:
 
     def records(lines: Lines) -> Iterator[Record]:
         at_start = lines.offset == 0
-        rows = read_table(lines, separator, quotes, len(cells))
+        rows = read_table(lines, separator, quotes, len(cells), **options)
         if dataset.header and at_start:
             next(rows, None)
         yield from rows
@@ -89,7 +108,7 @@ def _table(dataset: Dataset, path: Path) -> Opened:
 def _conll(dataset: Dataset, path: Path) -> Opened:
     columns = [feature.column for feature in dataset.features]
     numbers = [column for column in columns if isinstance(column, int)]
-    name = path.name.removesuffix(".gz").removesuffix(".xz")
+    name = without_packed_ending(path.name)
     with open_file(path) as file:
         layout = conll_layout(
             Lines(file), dataset.separator, dataset.comments, numbers, name.endswith(".conllu")

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 from mtljax.data.files.file_rows import FileRows
 from mtljax.data.files.find_files import SplitFiles, declared_columns, find_files
 from mtljax.data.files.formats import OPENERS, Opened
-from mtljax.data.files.readers import Lines, open_file
+from mtljax.data.files.readers import Lines
 from mtljax.data.files.schema import Convert, feature_of
 from mtljax.data.sources.bad_rows import READ_ERRORS, BadRows, reason_of
 from mtljax.data.sources.fingerprint import fingerprint_of
@@ -81,7 +81,10 @@ def load_files(
 
     # The identity is of paths and how they are read, the fingerprint of contents.
     description: dict[str, Any] = {
-        "format": [getattr(dataset, option) for option in _OPTIONS],
+        "format": [
+            *(getattr(dataset, option) for option in _OPTIONS),
+            *((o, value) for o in _LATER_OPTIONS if (value := getattr(dataset, o)) is not None),
+        ],
         "features": [
             (c.name, c.column, c.kind, c.classes, *([c.separator] if c.separator else []))
             for c in columns
@@ -110,6 +113,7 @@ def load_files(
 
 
 _OPTIONS = ("format", "header", "separator", "quotes", "comments", "paragraphs")
+_LATER_OPTIONS = ("escape", "skip_blanks")  # described where given, so that fingerprints stay
 
 
 def _all_rows(files: Sequence[FileRows]) -> Sequence[Row]:
@@ -149,7 +153,7 @@ def _fields(
     for path in train:
         try:
             opened = OPENERS[dataset.format](dataset, path)
-            with open_file(path) as file:
+            with opened.open(path) as file:
                 records = list(itertools.islice(opened.records(Lines(file)), _SAMPLE))
             sample = [record.values for record in records if record.problem is None]
             if not sample and records and bad_rows == "stop":

@@ -111,7 +111,7 @@ def split_columns(text: str, separator: str | None) -> list[str]:
     (['New York', 'B-LOC'], ['York', 'B-LOC'])
     """
     if separator is not None:
-        return text.split(separator)
+        return [cell.strip(" ") for cell in text.split(separator)]
     if "\t" in text:
         return [cell.strip(" ") for cell in text.split("\t")]
     return [cell for cell in text.split(" ") if cell]

@@ -21,7 +21,10 @@ def read_jsonl(lines: Lines) -> Iterator[Record]:
         try:
             values = json.loads(line.rstrip())
         except json.JSONDecodeError as error:
-            yield Record(lines.number, None, f"not JSON: {error.msg} (column {error.colno})")
+            problem = f"not JSON: {error.msg} (column {error.colno})"
+            if line.lstrip().startswith("{") and error.pos >= len(line.rstrip()):
+                problem += "; an object has to be on one line"
+            yield Record(lines.number, None, problem)
         except (ValueError, RecursionError):
             yield Record(lines.number, None, "not JSON that can be read: too deep or too long")
         else:

@@ -1,13 +1,22 @@
 """Tables with a separator between their columns: CSV and TSV."""
 
 import csv
-from collections.abc import Iterator
+import re
+from collections.abc import Iterator, Sequence
 
 from mtljax.data.files.readers.lines import Lines, Record
 
+_LONGEST_CELL = 2**31 - 1  # what the standard library counts to everywhere
+_QUOTE_AFTER_BLANKS = re.compile(r' +"')
+
 
 def read_table(
-    lines: Lines, separator: str, quotes: bool, width: int | None = None
+    lines: Lines,
+    separator: str,
+    quotes: bool,
+    width: int | None = None,
+    escape: str | None = None,
+    skip_blanks: bool = False,
 ) -> Iterator[Record]:
     """Reads the rows of a table; empty lines are skipped.
 
@@ -19,11 +28,23 @@ def read_table(
         separator: one character.
         quotes: whether `"` quotes a cell, which may then hold separators and line ends.
         width: number of columns that a row must have; None for any.
+        escape: a character before one that is meant as it is, such as a quote or a separator.
+        skip_blanks: whether blanks at the beginning of a cell are left out.
 
     Yields:
         Records whose values are lists of str.
     """
-    reader = csv.reader(lines, delimiter=separator, strict=True) if quotes else None
+    reader = None
+    if quotes or escape or skip_blanks:
+        csv.field_size_limit(_LONGEST_CELL)  # a setting of the whole process
+        reader = csv.reader(
+            lines,
+            delimiter=separator,
+            quoting=csv.QUOTE_MINIMAL if quotes else csv.QUOTE_NONE,
+            escapechar=escape,
+            skipinitialspace=skip_blanks,
+            strict=True,
+        )
     while True:
         lines.mark()
         first = lines.number + 1
@@ -35,11 +56,34 @@ def read_table(
             return
         except csv.Error as error:
             problem = f"not CSV: {error}"
+            if not escape and any(b'\\"' in line for line in lines.since_mark[:1]):
+                problem += r" (if \" is a quote in a cell, give the source escape: '\')"
         if problem is None:
             if cells in ([], [""]):
                 continue
             if width is not None and len(cells) != width:
                 problem = f"{len(cells)} columns where there should be {width}"
+                if quotes and not skip_blanks and any(map(begins_quoted, cells)):
+                    problem += " (for blanks before quotes, give the source skip_blanks: true)"
         if problem is not None:
             lines.back()
         yield Record(first, cells, problem)
+
+
+def begins_quoted(cell: str) -> bool:
+    """Whether a cell begins with blanks and a quote, which then quotes nothing.
+
+    >>> begins_quoted(' "a"'), begins_quoted('"a"')
+    (True, False)
+    """
+    return _QUOTE_AFTER_BLANKS.match(cell) is not None
+
+
+def quoted_columns(rows: Sequence[Sequence[str]]) -> list[int]:
+    """The columns whose cells all begin with blanks and a quote, but for empty ones.
+
+    Args:
+        rows: the first rows of a table, without names of columns.
+    """
+    columns = [[cell for cell in column if cell.strip()] for column in zip(*rows, strict=True)]
+    return [i for i, cells in enumerate(columns) if cells and all(map(begins_quoted, cells))]

@@ -1,10 +1,10 @@
-import gzip
 import io
-import lzma
 
-import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from mtljax.data.files.readers import Lines, open_file
+from mtljax.data.files.readers import Lines
+from mtljax.data.files.readers import lines as module
 
 TEXT = "eins\r\nzwei é\n\ndrei".encode()
 
@@ -48,10 +48,26 @@ def test_back_to_one_line_after_the_mark():
     assert list(lines) == []
 
 
-@pytest.mark.parametrize(
-    ("name", "pack"), [("a.txt", bytes), ("a.txt.gz", gzip.compress), ("a.txt.xz", lzma.compress)]
-)
-def test_packed_files(tmp_path, name, pack):
-    (tmp_path / name).write_bytes(pack(TEXT))
-    with open_file(tmp_path / name) as file:
-        assert file.read() == TEXT
+@given(st.lists(st.sampled_from(["a", "é", "\r", "\n", "\r\n"]), max_size=12), st.integers(1, 4))
+def test_lines_end_as_those_of_python(parts, piece):
+    text = "".join(parts).replace("\r\r\n", "\r\n")
+    before, module._PIECE = module._PIECE, piece
+    try:
+        read = list(Lines(io.BytesIO(text.encode())))
+    finally:
+        module._PIECE = before
+    assert "".join(read) == text
+    if "\r\r\n" not in text:
+        assert [line.rstrip("\r\n") for line in read] == [
+            line.rstrip("\n") for line in io.StringIO(text, newline=None)
+        ]
+
+
+def test_line_ends_that_were_converted_twice():
+    assert list(Lines(io.BytesIO(b"a\r\r\nb\r\r\n"))) == ["a\r\r\n", "b\r\r\n"]
+
+
+def test_many_lines_of_old_line_ends():
+    count = 200_000
+    read = sum(1 for _ in Lines(io.BytesIO(b"\r" * count + b"ab\r" * count)))
+    assert read == 2 * count
