@@ -229,7 +229,7 @@ def class_names_of(labels: Iterable[Any]) -> tuple[str, ...]:
         return tuple(text for text in ("false", "true") if (text == "true") in present)
     ids = {number_of(int(label) if isinstance(label, bool) else label) for label in present}
     whole = sorted(number for number in ids if isinstance(number, int) and number >= 0)
-    if whole and whole[0] == 0 and len(whole) >= 0.9 * (whole[-1] + 1):
+    if whole and whole[0] == 0 and 10 * len(whole) >= 9 * (whole[-1] + 1):
         whole = range(whole[-1] + 1)
     return tuple(map(str, whole))
 

@@ -1,6 +1,5 @@
 """Regression: one number a text."""
 
-import math
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -16,8 +15,7 @@ if TYPE_CHECKING:
 
 
 def _encode_targets(rows: TargetRows) -> tuple[np.ndarray, np.ndarray]:
-    values = [row[rows.target_name] for row in rows.rows]
-    targets = np.asarray([math.nan if v is None else v for v in values], np.float32)
+    targets = rows.numbers()
     present = np.isfinite(targets)
     weights = np.where(present, rows.sample_weights(), 0)
     return np.where(present, targets, 0).astype(np.float32), weights.astype(np.float32)

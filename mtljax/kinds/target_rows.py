@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from mtljax.kinds.labels import short
 from mtljax.kinds.output import Output
 
 Rows = Sequence[Mapping[str, Any]]
@@ -59,11 +60,24 @@ class TargetRows:
             return weights
         for i, row in enumerate(self.rows):
             value = row[self.weight_name]
-            if value is None or not math.isfinite(value) or value < 0:
-                self.fault(i, f"weight {value!r} is not a finite number from 0")
+            if value is None or not is_float32(value) or value < 0:
+                self.fault(i, f"weight {short(value)} is not a finite number from 0")
                 value = 0.0
             weights[i] = value
         return weights
+
+    def numbers(self) -> np.ndarray:
+        """float32 `[rows]`, the number that is the target of each row; NaN where there is none."""
+        numbers = np.full(len(self.rows), math.nan, np.float32)
+        for i, row in enumerate(self.rows):
+            value = row[self.target_name]
+            if value is None or value != value:
+                continue
+            if is_float32(value):
+                numbers[i] = value
+            else:
+                self.fault(i, f"{short(value)} is beyond float32, which ends at 3.4e38")
+        return numbers
 
     def next_words(self) -> np.ndarray:
         """int32 `[n]`, the class of the id after each id; `</s>` after the last one of a row."""
@@ -72,3 +86,16 @@ class TargetRows:
         targets[:-1] = classes[1:]
         targets[self.starts[1:] - 1] = 1  # </s>
         return targets
+
+
+_LARGEST = float(np.finfo(np.float32).max)
+
+
+def is_float32(number: float) -> bool:
+    """Whether a number is finite, and stays so in float32.
+
+    >>> is_float32(3e38), is_float32(1e39), is_float32(-(10**400)), is_float32(float("nan"))
+    (True, False, False, False)
+    """
+    # Compared, not converted: a float has no place for large integers.
+    return bool(-_LARGEST <= number <= _LARGEST)

@@ -2,7 +2,14 @@ import itertools
 
 import pytest
 
-from mtljax.kinds.labels import Indicators, as_class, declared_class, indexed, is_missing
+from mtljax.kinds.labels import (
+    Indicators,
+    as_class,
+    class_names_of,
+    declared_class,
+    indexed,
+    is_missing,
+)
 
 
 @pytest.mark.parametrize(
@@ -47,3 +54,7 @@ def test_numbers_that_name_no_class():
 def test_a_set_of_indicators_is_also_a_list_of_tags():
     flags = Indicators([0, 1], [1])
     assert (flags, flags.chosen) == ([0, 1], [1])
+
+
+def test_names_of_numbers_of_any_size():
+    assert class_names_of([0, 10**400]) == ("0", str(10**400))

@@ -1,6 +1,5 @@
 """Weights of classes: how much the loss of a target counts in training, by its class."""
 
-import math
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
@@ -8,6 +7,7 @@ from typing import Any
 from mtljax.errors import UserError
 from mtljax.kinds import KINDS
 from mtljax.kinds.labels import Classes, indexed
+from mtljax.kinds.target_rows import is_float32
 from mtljax.tasks.suggest import suggestion
 from mtljax.tasks.task import Task
 
@@ -57,7 +57,7 @@ def _counted(task: Task, classes: Classes, row: Mapping[str, Any]) -> list[int]:
     """The classes of the targets of a row, without those that count for nothing."""
     weight = 1.0 if task.weights is None else row[task.weights]
     target = row[task.targets or ""]
-    if weight is None or not (math.isfinite(weight) and weight > 0) or target is None:
+    if weight is None or not (is_float32(weight) and weight > 0) or target is None:
         return []
     row_classes = KINDS[task.kind].row_classes
     assert row_classes is not None

@@ -12,7 +12,7 @@ from mtljax.data.files.file_rows import FileRows
 from mtljax.data.files.find_files import SplitFiles, declared_columns, find_files
 from mtljax.data.files.formats import OPENERS, Opened
 from mtljax.data.files.readers import Lines
-from mtljax.data.files.schema import Convert, feature_of
+from mtljax.data.files.schema import Convert, feature_of, finite, in_float32
 from mtljax.data.sources.bad_rows import READ_ERRORS, BadRows, reason_of
 from mtljax.data.sources.fingerprint import fingerprint_of
 from mtljax.data.sources.hold_out import hold_out
@@ -66,7 +66,10 @@ def load_files(
 
     def open_rows(path: Path) -> tuple[Opened, Callable[[Any], Row]]:
         opened = OPENERS[dataset.format](dataset, path)
-        getters = [(field.name, opened.get(field.column), field.convert) for field in read]
+        getters = [
+            (field.name, opened.get(field.column), _checked(field, field.name in classes))
+            for field in read
+        ]
         return opened, functools.partial(_to_row, getters, frozenset(required))
 
     # Rows: a file is opened once, however many slices of it there are.
@@ -192,6 +195,14 @@ def _fields(
         if inferred is not None:
             fields[name] = _Field(name, inferred[0], name, inferred[1])
     return list(fields.values())
+
+
+def _checked(field: _Field, has_classes: bool) -> Convert:
+    # A number that is a label is a name, of any length; other numbers are computed with.
+    kind = field.feature.kind
+    if has_classes or kind in ("label", "tags"):
+        return finite(field.convert)
+    return in_float32(field.convert) if kind in ("number", "numbers") else field.convert
 
 
 def _names(column: Column) -> tuple[str, ...]:

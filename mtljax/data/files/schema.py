@@ -1,5 +1,6 @@
 """Kinds of features, inferred from the values of a file, and the conversion of these values."""
 
+import math
 import re
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any, cast
@@ -17,6 +18,7 @@ from mtljax.kinds.labels import (
     short,
     text_of,
 )
+from mtljax.kinds.target_rows import is_float32
 
 _NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?")
 _WHOLE = re.compile(r"[+-]?\d+")
@@ -105,6 +107,37 @@ def feature_of(
     if kind in _ITEMS:
         return feature, _listed(_ITEMS[kind], separator)
     return feature, _CONVERTERS[kind]
+
+
+def in_float32(convert: Convert) -> Convert:
+    """A conversion to numbers that raises ValueError for those beyond float32; NaN is missing."""
+
+    def checked(value: Any) -> Any:
+        converted = convert(value)
+        for number in _numbers(converted):
+            if not is_float32(number):
+                raise ValueError(f"{short(number)} is beyond float32, which ends at 3.4e38")
+        return converted
+
+    return checked
+
+
+def finite(convert: Convert) -> Convert:
+    """A conversion to labels that raises ValueError for infinite ones; NaN is missing."""
+
+    def checked(value: Any) -> Any:
+        converted = convert(value)
+        if any(abs(number) == math.inf for number in (*_numbers(value), *_numbers(converted))):
+            raise ValueError("an infinite number is no label")
+        return converted
+
+    return checked
+
+
+def _numbers(value: Any) -> list[float]:
+    # Without NaN, which is unequal to itself.
+    items = value if isinstance(value, list) else (value,)
+    return [item for item in items if isinstance(item, int | float) and item == item]
 
 
 def _or_missing(convert: Convert) -> Convert:

@@ -2,6 +2,7 @@
 
 import itertools
 import json
+import math
 from dataclasses import replace
 
 import numpy as np
@@ -9,6 +10,7 @@ import pytest
 
 from mtljax.data import DataOptions, Feature, Source, TokenizerSettings, load_data
 from mtljax.errors import UserError
+from mtljax.kinds.labels import short
 from mtljax.tasks import Dataset, Task
 
 SETTINGS = TokenizerSettings(min_count=1, prefixes=(), suffixes=(), shape=False)
@@ -92,6 +94,19 @@ BAD = {
         "3 tags for 2 words",
         [0, 1, 0, 0, 0],
     ),
+}
+
+
+BAD |= {
+    f"a number that is {value}": (
+        Task("r", "s", "regression", "text", "y"),
+        {"y": Feature("number")},
+        labelled(1, None),
+        labelled(math.nan, value, 2.0),
+        f"{short(value)} is beyond float32, which ends at 3.4e38",
+        [0, 0, 1],
+    )
+    for value in (1e39, -math.inf, 10**400)
 }
 
 

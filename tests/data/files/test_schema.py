@@ -1,9 +1,10 @@
 import math
 
+import numpy as np
 import pytest
 
 from mtljax.data import Feature
-from mtljax.data.files.schema import feature_of, inferred_kind
+from mtljax.data.files.schema import feature_of, finite, in_float32, inferred_kind
 
 
 def feature(values, **declared):
@@ -191,3 +192,27 @@ def test_a_kind_that_nothing_tells():
 def test_values_that_do_not_fit(values, declared, bad, message):
     with pytest.raises(ValueError, match=message):
         feature(values, **declared)[1](bad)
+
+
+def test_numbers_beyond_float32_are_named():
+    _, number = feature([1.0], kind="number")
+    convert = in_float32(number)
+    largest = float(np.finfo(np.float32).max)
+    for value in (largest, -largest, 0, None, "", "3.4e38", 10**38):
+        assert convert(value) == number(value)
+    assert math.isnan(convert(math.nan)) and math.isnan(convert("nan"))
+    for value in (2 * largest, -1e39, 10**400, -(10**400), math.inf, "1e400", f"1{'0' * 400}"):
+        with pytest.raises(ValueError, match="beyond float32") as error:
+            convert(value)
+        assert len(str(error.value)) < 150
+    _, numbers = feature([[1.0]], kind="numbers")
+    with pytest.raises(ValueError, match="1e\\+39 is beyond float32"):
+        in_float32(numbers)([1, 1e39])
+
+
+@pytest.mark.parametrize("classes", [(), ("a", "b")])
+def test_infinite_labels_are_refused(classes):
+    _, label = feature([1], kind="label", classes=classes)
+    assert finite(label)(1) == 1 and finite(label)(math.nan) == -1
+    with pytest.raises(ValueError, match="an infinite number is no label"):
+        finite(label)(math.inf)
