@@ -22,3 +22,7 @@ class UserError(Exception):
 
 class Preempted(Exception):
     """A run was asked to stop, and can be resumed from the step that is saved."""
+
+
+class Interrupted(Preempted):
+    """A run was asked to stop by Ctrl-C."""

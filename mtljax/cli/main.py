@@ -7,7 +7,7 @@ import sys
 from collections.abc import Sequence
 
 from mtljax import __version__
-from mtljax.cli.processes import preempted_line
+from mtljax.cli.processes import preempted_code, preempted_line
 from mtljax.errors import Preempted, UserError
 
 COMMANDS = {
@@ -40,8 +40,8 @@ def main(argv: Sequence[str] | None = None) -> int:
 
     Returns:
       The exit code: 0 on success; 2 for what the user got wrong, with one line on stderr that says
-      what and where; 130 when interrupted; 143 when SIGTERM came and the run is saved; 1 for a plan
-      that does not fit, and, quietly, when nobody reads the output any more.
+      what and where; 130 when interrupted; 143 when SIGTERM came; 1 for a plan that does not fit,
+      and, quietly, when nobody reads the output any more.
     """
     arguments = list(sys.argv[1:] if argv is None else argv)
     name = arguments[0] if arguments else ""
@@ -60,7 +60,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 2
     except Preempted as stopped:
         _complain(f"{where}: {preempted_line(stopped)}")
-        return 143
+        return preempted_code(stopped)
     except KeyboardInterrupt:
         writes = any(word.startswith("--output") for word in arguments)
         left = {"train": "the run", "generate": "the output" if writes else ""}.get(name)

@@ -12,9 +12,10 @@ import time
 import traceback
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import FrameType
 from typing import TYPE_CHECKING, NoReturn
 
-from mtljax.errors import Preempted, UserError
+from mtljax.errors import Interrupted, Preempted, UserError
 
 if TYPE_CHECKING:
     from mtljax.parallel.processes import ProcessSpec
@@ -57,7 +58,8 @@ def joined(options: ProcessOptions, command: str, saved: Path) -> Iterator[Preem
       saved: directory of the checkpoints, for the message when another process is gone.
 
     Yields:
-      The function that tells whether SIGTERM has come, here or in another process.
+      The function that tells whether SIGTERM or, after it was first called, Ctrl-C has come, here
+      or in another process. A second one is not held back.
 
     Raises:
       UserError: if the options contradict each other.
@@ -71,35 +73,79 @@ def joined(options: ProcessOptions, command: str, saved: Path) -> Iterator[Preem
     if options.timeout <= 0:
         raise UserError(f"parallel.timeout: must be positive, got {options.timeout}")
     if spec is None and (options.processes == 1 or not cluster()):
-        with _noticed() as preempted:
+        received = threading.Event()
+        with (
+            _held(signal.SIGTERM, lambda: True, received.set),
+            _interruptible(command, lambda step: received.is_set(), received.set) as preempted,
+        ):
             yield preempted
         return
     _initialize(spec, options.timeout, command)
     from jax.experimental.multihost_utils import reached_preemption_sync_point
 
     try:
-        yield reached_preemption_sync_point
+        # JAX has all processes agree on a step after SIGTERM, to one of them or to all.
+        terminate = lambda: os.kill(os.getpid(), signal.SIGTERM)  # noqa: E731
+        with _interruptible(command, reached_preemption_sync_point, terminate) as preempted:
+            yield preempted
     except BaseException as error:
         _leave(error, command, saved)
     _part()
 
 
 @contextlib.contextmanager
-def _noticed() -> Iterator[Preemption]:
-    received = threading.Event()
+def _interruptible(
+    command: str, preempted: Callable[..., bool], stop: Callable[[], None]
+) -> Iterator[Preemption]:
+    """Have Ctrl-C stop a run after its step, from the first on: before, there is nothing to save.
 
-    def note(number: int, frame: object) -> None:
-        received.set()
-        signal.signal(signal.SIGTERM, before)  # a second one is not to be ignored
+    It calls `stop`, so that `preempted` returns True.
+    """
+    stepping, interrupted = threading.Event(), threading.Event()
 
-    if threading.current_thread() is not threading.main_thread():
-        yield lambda step: False
+    def note() -> None:
+        interrupted.set()
+        text = "interrupted: stops when the step is saved; again, and it stops at once"
+        with contextlib.suppress(OSError):
+            os.write(2, _line(command, text))  # the signal may have come amid another line
+        stop()
+
+    def asked(step: int) -> bool:
+        stepping.set()
+        return preempted(step)
+
+    with _held(signal.SIGINT, stepping.is_set, note):
+        try:
+            yield asked
+        except Preempted as error:
+            if interrupted.is_set():
+                raise Interrupted(*error.args) from None
+            raise
+
+
+@contextlib.contextmanager
+def _held(number: int, held: Callable[[], bool], note: Callable[[], None]) -> Iterator[None]:
+    """Have the first signal of a number call `note` where `held()`, and do no more."""
+
+    def handle(number: int, frame: FrameType | None) -> None:
+        if not held():
+            assert callable(before)
+            before(number, frame)
+            return
+        signal.signal(number, before)  # a second one is not to be ignored
+        note()
+
+    before = signal.getsignal(number)
+    main = threading.current_thread() is threading.main_thread()
+    # Ctrl-C is ignored where a shell has started the command in the background.
+    if not main or (number == signal.SIGINT and before is not signal.default_int_handler):
+        yield
         return
-    before = signal.signal(signal.SIGTERM, note)
+    signal.signal(number, handle)
     try:
-        yield lambda step: received.is_set()
+        yield
     finally:
-        signal.signal(signal.SIGTERM, before)
+        signal.signal(number, before)
 
 
 def _initialize(spec: "ProcessSpec | None", timeout: float, command: str) -> None:
@@ -156,7 +202,7 @@ def _leave(error: BaseException, command: str, saved: Path) -> NoReturn:
     if isinstance(error, CollectiveError):
         code, line = 2, "" if number else str(error)
     elif isinstance(error, Preempted):
-        code, line = 143, "" if number else preempted_line(error)
+        code, line = preempted_code(error), "" if number else preempted_line(error)
     elif isinstance(error, UserError):
         code, line = 2, f"process {number}: {error}"
     elif isinstance(error, KeyboardInterrupt):
@@ -185,8 +231,14 @@ def _leave(error: BaseException, command: str, saved: Path) -> NoReturn:
 
 
 def preempted_line(error: Preempted) -> str:
-    """The message about a run that SIGTERM has stopped."""
-    return f"SIGTERM; {error}, the same command continues from there"
+    """The message about a run that SIGTERM or Ctrl-C has stopped."""
+    signal_ = "interrupted" if isinstance(error, Interrupted) else "SIGTERM"
+    return f"{signal_}; {error}, the same command continues from there"
+
+
+def preempted_code(error: Preempted) -> int:
+    """The exit code of a run that SIGTERM or Ctrl-C has stopped: 128 and the signal."""
+    return 128 + (signal.SIGINT if isinstance(error, Interrupted) else signal.SIGTERM)
 
 
 def _part() -> None:
@@ -197,6 +249,8 @@ def _part() -> None:
 
 
 def _say(command: str, text: str) -> None:
-    line = " ".join(text.split())
-    line = f"mtljax {command}: {line}".encode("utf-8", "backslashreplace").decode()
-    print(line, file=sys.stderr, flush=True)
+    print(_line(command, text).decode(), end="", file=sys.stderr, flush=True)
+
+
+def _line(command: str, text: str) -> bytes:
+    return f"mtljax {command}: {' '.join(text.split())}\n".encode("utf-8", "backslashreplace")

@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from mtljax.cli.processes import ProcessOptions, joined
+from mtljax.cli.processes import ProcessOptions, joined, preempted_code, preempted_line
+from mtljax.errors import Interrupted, Preempted
 from mtljax.inference import load_run
 from mtljax.training import read_metrics
 
@@ -72,6 +73,51 @@ def test_sigterm_is_noticed_once():
         # A second one is not held back.
         assert signal.getsignal(signal.SIGTERM) == before
     assert signal.getsignal(signal.SIGTERM) == before
+
+
+@pytest.fixture
+def heeded():
+    """Ctrl-C does what it does in a terminal, however the tests were started."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+def interrupt():
+    os.kill(os.getpid(), signal.SIGINT)
+
+
+def test_ctrl_c_is_held_back_once(heeded, capfd):
+    with pytest.raises(Interrupted, match="^step 3 is saved$") as error:
+        with joined(ProcessOptions(processes=1), "train", Path()) as preempted:
+            assert not preempted(2)
+            interrupt()
+            assert preempted(3)
+            raise Preempted("step 3 is saved")
+    assert preempted_code(error.value) == 130 and preempted_code(Preempted()) == 143
+    assert preempted_line(error.value).startswith("interrupted; step 3 is saved, ")
+    assert capfd.readouterr().err.startswith("mtljax train: interrupted: stops when the step is ")
+    with (
+        pytest.raises(KeyboardInterrupt),
+        joined(ProcessOptions(processes=1), "train", Path()) as p,
+    ):
+        p(1)
+        interrupt()
+        interrupt()
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+
+
+def test_ctrl_c_before_the_first_step_ends_at_once(heeded):
+    with pytest.raises(KeyboardInterrupt), joined(ProcessOptions(processes=1), "train", Path()):
+        interrupt()
+
+
+def test_a_command_in_the_background_does_not_heed_ctrl_c(heeded):
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    with joined(ProcessOptions(processes=1), "train", Path()) as preempted:
+        preempted(1)
+        interrupt()
+        assert not preempted(2)
 
 
 def test_two_processes_do_what_one_does(mtljax, tasks_file, linear_options, tmp_path):

@@ -223,11 +223,18 @@ def signalled(process, number, tasks_file, linear_options, directory):
     return running, running.communicate(timeout=60)[1]
 
 
-def test_an_interruption(process, tasks_file, linear_options, tmp_path):
-    running, err = signalled(process, signal.SIGINT, tasks_file, linear_options, tmp_path / "run")
+def test_ctrl_c(process, tasks_file, linear_options, tmp_path):
+    """It saves the step that the run is at."""
+    directory = tmp_path / "run"
+    running, err = signalled(process, signal.SIGINT, tasks_file, linear_options, directory)
     assert running.returncode == 130, err
-    expected = "mtljax train: interrupted; the same command continues where the run was left\n"
-    assert err == expected
+    (saved,) = (directory / "checkpoints").iterdir()
+    assert int(saved.name) > 0
+    assert err == (
+        "mtljax train: interrupted: stops when the step is saved; again, and it stops at once\n"
+        f"mtljax train: interrupted; step {saved.name} is saved, the same command continues from "
+        "there\n"
+    )
 
 
 def test_sigterm(process, tasks_file, linear_options, tmp_path):

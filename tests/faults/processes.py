@@ -64,6 +64,7 @@ def work(request, index, address):
         for number, name in ((1, "out"), (2, "err")):
             place = f"{request['output']}/{name}{index}.txt"
             os.dup2(os.open(place, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o644), number)
+        signal.signal(signal.SIGINT, signal.default_int_handler)
         sys.stdin, sys.stdout, sys.stderr = open(0), open(1, "w"), open(2, "w")
         import jax
 
@@ -115,6 +116,7 @@ def fill(fault):
 DO = {
     "kill": lambda fault: os.kill(os.getpid(), signal.SIGKILL),
     "terminate": lambda fault: os.kill(os.getpid(), signal.SIGTERM),
+    "interrupt": lambda fault: os.kill(os.getpid(), signal.SIGINT),
     "fill": fill,
 }
 

@@ -46,17 +46,17 @@ def test_a_process_is_killed(start, undisturbed, tmp_path):
     assert without_times(tmp_path / "run") == without_times(undisturbed)
 
 
-def test_a_process_is_told_to_stop(start, undisturbed, tmp_path):
-    """SIGTERM to one of four: all save the same step and leave; two resume it, and four."""
+@pytest.mark.parametrize(("signal", "code"), [("terminate", 143), ("interrupt", 130)])
+def test_a_process_is_told_to_stop(start, undisturbed, tmp_path, signal, code):
+    """By a signal to one of four: all save the same step and leave; two resume it, and four."""
     pause = {"process": "all", "do": "pause", "seconds": 0.4}
-    fault = {"process": random.Random().randint(0, 3), "step": 2, "do": "terminate"}
-    ended = start(tmp_path / "run", faults=(fault, pause))
-    assert ended.codes == [143] * 4, ended.err
+    told = random.Random().randint(0, 3)
+    ended = start(tmp_path / "run", faults=({"process": told, "step": 2, "do": signal}, pause))
+    assert ended.codes == [code if i == told else 143 for i in range(4)], ended.err
     saved = max(map(int, steps(tmp_path / "run")))
     assert 2 <= saved < STEPS
-    assert ended.said() == [
-        f"mtljax train: SIGTERM; step {saved} is saved, the same command continues from there"
-    ]
+    (line,) = (line for line in ended.said() if "stops when the step is saved" not in line)
+    assert line.endswith(f"; step {saved} is saved, the same command continues from there")
     shutil.copytree(tmp_path / "run", tmp_path / "other")
     assert_finishes(start, tmp_path / "run", undisturbed)
     assert_finishes(start, tmp_path / "other", undisturbed, processes=2, tolerance=1e-5)
