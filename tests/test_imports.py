@@ -15,7 +15,7 @@ FILES = sorted(ROOT.rglob("*.py"))
 
 # What each part may import of the package, besides itself and `errors`; only `cli` may import all.
 BELOW_TRAINING = {
-    *("json_values", "yaml_values", "ranges", "special_tokens", "versions"),
+    *("json_values", "yaml_values", "ranges", "span_schemes", "special_tokens", "versions"),
     *("losses", "regularizers", "metrics", "solvers", "weighting", "gradients", "aggregation"),
     *("optim", "parallel", "step", "generation", "modules", "kinds", "tasks", "data", "presets"),
 }
@@ -25,10 +25,11 @@ INTERNAL = {
     "json_values": set(),
     "yaml_values": set(),
     "special_tokens": set(),
+    "span_schemes": set(),
     "losses": set(),
     "regularizers": set(),
     "solvers": set(),
-    "metrics": set(),
+    "metrics": {"span_schemes"},
     "weighting": {"solvers"},
     "gradients": {"solvers", "weighting"},
     "aggregation": {"solvers", "weighting", "gradients"},
@@ -36,8 +37,8 @@ INTERNAL = {
     "parallel": set(),
     "step": {"solvers", "weighting", "gradients", "aggregation", "optim", "parallel"},
     "generation": set(),
-    "kinds": {"losses", "metrics", "modules"},
-    "tasks": {"kinds", "yaml_values"},
+    "kinds": {"losses", "metrics", "modules", "span_schemes"},
+    "tasks": {"kinds", "span_schemes", "yaml_values"},
     "data": {"kinds", "tasks", "ranges", "special_tokens"},
     "modules": {"ranges", "special_tokens"},
     "presets": {"kinds", "tasks", "ranges", "modules", "data", "yaml_values"},
@@ -50,6 +51,7 @@ INTERNAL = {
 PURE = {"jax", "numpy"}
 THIRD_PARTY = {
     "errors": set(),
+    "span_schemes": set(),
     "ranges": set(),
     "json_values": set(),
     "yaml_values": {"yaml"},

@@ -10,7 +10,6 @@ from mtljax.kinds.language_model import LANGUAGE_MODEL
 from mtljax.kinds.multilabel import MULTILABEL
 from mtljax.kinds.output import Output as Output
 from mtljax.kinds.regression import REGRESSION
-from mtljax.kinds.span_schemes import SCHEMES as SCHEMES
 from mtljax.kinds.tagging import TAGGING
 from mtljax.kinds.target_rows import TargetRows as TargetRows
 from mtljax.kinds.text_to_text import TEXT_TO_TEXT

@@ -86,8 +86,12 @@ class Kind:
         encode_targets: from rows to targets and weights `alpha_ij` (float32, 0 where there is no
             target), both `[n]` if `per_token`, else `[rows]`; targets `[rows, classes]` if
             `per_class`.
+        blank_class: `(scheme, classes) -> bool`, whether an empty target is a class of its own, not
+            a missing target, where the data set has these classes and does not declare them.
         check_classes: `(metrics, scheme, classes) -> (field, reason)` if the classes of a task
             cannot be used with these settings of it, else None.
+        class_note: `(metrics, scheme, classes) -> text`, what a user should know of how the classes
+            of a task are read that names these metrics, maybe none; None for nothing.
 
         head_outputs: `(loss, num_classes) -> count`, how many numbers its head predicts.
         head: from the settings of a head to its module, one of `mtljax.modules`.
@@ -131,7 +135,11 @@ class Kind:
     target_dtype: str = "int32"
     row_classes: Callable[[Any, Any, Classes], list[int]] | None = None
     encode_targets: Callable[[TargetRows], tuple[np.ndarray, np.ndarray]]
+    blank_class: Callable[[str | None, Sequence[str]], bool] = lambda scheme, classes: False
     check_classes: Callable[[Sequence[str], str | None, Sequence[str]], tuple[str, str] | None] = (
+        lambda metrics, scheme, classes: None
+    )
+    class_note: Callable[[Sequence[str], str | None, Sequence[str]], str | None] = (
         lambda metrics, scheme, classes: None
     )
 

@@ -6,11 +6,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from mtljax.kinds.kind import Kind, LossSettings
-from mtljax.kinds.labels import Classes, as_class, indexed
+from mtljax.kinds.labels import Classes, as_class, indexed, short
 from mtljax.kinds.one_class import predicted_class, weighted_by_class
 from mtljax.kinds.output import Output
-from mtljax.kinds.span_schemes import misfit, span_scheme
 from mtljax.kinds.target_rows import TargetRows
+from mtljax.span_schemes import outside_tags, span_scheme, tag_marks, uncounted_tag
 
 if TYPE_CHECKING:
     import jax
@@ -47,19 +47,40 @@ def _encode_targets(rows: TargetRows) -> tuple[np.ndarray, np.ndarray]:
     return np.maximum(targets, 0), weights.astype(np.float32)
 
 
+def _chosen_scheme(scheme: str | None, classes: Sequence[str]) -> str:
+    return span_scheme(classes).scheme if scheme is None else scheme
+
+
+def _blank_class(scheme: str | None, classes: Sequence[str]) -> bool:
+    """Whether an empty tag is the one outside of spans: no other is, and the others mark spans."""
+    if outside_tags(classes):
+        return False
+    return _chosen_scheme(scheme, (*classes, "")) != "none"
+
+
 def _check_classes(
     metrics: Sequence[str], scheme: str | None, classes: Sequence[str]
 ) -> tuple[str, str] | None:
     """Tags that do not fit the scheme by which their spans are to be counted."""
     if "span_f1" not in metrics:
         return None
-    chosen = span_scheme(scheme, classes)
+    chosen = _chosen_scheme(scheme, classes)
     if chosen == "none":
         shown = ", ".join(classes[:5])
         reason = "span_f1 needs tags that mark spans, such as B-x and I-x, or a 'scheme'"
         return "metrics", f"{reason}; got {shown}"
-    wrong = misfit(chosen, classes)
-    return None if wrong is None else ("scheme", f"tag {wrong!r} is not one of {chosen}")
+    wrong = next((tag for tag, mark in tag_marks(chosen, classes).items() if mark is None), None)
+    if wrong is None:
+        return None
+    other = span_scheme(classes).scheme
+    hint = "" if other in ("none", chosen) else f"; the tags are those of {other}"
+    return "scheme", f"tag {short(wrong)} is not one of {chosen}{hint}"
+
+
+def _class_note(metrics: Sequence[str], scheme: str | None, classes: Sequence[str]) -> str | None:
+    reading = span_scheme(classes)
+    measured = not metrics or (reading.scheme != "none" and "span_f1" in metrics)
+    return reading.note if scheme is None and measured else None
 
 
 def _head(settings: "HeadSettings") -> "TokenHead":
@@ -79,9 +100,10 @@ def _element_losses(
 
 def _default_metrics(scheme: str | None, classes: Sequence[str]) -> tuple[str, ...]:
     """`span_f1` where the tags mark spans, else `micro_f1` over the tags other than `O`."""
-    if span_scheme(scheme, classes) != "none":
+    if _chosen_scheme(scheme, classes) != "none":
         return ("span_f1", "accuracy")
-    return ("micro_f1", "accuracy") if not classes or "O" in classes else ("accuracy",)
+    some = not classes or uncounted_tag(classes) is not None
+    return ("micro_f1", "accuracy") if some else ("accuracy",)
 
 
 def _metric_state(
@@ -90,7 +112,8 @@ def _metric_state(
     from mtljax import metrics
 
     if name == "micro_f1":
-        outside = output.classes.index("O") if "O" in output.classes else -1
+        tag = uncounted_tag(output.classes)
+        outside = -1 if tag is None else output.classes.index(tag)
         return metrics.micro_f1(predicted, targets, weights, outside=outside)
     return metrics.METRICS[name](predicted, targets, weights)
 
@@ -105,7 +128,7 @@ def _span_f1(
 
     names = np.asarray(classes)
     answers, labels = ([names[tags].tolist() for tags in lines] for lines in (predicted, targets))
-    return metrics.span_f1(answers, labels, span_scheme(scheme, classes))
+    return metrics.span_f1(answers, labels, _chosen_scheme(scheme, classes), classes)
 
 
 def _answer(value: np.ndarray, classes: Sequence[str], words: Sequence[str]) -> dict[str, Any]:
@@ -123,7 +146,9 @@ TAGGING = Kind(
     per_token=True,
     row_classes=_row_classes,
     encode_targets=_encode_targets,
+    blank_class=_blank_class,
     check_classes=_check_classes,
+    class_note=_class_note,
     head=_head,
     element_losses=_element_losses,
     predicted_targets=predicted_class,

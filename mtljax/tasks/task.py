@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from typing import Any, NoReturn
 
 from mtljax.errors import UserError
-from mtljax.kinds import KINDS, SCHEMES, chosen_loss
+from mtljax.kinds import KINDS, chosen_loss
+from mtljax.span_schemes import ALIASES, SCHEMES, canonical
 from mtljax.tasks.dataset import Dataset
 from mtljax.tasks.suggest import suggestion
 
@@ -43,7 +44,8 @@ class Task:
         loss: name of the loss; without one, by kind.
         class_weights: `balanced`, or the weight of each class by its name (1 for those not named):
             the training loss of a target is multiplied by the weight of its class.
-        scheme: how tags mark spans, `bio`, `iob1`, `bioes` or `none`; without one, by their names.
+        scheme: how tags mark spans, a name in `mtljax.span_schemes.SCHEMES`, an alias of one such
+            as `iob2`, or `none`; without one, by their names.
         label_smoothing: probability mass that is spread evenly over the classes, in [0, 1).
         rename_words: for `text_to_text`, the probability in [0, 1] that a word which source and
             answer share is another word in both, in training: practice in copying.
@@ -194,10 +196,12 @@ def _check_scheme(task: Task) -> None:
         return
     if not KINDS[task.kind].has_spans:
         task._refuse("scheme", f"a task of kind {task.kind} takes none")
-    if task.scheme not in SCHEMES:
-        known = suggestion(task.scheme, SCHEMES)
+    scheme = canonical(task.scheme)
+    if scheme is None:
+        known = suggestion(task.scheme, (*SCHEMES, *ALIASES, "none"))
         task._refuse("scheme", f"unknown scheme {task.scheme!r}{known}")
-    if task.scheme == "none" and "span_f1" in task.metrics:
+    object.__setattr__(task, "scheme", scheme)
+    if scheme == "none" and "span_f1" in task.metrics:
         task._refuse("metrics", "span_f1 needs a scheme, got 'none'")
 
 

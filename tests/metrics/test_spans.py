@@ -4,11 +4,33 @@ from hypothesis import strategies as st
 
 from mtljax import metrics
 
-SCHEMES = {
-    "bio": ["O", "B-a", "I-a", "B-b", "I-b"],
-    "iob1": ["O", "B-a", "I-a", "B-b", "I-b"],
-    "bioes": ["O", *(f"{prefix}-{kind}" for prefix in "BIES" for kind in "ab")],
+# By scheme: the letters of conlleval (B, I, E, S), and how the scheme writes them.
+LETTERS = {
+    "bio": "BI", "iob1": "BI", "ioe1": "IE", "ioe2": "IE", "bioes": "BIES", "bilou": "BILU",
+    "bmes": "BMES", "bmewo": "BMEW",
+}  # fmt: skip
+WRITTEN = {
+    "bilou": str.maketrans("ES", "LU"),
+    "bmes": str.maketrans("I", "M"),
+    "bmewo": str.maketrans("IS", "MW"),
 }
+SPELLINGS = {
+    "B-x": lambda letter, kind: f"{letter}-{kind}",
+    "x-B": lambda letter, kind: f"{kind}-{letter}",
+    "B_x": lambda letter, kind: f"{letter}_{kind}",
+    "b-x": lambda letter, kind: f"{letter.lower()}-{kind}",
+}
+OUTSIDE = ["O", "0", "_", "", "-", "*"]
+SCHEMES = {
+    scheme: ["O", *(f"{letter}-{kind}" for letter in letters for kind in "ab")]
+    for scheme, letters in LETTERS.items()
+}
+
+
+def conll_letters(tag, scheme):
+    """A tag with the letter that conlleval has for it."""
+    back = {new: old for old, new in WRITTEN.get(scheme, {}).items()}
+    return tag[:1].translate(back) + tag[1:]
 
 
 def starts(previous, tag):
@@ -69,33 +91,55 @@ def test_hand_cases(tags, expected):
 
 
 def written(kinds, scheme):
-    """Spans of types, None for a token outside, as tags of a scheme; and the spans."""
-    tags, found, before = [], [], None
-    for kind, length in kinds:
+    """Spans of types, None for a word outside, as tags of a scheme (letter, type); and the spans.
+
+    After the definitions of the schemes, in Sang and Veenstra, "Representing Text Chunks", 1999.
+    """
+    tags, found = [], []
+    for i, (kind, length) in enumerate(kinds):
         if kind is None:
-            tags += ["O"] * length
-        else:
-            found.append((kind, len(tags), len(tags) + length))
-            inner = ["I"] * length
-            if scheme == "iob1":
-                inner[0] = "B" if before == kind else "I"
-            elif scheme == "bioes" and length == 1:
-                inner = ["S"]
-            else:
-                inner[0] = "B"
-                if scheme == "bioes":
-                    inner[-1] = "E"
-            tags += [f"{prefix}-{kind}" for prefix in inner]
-        before = kind
+            tags += [("O", None)] * length
+            continue
+        found.append((kind, len(tags), len(tags) + length))
+        before = kinds[i - 1][0] if i else None
+        after = kinds[i + 1][0] if i + 1 < len(kinds) else None
+        inner = ["I"] * length
+        if scheme in ("bio", "bioes", "bilou", "bmes", "bmewo") or (
+            scheme == "iob1" and before == kind
+        ):
+            inner[0] = "B"
+        if scheme in ("ioe2", "bioes", "bilou", "bmes", "bmewo") or (
+            scheme == "ioe1" and after == kind
+        ):
+            inner[-1] = "E"
+        if scheme in ("bioes", "bilou", "bmes", "bmewo") and length == 1:
+            inner = ["S"]
+        tags += [(letter.translate(WRITTEN.get(scheme, {})), kind) for letter in inner]
     return tags, found
 
 
+spans_of_types = st.lists(
+    st.tuples(st.sampled_from([None, "aa", "bb"]), st.integers(1, 3)), max_size=6
+)
+
+
 @pytest.mark.parametrize("scheme", SCHEMES)
-@given(kinds=st.lists(st.tuples(st.sampled_from([None, "a", "b"]), st.integers(1, 3)), max_size=6))
+@given(spans_of_types, st.sampled_from(list(SPELLINGS)), st.sampled_from(OUTSIDE))
 @settings(max_examples=100, deadline=None)
-def test_spans_that_are_written_are_read_again(scheme, kinds):
+def test_spans_that_are_written_are_read_again(scheme, kinds, spelling, outside):
     tags, expected = written(kinds, scheme)
-    assert metrics.spans(tags, scheme) == expected
+    spelt = [outside if kind is None else SPELLINGS[spelling](x, kind) for x, kind in tags]
+    assert metrics.spans(spelt, scheme) == expected
+    bare = [outside if kind is None else letter for letter, kind in tags]
+    if "bb" not in dict(kinds):
+        assert metrics.spans(bare, scheme) == [("", *ends) for _, *ends in expected]
+
+
+@given(spans_of_types, st.sampled_from(OUTSIDE))
+def test_types_alone_are_runs(kinds, outside):
+    merged = [pair for i, pair in enumerate(kinds) if not i or pair[0] != kinds[i - 1][0]]
+    tags = [outside if kind is None else kind for kind, length in merged for _ in range(length)]
+    assert metrics.spans(tags, "io") == written(merged, "bio")[1]
 
 
 @pytest.mark.parametrize("scheme", SCHEMES)
@@ -109,7 +153,9 @@ def test_counts_equal_conlleval(scheme, data):
         shorter = min(len(answer), len(label))
         answers.append(answer[:shorter])
         labels.append(label[:shorter])
-    expected = [conlleval_counts(a, b) for a, b in zip(answers, labels, strict=True)]
+    plain = [[[conll_letters(tag, scheme) for tag in line] for line in lines]
+             for lines in (answers, labels)]  # fmt: skip
+    expected = [conlleval_counts(a, b) for a, b in zip(*plain, strict=True)]
     sums = tuple(map(sum, zip(*expected, strict=True))) or (0, 0, 0)
     assert metrics.span_f1(answers, labels, scheme) == sums
 
@@ -159,5 +205,12 @@ def test_wrong_arguments_are_named(answers, labels, message):
 def test_schemes_have_tags_of_their_own():
     with pytest.raises(ValueError, match="'B-...', 'I-...' \\(bio\\), got 'S-a'"):
         metrics.spans(["S-a"])
-    with pytest.raises(ValueError, match="one of bio, iob1, bioes, got 'bilou'"):
-        metrics.span_f1([["O"]], [["O"]], "bilou")
+    with pytest.raises(ValueError, match="one of bio, iob1, .*, io, got 'bie'"):
+        metrics.span_f1([["O"]], [["O"]], "bie")
+
+
+def test_all_names_show_the_spelling():
+    names = ["O", "I-B", "B-B", "B-ORG"]
+    assert metrics.spans(["I-B"], "bio") == [("B", 0, 1)]
+    assert metrics.spans(["S-B", "O"], "bioes", ["ORG-B", "ORG-E"]) == [("S", 0, 1)]
+    assert metrics.span_f1([["B-B"]], [["I-B"]], "bio", names) == (1, 1, 1)

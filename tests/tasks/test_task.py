@@ -118,3 +118,8 @@ def test_bad_fields_are_named(fields, field, message):
 def test_bad_names(name):
     with pytest.raises(UserError, match="task name"):
         Task(name, **GOOD)
+
+
+def test_schemes_have_other_names():
+    for scheme, name in {"IOB2": "bio", "BILOU": "bilou", "iobes": "bioes", "None": "none"}.items():
+        assert Task("t", "d", "tagging", "words", "tags", scheme=scheme).scheme == name

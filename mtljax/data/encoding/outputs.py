@@ -66,6 +66,11 @@ def check_classes(task: Task, classes: Sequence[str]) -> None:
         raise UserError(f"task {task.name!r}, field {field!r}: {reason}")
 
 
+def class_note(task: Task, classes: Sequence[str]) -> str | None:
+    """What a user should know of how the classes of a task are read, in one line; else None."""
+    return KINDS[task.kind].class_note(task.metrics, task.scheme, classes)
+
+
 def _word_ids(task: Task, source: Source, tokenizer: Tokenizer) -> Iterable[int]:
     first = len(SPECIALS)
     settings = tokenizer.settings
@@ -88,4 +93,8 @@ def class_names(task: Task, source: Source) -> tuple[str, ...]:
     values = (row[task.targets] for row in source.splits["train"])
     if feature.kind in ("tags", "tokens"):
         values = (value for row in values if row is not None for value in row)
-    return class_names_of(values)
+    distinct = {(isinstance(value, bool), value): value for value in values}.values()
+    names = class_names_of(distinct)
+    if "" in distinct and KINDS[task.kind].blank_class(task.scheme, names):
+        return ("", *names)
+    return names

@@ -98,9 +98,7 @@ def feature_of(
             # The classes are the names that occur in train: until then texts.
             if kind == "label":
                 return Feature("text"), _name
-            return Feature("tokens"), _or_missing(
-                _listed(lambda value: _name(value) or "", separator)
-            )
+            return Feature("tokens"), _or_missing(_listed(_tag_name, separator))
         convert = _class_id if kind == "label" else _or_missing(_listed(_class_id, separator))
         return Feature(cast(FeatureKind, kind)), convert
     feature = Feature(cast(FeatureKind, kind))
@@ -190,7 +188,7 @@ def _label(classes: tuple[str, ...]) -> Convert:
     known = indexed(classes)
 
     def convert(value: Any) -> int | None:
-        if value is None or value == "":
+        if value is None or (value == "" and "" not in known.index):
             return None
         number = declared_class(value, known)
         if number is None:
@@ -227,6 +225,11 @@ def _name(value: Any) -> str | None:
     if text is None:
         raise ValueError(f"expected a label, got {short(value)}")
     return text
+
+
+def _tag_name(value: Any) -> str | None:
+    """As `_name`, but an empty text stays: of tags, it may be the one outside of spans."""
+    return "" if isinstance(value, str) and not value.strip() else _name(value)
 
 
 def _class_id(value: Any) -> int | bool | None:

@@ -1,11 +1,13 @@
-"""What is odd about the data of a run: splits without rows, targets or classes."""
+"""What is odd about the data of a run: splits without rows, targets or classes, doubtful tags."""
 
 from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
 
 from mtljax.data import MultitaskData
+from mtljax.data.catalogue.tagged_text import tagged_text
 from mtljax.data.encoding.examples import Examples
+from mtljax.data.encoding.outputs import class_note
 from mtljax.kinds import KINDS
 from mtljax.kinds.labels import short
 from mtljax.tasks import Task
@@ -13,6 +15,7 @@ from mtljax.tasks import Task
 _PORTION = 1 << 22
 _EXPECTED = 10  # targets of a class that a split of that size has by chance, or it is told
 _NAMED = 5  # names in a line
+_FEW_TAGS = 0.4  # share of positions with a tag below which it is told
 
 
 def data_notes(data: MultitaskData) -> list[str]:
@@ -48,7 +51,41 @@ def data_notes(data: MultitaskData) -> list[str]:
         for task, reason in lacking["test"].items()
         if "split" not in reason
     ]
-    return notes + classes
+    return [*notes, *classes, *_tag_notes(data), *_skipped_notes(data)]
+
+
+def _tag_notes(data: MultitaskData) -> Iterator[str]:
+    for group in data.groups:
+        for task in group.tasks:
+            # Tags that say how a text is written mark no spans.
+            if not KINDS[task.kind].has_spans or tagged_text(task.dataset).restore is not None:
+                continue
+            note = class_note(task, data.outputs[task.name].classes)
+            if note is not None:
+                yield f"task {task.name!r}: {note}"
+            tagged = _share_of_tags(data.examples[group.name]["train"], task)
+            if tagged < _FEW_TAGS:
+                yield (
+                    f"task {task.name!r}: {1 - tagged:.0%} of the positions of tagged texts of "
+                    "train have no tag; if empty tags are outside of spans, say their 'scheme'"
+                )
+
+
+def _share_of_tags(examples: Examples, task: Task) -> float:
+    """Share of the positions with a tag in the texts that have any, of the first few million."""
+    size = max(1, int(np.searchsorted(examples.starts[1:], _PORTION)))
+    starts = examples.starts[: size + 1]
+    present = examples.weights[task.name][: starts[-1]] > 0
+    if not present.any():
+        return 1.0
+    counts = np.add.reduceat(present, starts[:-1], dtype=np.int64)
+    return float(counts.sum() / np.diff(starts)[counts > 0].sum())
+
+
+def _skipped_notes(data: MultitaskData) -> Iterator[str]:
+    for task, counts in data.skipped_targets.items():
+        numbers = ", ".join(f"{count} of {split}" for split, count in counts.items())
+        yield f"task {task!r}: rows whose targets cannot be used count as missing: {numbers}"
 
 
 def _lack(splits: Mapping[str, Examples], split: str, task: Task) -> str:

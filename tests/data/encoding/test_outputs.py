@@ -1,13 +1,15 @@
+import dataclasses
 import json
 
 import numpy as np
 import pytest
 
 from mtljax.data import Feature, Source, TokenizerSettings, load_data
-from mtljax.data.encoding.outputs import check_classes, task_output
+from mtljax.data.encoding.outputs import check_classes, class_note, task_output
 from mtljax.data.tokenizers import Tokenizer, WordTokenizer, train_tokenizer
 from mtljax.errors import UserError
-from mtljax.kinds import Output
+from mtljax.kinds import KINDS, Output
+from mtljax.kinds.labels import indexed
 from mtljax.tasks import Task
 
 TOKENIZER = WordTokenizer([], TokenizerSettings())
@@ -78,7 +80,9 @@ def test_no_targets_at_all():
     [
         ({"scheme": "bioes"}, None),
         ({"scheme": "none"}, None),
-        ({"scheme": "bio"}, "task 't', field 'scheme': tag 'S-x' is not one of bio"),
+        ({"scheme": "IOBES"}, None),
+        ({"scheme": "bio"}, "field 'scheme': tag 'S-x' is not one of bio; .* those of bioes"),
+        ({"scheme": "bilou"}, "task 't', field 'scheme': tag 'S-x' is not one of bilou"),
         ({"scheme": "bio", "metrics": ("accuracy",)}, None),
     ],
 )
@@ -90,6 +94,43 @@ def test_tags_fit_the_scheme(options, message):
     else:
         with pytest.raises(UserError, match=message):
             check_classes(task, classes)
+
+
+@pytest.mark.parametrize(
+    ("tags", "scheme", "classes"),
+    [
+        (["B-x", "", "I-x", None], None, ("", "B-x", "I-x")),
+        (["B", "", "I"], None, ("", "B", "I")),
+        (["PER", "", "LOC"], "io", ("", "LOC", "PER")),
+        # With an outside of its own, or among other tags, an empty one is missing.
+        (["B-x", "", "O"], None, ("B-x", "O")),
+        (["B-x", "", "I-x"], "none", ("B-x", "I-x")),
+        (["NOUN", "", "VERB"], None, ("NOUN", "VERB")),
+    ],
+)
+def test_an_empty_tag_may_be_the_one_outside(tags, scheme, classes):
+    features = {"words": Feature("tokens"), "y": Feature("tokens")}
+    rows = [{"words": ["w"] * len(tags), "y": tags}]
+    source = Source("s", "s", features, {"train": rows})
+    task = Task("t", "s", "tagging", "words", "y", scheme=scheme)
+    assert output(task, source).classes == classes
+    number = {name: i for i, name in enumerate(classes)}
+    row_classes = KINDS["tagging"].row_classes
+    assert row_classes is not None
+    found = row_classes(tags, tags, indexed(classes, numbered=False))
+    assert found == [number.get(tag, -1) for tag in tags]
+
+
+def test_what_is_told_of_tags():
+    task = Task("t", "s", "tagging", "words", "y")
+    assert "mark spans by scheme bio" in (class_note(task, ("B", "I", "O")) or "")
+    assert "counted one by one" in (class_note(task, ("O", "PER")) or "")
+    assert class_note(task, ("B-x", "O")) is None
+    # What the user says needs no word.
+    for own in ({"scheme": "none"}, {"scheme": "io"}, {"metrics": ("accuracy",)}):
+        assert class_note(dataclasses.replace(task, **own), ("O", "PER")) is None
+    measured = dataclasses.replace(task, metrics=("span_f1",))
+    assert class_note(measured, ("B", "I", "O")) is not None
 
 
 def test_span_f1_needs_spans(monkeypatch):

@@ -101,7 +101,7 @@ CLASSES = ("no", "yes")
             ["['O']"],
             {"kind": "tags", "cells": True},
             Feature("tokens"),
-            {"['B-x', 'O']": ["B-x", "O"], '["O", null]': ["O", ""], "[]": [], " ": None},
+            {"['B-x', 'O']": ["B-x", "O"], '["O", null, ""]': ["O", None, ""], "[]": [], " ": None},
         ),
         (
             ["['no']"],

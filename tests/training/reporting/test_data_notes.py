@@ -4,6 +4,7 @@ from typing import Any
 import pytest
 
 from mtljax.data import load_data
+from mtljax.data.options import DEFAULT_OPTIONS
 from mtljax.tasks import Dataset, Task
 from mtljax.training.reporting.data_notes import data_notes
 
@@ -88,3 +89,33 @@ def test_names_in_a_line_are_bounded(notes):
     only = [{"text": "t", "label": "class 0"}] * 200
     (note,) = notes({"label": "classification"}, train=many * 200, validation=only)
     assert note.endswith("'class 5' (11%) and 3 more")
+
+
+def tagged(tmp_path, lines, options=DEFAULT_OPTIONS, **fields):
+    """The notes on a task that reads tags of CoNLL columns, with the same file as validation."""
+    (tmp_path / "a.conll").write_text(lines)
+    files: Any = {"train": "a.conll", "validation": "a.conll"}
+    features: Any = {"words": 0, "tags": 1}
+    source = Dataset("mine", files, features=features)
+    task = Task("ner", "mine", "tagging", "words", "tags", sources=(source,), **fields)
+    data = load_data([task], options, data_dir=tmp_path)
+    return data.outputs["ner"].classes, data_notes(data)
+
+
+def test_tags_that_may_mark_spans(tmp_path):
+    classes, (note,) = tagged(tmp_path, "deep B\nlearning I\nrocks O\n")
+    assert classes == ("B", "I", "O") and note.startswith("task 'ner': tags B, I mark spans by")
+    _, (note,) = tagged(tmp_path, "Inger\tPER\nx\t0\n")
+    assert note.startswith("task 'ner': tags PER are counted one by one, though '0' may be outside")
+    assert tagged(tmp_path, "Inger\tPER\nx\t0\n", scheme="none")[1] == []
+    assert tagged(tmp_path, "New\tB-LOC\nYork\tL-LOC\n")[1] == []
+    # An empty tag is the one outside where the others mark spans, else missing.
+    rest = "w\t\n" * 20
+    classes, (note,) = tagged(tmp_path, f"New\tB-LOC\nYork\tL-LOC\n{rest}")
+    assert classes == ("", "B-LOC", "L-LOC") and "'' is outside" in note
+    classes, (note,) = tagged(tmp_path, f"New\tLOC\nAnna\tPER\n{rest}")
+    assert classes == ("LOC", "PER")
+    assert note.startswith("task 'ner': 91% of the positions of tagged texts of train have no tag")
+    assert tagged(tmp_path, f"New\tLOC\nAnna\tPER\n{rest}", scheme="io") == (
+        ("", "LOC", "PER"), []
+    )  # fmt: skip
