@@ -9,6 +9,7 @@ from mtljax.gradients.gramian import gramian_diagonal as gramian_diagonal
 from mtljax.gradients.gramian import group_gramians as group_gramians
 from mtljax.gradients.lagged import LaggedGradients as LaggedGradients
 from mtljax.gradients.lagged import lagged_gradients as lagged_gradients
+from mtljax.gradients.problem import Aux as Aux
 from mtljax.gradients.problem import Examples as Examples
 from mtljax.gradients.problem import Unbatched as Unbatched
 from mtljax.gradients.representation import RepresentationGradients as RepresentationGradients

@@ -10,6 +10,7 @@ import jax
 import jax.numpy as jnp
 
 from mtljax.gradients.problem import (
+    HeadResult,
     Problem,
     head_gradients,
     head_loss,
@@ -26,23 +27,28 @@ def group_tasks(problem: Problem, name: str) -> list[str]:
     return [task for task in problem.heads if task in problem.batch[name].targets]
 
 
-def group_losses(problem: Problem, name: str, floating: Any, others: Any) -> jax.Array:
-    """The losses ``[n]`` of a group's tasks on its features, as `encode_group` returns them."""
+def group_losses(
+    problem: Problem, name: str, floating: Any, others: Any
+) -> tuple[jax.Array, dict[str, Any]]:
+    """The losses ``[n]`` of a group's tasks on its features, and what the heads return besides."""
     tasks, arguments = _head_arguments(problem, name)
 
-    def loss_of(task: str, argument: Any) -> jax.Array:
+    def loss_of(task: str, argument: Any) -> tuple[jax.Array, Any]:
         index, params, targets = argument
         key = task_key(problem, index)
         return head_loss(problem, name, task, params, floating, others, targets, key)
 
     if _can_stack(problem, tasks):
-        return jax.vmap(lambda argument: loss_of(tasks[0], argument))(_stacked(arguments))
-    return jnp.stack([loss_of(*pair) for pair in zip(tasks, arguments, strict=True)])
+        losses, aux = jax.vmap(lambda argument: loss_of(tasks[0], argument))(_stacked(arguments))
+        return losses, unstack_by_task(aux, tasks)
+    results = [loss_of(*pair) for pair in zip(tasks, arguments, strict=True)]
+    aux_of = {task: aux for task, (_, aux) in zip(tasks, results, strict=True)}
+    return jnp.stack([loss for loss, _ in results]), aux_of
 
 
 def group_head_gradients(
     problem: Problem, name: str, floating: Any, others: Any
-) -> tuple[jax.Array, Any, dict[str, Any]]:
+) -> tuple[jax.Array, Any, dict[str, Any], dict[str, Any]]:
     """The losses of a group's tasks, and their gradients with respect to features and heads.
 
     Args:
@@ -52,27 +58,28 @@ def group_head_gradients(
       others: the other leaves of its features.
 
     Returns:
-      Losses ``[n]``, cotangents of the features ``[n, *feature]``, head gradients by task.
+      Losses ``[n]``, cotangents of the features ``[n, *feature]``, head gradients by task, and by
+      task what its head returned besides the loss.
     """
     tasks, arguments = _head_arguments(problem, name)
 
-    def gradients_of(task: str, argument: Any) -> tuple[jax.Array, Any, Any]:
+    def gradients_of(task: str, argument: Any) -> HeadResult:
         index, params, targets = argument
         key = task_key(problem, index)
         return head_gradients(problem, name, task, params, floating, others, targets, key)
 
     if _can_stack(problem, tasks):
-        losses, head_grads, cotangents = jax.vmap(
-            lambda argument: gradients_of(tasks[0], argument)
-        )(_stacked(arguments))
-        return losses, cotangents, unstack_by_task(head_grads, tasks)
-    results = [gradients_of(*pair) for pair in zip(tasks, arguments, strict=True)]
-    losses = jnp.stack([loss for loss, _, _ in results])
-    cotangents = stack_trees([cotangent for _, _, cotangent in results])
+        stacked = jax.vmap(lambda argument: gradients_of(tasks[0], argument))(_stacked(arguments))
+        head_grads = unstack_by_task(stacked.gradient, tasks)
+        return stacked.loss, stacked.cotangent, head_grads, unstack_by_task(stacked.aux, tasks)
+    results = {
+        task: gradients_of(task, argument) for task, argument in zip(tasks, arguments, strict=True)
+    }
     return (
-        losses,
-        cotangents,
-        {task: head_grad for task, (_, head_grad, _) in zip(tasks, results, strict=True)},
+        jnp.stack([result.loss for result in results.values()]),
+        stack_trees([result.cotangent for result in results.values()]),
+        {task: result.gradient for task, result in results.items()},
+        {task: result.aux for task, result in results.items()},
     )
 
 

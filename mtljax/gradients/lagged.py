@@ -1,16 +1,24 @@
 """Stale weights: each per-task gradient is freed once accumulated, and only measured."""
 
 from collections.abc import Mapping
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple, overload
 
 import jax
 import jax.numpy as jnp
 from jax.typing import ArrayLike
 
 from mtljax.gradients.combine import combine
+from mtljax.gradients.differentiable import check_differentiable
 from mtljax.gradients.gramian import gramian
 from mtljax.gradients.group_heads import in_task_order
-from mtljax.gradients.problem import Encode, Examples, Head, Problem, make_problem
+from mtljax.gradients.problem import (
+    Aux,
+    Encode,
+    Examples,
+    Head,
+    Problem,
+    make_problem,
+)
 from mtljax.gradients.scanned import scan_tasks
 from mtljax.gradients.sketch import sketch as project
 from mtljax.gradients.task_gradients import chosen_strategy, compute
@@ -36,6 +44,7 @@ class LaggedGradients(NamedTuple):
     sketches: jax.Array | None = None
 
 
+@overload
 def lagged_gradients(
     encode: Encode | Mapping[str, Encode],
     heads: Mapping[str, Head],
@@ -48,7 +57,41 @@ def lagged_gradients(
     strategy: str = "auto",
     sketch: int | None = None,
     seed: int = 0,
-) -> LaggedGradients:
+    has_aux: Literal[False] = False,
+) -> LaggedGradients: ...
+
+
+@overload
+def lagged_gradients(
+    encode: Encode | Mapping[str, Encode],
+    heads: Mapping[str, Head],
+    shared: Any,
+    head_params: Mapping[str, Any],
+    batch: Mapping[str, Examples],
+    weights: ArrayLike,
+    *,
+    key: jax.Array | None = None,
+    strategy: str = "auto",
+    sketch: int | None = None,
+    seed: int = 0,
+    has_aux: Literal[True],
+) -> tuple[LaggedGradients, Aux]: ...
+
+
+def lagged_gradients(
+    encode: Encode | Mapping[str, Encode],
+    heads: Mapping[str, Head],
+    shared: Any,
+    head_params: Mapping[str, Any],
+    batch: Mapping[str, Examples],
+    weights: ArrayLike,
+    *,
+    key: jax.Array | None = None,
+    strategy: str = "auto",
+    sketch: int | None = None,
+    seed: int = 0,
+    has_aux: bool = False,
+) -> LaggedGradients | tuple[LaggedGradients, Aux]:
     """Combines per-task gradients with weights that are known beforehand, and measures them.
 
     The weights are those of the step before: stale weights let each gradient be freed as soon as it
@@ -68,27 +111,32 @@ def lagged_gradients(
       sketch: None for the exact Gramian, or the size of the projection: see
         `mtljax.gradients.sketch`.
       seed: the seed of the projection, the same in all steps whose sketches are compared.
+      has_aux: whether encoders return ``(features, aux)`` and heads ``(loss, aux)``.
 
     Returns:
-      `LaggedGradients`.
+      `LaggedGradients`; with `has_aux` also an `Aux`, what encoders and heads returned besides.
 
     Raises:
+      TypeError: as `task_gradients`.
       ValueError: as `task_gradients`; weights of another shape; `'vmapped'` with a sketch.
     """
-    problem = make_problem(encode, heads, shared, head_params, batch, key)
+    problem = make_problem(encode, heads, shared, head_params, batch, key, has_aux)
+    check_differentiable(problem)
     weights = jnp.asarray(weights)
     if weights.shape != (len(heads),):
         raise ValueError(f"weights must have shape ({len(heads)},), got {weights.shape}")
     strategy = chosen_strategy(problem, strategy)
     if sketch is None:
-        losses, task_grads, head_grads = compute(problem, strategy)
+        losses, task_grads, head_grads, aux = compute(problem, strategy)
         direction = combine(weights, task_grads)
-        return LaggedGradients(losses, direction, gramian(task_grads), head_grads)
+        result = LaggedGradients(losses, direction, gramian(task_grads), head_grads)
+        return (result, aux) if has_aux else result
     if strategy == "vmapped":
         raise ValueError("strategy 'vmapped': a sketch goes from task to task; use 'scanned'")
     accumulate = _scanned if strategy == "scanned" else _unrolled
-    losses, direction, sketches, head_grads = accumulate(problem, weights, sketch, seed)
-    return LaggedGradients(losses, direction, gramian(sketches), head_grads, sketches)
+    losses, direction, sketches, head_grads, aux = accumulate(problem, weights, sketch, seed)
+    result = LaggedGradients(losses, direction, gramian(sketches), head_grads, sketches)
+    return (result, aux) if has_aux else result
 
 
 def _scanned(problem: Problem, weights: jax.Array, size: int, seed: int) -> Any:
@@ -97,18 +145,20 @@ def _scanned(problem: Problem, weights: jax.Array, size: int, seed: int) -> Any:
         projected = project(one_task, size, seed)[0]
         return _add_weighted(total, weights[index], result.shared), (result.loss, projected)
 
-    total, (losses, sketches), head_grads = scan_tasks(
+    total, (losses, sketches), head_grads, aux = scan_tasks(
         problem, _wide_zeros(problem.shared), accumulate
     )
-    return losses, _as_dtypes_of(problem.shared, total), sketches, head_grads
+    return losses, _as_dtypes_of(problem.shared, total), sketches, head_grads, aux
 
 
 def _unrolled(problem: Problem, weights: jax.Array, size: int, seed: int) -> Any:
     tasks = list(problem.heads)
     total, blocks, head_grads = _wide_zeros(problem.shared), [], {}
+    aux = Aux({}, {})
     for index, name in enumerate(problem.batch):
-        vjp, losses, cotangents, group_head_grads = group_vjp(problem, index, name)
+        vjp, losses, cotangents, group_head_grads, group_aux = group_vjp(problem, index, name)
         head_grads |= group_head_grads
+        aux = Aux(aux.groups | group_aux.groups, aux.tasks | group_aux.tasks)
 
         def accumulate(total: Any, weighted: Any, vjp: Any = vjp) -> tuple[Any, jax.Array]:
             weight, cotangent = weighted
@@ -132,6 +182,7 @@ def _unrolled(problem: Problem, weights: jax.Array, size: int, seed: int) -> Any
         _as_dtypes_of(problem.shared, total),
         sketches,
         {task: head_grads[task] for task in tasks},
+        aux,
     )
 
 

@@ -37,6 +37,18 @@ class Unbatched(NamedTuple):
     value: Any
 
 
+class Aux(NamedTuple):
+    """What encoders and heads return besides features and losses: statistics, metrics.
+
+    Attributes:
+      groups: by input group, what its encoder returned, any tree of arrays.
+      tasks: by task, what its head returned.
+    """
+
+    groups: dict[str, Any]
+    tasks: dict[str, Any]
+
+
 class Problem(NamedTuple):
     """The arguments of `task_gradients`, checked.
 
@@ -48,6 +60,7 @@ class Problem(NamedTuple):
       batch: by input group, sorted by name, its `Examples`.
       key: the random key of the step, or None if encoders and heads take no key.
       specs: by input group, the structure of the features that its encoder returns.
+      has_aux: whether encoders return ``(features, aux)`` and heads ``(loss, aux)``.
     """
 
     encode: Mapping[str, Encode]
@@ -57,6 +70,7 @@ class Problem(NamedTuple):
     batch: Mapping[str, Examples]
     key: jax.Array | None
     specs: Mapping[str, "FeatureSpec"]
+    has_aux: bool = False
 
 
 class FeatureSpec(NamedTuple):
@@ -64,7 +78,7 @@ class FeatureSpec(NamedTuple):
 
     Attributes:
       structure: the tree definition of the features.
-      floating: for each leaf, whether it is floating point, and so differentiated.
+      floating: for each leaf, whether it is floating point or complex, and so differentiated.
       batched: for each leaf, whether it has a batch axis.
       shapes: for each leaf, its shape and dtype.
     """
@@ -75,6 +89,34 @@ class FeatureSpec(NamedTuple):
     shapes: tuple[jax.ShapeDtypeStruct, ...]
 
 
+class Encoded(NamedTuple):
+    """What is not differentiated of that which an encoder returns.
+
+    Attributes:
+      others: the leaves of the features that are neither floating point nor complex.
+      aux: what it returned besides the features; empty without `has_aux`.
+    """
+
+    others: tuple[jax.Array, ...]
+    aux: Any = ()
+
+
+class HeadResult(NamedTuple):
+    """What a head computes, or, with a leading axis, what several of equal shapes do.
+
+    Attributes:
+      loss: a scalar, float32 or wider.
+      gradient: of the loss with respect to the head, a tree like its parameters.
+      cotangent: of the loss with respect to the floating leaves of the features.
+      aux: what the head returned besides the loss; empty without `has_aux`.
+    """
+
+    loss: jax.Array
+    gradient: Any
+    cotangent: Any
+    aux: Any = ()
+
+
 def make_problem(
     encode: Encode | Mapping[str, Encode],
     heads: Mapping[str, Head],
@@ -82,6 +124,7 @@ def make_problem(
     head_params: Mapping[str, Any],
     batch: Mapping[str, Examples],
     key: jax.Array | None,
+    has_aux: bool = False,
 ) -> Problem:
     """Checks that the names and shapes of the arguments of `task_gradients` fit.
 
@@ -92,6 +135,7 @@ def make_problem(
       head_params: by task, the parameters of its head.
       batch: by input group, its `Examples`.
       key: the random key of the step, or None.
+      has_aux: whether encoders and heads return something besides features and losses.
 
     Returns:
       A `Problem`, with the groups in the order of their names.
@@ -120,7 +164,7 @@ def make_problem(
         by_group = {name: encode[name] for name in batch}
     else:
         by_group = dict.fromkeys(batch, encode)
-    problem = Problem(by_group, heads, shared, head_params, batch, key, {})
+    problem = Problem(by_group, heads, shared, head_params, batch, key, {}, has_aux)
     return problem._replace(specs={name: _feature_spec(problem, name) for name in batch})
 
 
@@ -133,10 +177,10 @@ def _check_names(what: str, names: Any, other: str, expected: Any, kind: str = "
 
 def _feature_spec(problem: Problem, name: str) -> FeatureSpec:
     inputs = problem.batch[name].inputs
-    if problem.key is None:
-        out = jax.eval_shape(problem.encode[name], problem.shared, inputs)
-    else:
-        out = jax.eval_shape(problem.encode[name], problem.shared, inputs, problem.key)
+    keys = () if problem.key is None else (problem.key,)
+    out = jax.eval_shape(problem.encode[name], problem.shared, inputs, *keys)
+    if problem.has_aux:
+        out, _ = value_and_aux(out, f"the encoder of input group {name!r}", "features")
     input_leaves = [jnp.asarray(leaf) for leaf in jax.tree.leaves(inputs)]
     sizes = {leaf.shape[0] if leaf.shape else None for leaf in input_leaves}
     shapes, batched = [], []
@@ -154,8 +198,16 @@ def _feature_spec(problem: Problem, name: str) -> FeatureSpec:
                     f"{[leaf.shape for leaf in input_leaves]}; mark what has no batch axis "
                     "as Unbatched"
                 )
-    floating = tuple(jnp.issubdtype(leaf.dtype, jnp.floating) for leaf in shapes)
+    floating = tuple(jnp.issubdtype(leaf.dtype, jnp.inexact) for leaf in shapes)
     return FeatureSpec(jax.tree.structure(out), floating, tuple(batched), tuple(shapes))
+
+
+def value_and_aux(returned: Any, who: str, what: str) -> tuple[Any, Any]:
+    """The two things that a function with an aux returns; ValueError, with `who`, if not two."""
+    if not isinstance(returned, tuple) or len(returned) != 2:
+        got = f"{len(returned)} values" if isinstance(returned, tuple) else type(returned).__name__
+        raise ValueError(f"has_aux: {who} must return ({what}, aux), got {got}")
+    return returned
 
 
 def stack_trees(trees: list[Any]) -> Any:
@@ -199,25 +251,43 @@ def task_key(problem: Problem, index: Any) -> jax.Array | None:
 
 def encode_group(
     problem: Problem, name: str, shared: Any, inputs: Any, key: jax.Array | None
-) -> tuple[tuple[jax.Array, ...], tuple[jax.Array, ...]]:
+) -> tuple[tuple[jax.Array, ...], Encoded]:
     """Runs the encoder of a group.
 
     Returns:
-      The leaves of the features that are floating point, and so differentiated, and the others.
+      The leaves of the features that are floating point, and so differentiated; and the rest. A
+      complex leaf is two floating ones, its real and imaginary part.
     """
-    encode = problem.encode[name]
-    features = encode(shared, inputs) if key is None else encode(shared, inputs, key)
-    leaves, is_floating = jax.tree.leaves(features), problem.specs[name].floating
-    pairs = list(zip(leaves, is_floating, strict=True))
-    return tuple(x for x, yes in pairs if yes), tuple(x for x, yes in pairs if not yes)
+    encode, keys = problem.encode[name], () if key is None else (key,)
+    features, aux = encode(shared, inputs, *keys), ()
+    if problem.has_aux:
+        features, aux = features
+    floating, others = [], []
+    for leaf, is_floating in zip(
+        jax.tree.leaves(features), problem.specs[name].floating, strict=True
+    ):
+        if not is_floating:
+            others.append(leaf)
+        elif jnp.iscomplexobj(leaf):
+            floating += [jnp.real(leaf), jnp.imag(leaf)]
+        else:
+            floating.append(leaf)
+    return tuple(floating), Encoded(tuple(others), aux)
 
 
 def join_features(spec: FeatureSpec, floating: Any, others: Any) -> Any:
-    """The tree of features, from the two tuples of leaves that `encode_group` returns."""
+    """The tree of features, from the leaves that `encode_group` divides them into."""
     floating_leaves, other_leaves = iter(floating), iter(others)
-    return spec.structure.unflatten(
-        [next(floating_leaves if yes else other_leaves) for yes in spec.floating]
-    )
+
+    def next_leaf(is_floating: bool, shape: jax.ShapeDtypeStruct) -> Any:
+        if not is_floating:
+            return next(other_leaves)
+        if jnp.issubdtype(shape.dtype, jnp.complexfloating):
+            return jax.lax.complex(next(floating_leaves), next(floating_leaves))
+        return next(floating_leaves)
+
+    pairs = zip(spec.floating, spec.shapes, strict=True)
+    return spec.structure.unflatten([next_leaf(*pair) for pair in pairs])
 
 
 def head_loss(
@@ -229,7 +299,7 @@ def head_loss(
     others: Any,
     targets: Any,
     key: jax.Array | None,
-) -> jax.Array:
+) -> tuple[jax.Array, Any]:
     """A task's loss on the features of its group.
 
     Args:
@@ -243,14 +313,16 @@ def head_loss(
       key: the random key of the head, or None.
 
     Returns:
-      A scalar, float32 or wider.
+      A scalar, float32 or wider, and what the head returned besides it.
 
     Raises:
-      ValueError: the head returns no scalar of floating point.
+      ValueError: the head returns no scalar of floating point, or no pair with `has_aux`.
     """
     features = join_features(problem.specs[group], floating, others)
     keys = () if key is None else (key,)
-    loss = problem.heads[task](params, features, targets, *keys)
+    loss, aux = problem.heads[task](params, features, targets, *keys), ()
+    if problem.has_aux:
+        loss, aux = value_and_aux(loss, f"the head of task {task!r}", "loss")
     if not jax.tree_util.all_leaves([loss]):
         raise ValueError(
             f"head of task {task!r} must return a scalar loss, got {type(loss).__name__}"
@@ -261,7 +333,22 @@ def head_loss(
             f"head of task {task!r} must return a scalar loss of floating point, got {dtype} of "
             f"shape {shape}"
         )
-    return jnp.asarray(loss, jnp.promote_types(dtype, jnp.float32))
+    return jnp.asarray(loss, jnp.promote_types(dtype, jnp.float32)), aux
+
+
+def aux_zeros(problem: Problem, group: str, task: str) -> Any:
+    """Zeros in the shapes of what a head returns besides the loss; empty without `has_aux`."""
+    if not problem.has_aux:
+        return ()
+    spec, keys = problem.specs[group], () if problem.key is None else (problem.key,)
+
+    def aux_of(params: Any, features: Any, targets: Any) -> Any:
+        returned = problem.heads[task](params, features, targets, *keys)
+        return value_and_aux(returned, f"the head of task {task!r}", "loss")[1]
+
+    features, targets = spec.structure.unflatten(spec.shapes), problem.batch[group].targets[task]
+    shapes = jax.eval_shape(aux_of, problem.head_params[task], features, targets)
+    return jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), shapes)
 
 
 def head_gradients(
@@ -273,20 +360,17 @@ def head_gradients(
     others: Any,
     targets: Any,
     key: jax.Array | None,
-) -> tuple[jax.Array, Any, Any]:
+) -> HeadResult:
     """A task's loss, and its gradients with respect to its head and to the features.
 
     Arguments and errors are those of `head_loss`.
-
-    Returns:
-      The loss, a scalar; the gradient of the head, a tree like `params`; the cotangent of the
-      features, a tuple like `floating`.
     """
     # One head by itself, not a sum of losses: a gradient that is not finite stays with its task.
-    loss, (head_gradient, cotangent) = jax.value_and_grad(
+    (loss, aux), (gradient, cotangent) = jax.value_and_grad(
         lambda params, floating: head_loss(
             problem, group, task, params, floating, others, targets, key
         ),
         argnums=(0, 1),
+        has_aux=True,
     )(params, floating)
-    return loss, head_gradient, cotangent
+    return HeadResult(loss, gradient, cotangent, aux)

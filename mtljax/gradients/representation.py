@@ -1,12 +1,21 @@
 """Gradients at the encoder's output: one backward pass through the encoder for all tasks."""
 
 from collections.abc import Callable, Mapping
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple, overload
 
 import jax
 
+from mtljax.gradients.differentiable import check_differentiable
 from mtljax.gradients.group_heads import group_head_gradients
-from mtljax.gradients.problem import Encode, Examples, Head, encode_group, group_key, make_problem
+from mtljax.gradients.problem import (
+    Aux,
+    Encode,
+    Examples,
+    Head,
+    encode_group,
+    group_key,
+    make_problem,
+)
 
 
 class RepresentationGradients(NamedTuple):
@@ -14,7 +23,8 @@ class RepresentationGradients(NamedTuple):
 
     Attributes:
       losses: ``[T]``, float32 or wider.
-      features: gradients ``[T, *feature]`` for each floating point leaf of the features.
+      features: gradients ``[T, *feature]`` for each floating point leaf of the features; for a
+        complex one those with respect to its real and its imaginary part.
       heads: by task, the gradient of its own loss with respect to its head.
       pull_back: the VJP of the encoder, from a cotangent of the features, such as
         ``combine(weights, features)``, to the gradient of the shared parameters, ``[*param]``.
@@ -26,6 +36,7 @@ class RepresentationGradients(NamedTuple):
     pull_back: Callable[[Any], Any]
 
 
+@overload
 def representation_gradients(
     encode: Encode,
     heads: Mapping[str, Head],
@@ -34,7 +45,33 @@ def representation_gradients(
     batch: Mapping[str, Examples],
     *,
     key: jax.Array | None = None,
-) -> RepresentationGradients:
+    has_aux: Literal[False] = False,
+) -> RepresentationGradients: ...
+
+
+@overload
+def representation_gradients(
+    encode: Encode,
+    heads: Mapping[str, Head],
+    shared: Any,
+    head_params: Mapping[str, Any],
+    batch: Mapping[str, Examples],
+    *,
+    key: jax.Array | None = None,
+    has_aux: Literal[True],
+) -> tuple[RepresentationGradients, Aux]: ...
+
+
+def representation_gradients(
+    encode: Encode,
+    heads: Mapping[str, Head],
+    shared: Any,
+    head_params: Mapping[str, Any],
+    batch: Mapping[str, Examples],
+    *,
+    key: jax.Array | None = None,
+    has_aux: bool = False,
+) -> RepresentationGradients | tuple[RepresentationGradients, Aux]:
     """The gradients of every task's loss with respect to the shared features.
 
     An approximation, MGDA-UB (Sener and Koltun, "Multi-Task Learning as Multi-Objective
@@ -52,11 +89,14 @@ def representation_gradients(
       head_params: by task, the parameters of its head.
       batch: the `Examples` of one input group, by its name.
       key: the random key of the step; if given, the encoder and heads take a key as last argument.
+      has_aux: whether the encoder returns ``(features, aux)`` and heads ``(loss, aux)``.
 
     Returns:
-      `RepresentationGradients`.
+      `RepresentationGradients`; with `has_aux` also an `Aux`, what the encoder and the heads
+      returned besides.
 
     Raises:
+      TypeError: as `task_gradients`.
       ValueError: as `task_gradients`; more than one input group.
 
     >>> import jax.numpy as jnp
@@ -76,7 +116,8 @@ def representation_gradients(
     >>> gradients.pull_back(combine(jnp.array([1.0, 0.25]), gradients.features))
     Array([1.5, 1.5], dtype=float32)
     """
-    problem = make_problem(encode, heads, shared, head_params, batch, key)
+    problem = make_problem(encode, heads, shared, head_params, batch, key, has_aux)
+    check_differentiable(problem)
     if len(problem.batch) != 1:
         named = {name: list(examples.targets) for name, examples in problem.batch.items()}
         raise ValueError(f"representation gradients want one input group, got {named}")
@@ -85,8 +126,11 @@ def representation_gradients(
     def features_of(shared):
         return encode_group(problem, name, shared, examples.inputs, group_key(problem, 0))
 
-    floating, vjp, others = jax.vjp(features_of, shared, has_aux=True)
-    losses, cotangents, head_grads = group_head_gradients(problem, name, floating, others)
-    return RepresentationGradients(
+    floating, vjp, encoded = jax.vjp(features_of, shared, has_aux=True)
+    losses, cotangents, head_grads, aux = group_head_gradients(
+        problem, name, floating, encoded.others
+    )
+    result = RepresentationGradients(
         losses, cotangents, head_grads, lambda cotangent: vjp(cotangent)[0]
     )
+    return (result, Aux({name: encoded.aux}, aux)) if has_aux else result

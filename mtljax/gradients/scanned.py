@@ -7,7 +7,9 @@ import jax
 import jax.numpy as jnp
 
 from mtljax.gradients.problem import (
+    Aux,
     Problem,
+    aux_zeros,
     encode_group,
     group_key,
     head_gradients,
@@ -32,22 +34,23 @@ class TaskResult(NamedTuple):
     head: Any
 
 
-def scanned(problem: Problem) -> tuple[jax.Array, Any, dict[str, Any]]:
+def scanned(problem: Problem) -> tuple[jax.Array, Any, dict[str, Any], Aux]:
     """One trace for all groups, and the activations of one at a time; `lax.switch` picks a head.
 
     Args:
       problem: the problem, with T groups of one task and equal shapes.
 
     Returns:
-      Losses ``[T]``, shared gradients ``[T, *param]``, head gradients by task.
+      Losses ``[T]``, shared gradients ``[T, *param]``, head gradients by task, and what encoders
+      and heads returned besides.
     """
-    _, results, heads = scan_tasks(problem, (), lambda index, carry, result: (carry, result))
-    return results.loss, results.shared, heads
+    _, results, heads, aux = scan_tasks(problem, (), lambda index, carry, result: (carry, result))
+    return results.loss, results.shared, heads, aux
 
 
 def scan_tasks(
     problem: Problem, carry: Any, keep: Callable[[Any, Any, TaskResult], tuple[Any, Any]]
-) -> tuple[Any, Any, dict[str, Any]]:
+) -> tuple[Any, Any, dict[str, Any], Aux]:
     """Computes the gradients of one task after the other, in the order of the heads.
 
     Args:
@@ -57,7 +60,8 @@ def scan_tasks(
         `TaskResult`; what it keeps is stacked.
 
     Returns:
-      The last carry, what was kept ``[T, ...]``, head gradients by task.
+      The last carry, what was kept ``[T, ...]``, head gradients by task, and what encoders and
+      heads returned besides.
     """
     tasks = list(problem.heads)
     group_of = {task: name for name, examples in problem.batch.items() for task in examples.targets}
@@ -70,40 +74,40 @@ def scan_tasks(
     targets = [problem.batch[group_of[task]].targets[task] for task in tasks]
     params = [problem.head_params[task] for task in tasks]
 
-    # One task: a forward pass, its head, a backward pass. Heads that differ in shape have no
-    # stacked gradients: these are carried, and each iteration replaces its own.
+    # One task: a forward pass, its head, a backward pass. What heads of different shapes return
+    # cannot be stacked: it is carried, and each iteration replaces its own.
     def body(carried, task_arguments):
-        carry, head_grads = carried
+        carry, of_heads = carried
         index, group_index, inputs, *head_arguments = task_arguments
         key = group_key(problem, group_index)
-        floating, vjp, others = jax.vjp(
+        floating, vjp, encoded = jax.vjp(
             lambda shared: encode_group(problem, name, shared, inputs, key),
             problem.shared,
             has_aux=True,
         )
+        head_grad, aux = (), ()
         if heads_stack:
-            loss, head_grad, cotangent = head_gradients(
+            loss, head_grad, cotangent, aux = head_gradients(
                 problem,
                 name,
                 tasks[0],
                 head_arguments[0],
                 floating,
-                others,
+                encoded.others,
                 head_arguments[1],
                 task_key(problem, index),
             )
         else:
-            head_grad = ()
-            loss, cotangent, head_grads = jax.lax.switch(
-                index, branches, floating, others, head_grads
+            loss, cotangent, of_heads = jax.lax.switch(
+                index, branches, floating, encoded.others, of_heads
             )
         (shared,) = vjp(cotangent)
         carry, kept = keep(index, carry, TaskResult(loss, shared, head_grad))
-        return (carry, head_grads), (kept, head_grad)
+        return (carry, of_heads), (kept, head_grad, (encoded.aux, aux))
 
     def branch(i):
-        def run(floating, others, head_grads):
-            loss, head_grad, cotangent = head_gradients(
+        def run(floating, others, of_heads):
+            loss, head_grad, cotangent, aux = head_gradients(
                 problem,
                 name,
                 tasks[i],
@@ -113,10 +117,14 @@ def scan_tasks(
                 targets[i],
                 task_key(problem, i),
             )
-            head_grads = (*head_grads[:i], head_grad, *head_grads[i + 1 :])
-            return loss.astype(dtype), cotangent, head_grads
+            of_heads = (*of_heads[:i], (head_grad, aux), *of_heads[i + 1 :])
+            return loss.astype(dtype), cotangent, of_heads
 
         return run
+
+    def by_group(stacked):
+        by_task = unstack_by_task(stacked, tasks)
+        return {group_of[task]: by_task[task] for task in tasks}
 
     if heads_stack:
         arguments = (
@@ -126,13 +134,20 @@ def scan_tasks(
             stack_trees(params),
             stack_trees(targets),
         )
-        (carry, _), (kept, head_grads) = jax.lax.scan(body, (carry, ()), arguments)
-        return carry, kept, unstack_by_task(head_grads, tasks)
+        (carry, _), (kept, head_grads, aux) = jax.lax.scan(body, (carry, ()), arguments)
+        encoder_aux, head_aux = aux
+        aux = Aux(by_group(encoder_aux), unstack_by_task(head_aux, tasks))
+        return carry, kept, unstack_by_task(head_grads, tasks), aux
     # Branches return one dtype, whatever the dtypes of the losses.
     dtype = jax.dtypes.canonicalize_dtype(float)
     branches = [branch(i) for i in range(len(tasks))]
-    zeros = jax.tree.map(jnp.zeros_like, tuple(params))
-    (carry, head_grads), (kept, _) = jax.lax.scan(
+    zeros = tuple(
+        (jax.tree.map(jnp.zeros_like, head), aux_zeros(problem, group_of[task], task))
+        for task, head in zip(tasks, params, strict=True)
+    )
+    (carry, of_heads), (kept, _, (encoder_aux, _)) = jax.lax.scan(
         body, (carry, zeros), (task_indices, group_indices, inputs)
     )
-    return carry, kept, dict(zip(tasks, head_grads, strict=True))
+    head_grads = {task: grad for task, (grad, _) in zip(tasks, of_heads, strict=True)}
+    head_aux = {task: aux for task, (_, aux) in zip(tasks, of_heads, strict=True)}
+    return carry, kept, head_grads, Aux(by_group(encoder_aux), head_aux)

@@ -1,11 +1,19 @@
 """Per-task gradients at the cost of one gradient, where each task has a batch of its own."""
 
 from collections.abc import Callable, Mapping
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple, overload
 
 import jax
 
-from mtljax.gradients.problem import Encode, Examples, Head, Problem, make_problem
+from mtljax.gradients.differentiable import check_differentiable
+from mtljax.gradients.problem import (
+    Aux,
+    Encode,
+    Examples,
+    Head,
+    Problem,
+    make_problem,
+)
 from mtljax.gradients.same_shapes import why_groups_differ, why_heads_differ
 from mtljax.gradients.scanned import scanned
 from mtljax.gradients.unrolled import unrolled
@@ -26,7 +34,7 @@ class TaskGradients(NamedTuple):
     heads: dict[str, Any]
 
 
-_COMPUTE: dict[str, Callable[[Problem], tuple[jax.Array, Any, dict[str, Any]]]] = {
+_COMPUTE: dict[str, Callable[[Problem], tuple[jax.Array, Any, dict[str, Any], Aux]]] = {
     "unrolled": unrolled,
     "vmapped": vmapped,
     "scanned": scanned,
@@ -34,6 +42,34 @@ _COMPUTE: dict[str, Callable[[Problem], tuple[jax.Array, Any, dict[str, Any]]]] 
 
 STRATEGIES = ("auto", *_COMPUTE)
 """Names of the strategies that compute per-task gradients; they agree to rounding."""
+
+
+@overload
+def task_gradients(
+    encode: Encode | Mapping[str, Encode],
+    heads: Mapping[str, Head],
+    shared: Any,
+    head_params: Mapping[str, Any],
+    batch: Mapping[str, Examples],
+    *,
+    key: jax.Array | None = None,
+    strategy: str = "auto",
+    has_aux: Literal[False] = False,
+) -> TaskGradients: ...
+
+
+@overload
+def task_gradients(
+    encode: Encode | Mapping[str, Encode],
+    heads: Mapping[str, Head],
+    shared: Any,
+    head_params: Mapping[str, Any],
+    batch: Mapping[str, Examples],
+    *,
+    key: jax.Array | None = None,
+    strategy: str = "auto",
+    has_aux: Literal[True],
+) -> tuple[TaskGradients, Aux]: ...
 
 
 def task_gradients(
@@ -45,7 +81,8 @@ def task_gradients(
     *,
     key: jax.Array | None = None,
     strategy: str = "auto",
-) -> TaskGradients:
+    has_aux: bool = False,
+) -> TaskGradients | tuple[TaskGradients, Aux]:
     """The gradient of every task's loss, each example differentiated once.
 
     Tasks that have batches of their own cost what the gradient of the summed loss costs: a task's
@@ -65,21 +102,24 @@ def task_gradients(
     Args:
       encode: ``(shared, inputs) -> features``, or one by input group. Features are a tree of arrays
         ``[B, ...]``, where B is the leading axis of the inputs; parts without it are marked as
-        `Unbatched`.
+        `Unbatched`. Floating point and complex leaves are differentiated.
       heads: by task, ``(params, features, targets) -> loss``, a scalar. Their order is that of the
         tasks.
-      shared: the parameters of the encoder, a tree of arrays.
-      head_params: by task, the parameters of its head.
+      shared: the parameters of the encoder, a tree of floating point arrays.
+      head_params: by task, the parameters of its head, a tree of floating point arrays.
       batch: by input group, its `Examples`, which include masks, segments and weights.
       key: the random key of the step. If given, encoders and heads take a key as last argument:
         ``fold_in(key, g)`` for the g-th group by name, ``fold_in(key, len(batch) + i)`` for the
         i-th task.
       strategy: one of `STRATEGIES`, as in the table.
+      has_aux: whether encoders return ``(features, aux)`` and heads ``(loss, aux)``, where `aux` is
+        any tree of arrays that is not differentiated, such as statistics of the batch or metrics.
 
     Returns:
-      `TaskGradients`.
+      `TaskGradients`; with `has_aux` also an `Aux`, what encoders and heads returned besides.
 
     Raises:
+      TypeError: a parameter is not real floating point; named by task and path.
       ValueError: tasks of `heads`, `head_params` and `batch` differ; a head returns no scalar;
         features have no batch axis; an unknown strategy, or one that the shapes do not allow.
         Raised at trace time, with the names of the tasks and the shapes.
@@ -98,12 +138,15 @@ def task_gradients(
     >>> gradients.losses, gradients.shared.shape
     (Array([4., 1.], dtype=float32), (2, 2, 2))
     """
-    problem = make_problem(encode, heads, shared, head_params, batch, key)
-    return TaskGradients(*compute(problem, chosen_strategy(problem, strategy)))
+    problem = make_problem(encode, heads, shared, head_params, batch, key, has_aux)
+    check_differentiable(problem)
+    losses, shared_grads, head_grads, aux = compute(problem, chosen_strategy(problem, strategy))
+    result = TaskGradients(losses, shared_grads, head_grads)
+    return (result, aux) if has_aux else result
 
 
-def compute(problem: Problem, strategy: str) -> tuple[jax.Array, Any, dict[str, Any]]:
-    """Losses, shared and head gradients of a checked problem, by any strategy but `'auto'`."""
+def compute(problem: Problem, strategy: str) -> tuple[jax.Array, Any, dict[str, Any], Aux]:
+    """Losses, gradients and aux of a checked problem, by any strategy but `'auto'`."""
     return _COMPUTE[strategy](problem)
 
 

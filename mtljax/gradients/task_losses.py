@@ -1,13 +1,14 @@
 """The losses of all tasks: the forward pass of `task_gradients`."""
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Literal, overload
 
 import jax
 import jax.numpy as jnp
 
 from mtljax.gradients.group_heads import group_losses, group_tasks, in_task_order
 from mtljax.gradients.problem import (
+    Aux,
     Encode,
     Examples,
     Head,
@@ -19,8 +20,35 @@ from mtljax.gradients.problem import (
     stack_params,
     stack_trees,
     task_key,
+    unstack_by_task,
 )
 from mtljax.gradients.task_gradients import chosen_strategy
+
+
+@overload
+def task_losses(
+    encode: Encode | Mapping[str, Encode],
+    heads: Mapping[str, Head],
+    shared: Any,
+    head_params: Mapping[str, Any],
+    batch: Mapping[str, Examples],
+    *,
+    key: jax.Array | None = None,
+    has_aux: Literal[False] = False,
+) -> jax.Array: ...
+
+
+@overload
+def task_losses(
+    encode: Encode | Mapping[str, Encode],
+    heads: Mapping[str, Head],
+    shared: Any,
+    head_params: Mapping[str, Any],
+    batch: Mapping[str, Examples],
+    *,
+    key: jax.Array | None = None,
+    has_aux: Literal[True],
+) -> tuple[jax.Array, Aux]: ...
 
 
 def task_losses(
@@ -31,7 +59,8 @@ def task_losses(
     batch: Mapping[str, Examples],
     *,
     key: jax.Array | None = None,
-) -> jax.Array:
+    has_aux: bool = False,
+) -> jax.Array | tuple[jax.Array, Aux]:
     """The losses ``[T]``, each input group encoded once: the forward pass of `task_gradients`.
 
     For loss-only weightings, one backward pass of the weighted loss, and to evaluate a batch a
@@ -45,36 +74,49 @@ def task_losses(
       head_params: by task, the parameters of its head.
       batch: by input group, its `Examples`.
       key: the random key of the step; if given, encoders and heads take a key as last argument.
+      has_aux: whether encoders return ``(features, aux)`` and heads ``(loss, aux)``.
 
     Returns:
-      ``[T]``, float32 or wider, in the order of the heads.
+      ``[T]``, float32 or wider, in the order of the heads; with `has_aux` also an `Aux`, what
+      encoders and heads returned besides.
 
     Raises:
       ValueError: as `task_gradients`.
     """
-    problem = make_problem(encode, heads, shared, head_params, batch, key)
-    if chosen_strategy(problem, "auto") == "scanned":
-        return _stacked_losses(problem)
-    blocks, computed = [], []
+    problem = make_problem(encode, heads, shared, head_params, batch, key, has_aux)
+    can_stack = chosen_strategy(problem, "auto") == "scanned"
+    losses, aux = (_stacked_losses if can_stack else _losses_by_group)(problem)
+    return (losses, aux) if has_aux else losses
+
+
+def _losses_by_group(problem: Problem) -> tuple[jax.Array, Aux]:
+    """The losses ``[T]``, one input group after the other."""
+    blocks, computed, aux = [], [], Aux({}, {})
     for index, (name, examples) in enumerate(problem.batch.items()):
-        features = encode_group(problem, name, shared, examples.inputs, group_key(problem, index))
-        blocks.append(group_losses(problem, name, *features))
+        floating, encoded = encode_group(
+            problem, name, problem.shared, examples.inputs, group_key(problem, index)
+        )
+        losses, task_aux = group_losses(problem, name, floating, encoded.others)
+        blocks.append(losses)
         computed += group_tasks(problem, name)
-    return in_task_order(list(heads), computed, jnp.concatenate(blocks))
+        aux = Aux(aux.groups | {name: encoded.aux}, aux.tasks | task_aux)
+    return in_task_order(list(problem.heads), computed, jnp.concatenate(blocks)), aux
 
 
-def _stacked_losses(problem: Problem) -> jax.Array:
+def _stacked_losses(problem: Problem) -> tuple[jax.Array, Aux]:
     """The losses ``[T]`` where groups and heads can be stacked."""
     tasks, names = list(problem.heads), list(problem.batch)
     group_of = {task: name for name, examples in problem.batch.items() for task in examples.targets}
 
-    def loss_of(arguments: Any) -> jax.Array:
+    def loss_of(arguments: Any) -> tuple[jax.Array, Any, Any]:
         index, group_index, inputs, params, targets = arguments
         key = group_key(problem, group_index)
-        features = encode_group(problem, names[0], problem.shared, inputs, key)
-        return head_loss(
-            problem, names[0], tasks[0], params, *features, targets, task_key(problem, index)
+        floating, encoded = encode_group(problem, names[0], problem.shared, inputs, key)
+        of_task = (targets, task_key(problem, index))
+        loss, aux = head_loss(
+            problem, names[0], tasks[0], params, floating, encoded.others, *of_task
         )
+        return loss, encoded.aux, aux
 
     arguments = (
         jnp.arange(len(tasks)),
@@ -83,9 +125,12 @@ def _stacked_losses(problem: Problem) -> jax.Array:
         stack_params([problem.head_params[task] for task in tasks]),
         stack_trees([problem.batch[group_of[task]].targets[task] for task in tasks]),
     )
-    return jax.lax.platform_dependent(
+    losses, encoder_aux, head_aux = jax.lax.platform_dependent(
         arguments,
         # On a CPU, operands of a product over several tasks at once are copied before and after.
         cpu=lambda arguments: jax.lax.map(loss_of, arguments),
         default=jax.vmap(loss_of),
     )
+    by_task = unstack_by_task(encoder_aux, tasks)
+    aux = Aux({group_of[task]: by_task[task] for task in tasks}, unstack_by_task(head_aux, tasks))
+    return losses, aux

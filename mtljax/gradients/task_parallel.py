@@ -6,6 +6,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
+from mtljax.gradients.differentiable import check_differentiable
 from mtljax.gradients.group_heads import group_head_gradients, vjp_per_task
 from mtljax.gradients.problem import (
     Encode,
@@ -55,10 +56,12 @@ def task_parallel_gradients(
       all heads, zeros for those of other devices.
 
     Raises:
+      TypeError: as `task_gradients`.
       ValueError: as `task_gradients`; a group that is not at exactly one index; indices with
         different numbers of groups or tasks.
     """
     problem = make_problem(encode, heads, shared, head_params, batch, key)
+    check_differentiable(problem)
     check_groups_by_index(problem.batch, groups_by_index)
     device_index = jax.lax.axis_index(axis_name)
     # The k-th group of every index: one of them is computed here.
@@ -162,7 +165,9 @@ def _traced_once(
 
     def heads_of(name: str) -> Callable[[Any, Any], tuple[jax.Array, Any, dict[str, Any]]]:
         def run(floating: Any, others: Any) -> tuple[jax.Array, Any, dict[str, Any]]:
-            losses, cotangents, head_grads = group_head_gradients(problem, name, floating, others)
+            losses, cotangents, head_grads, _ = group_head_gradients(
+                problem, name, floating, others
+            )
             # All branches of a switch return equal trees: zeros for the heads of other groups.
             zeros = {
                 task: jax.tree.map(jnp.zeros_like, params)
@@ -179,12 +184,13 @@ def _traced_once(
         )
         group_indices = jnp.array([all_groups.index(name) for name in names])
         key = group_key(problem, group_indices[position])
-        floating, vjp, others = jax.vjp(
+        floating, vjp, encoded = jax.vjp(
             lambda shared: encode_group(problem, names[0], shared, inputs, key),
             problem.shared,
             has_aux=True,
         )
         branches = [heads_of(name) for name in names]
+        others = encoded.others
         if len(branches) == 1:
             losses, cotangents, head_grads = branches[0](floating, others)
         else:

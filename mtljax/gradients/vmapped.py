@@ -6,7 +6,9 @@ import jax
 import jax.numpy as jnp
 
 from mtljax.gradients.problem import (
+    Aux,
     Problem,
+    aux_zeros,
     encode_group,
     group_key,
     head_gradients,
@@ -17,14 +19,15 @@ from mtljax.gradients.problem import (
 from mtljax.gradients.same_shapes import why_heads_differ
 
 
-def vmapped(problem: Problem) -> tuple[jax.Array, Any, dict[str, Any]]:
+def vmapped(problem: Problem) -> tuple[jax.Array, Any, dict[str, Any], Aux]:
     """One trace of the encoder for all groups; heads of equal shapes are batched too.
 
     Args:
       problem: the problem, with T groups of one task and equal shapes.
 
     Returns:
-      Losses ``[T]``, shared gradients ``[T, *param]``, head gradients by task.
+      Losses ``[T]``, shared gradients ``[T, *param]``, head gradients by task, and what encoders
+      and heads returned besides.
     """
     tasks = list(problem.heads)
     group_of = {task: name for name, examples in problem.batch.items() for task in examples.targets}
@@ -34,41 +37,51 @@ def vmapped(problem: Problem) -> tuple[jax.Array, Any, dict[str, Any]]:
     heads_stack = why_heads_differ(problem) is None
     params = [problem.head_params[task] for task in tasks]
     targets = [problem.batch[group_of[task]].targets[task] for task in tasks]
-    unstacked_heads = _unstacked_heads(problem, names[0], tasks, params, targets)
+    aux_like = tuple(aux_zeros(problem, group_of[task], task) for task in tasks)
+    unstacked_heads = _unstacked_heads(problem, names[0], tasks, params, targets, aux_like)
 
     def gradients_of(index, group_index, inputs, head_arguments):
         key = group_key(problem, group_index)
-        floating, vjp, others = jax.vjp(
+        floating, vjp, encoded = jax.vjp(
             lambda shared: encode_group(problem, names[0], shared, inputs, key),
             problem.shared,
             has_aux=True,
         )
         if heads_stack:
-            loss, head_grad, cotangent = head_gradients(
+            loss, head_grad, cotangent, aux = head_gradients(
                 problem,
                 names[0],
                 tasks[0],
                 head_arguments[0],
                 floating,
-                others,
+                encoded.others,
                 head_arguments[1],
                 task_key(problem, index),
             )
         else:
-            loss, cotangent, head_grad = unstacked_heads(index, floating, others)
+            loss, cotangent, head_grad, aux = unstacked_heads(index, floating, encoded.others)
         (shared,) = vjp(cotangent)
-        return loss, shared, head_grad
+        return loss, shared, encoded.aux, head_grad, aux
 
     head_arguments = (stack_trees(params), stack_trees(targets)) if heads_stack else ()
-    run = jax.vmap(gradients_of, out_axes=(0, 0, 0 if heads_stack else None))
-    losses, shared, head_grads = run(jnp.arange(len(tasks)), group_indices, inputs, head_arguments)
+    of_heads = 0 if heads_stack else None
+    run = jax.vmap(gradients_of, out_axes=(0, 0, 0, of_heads, of_heads))
+    losses, shared, encoder_aux, head_grads, head_aux = run(
+        jnp.arange(len(tasks)), group_indices, inputs, head_arguments
+    )
+    by_task = unstack_by_task(encoder_aux, tasks)
+    group_aux = {group_of[task]: by_task[task] for task in tasks}
     if heads_stack:
-        return losses, shared, unstack_by_task(head_grads, tasks)
-    return losses, shared, dict(zip(tasks, head_grads, strict=True))
+        head_grads, head_aux = (unstack_by_task(tree, tasks) for tree in (head_grads, head_aux))
+    else:
+        head_grads, head_aux = (
+            dict(zip(tasks, tree, strict=True)) for tree in (head_grads, head_aux)
+        )
+    return losses, shared, head_grads, Aux(group_aux, head_aux)
 
 
 def _unstacked_heads(
-    problem: Problem, name: str, tasks: list[str], params: Any, targets: Any
+    problem: Problem, name: str, tasks: list[str], params: Any, targets: Any, aux_like: Any
 ) -> Any:
     """Heads of different shapes inside the mapped function: its vmap rule runs them one by one.
 
@@ -83,18 +96,18 @@ def _unstacked_heads(
         # rule below always runs instead.
         del index, others
         zeros = tuple(jax.tree.map(jnp.zeros_like, head) for head in params)
-        return jnp.zeros((), dtype), jax.tree.map(jnp.zeros_like, floating), zeros
+        return jnp.zeros((), dtype), jax.tree.map(jnp.zeros_like, floating), zeros, aux_like
 
     @heads_of.def_vmap
     def rule(size, batched, indices, floating, others):
         del size, indices
-        losses, cotangents, head_grads = [], [], []
+        losses, cotangents, head_grads, head_aux = [], [], [], []
         for i, task in enumerate(tasks):
 
             def of_task(leaf, is_batched, i=i):
                 return leaf[i] if is_batched else leaf
 
-            loss, head_grad, cotangent = head_gradients(
+            loss, head_grad, cotangent, aux = head_gradients(
                 problem,
                 name,
                 task,
@@ -107,9 +120,10 @@ def _unstacked_heads(
             losses.append(loss.astype(dtype))
             cotangents.append(cotangent)
             head_grads.append(head_grad)
-        # Losses and cotangents have the mapped axis; each head's gradient is of one task only.
-        out = (jnp.stack(losses), stack_trees(cotangents), tuple(head_grads))
+            head_aux.append(aux)
+        # Losses and cotangents have the mapped axis; what a head returns is of one task only.
+        out = (jnp.stack(losses), stack_trees(cotangents), tuple(head_grads), tuple(head_aux))
         is_mapped = jax.tree.map(lambda _: True, out)
-        return out, (*is_mapped[:2], jax.tree.map(lambda _: False, is_mapped[2]))
+        return out, (*is_mapped[:2], *jax.tree.map(lambda _: False, is_mapped[2:]))
 
     return heads_of

@@ -10,21 +10,31 @@ from mtljax.gradients import combine, gramian
 from mtljax.optim import weigh
 from mtljax.step.gradient_layout import FullGradients
 from mtljax.step.method import Method, weighted_heads
-from mtljax.step.objectives import Objectives
+from mtljax.step.objectives import Objectives, with_aux
 from mtljax.step.options import StepOptions
 from mtljax.step.state import TrainState
-from mtljax.step.types import Direction, Measured, StepInputs, times_task_weights, weigh_heads
+from mtljax.step.types import (
+    Direction,
+    Measured,
+    Measurement,
+    StepInputs,
+    times_task_weights,
+    weigh_heads,
+)
 from mtljax.weighting import Weighting
 
 
 def measure_lagged(
     objectives: Objectives, options: StepOptions, state: TrainState, inputs: StepInputs
-) -> tuple[jax.Array, Measured, Any]:
+) -> Measurement:
     """Gradients combined with stale weights, each freed once accumulated; sketches or Gramian."""
     assert state.memory.weights is not None
     weights = jnp.where(inputs.present, state.memory.weights, 0) * inputs.task_weights
     size = options.sketch if options.strategy == "sketched" else None
-    gradients = objectives.lagged_gradients(state.params, inputs.batch, inputs.key, weights, size)
+    gradients, aux = with_aux(
+        objectives,
+        objectives.lagged_gradients(state.params, inputs.batch, inputs.key, weights, size),
+    )
     sketches = gradients.sketches
     measured = Measured(
         inputs.task_weights * gradients.losses,
@@ -33,7 +43,7 @@ def measure_lagged(
         times_task_weights(objectives.names, inputs.task_weights, gradients.heads),
         None if sketches is None else sketches * inputs.task_weights[:, None],
     )
-    return gradients.losses, measured, gradients.gramian
+    return Measurement(gradients.losses, measured, gradients.gramian, aux)
 
 
 def decide_lagged(
@@ -56,16 +66,19 @@ def decide_lagged(
 
 def measure_representation(
     objectives: Objectives, state: TrainState, inputs: StepInputs
-) -> tuple[jax.Array, Measured, Callable[[Any], Any]]:
+) -> Measurement:
     """Gradients with respect to the features, and the pull-back from them to the parameters."""
-    gradients = objectives.representation_gradients(state.params, inputs.batch, inputs.key)
+    gradients, aux = with_aux(
+        objectives, objectives.representation_gradients(state.params, inputs.batch, inputs.key)
+    )
     features = jax.tree.map(
         lambda leaf: leaf * inputs.task_weights.reshape((-1,) + (1,) * (leaf.ndim - 1)),
         gradients.features,
     )
     heads = times_task_weights(objectives.names, inputs.task_weights, gradients.heads)
     scaled = inputs.task_weights * gradients.losses
-    return gradients.losses, Measured(scaled, inputs.present, features, heads), gradients.pull_back
+    measured = Measured(scaled, inputs.present, features, heads)
+    return Measurement(gradients.losses, measured, gradients.pull_back, aux)
 
 
 def decide_representation(

@@ -8,6 +8,7 @@ import jax.numpy as jnp
 
 from mtljax import gradients
 from mtljax.gradients import (
+    Aux,
     Examples,
     LaggedGradients,
     RepresentationGradients,
@@ -16,7 +17,7 @@ from mtljax.gradients import (
     gramian,
     sketch,
 )
-from mtljax.gradients.problem import Encode, Head
+from mtljax.gradients.problem import Encode, Head, value_and_aux
 from mtljax.step.gradient_layout import FullGradients, GradientLayout
 
 
@@ -38,8 +39,9 @@ class Objectives(NamedTuple):
 
     Attributes:
       names: of the tasks, in the order of the losses.
-      losses: ``(params, batch, key, shares=None) -> [T]``. With `shares` ``[T]``, the gradient of a
-        task's loss reaches the shared parameters times its share; values and heads do not change.
+      losses: ``(params, batch, key, shares=None) -> [T]``, with `has_aux` ``([T], Aux)``. With
+        `shares` ``[T]``, the gradient of a task's loss reaches the shared parameters times its
+        share; values and heads do not change.
       task_gradients: ``(params, batch, key, strategy) -> TaskGradients``, those of the shared
         parameters as `layout` has them.
       lagged_gradients: ``(params, batch, key, weights, sketch) -> LaggedGradients``.
@@ -49,6 +51,7 @@ class Objectives(NamedTuple):
       join: ``(params, shared, heads) -> params`` with these parts; heads that are not named stay.
       keyed: whether the losses read a random key.
       layout: how the per-task gradients lie on devices.
+      has_aux: whether what returns losses or gradients returns ``(that, Aux)``.
     """
 
     names: tuple[str, ...]
@@ -61,13 +64,25 @@ class Objectives(NamedTuple):
     join: Callable[[Any, Any, Mapping[str, Any]], Any]
     keyed: bool = False
     layout: GradientLayout = FullGradients()
+    has_aux: bool = False
+
+
+def with_aux(objectives: Objectives, returned: Any) -> tuple[Any, Aux | None]:
+    """What a function of `objectives` returned, and the `Aux`; None if they have none."""
+    return returned if objectives.has_aux else (returned, None)
+
+
+def losses_alone(objectives: Objectives, *args: Any) -> jax.Array:
+    """The losses ``[T]`` of `objectives`, without an `Aux`."""
+    return with_aux(objectives, objectives.losses(*args))[0]
 
 
 def from_losses(
-    losses: Mapping[str, Callable[..., jax.Array]],
+    losses: Mapping[str, Callable[..., Any]],
     *,
     keyed: bool = False,
     present: Callable[[Any], jax.Array] | None = None,
+    has_aux: bool = False,
 ) -> Objectives:
     """Objectives that are plain functions of the whole tree of parameters.
 
@@ -81,6 +96,8 @@ def from_losses(
         whole batch.
       keyed: whether they take a random key as a third argument: ``fold_in(key, i)`` for task i.
       present: ``batch -> [T]`` bool, the tasks that have a target; all by default.
+      has_aux: whether they return ``(loss, aux)``, where `aux` is any tree of arrays: what a step
+        reports as ``metrics.aux.tasks``.
 
     Returns:
       Objectives for `train_step`, whose parameters are any tree of floating point arrays.
@@ -92,60 +109,70 @@ def from_losses(
         raise ValueError("losses: no tasks")
     names = tuple(losses)
 
-    def loss_of(index: int, params: Any, batch: Any, key: jax.Array | None) -> jax.Array:
+    def loss_of(index: int, params: Any, batch: Any, key: jax.Array | None) -> Any:
         keys = () if not keyed else (None if key is None else jax.random.fold_in(key, index),)
-        loss = losses[names[index]](params, batch, *keys)
+        loss, aux = losses[names[index]](params, batch, *keys), ()
+        if has_aux:
+            loss, aux = value_and_aux(loss, f"the loss of task {names[index]!r}", "loss")
         shape, dtype = jnp.shape(loss), jnp.result_type(loss)
         if shape or not jnp.issubdtype(dtype, jnp.floating):
             raise ValueError(
                 f"loss of task {names[index]!r} must be a scalar of floating point, got {dtype} of "
                 f"shape {shape}"
             )
-        return jnp.asarray(loss, jnp.promote_types(dtype, jnp.float32))
+        return jnp.asarray(loss, jnp.promote_types(dtype, jnp.float32)), aux
+
+    def of_tasks(aux: list[Any]) -> Aux:
+        return Aux({}, dict(zip(names, aux, strict=True)))
 
     def values(
         params: Any, batch: Any, key: jax.Array | None, shares: jax.Array | None = None
-    ) -> jax.Array:
-        return jnp.stack(
-            [
-                loss_of(
-                    index,
-                    params if shares is None else scale_cotangent(params, shares[index]),
-                    batch,
-                    key,
-                )
-                for index in range(len(names))
-            ]
-        )
+    ) -> Any:
+        pairs = [
+            loss_of(
+                index,
+                params if shares is None else scale_cotangent(params, shares[index]),
+                batch,
+                key,
+            )
+            for index in range(len(names))
+        ]
+        stacked = jnp.stack([loss for loss, _ in pairs])
+        return (stacked, of_tasks([aux for _, aux in pairs])) if has_aux else stacked
 
     def losses_and_gradients(
         params: Any, batch: Any, key: jax.Array | None
-    ) -> list[tuple[jax.Array, Any]]:
+    ) -> list[tuple[tuple[jax.Array, Any], Any]]:
         return [
-            jax.value_and_grad(lambda params, index=index: loss_of(index, params, batch, key))(
-                params
-            )
+            jax.value_and_grad(
+                lambda params, index=index: loss_of(index, params, batch, key), has_aux=True
+            )(params)
             for index in range(len(names))
         ]
 
     def task_gradients(
         params: Any, batch: Any, key: jax.Array | None, strategy: str = "auto"
-    ) -> TaskGradients:
+    ) -> Any:
         if strategy not in ("auto", "unrolled"):
             raise ValueError(
                 f"strategy {strategy!r}: plain losses are differentiated one by one, 'unrolled'"
             )
         pairs = losses_and_gradients(params, batch, key)
         shared = jax.tree.map(lambda *leaves: jnp.stack(leaves), *(grads for _, grads in pairs))
-        return TaskGradients(jnp.stack([loss for loss, _ in pairs]), shared, {})
+        result = TaskGradients(jnp.stack([loss for (loss, _), _ in pairs]), shared, {})
+        return (result, of_tasks([aux for (_, aux), _ in pairs])) if has_aux else result
 
     def lagged_gradients(
         params: Any, batch: Any, key: jax.Array | None, weights: jax.Array, size: int | None
-    ) -> LaggedGradients:
-        losses, task_grads, heads = task_gradients(params, batch, key)
+    ) -> Any:
+        result = task_gradients(params, batch, key)
+        result, aux = result if has_aux else (result, None)
+        losses, task_grads, heads = result
         sketches = None if size is None else sketch(task_grads, size)
         products = gramian(task_grads if sketches is None else sketches)
-        return LaggedGradients(losses, combine(weights, task_grads), products, heads, sketches)
+        direction = combine(weights, task_grads)
+        lagged = LaggedGradients(losses, direction, products, heads, sketches)
+        return (lagged, aux) if has_aux else lagged
 
     def representation_gradients(*_: Any) -> RepresentationGradients:
         raise ValueError("strategy 'representation': needs from_encoder, plain losses have none")
@@ -164,6 +191,7 @@ def from_losses(
         split=lambda tree: (tree, {}),
         join=lambda params, shared, heads: shared,
         keyed=keyed,
+        has_aux=has_aux,
     )
 
 
@@ -174,6 +202,7 @@ def from_encoder(
     keyed: bool = False,
     present: Callable[[Any], jax.Array] | None = None,
     examples: Callable[[Any], Mapping[str, Examples]] = lambda batch: batch,
+    has_aux: bool = False,
 ) -> Objectives:
     """Objectives of a shared encoder and a head per task: each example is encoded once.
 
@@ -184,6 +213,8 @@ def from_encoder(
       keyed: whether encoders and heads take a random key as one more argument.
       present: ``batch -> [T]`` bool, the tasks that have a target; all by default.
       examples: from a batch to `Examples` by input group; by default the batch is that.
+      has_aux: whether encoders return ``(features, aux)`` and heads ``(loss, aux)``, where `aux` is
+        any tree of arrays, such as statistics of the batch: what a step reports as ``metrics.aux``.
 
     Returns:
       Objectives for `train_step`, whose parameters are ``{"shared": ..., "heads": {task: ...}}``.
@@ -192,40 +223,40 @@ def from_encoder(
       ValueError: at trace time, where names, shapes or the strategy do not fit.
     """
     names = tuple(heads)
+    aux: Any = {"has_aux": has_aux}
 
     def losses(
         params: Any, batch: Any, key: jax.Array | None, shares: jax.Array | None = None
-    ) -> jax.Array:
+    ) -> Any:
         scaled = heads
         if shares is not None:
             scaled = {
                 name: _with_share(head, share)
                 for (name, head), share in zip(heads.items(), shares, strict=True)
             }
-        return gradients.task_losses(
-            encode, scaled, params["shared"], params["heads"], examples(batch), key=key
-        )
+        parts = (params["shared"], params["heads"], examples(batch))
+        return gradients.task_losses(encode, scaled, *parts, key=key, **aux)
 
     def task_gradients(
         params: Any, batch: Any, key: jax.Array | None, strategy: str = "auto"
-    ) -> TaskGradients:
+    ) -> Any:
         parts = (params["shared"], params["heads"], examples(batch))
-        return gradients.task_gradients(encode, heads, *parts, key=key, strategy=strategy)
+        return gradients.task_gradients(encode, heads, *parts, key=key, strategy=strategy, **aux)
 
     def lagged_gradients(
         params: Any, batch: Any, key: jax.Array | None, weights: jax.Array, size: int | None
-    ) -> LaggedGradients:
+    ) -> Any:
         parts = (params["shared"], params["heads"], examples(batch))
-        return gradients.lagged_gradients(encode, heads, *parts, weights, key=key, sketch=size)
+        return gradients.lagged_gradients(
+            encode, heads, *parts, weights, key=key, sketch=size, **aux
+        )
 
-    def representation_gradients(
-        params: Any, batch: Any, key: jax.Array | None
-    ) -> RepresentationGradients:
+    def representation_gradients(params: Any, batch: Any, key: jax.Array | None) -> Any:
         encoders = list(encode.values()) if isinstance(encode, Mapping) else [encode]
         if len(encoders) > 1:
             raise ValueError("strategy 'representation': all tasks must read the same inputs")
         parts = (params["shared"], params["heads"], examples(batch))
-        return gradients.representation_gradients(encoders[0], heads, *parts, key=key)
+        return gradients.representation_gradients(encoders[0], heads, *parts, key=key, **aux)
 
     def all_present(batch: Any) -> jax.Array:
         del batch
@@ -244,14 +275,15 @@ def from_encoder(
             "heads": {**params["heads"], **heads},
         },
         keyed=keyed,
+        has_aux=has_aux,
     )
 
 
 def scale_cotangent(tree: Any, share: jax.Array) -> Any:
-    """The identity; gradients with respect to floating point leaves are multiplied by `share`."""
+    """The identity; gradients of floating point and complex leaves are multiplied by `share`."""
 
     def scaled(leaf: Any) -> Any:
-        floating = jnp.issubdtype(jnp.result_type(leaf), jnp.floating)
+        floating = jnp.issubdtype(jnp.result_type(leaf), jnp.inexact)
         return _scaled_cotangent(leaf, share) if floating else leaf
 
     return jax.tree.map(scaled, tree)

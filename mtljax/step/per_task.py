@@ -8,23 +8,34 @@ import jax.numpy as jnp
 from mtljax.gradients import TaskGradients, combine, gramian_diagonal
 from mtljax.optim import weigh
 from mtljax.step.method import Method, weighted_heads
-from mtljax.step.objectives import Objectives
+from mtljax.step.objectives import Objectives, losses_alone, with_aux
 from mtljax.step.options import StepOptions
 from mtljax.step.state import TrainState
-from mtljax.step.types import Direction, Measured, StepInputs, times_task_weights, weigh_heads
+from mtljax.step.types import (
+    Direction,
+    Measured,
+    Measurement,
+    StepInputs,
+    times_task_weights,
+    weigh_heads,
+)
 from mtljax.weighting import Weighting
 
 
 def measure(
     objectives: Objectives, options: StepOptions, state: TrainState, inputs: StepInputs
-) -> tuple[jax.Array, Measured, None]:
+) -> Measurement:
     """Losses and gradients of every task, times the tasks' own weights."""
-    gradients = objectives.task_gradients(state.params, inputs.batch, inputs.key, options.strategy)
+    gradients, aux = with_aux(
+        objectives,
+        objectives.task_gradients(state.params, inputs.batch, inputs.key, options.strategy),
+    )
     if options.accumulate > 1:
         # Sums are kept in the shapes of the parameters, whatever the layout.
         shared = objectives.layout.to_parameter_shapes(gradients.shared, 1)
         gradients = gradients._replace(shared=shared)
-    return gradients.losses, Measured(*_times_task_weights(objectives, inputs, gradients)), None
+    measured = Measured(*_times_task_weights(objectives, inputs, gradients))
+    return Measurement(gradients.losses, measured, None, aux)
 
 
 def without_not_finite(objectives: Objectives, measured: Measured) -> tuple[Measured, jax.Array]:
@@ -53,7 +64,10 @@ def decide(
     # Products with the gradients of an independent batch; the mean of both gradients is combined.
     if "cross_gramian" in needed:
         key = None if inputs.key is None else jax.random.fold_in(inputs.key, 1)
-        second = objectives.task_gradients(params, inputs.extra.second, key, options.strategy)
+        second, _ = with_aux(
+            objectives,
+            objectives.task_gradients(params, inputs.extra.second, key, options.strategy),
+        )
         second_grads = _times_task_weights(objectives, inputs, second)[2]
         signals["cross_gramian"] = layout.cross_gramian(measured.shared, second_grads)
         shared = jax.tree.map(lambda a, b: (a + b) / 2, measured.shared, second_grads)
@@ -81,8 +95,9 @@ def decide(
         assert state.memory.weights is not None
         inner = layout.to_parameter_shapes(combine(state.memory.weights, shared), 0)
         moved = objectives.join(params, _descended(shared_params, inner, method.inner_lr), {})
-        validation = objectives.task_gradients(
-            moved, inputs.extra.validation, None, options.strategy
+        validation, _ = with_aux(
+            objectives,
+            objectives.task_gradients(moved, inputs.extra.validation, None, options.strategy),
         )
         validation_grads = _times_task_weights(objectives, inputs, validation)[2]
         signals["validation_gradients"] = layout.cross_gramian(validation_grads, shared)
@@ -152,8 +167,11 @@ def _bilevel_keywords(
     keywords: dict[str, Any] = {}
     shared_params, _ = objectives.split(state.params)
     if "validation_grads" in method.requires:
-        validation = objectives.task_gradients(
-            state.params, inputs.extra.validation, None, options.strategy
+        validation, _ = with_aux(
+            objectives,
+            objectives.task_gradients(
+                state.params, inputs.extra.validation, None, options.strategy
+            ),
         )
         validation_grads = _times_task_weights(objectives, inputs, validation)[2]
         keywords["validation_grads"] = objectives.layout.to_parameter_shapes(validation_grads, 1)
@@ -162,7 +180,7 @@ def _bilevel_keywords(
 
         def losses_of(shared: Any) -> jax.Array:
             params = objectives.join(state.params, shared, {})
-            return inputs.task_weights * objectives.losses(params, inputs.batch, inputs.key)
+            return inputs.task_weights * losses_alone(objectives, params, inputs.batch, inputs.key)
 
         gradient = jax.grad(lambda shared: jnp.sum(weights * losses_of(shared)))
         last = jax.lax.fori_loop(

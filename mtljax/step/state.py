@@ -4,6 +4,7 @@ from typing import Any, NamedTuple
 
 import jax
 
+from mtljax.gradients import Aux
 from mtljax.optim import MultiObjectiveState
 from mtljax.solvers import UnitGramian
 from mtljax.step.types import Measured
@@ -67,6 +68,8 @@ class StepMetrics(NamedTuple):
       skipped: 1 if it did not because of a number that is not finite.
       gradients: cosines ``[T, T]`` and norms ``[T]`` of the per-task gradients; None without
         telemetry.
+      aux: with objectives that have one, `mtljax.gradients.Aux`: what encoders and heads returned
+        besides features and losses of this batch; else None.
     """
 
     losses: jax.Array
@@ -78,6 +81,7 @@ class StepMetrics(NamedTuple):
     updated: jax.Array
     skipped: jax.Array
     gradients: UnitGramian | None = None
+    aux: Aux | None = None
 
 
 def evaluated_params(state: TrainState) -> Any:

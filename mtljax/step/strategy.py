@@ -13,7 +13,7 @@ from mtljax.step.method import Method, reads_gradients, weighted_heads
 from mtljax.step.objectives import Objectives
 from mtljax.step.options import StepOptions
 from mtljax.step.state import TrainState
-from mtljax.step.types import Direction, Measured, StepInputs
+from mtljax.step.types import Direction, Measured, Measurement, StepInputs
 from mtljax.weighting import Weighting, wrappers
 from mtljax.weighting.wrappers.every import EveryState
 
@@ -28,12 +28,12 @@ class Strategy(NamedTuple):
     """A strategy in two stages, between which the results of several batches can be summed.
 
     Attributes:
-      measure: ``(state, inputs) -> (losses [T], Measured, context)``.
+      measure: ``(state, inputs) -> Measurement``.
       decide: ``(state, inputs, measured, context) -> Direction``.
       by_task: whether `Measured.shared` has leaves ``[T, *param]``.
     """
 
-    measure: Callable[[TrainState, StepInputs], tuple[jax.Array, Measured, Any]]
+    measure: Callable[[TrainState, StepInputs], Measurement]
     decide: Callable[[TrainState, StepInputs, Measured, Any], Direction]
     by_task: bool
 
@@ -87,12 +87,12 @@ def find_direction(
     options: StepOptions,
     state: TrainState,
     inputs: StepInputs,
-) -> tuple[jax.Array, Direction]:
-    """Losses ``[T]`` and the direction of a step of one batch."""
+) -> tuple[jax.Array, Direction, Any]:
+    """Losses ``[T]``, the direction of a step of one batch, and what heads returned besides."""
 
-    def measured_and_decided(_: None) -> tuple[jax.Array, Direction]:
-        losses, measured, context = strategy.measure(state, inputs)
-        return losses, strategy.decide(state, inputs, measured, context)
+    def measured_and_decided(_: None) -> tuple[jax.Array, Direction, Any]:
+        losses, measured, context, aux = strategy.measure(state, inputs)
+        return losses, strategy.decide(state, inputs, measured, context), aux
 
     keeps_weights = isinstance(state.optimizer.weighting, EveryState) and reads_gradients(method)
     if not (keeps_weights and strategy.by_task) or options.non_finite == "leave_out":
@@ -101,15 +101,15 @@ def find_direction(
     # In between, `every` keeps its weights: one backward pass does, and no product is computed.
     shapes = jax.eval_shape(measured_and_decided, None)[1]
 
-    def with_kept_weights(_: None) -> tuple[jax.Array, Direction]:
-        losses, direction = weighted_sum.with_kept_weights(
+    def with_kept_weights(_: None) -> tuple[jax.Array, Direction, Any]:
+        losses, direction, aux = weighted_sum.with_kept_weights(
             objectives, method, state, inputs, weighted_heads(method)
         )
         gramian, row_scale = jax.tree.map(
             lambda leaf: jnp.full(leaf.shape, jnp.nan, leaf.dtype),
             (shapes.gramian, shapes.row_scale),
         )
-        return losses, direction._replace(gramian=gramian, row_scale=row_scale)
+        return losses, direction._replace(gramian=gramian, row_scale=row_scale), aux
 
     return jax.lax.cond(
         wrappers.needs_gradients(state.optimizer.weighting, inputs.present),

@@ -8,12 +8,13 @@ import jax
 import jax.numpy as jnp
 import optax
 
+from mtljax.gradients.differentiable import check_floating
 from mtljax.optim import MultiObjectiveState, apply_direction
 from mtljax.solvers import unit_gramian
 from mtljax.step import accumulation
 from mtljax.step.extra import NO_EXTRA, Extra
 from mtljax.step.method import Method, Rule, as_method, check_heads
-from mtljax.step.objectives import Objectives, from_losses
+from mtljax.step.objectives import Objectives, from_losses, losses_alone
 from mtljax.step.options import StepOptions, check_options
 from mtljax.step.state import Memory, StepMetrics, TrainState
 from mtljax.step.strategy import LAGGED, choose_strategy, find_direction
@@ -67,7 +68,8 @@ def train_step(
     Raises:
       ValueError: for a setting out of range, a strategy that does not suit the method, or heads
         that cannot take the gradient that the method names.
-      TypeError: for a setting that `StepOptions` does not have.
+      TypeError: for a setting that `StepOptions` does not have; in `init`, for a parameter that is
+        not real floating point, named by its path.
 
     >>> from mtljax import weighting
     >>> losses = {
@@ -91,6 +93,7 @@ def train_step(
     strategy = choose_strategy(objectives, method, options)
 
     def init(params: Any, batch: Any = None) -> TrainState:
+        check_floating("params", params)
         num_tasks = len(objectives.names)
         # Aggregators keep something of each shared parameter, weightings of each task.
         shared, _ = objectives.split(params)
@@ -106,7 +109,7 @@ def train_step(
 
         def measured(batch: Any) -> Any:
             inputs = _step_inputs(objectives, method, options, state, batch, None)
-            return strategy.measure(state, inputs)[1]
+            return strategy.measure(state, inputs).measured
 
         return state._replace(sums=accumulation.zeros(jax.eval_shape(measured, batch)))
 
@@ -115,15 +118,18 @@ def train_step(
     ) -> tuple[TrainState, StepMetrics]:
         inputs = _step_inputs(objectives, method, options, state, batch, extra)
         if options.accumulate == 1:
-            losses, direction = find_direction(strategy, objectives, method, options, state, inputs)
+            losses, direction, aux = find_direction(
+                strategy, objectives, method, options, state, inputs
+            )
             scaled = inputs.task_weights * losses
-            return apply(state, inputs, losses, scaled, direction)
+            new, metrics = apply(state, inputs, losses, scaled, direction)
+            return new, metrics._replace(aux=aux)
         return accumulated(state, inputs)
 
     def accumulated(state: TrainState, inputs: StepInputs) -> tuple[TrainState, StepMetrics]:
         """Adds the batch to the sums, and updates the parameters when they are complete."""
         assert state.sums is not None
-        losses, measured, context = strategy.measure(state, inputs)
+        losses, measured, context, aux = strategy.measure(state, inputs)
         sums, not_finite = accumulation.add(
             objectives, strategy, options.non_finite, state.sums, measured, losses
         )
@@ -149,7 +155,9 @@ def train_step(
             )
             return state._replace(step=state.step + 1, sums=sums), metrics
 
-        return jax.lax.cond(sums.count == options.accumulate, complete, incomplete, state)
+        is_complete = sums.count == options.accumulate
+        new, metrics = jax.lax.cond(is_complete, complete, incomplete, state)
+        return new, metrics._replace(aux=aux)
 
     def apply(
         state: TrainState,
@@ -224,7 +232,7 @@ def _step_inputs(
     if "validation_losses" in method.requires:
         losses = weights
         if extra is not None:
-            losses = weights * objectives.losses(state.params, extra.validation, None)
+            losses = weights * losses_alone(objectives, state.params, extra.validation, None)
         signals["validation_losses"] = jax.lax.stop_gradient(losses)
     present = objectives.present(batch)
     return StepInputs(batch, extra or NO_EXTRA, key, present, weights, signals)
@@ -259,7 +267,7 @@ def _memory_after(
     """The memory for the next step; a task that is absent keeps that of its own last step."""
     losses_after, weights = state.memory
     if losses_after is not None:
-        after = inputs.task_weights * objectives.losses(params, inputs.batch, inputs.key)
+        after = inputs.task_weights * losses_alone(objectives, params, inputs.batch, inputs.key)
         before = inputs.task_weights * losses
         # Of several batches only the last is read again; the mean changes as it does.
         alone = (scaled == before) | (before == 0)

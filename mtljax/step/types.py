@@ -49,6 +49,22 @@ class Measured(NamedTuple):
     sketches: jax.Array | None = None
 
 
+class Measurement(NamedTuple):
+    """What the first stage of a step returns.
+
+    Attributes:
+      losses: ``[T]``, without the tasks' own weights.
+      measured: for the second stage; of several batches their mean.
+      context: what else the second stage of the same strategy reads.
+      aux: what encoders and heads returned besides features and losses; None if nothing.
+    """
+
+    losses: jax.Array
+    measured: Measured
+    context: Any
+    aux: Any = None
+
+
 class Direction(NamedTuple):
     """What the weighting of a step decided.
 

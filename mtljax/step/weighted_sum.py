@@ -7,21 +7,21 @@ import jax.numpy as jnp
 
 from mtljax.optim import weigh
 from mtljax.step.method import Method
-from mtljax.step.objectives import Objectives
+from mtljax.step.objectives import Objectives, with_aux
 from mtljax.step.state import TrainState
-from mtljax.step.types import Direction, Measured, StepInputs, weigh_heads
+from mtljax.step.types import Direction, Measured, Measurement, StepInputs, weigh_heads
 from mtljax.weighting import SIGNALS, Weighting
 
 
 def measure(
     objectives: Objectives, method: Method, state: TrainState, inputs: StepInputs
-) -> tuple[jax.Array, Measured, None]:
+) -> Measurement:
     """The losses, and the gradient of their sum with the weights that they give."""
     rule = method.rule
     assert isinstance(rule, Weighting)
 
-    def weighted_sum(params: Any) -> tuple[jax.Array, jax.Array]:
-        losses = objectives.losses(params, inputs.batch, inputs.key)
+    def weighted_sum(params: Any) -> tuple[jax.Array, tuple[jax.Array, Any]]:
+        losses, aux = with_aux(objectives, objectives.losses(params, inputs.batch, inputs.key))
         scaled = inputs.task_weights * losses
         # Weights are constants to differentiation, so they may be computed in between.
         weights, _ = weigh(
@@ -31,11 +31,12 @@ def measure(
             mask=inputs.present,
             **inputs.signals,
         )
-        return jnp.sum(weights * scaled), losses
+        return jnp.sum(weights * scaled), (losses, aux)
 
-    gradient, losses = jax.grad(weighted_sum, has_aux=True)(state.params)
+    gradient, (losses, aux) = jax.grad(weighted_sum, has_aux=True)(state.params)
     scaled = inputs.task_weights * losses
-    return losses, Measured(scaled, inputs.present, *objectives.split(gradient)), None
+    measured = Measured(scaled, inputs.present, *objectives.split(gradient))
+    return Measurement(losses, measured, None, aux)
 
 
 def decide(
@@ -64,14 +65,14 @@ def with_kept_weights(
     state: TrainState,
     inputs: StepInputs,
     heads_are_weighted: bool,
-) -> tuple[jax.Array, Direction]:
+) -> tuple[jax.Array, Direction, Any]:
     """A step in which `wrappers.every` keeps its weights, so that no gradient is read.
 
     The heads take their own gradients in the same backward pass: the weights act where the
     cotangents of the features enter the encoder.
 
     Returns:
-      Losses ``[T]`` and the direction.
+      Losses ``[T]``, the direction, and what encoders and heads returned besides.
     """
     rule = method.rule
     assert isinstance(rule, Weighting)
@@ -80,11 +81,14 @@ def with_kept_weights(
     signals = {**unread, **inputs.signals}
     weights, _ = weigh(rule, jnp.ones(count), state.optimizer, mask=inputs.present, **signals)
 
-    def sum_of_present(params: Any) -> tuple[jax.Array, jax.Array]:
-        losses = objectives.losses(params, inputs.batch, inputs.key, weights)
-        return jnp.sum(jnp.where(inputs.present, inputs.task_weights * losses, 0)), losses
+    def sum_of_present(params: Any) -> tuple[jax.Array, tuple[jax.Array, Any]]:
+        losses, aux = with_aux(
+            objectives, objectives.losses(params, inputs.batch, inputs.key, weights)
+        )
+        total = jnp.sum(jnp.where(inputs.present, inputs.task_weights * losses, 0))
+        return total, (losses, aux)
 
-    gradient, losses = jax.grad(sum_of_present, has_aux=True)(state.params)
+    gradient, (losses, aux) = jax.grad(sum_of_present, has_aux=True)(state.params)
     scaled = inputs.task_weights * losses
     weights, optimizer = weigh(rule, scaled, state.optimizer, mask=inputs.present, **signals)
     shared, heads = objectives.split(gradient)
@@ -92,4 +96,4 @@ def with_kept_weights(
         heads = weigh_heads(objectives.names, method, weights, inputs.present, heads)
     not_finite = inputs.present & ~jnp.isfinite(losses)
     tree = objectives.join(state.params, shared, heads)
-    return losses, Direction(tree, weights, not_finite, optimizer)
+    return losses, Direction(tree, weights, not_finite, optimizer), aux

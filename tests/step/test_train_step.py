@@ -323,3 +323,83 @@ def test_losses_that_cannot_be_used():
         run(LOSSES, strategy="scanned")
     with pytest.raises(TypeError, match="speed"):
         train_step(LOSSES, weighting.mgda(), optax.sgd(1.0), speed=3)
+
+
+def encode_with_aux(shared, inputs):
+    features = inputs * shared
+    return features, {"mean": features.mean(0)}
+
+
+def head_with_aux(params, features, targets):
+    error = features @ params - targets
+    return jnp.mean(error**2), {"largest": jnp.max(jnp.abs(error))}
+
+
+@pytest.mark.parametrize(
+    ("method", "settings"),
+    [
+        (weighting.equal(), {}),
+        (weighting.mgda(), {}),
+        (weighting.mgda(), {"accumulate": 2}),
+        (weighting.mgda(), {"strategy": "lagged"}),
+        (weighting.mgda(), {"strategy": "representation"}),
+        (wrappers.every(weighting.mgda(), k=2), {}),
+        (aggregation.graddrop(2), {"non_finite": "leave_out"}),
+    ],
+)
+def test_what_encoders_and_heads_return_besides_is_reported(method, settings):
+    rng = np.random.default_rng(0)
+    inputs, targets = rng.normal(size=(4, 3)), rng.normal(size=(2, 4))
+    batch = {"all": Examples(inputs, {"a": targets[0], "b": targets[1]})}
+    params = {"shared": jnp.ones(3), "heads": {"a": jnp.ones(3), "b": -jnp.ones(3)}}
+    heads = {"a": head_with_aux, "b": head_with_aux}
+    objectives = from_encoder(encode_with_aux, heads, has_aux=True)
+    plain = from_encoder(
+        lambda *args: encode_with_aux(*args)[0],
+        dict.fromkeys("ab", lambda *args: head_with_aux(*args)[0]),
+    )
+    steps = [train_step(o, method, optax.sgd(0.1), **settings) for o in (objectives, plain)]
+    states = [step.init(params, batch) for step in steps]
+    updates = [jax.jit(step.update) for step in steps]
+    for _ in range(2):
+        at = states[0].params
+        features = inputs * np.asarray(at["shared"])
+        states, metrics = zip(
+            *(u(s, batch) for u, s in zip(updates, states, strict=True)), strict=True
+        )
+        np.testing.assert_allclose(metrics[0].aux.groups["all"]["mean"], features.mean(0), 1e-5)
+        for i, task in enumerate("ab"):
+            error = features @ np.asarray(at["heads"][task]) - targets[i]
+            largest = metrics[0].aux.tasks[task]["largest"]
+            np.testing.assert_allclose(largest, np.abs(error).max(), 1e-5)
+        # Nothing else changes.
+        assert metrics[1].aux is None
+        jax.tree.map(np.testing.assert_array_equal, *states)
+        np.testing.assert_array_equal(metrics[0].losses, metrics[1].losses)
+
+
+@pytest.mark.parametrize("method", [weighting.equal(), weighting.upgrad()])
+def test_plain_losses_report_what_they_return_besides(method):
+    def with_aux(params, batch):
+        return jnp.sum(params["w"] ** 2), {"batch": batch}
+
+    def without(params, batch):
+        return jnp.sum(params["w"]), ()
+
+    objectives = from_losses({"a": with_aux, "b": without}, has_aux=True)
+    step = train_step(objectives, method, optax.sgd(0.1))
+    _, metrics = jax.jit(step.update)(step.init({"w": jnp.ones(3)}), jnp.array(4.0))
+    assert metrics.aux.tasks == {"a": {"batch": 4.0}, "b": ()} and metrics.aux.groups == {}
+    with pytest.raises(ValueError, match="has_aux: the loss of task 'a' must return"):
+        objectives = from_losses({"a": lambda params, batch: params["w"][0]}, has_aux=True)
+        step = train_step(objectives, method, optax.sgd(0.1))
+        step.update(step.init({"w": jnp.ones(3)}), None)
+
+
+@pytest.mark.parametrize("leaf", [jnp.arange(2), jnp.ones(2, complex)])
+def test_a_parameter_without_a_gradient_is_named(leaf):
+    objectives = from_encoder(encode_with_aux, {"a": head_with_aux}, has_aux=True)
+    step = train_step(objectives, weighting.equal(), optax.sgd(0.1))
+    params = {"shared": jnp.ones(3), "heads": {"a": {"w": jnp.ones(3), "count": leaf}}}
+    with pytest.raises(TypeError, match=f"params: leaf 'heads/a/count'.*{leaf.dtype}"):
+        step.init(params)
