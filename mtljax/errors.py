@@ -1,4 +1,21 @@
-"""User errors and preemption."""
+"""User errors and preemption, and what may be shown of texts that others wrote."""
+
+import re
+
+_CONTROL = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
+"""Controls of C0, C1 and DEL, line separators, directional overrides and isolates, surrogates."""
+
+
+def visible(text: str) -> str:
+    r"""A text whose control characters are written out, so that they control no terminal.
+
+    Keys, names and paths may hold escape sequences, which move the cursor or set the title of a
+    window, and directional overrides, which show letters in another order. Line ends and tabs stay.
+
+    >>> visible("a\x1b[2Jb"), visible("caf\xe9\n")
+    ('a\\x1b[2Jb', 'caf\xe9\n')
+    """
+    return _CONTROL.sub(lambda match: match[0].encode("unicode_escape").decode(), text)
 
 
 class UserError(Exception):
@@ -7,6 +24,8 @@ class UserError(Exception):
     The command line prints the line and exits with code 2. Pure functions of the library raise
     `ValueError` and `TypeError` instead.
 
+    Control characters in it are written out, see `visible`.
+
     Attributes:
       LENGTH: the characters of the longest message; of a longer one the middle is left out.
     """
@@ -14,7 +33,7 @@ class UserError(Exception):
     LENGTH = 2000
 
     def __init__(self, message: object = "") -> None:
-        text = str(message)
+        text = visible(str(message))
         if len(text) > self.LENGTH:
             text = f"{text[: self.LENGTH - 300]} [...] {text[-290:]}"
         super().__init__(text)

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 from mtljax import __version__
 from mtljax.cli.processes import preempted_code, preempted_line
-from mtljax.errors import Preempted, UserError
+from mtljax.errors import Preempted, UserError, visible
 
 COMMANDS = {
     "train": "train several tasks in one model, or resume an interrupted run",
@@ -93,6 +93,6 @@ def _run(name: str, arguments: list[str]) -> int:
 
 
 def _complain(text: str) -> None:
-    # A message may quote line ends, and bytes that the terminal cannot show.
-    line = " ".join(text.split())
+    # A message may quote line ends, and letters that the terminal cannot show.
+    line = " ".join(visible(text).split())
     print(line.encode("utf-8", "backslashreplace").decode(), file=sys.stderr, flush=True)

@@ -7,19 +7,26 @@ import json
 import os
 import re
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, TextIO, TypeVar
 
-from rich.console import Console
+from rich.console import Console, ConsoleOptions, RenderableType
+from rich.segment import Segment
 
-from mtljax.errors import UserError
+from mtljax.errors import UserError, visible
 from mtljax.json_values import nan_to_none
 
 T = TypeVar("T")
 
 DATA_DIR = "MTLJAX_DATA_DIR"
 """The environment variable that names the default of ``--data-dir``."""
+
+_JOINERS = "\u200c\u200d"
+"""Letters of some scripts, and emoji, are joined or kept apart by these."""
+
+_BEYOND_JSON = re.compile("[\x7f-\x9f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
+"""Control characters that JSON need not escape, and lone surrogates."""
 
 CACHE_DIR = "MTLJAX_CACHE_DIR"
 """The environment variable that names the default of ``--cache-dir``."""
@@ -113,10 +120,21 @@ def one_line(complaint: str) -> str:
 
 
 class Output(Console):
-    """A console for results: no markup, no highlighting, and a closed pipe raises."""
+    """A console for results: no markup, no highlighting, no control characters of texts.
+
+    A closed pipe raises.
+    """
 
     def __init__(self, **options: Any) -> None:
         super().__init__(markup=False, highlight=False, **options)
+
+    def render(
+        self, renderable: RenderableType, options: ConsoleOptions | None = None
+    ) -> Iterator[Segment]:
+        """Write out control characters of all texts; those of the terminal itself are kept."""
+        for segment in super().render(renderable, options):
+            text, style, control = segment
+            yield segment if control else Segment(visible(text), style)
 
     def on_broken_pipe(self) -> None:
         """Raise, for `mtljax.cli.main` to end the command quietly."""
@@ -143,20 +161,22 @@ def cache_directory(given: str | None) -> str | None:
 
 def warn(text: str) -> None:
     """Print a warning, one line on stderr."""
-    print(f"warning: {printable(text)}", file=sys.stderr, flush=True)
+    print(f"warning: {' '.join(visible(text).split())}", file=sys.stderr, flush=True)
 
 
 def printable(text: str) -> str:
     """A text that any terminal can show: without control characters and lone surrogates."""
     text = text.encode("utf-8", "replace").decode("utf-8")
-    return "".join(c if c.isprintable() else " " if c.isspace() else "\ufffd" for c in text)
+    return "".join(
+        c if c.isprintable() or c in _JOINERS else " " if c.isspace() else "\ufffd" for c in text
+    )
 
 
 def print_json(value: Any, file: TextIO | None = None) -> None:
     """Print a value as one line of JSON.
 
     Numbers that are not finite, which JSON lacks, become null; letters are escaped only where the
-    encoding of the file lacks them.
+    encoding of the file lacks them, control characters always.
 
     Args:
       value: dicts, lists, texts and numbers, nested.
@@ -164,7 +184,9 @@ def print_json(value: Any, file: TextIO | None = None) -> None:
     """
     value = nan_to_none(value)
     encoding = (sys.stdout if file is None else file).encoding or "utf-8"
-    line = json.dumps(value, ensure_ascii=False)
+    line = _BEYOND_JSON.sub(
+        lambda match: f"\\u{ord(match[0]):04x}", json.dumps(value, ensure_ascii=False)
+    )
     try:
         line.encode(encoding)
     except UnicodeEncodeError:

@@ -15,7 +15,7 @@ from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING, NoReturn
 
-from mtljax.errors import Interrupted, Preempted, UserError
+from mtljax.errors import Interrupted, Preempted, UserError, visible
 
 if TYPE_CHECKING:
     from mtljax.parallel.processes import ProcessSpec
@@ -253,4 +253,6 @@ def _say(command: str, text: str) -> None:
 
 
 def _line(command: str, text: str) -> bytes:
-    return f"mtljax {command}: {' '.join(text.split())}\n".encode("utf-8", "backslashreplace")
+    return f"mtljax {command}: {' '.join(visible(text).split())}\n".encode(
+        "utf-8", "backslashreplace"
+    )

@@ -1,7 +1,6 @@
 """The training loop, from tasks to a finished run directory."""
 
 import contextlib
-import functools
 import json
 import math
 import time
@@ -28,7 +27,7 @@ from mtljax.training.persistence import run_directory
 from mtljax.training.persistence.checkpoints import UNMEASURED, Checkpoints
 from mtljax.training.reporting.data_notes import data_notes
 from mtljax.training.reporting.data_overview import class_counts, describe, total_steps
-from mtljax.training.reporting.progress import format_value
+from mtljax.training.reporting.progress import format_value, notes_on
 from mtljax.training.reporting.summary import summarize
 from mtljax.training.session import Composed, Log, Session, open_log, open_session
 from mtljax.training.start import Say, Start, begin, check_continued, look
@@ -76,7 +75,7 @@ def train(
     """
     console = console if console and is_writer() else Console(quiet=True)
     directory, tasks = Path(run_dir), tuple(tasks)
-    say = functools.partial(console.print, highlight=False)
+    say = notes_on(console)
 
     # The writer holds the lock of the directory from here to the end.
     with contextlib.ExitStack() as lock:
@@ -196,7 +195,7 @@ def _restore(session: Session) -> _Restored:
         return _Restored(0, state, last_line=-1)
     step, state, progress = found
     session.batches.set_state(progress["position"])
-    session.console.print(f"continuing from step {step}", highlight=False)
+    notes_on(session.console)(f"continuing from step {step}")
     return _Restored(step, state, last_line=step)
 
 

@@ -25,7 +25,7 @@ from mtljax.training.persistence.checkpoints import Checkpoints, quiet
 from mtljax.training.persistence.run_directory import CHECKPOINTS
 from mtljax.training.reporting.metrics_file import MetricsFile
 from mtljax.training.reporting.metrics_window import MetricsWindow
-from mtljax.training.reporting.progress import Reporter, make_reporter
+from mtljax.training.reporting.progress import Reporter, make_reporter, notes_on
 
 
 @dataclasses.dataclass(frozen=True)
@@ -123,9 +123,7 @@ def open_session(
 
 @contextlib.contextmanager
 def _open_checkpoints(directory: Path, console: Console) -> Iterator[Checkpoints]:
-    checkpoints = Checkpoints(
-        directory / CHECKPOINTS, lambda text: console.print(text, highlight=False)
-    )
+    checkpoints = Checkpoints(directory / CHECKPOINTS, notes_on(console))
     try:
         yield checkpoints
     except BaseException as error:

@@ -2,13 +2,15 @@
 
 import math
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, Protocol
 
 from rich.console import Console
 from rich.live import Live
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
+
+from mtljax.errors import visible
 
 _SECONDS_BETWEEN_LINES = 5.0
 _SPLITS = ("validation", "test")
@@ -39,6 +41,15 @@ class Reporter(Protocol):
     def close(self) -> None:
         """Leave the terminal as it was."""
         ...
+
+
+def notes_on(console: Console) -> Callable[[str], None]:
+    """Returns a function that prints a note, whose names and paths control no terminal."""
+
+    def say(text: str) -> None:
+        console.print(visible(text), highlight=False, markup=False)
+
+    return say
 
 
 class TerminalReporter:
@@ -81,7 +92,7 @@ class TerminalReporter:
 
     def say(self, text: str) -> None:
         """Print above the bar."""
-        self._live.console.print(text, highlight=False, markup=False, soft_wrap=True)
+        self._live.console.print(visible(text), highlight=False, markup=False, soft_wrap=True)
 
     def close(self) -> None:
         """Stop drawing."""
@@ -114,7 +125,7 @@ class LineReporter:
 
     def say(self, text: str) -> None:
         """Print a line."""
-        self._console.print(text, highlight=False, markup=False, soft_wrap=True)
+        self._console.print(visible(text), highlight=False, markup=False, soft_wrap=True)
 
     def close(self) -> None:
         """Nothing is left open."""
