@@ -207,7 +207,10 @@ def as_class(label: Any, classes: Classes) -> int:
         return number
     if is_missing(label):
         return -1
-    raise ValueError(f"label {short(label)} does not occur in train")
+    raise ValueError(
+        f"label {short(label)} does not occur in train; name all 'classes' of its feature, or "
+        "leave such rows out with --data.bad-rows skip"
+    )
 
 
 def class_names_of(labels: Iterable[Any]) -> tuple[str, ...]:

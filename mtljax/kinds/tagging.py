@@ -25,6 +25,18 @@ def _row_classes(tags: Any, words: Any, classes: Classes) -> list[int]:
     return [as_class(tag, classes) for tag in tags]
 
 
+def _first_fault(tags: Any, words: Any, classes: Classes) -> int | None:
+    """The number of the first tag that is no class; None where there are not as many as words."""
+    if len(tags) != len(words):
+        return None
+    for number, tag in enumerate(tags):
+        try:
+            as_class(tag, classes)
+        except ValueError:
+            return number
+    return None
+
+
 def _encode_targets(rows: TargetRows) -> tuple[np.ndarray, np.ndarray]:
     classes = indexed(rows.output.classes, rows.numbered)
     flat: list[int] = []
@@ -36,7 +48,7 @@ def _encode_targets(rows: TargetRows) -> tuple[np.ndarray, np.ndarray]:
         try:
             flat += missing if tags is None else _row_classes(tags, words, classes)
         except ValueError as error:
-            rows.fault(i, str(error))
+            rows.fault(i, str(error), _first_fault(tags, words, classes))
             flat += missing
     row_of = np.repeat(np.arange(len(rows.rows)), rows.lengths)
     # A last tag that nobody reads keeps the look-up inside the array.

@@ -1,9 +1,9 @@
 """Rows of a data set with their tokenised inputs: what a kind makes targets of."""
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 
@@ -12,8 +12,18 @@ from mtljax.kinds.output import Output
 
 Rows = Sequence[Mapping[str, Any]]
 
-Fault = Callable[[int, str], None]
-"""Called with the number of a row and what is wrong with it; raises, or the row is skipped."""
+
+class Fault(Protocol):
+    """Called for a row that cannot be used: raises, or the row is skipped."""
+
+    def __call__(self, row: int, reason: str, item: int | None = None, /) -> None:
+        """What is wrong.
+
+        Args:
+            row: the number of the row.
+            reason: what is wrong with it.
+            item: the number of the tag that is wrong; None where it is none or all of them.
+        """
 
 
 @dataclass(frozen=True)

@@ -118,7 +118,9 @@ def test_rows_that_cannot_be_used_are_counted_cached_or_not(tasks, tmp_path):
 
 def test_a_weight_that_cannot_be_used_stops_with_its_row(tasks):
     rows = [*ROWS[:-1], {**ROWS[0], "sure": -1.0}]
-    with pytest.raises(UserError, match="task 'stars'.*'reviews'.*'train', row 39: weight -1.0"):
+    with pytest.raises(
+        UserError, match="task 'stars'.*'reviews'.*'train', row 39 .*, line 40.: weight -1.0"
+    ):
         load(tasks(rows))
 
 

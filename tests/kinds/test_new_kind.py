@@ -134,7 +134,9 @@ def test_a_row_it_cannot_use_is_named(tasks, tmp_path):
     rows = (tmp_path / "validation.jsonl").read_text().splitlines()
     bad = json.dumps({"text": "a calm day", "visits": -2, "mood": "calm"})
     (tmp_path / "validation.jsonl").write_text("\n".join([*rows, bad]))
-    with pytest.raises(UserError, match="'visits', .* 'validation', row 8: count -2 is negative"):
+    with pytest.raises(
+        UserError, match="'visits', .* 'validation', row 8 .*, line 9.: count -2 is negative"
+    ):
         train(CONFIG, tasks, tmp_path / "run")
 
 

@@ -107,7 +107,9 @@ def read_examples(
     first = 0
     for blocks in zip(*streams, strict=True):
         rows = dict(zip(names, blocks, strict=True))
-        yield _read_block(group, split, rows, first, tokenizer, outputs, limit, bad_rows, numbered)
+        yield _read_block(
+            group, split, rows, first, sources, tokenizer, outputs, limit, bad_rows, numbered
+        )
         first += len(blocks[0])
     # How many rows were left out is known when all have been read: an empty block says it.
     malformed = {
@@ -119,7 +121,7 @@ def read_examples(
     if malformed:
         rows = dict.fromkeys(names, ())
         empty = _read_block(
-            group, split, rows, first, tokenizer, outputs, limit, bad_rows, numbered
+            group, split, rows, first, sources, tokenizer, outputs, limit, bad_rows, numbered
         )
         yield replace(empty, malformed=malformed)
 
@@ -138,6 +140,7 @@ def _read_block(
     split: str,
     rows: Mapping[str, Rows],
     first: int,
+    sources: Mapping[str, Source],
     tokenizer: Tokenizer,
     outputs: Mapping[str, Output],
     limit: int,
@@ -149,11 +152,12 @@ def _read_block(
     skipped: Counter[str] = Counter()
     for task in group.tasks:
 
-        def fault(row: int, reason: str, task=task) -> None:
+        def fault(row: int, reason: str, item: int | None = None, /, task=task) -> None:
             if bad_rows == "stop":
+                place = _place(sources[task.source_name], split, rows[task.source_name][row], item)
                 raise UserError(
                     f"task {task.name!r}, data set {task.source_name!r}, "
-                    f"split {split!r}, row {first + row}: {reason}"
+                    f"split {split!r}, row {first + row}{place}: {reason}"
                 )
             skipped[task.name] += 1
 
@@ -169,6 +173,14 @@ def _read_block(
     per_token = [task.name for task in group.tasks if KINDS[task.kind].per_token]
     examples = _truncated(encodings, targets, weights, per_token, limit, group.chunked)
     return replace(examples, rows=examples.rows + np.int32(first), skipped=dict(skipped))
+
+
+def _place(source: Source, split: str, row: Mapping[str, Any], item: int | None) -> str:
+    """File and line of a row, of equal rows the first, in brackets; empty where it has none."""
+    # Written out, so that NaN is equal to itself.
+    shown = repr(dict(row))
+    place = source.locate and source.locate(split, lambda other: repr(dict(other)) == shown, item)
+    return f" ({place})" if place else ""
 
 
 def _encoded(group: Group, rows: Rows, tokenizer: Tokenizer, limit: int) -> Encodings:

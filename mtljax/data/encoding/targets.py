@@ -36,10 +36,10 @@ def read_targets(
     """
     faulty: set[int] = set()
 
-    def once(row: int, reason: str) -> None:
+    def once(row: int, reason: str, item: int | None = None) -> None:
         if row not in faulty:
             faulty.add(row)
-            fault(row, reason)
+            fault(row, reason, item)
 
     return KINDS[task.kind].encode_targets(
         TargetRows(

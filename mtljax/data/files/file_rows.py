@@ -90,6 +90,22 @@ class FileRows:
         self._unfinished = {stop: rows_from}
         return block
 
+    def line_of(self, matches: Callable[[Row], bool], item: int | None = None) -> int | None:
+        """The number of the line that the first row of some description begins in.
+
+        Args:
+            matches: whether a row is the one.
+            item: an item of the row; where each has a line of its own, that line is returned.
+
+        Returns:
+            The number, from 1; None where no row is the one.
+        """
+        for row, record, _ in self._pass(0, 0):
+            if row is not None and matches(row):
+                own = item is not None and item < len(record.item_lines)
+                return record.item_lines[item or 0] if own else record.line
+        return None
+
     @property
     def _where(self) -> str:
         return f"source {self._name!r}, {self.path}"

@@ -112,6 +112,7 @@ def load_files(
         splits=splits,
         fingerprint=functools.cache(lambda: fingerprint_of(listed, [description, checked])),
         skipped=lambda: {dataset.name: _skipped(split_files, files)},
+        locate=functools.partial(_locate, split_files, files),
     )
 
 
@@ -121,6 +122,22 @@ _LATER_OPTIONS = ("escape", "skip_blanks")  # described where given, so that fin
 
 def _all_rows(files: Sequence[FileRows]) -> Sequence[Row]:
     return concatenated([Rows(file.count, file.read) for file in files])
+
+
+def _locate(
+    split_files: SplitFiles,
+    files: Mapping[Path, FileRows],
+    split: str,
+    matches: Callable[[Row], bool],
+    item: int | None,
+) -> str | None:
+    # A split that is held out is in the files of train.
+    for _, paths in split_files.get(split, split_files["train"]):
+        for path in paths:
+            line = files[path].line_of(matches, item)
+            if line is not None:
+                return f"{path}, line {line}"
+    return None
 
 
 def _skipped(split_files: SplitFiles, files: Mapping[Path, FileRows]) -> dict[str, int]:

@@ -63,6 +63,7 @@ def combine(sources: Sequence[Source]) -> Source:
         splits=splits,
         fingerprint=_fingerprint(computable) if len(computable) == len(sources) else None,
         skipped=lambda: _skipped(sources),
+        locate=functools.partial(_locate, sources, converts),
     )
 
 
@@ -119,6 +120,21 @@ def _fingerprint(fingerprints: Sequence[Callable[[], str]]) -> Callable[[], str]
     return functools.cache(
         lambda: hashlib.sha256(json.dumps([part() for part in fingerprints]).encode()).hexdigest()
     )
+
+
+def _locate(
+    sources: Sequence[Source],
+    converts: Sequence[Mapping[str, Convert | None]],
+    split: str,
+    matches: Callable[[Row], bool],
+    item: int | None,
+) -> str | None:
+    for source, convert in zip(sources, converts, strict=True):
+        if source.locate is not None and split in source.splits:
+            place = source.locate(split, lambda row, c=convert: matches(_row(c, row)), item)
+            if place is not None:
+                return place
+    return None
 
 
 def _skipped(sources: Sequence[Source]) -> dict[str, Mapping[str, int]]:

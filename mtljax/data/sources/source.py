@@ -24,6 +24,10 @@ class Feature:
     classes: tuple[str, ...] = ()
 
 
+Locate = Callable[[str, Callable[[Mapping[str, Any]], bool], int | None], str | None]
+"""From a split, what a row must be and the number of an item in it to a file and line."""
+
+
 @dataclass(frozen=True)
 class Source:
     """A data set.
@@ -38,6 +42,9 @@ class Source:
             how it is read, does; None where there is no such digest.
         skipped: counts the malformed rows that were left out, by name of data set and split, as far
             as they have been read; None where rows cannot be malformed.
+        locate: `(split, matches, item) -> text`, file and line of the first row of a split that
+            `matches`, and in it of an item of its lists, or None for the row itself; None where no
+            row does. None for rows that no file has.
     """
 
     name: str
@@ -46,6 +53,7 @@ class Source:
     splits: Mapping[str, Sequence[Mapping[str, Any]]]
     fingerprint: Callable[[], str] | None = None
     skipped: Callable[[], Mapping[str, Mapping[str, int]]] | None = None
+    locate: Locate | None = None
 
 
 def first_rows(source: Source, count: int) -> Source:

@@ -116,7 +116,9 @@ def test_a_bad_row_stops_or_is_counted(read, name):
     with pytest.raises(UserError) as error:
         read(task, features, train=train, validation=validation)
     where = f"task {task.name!r}, data set 's', split 'validation', row 1: "
-    assert str(error.value) == where + reason
+    remedy = "; name all 'classes' of its feature, or leave such rows out with --data.bad-rows skip"
+    in_train = reason.endswith("does not occur in train")
+    assert str(error.value) == where + reason + (remedy if in_train else "")
     _, examples = read(task, features, "skip", train=train, validation=validation)
     assert examples.weights[task.name].tolist() == weights
     assert examples.skipped == {task.name: 1}

@@ -3,7 +3,7 @@ from typing import Any
 
 import pytest
 
-from mtljax.data import load_data
+from mtljax.data import DataOptions, load_data
 from mtljax.data.options import DEFAULT_OPTIONS
 from mtljax.tasks import Dataset, Task
 from mtljax.training.reporting.data_notes import data_notes
@@ -119,3 +119,17 @@ def test_tags_that_may_mark_spans(tmp_path):
     assert tagged(tmp_path, f"New\tLOC\nAnna\tPER\n{rest}", scheme="io") == (
         ("", "LOC", "PER"), []
     )  # fmt: skip
+
+
+def test_rows_without_a_target_that_can_be_used(tmp_path):
+    lines = "New B-LOC\nYork I-LOC\n\nis O\n"
+    (tmp_path / "train.conll").write_text(lines)
+    (tmp_path / "dev.conll").write_text(lines + "\nEU B-ORG\n")
+    files: Any = {"train": "train.conll", "validation": "dev.conll"}
+    features: Any = {"words": 0, "tags": 1}
+    source = Dataset("mine", files, features=features)
+    task = Task("ner", "mine", "tagging", "words", "tags", sources=(source,))
+    data = load_data([task], DataOptions(bad_rows="skip"), data_dir=tmp_path)
+    assert data_notes(data) == [
+        "task 'ner': rows whose targets cannot be used count as missing: 1 of validation"
+    ]
