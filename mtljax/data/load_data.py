@@ -60,7 +60,8 @@ def load_data(
         sample: rows that are read of a split at most, from its first on; 0 for all. Rows are then
             shared among the groups by the sizes of the full splits, estimated from the sample.
         begun: what each task predicts in the run that is continued or evaluated, whose classes stay
-            where all that occur are among them; None for a new run.
+            where all that occur are among them, and numbers in the units of that run; None for a
+            new run.
 
     Returns:
         All splits of all tasks, ready to be batched.
@@ -93,7 +94,7 @@ def load_data(
             cache,
             digests,
             tokenizer_key,
-            begun[task.name].classes if begun and task.name in begun else (),
+            (begun or {}).get(task.name),
         )
         for task in tasks
     }
@@ -235,10 +236,11 @@ def _output(
     cache: Cache,
     digests: Mapping[str, str | None],
     tokenizer_key: str,
-    begun: tuple[str, ...],
+    begun: Output | None,
 ) -> Output:
     digest = digests[task.source_name]
-    key = None if digest is None else cache_key(digest, tokenizer_key, _fields(task), begun)
+    kept = (begun.classes, begun.mean, begun.deviation) if begun else None
+    key = None if digest is None else cache_key(digest, tokenizer_key, _fields(task), kept)
     source = sources[task.source_name]
     make = lambda: task_output(task, source, tokenizer, begun).to_json()  # noqa: E731
     output = Output.from_json(cached_json(cache, "outputs", key, make))

@@ -99,14 +99,14 @@ def group_answers(
 
     answers: list[dict[str, Answer]] = [{} for _ in texts]
     for task in tasks:
-        kind, classes = KINDS[task.kind], model.layout.outputs[task.name].classes
+        kind, output = KINDS[task.kind], model.layout.outputs[task.name]
         for i, first in enumerate(firsts):
             if kind.per_token:
                 assert plans is not None
                 value, words = _merged(plans[i], values[task.name][first:]), plans[i].words
             else:
                 value, words = values[task.name][first], []
-            answer = kind.answer(value, classes, words)
+            answer = kind.answer(value, output, words)
             restore = tagged_text(task.dataset).restore
             if kind.per_token and restore is not None:
                 answer["restored"] = restore(words, answer["tags"])

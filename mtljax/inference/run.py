@@ -158,7 +158,9 @@ class Run:
         config = GenerationConfig(
             max_tokens=most, temperature=0.0, too_long="right" if answers else "left"
         )
-        return [kind.answer(text.strip(), (), ()) for text in generator.generate(inputs, config)]
+        output = self.layout.outputs[task.name]
+        texts = generator.generate(inputs, config)
+        return [kind.answer(text.strip(), output, ()) for text in texts]
 
     def generate(
         self,

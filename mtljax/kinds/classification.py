@@ -107,11 +107,9 @@ def _probabilities(predictions: "jax.Array", num_classes: int) -> "jax.Array":
     return jax.nn.softmax(predictions, axis=-1)
 
 
-def _answer(
-    probabilities: np.ndarray, classes: Sequence[str], words: Sequence[str]
-) -> dict[str, Any]:
-    by_name = dict(zip(classes, map(float, probabilities), strict=True))
-    return {"label": classes[int(np.argmax(probabilities))], "probabilities": by_name}
+def _answer(probabilities: np.ndarray, output: Output, words: Sequence[str]) -> dict[str, Any]:
+    by_name = dict(zip(output.classes, map(float, probabilities), strict=True))
+    return {"label": output.classes[int(np.argmax(probabilities))], "probabilities": by_name}
 
 
 CLASSIFICATION = Kind(

@@ -83,6 +83,9 @@ class Kind:
         row_classes: `(target, input, classes) -> numbers`, the class of each target of one row, -1
             where it is missing; raises a ValueError that says why a row cannot be used. Needed
             where there are classes.
+        standardized: whether its targets are numbers that are learned in units of the training
+            split: less the mean of its targets, over their standard deviation (those of `Output`).
+            Answers and metrics are in the units of the data.
         encode_targets: from rows to targets and weights `alpha_ij` (float32, 0 where there is no
             target), both `[n]` if `per_token`, else `[rows]`; targets `[rows, classes]` if
             `per_class`.
@@ -104,12 +107,14 @@ class Kind:
             main one first; None for the first of `metrics`.
         always_measured: names of metrics that are measured whatever the task names; the loss is.
         metric_state: `(name, predicted, targets, weights, output) -> state`, jitted.
+        metric_unit: `(name, output) -> unit`, what one of a metric's state is in the units of the
+            data.
         host_metrics: metrics that are counted on the host, by name: `(predicted, targets, scheme,
             classes) -> state` of lists with an array for each text.
 
         answer_values: `(predictions, num_classes) -> values`, what an answer to a new text needs;
             None for `predicted_targets`.
-        answer: `(value, classes, words) -> JSON` of the value of one text; of kinds with a target a
+        answer: `(value, output, words) -> JSON` of the value of one text; of kinds with a target a
             token, of the values of its words; of kinds that write, of the text.
     """
 
@@ -134,6 +139,7 @@ class Kind:
     per_class: bool = False
     target_dtype: str = "int32"
     row_classes: Callable[[Any, Any, Classes], list[int]] | None = None
+    standardized: bool = False
     encode_targets: Callable[[TargetRows], tuple[np.ndarray, np.ndarray]]
     blank_class: Callable[[str | None, Sequence[str]], bool] = lambda scheme, classes: False
     check_classes: Callable[[Sequence[str], str | None, Sequence[str]], tuple[str, str] | None] = (
@@ -155,13 +161,14 @@ class Kind:
     metric_state: "Callable[[str, jax.Array, jax.Array, jax.Array, Output], State]" = (
         _metric_of_that_name
     )
+    metric_unit: Callable[[str, Output], float] = lambda name, output: 1.0
     host_metrics: Mapping[str, Callable[[list, list, str | None, Sequence[str]], Any]] = field(
         default_factory=dict
     )
 
     # From predictions to answers.
     answer_values: "Callable[[jax.Array, int], jax.Array] | None" = None
-    answer: Callable[[Any, Sequence[str], Sequence[str]], dict[str, Any]]
+    answer: Callable[[Any, Output, Sequence[str]], dict[str, Any]]
 
 
 def chosen_loss(kind: Kind, loss: str | None) -> str:

@@ -104,10 +104,8 @@ def _probabilities(predictions: "jax.Array", num_classes: int) -> "jax.Array":
     return jax.nn.sigmoid(predictions)
 
 
-def _answer(
-    probabilities: np.ndarray, classes: Sequence[str], words: Sequence[str]
-) -> dict[str, Any]:
-    by_name = dict(zip(classes, map(float, probabilities), strict=True))
+def _answer(probabilities: np.ndarray, output: Output, words: Sequence[str]) -> dict[str, Any]:
+    by_name = dict(zip(output.classes, map(float, probabilities), strict=True))
     labels = [name for name, probability in by_name.items() if probability > 0.5]
     return {"labels": labels, "probabilities": by_name}
 

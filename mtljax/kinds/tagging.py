@@ -143,8 +143,8 @@ def _span_f1(
     return metrics.span_f1(answers, labels, _chosen_scheme(scheme, classes), classes)
 
 
-def _answer(value: np.ndarray, classes: Sequence[str], words: Sequence[str]) -> dict[str, Any]:
-    return {"words": list(words), "tags": [classes[tag] for tag in value]}
+def _answer(value: np.ndarray, output: Output, words: Sequence[str]) -> dict[str, Any]:
+    return {"words": list(words), "tags": [output.classes[tag] for tag in value]}
 
 
 TAGGING = Kind(

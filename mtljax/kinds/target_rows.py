@@ -76,17 +76,26 @@ class TargetRows:
             weights[i] = value
         return weights
 
-    def numbers(self) -> np.ndarray:
-        """float32 `[rows]`, the number that is the target of each row; NaN where there is none."""
+    def standardized_numbers(self) -> np.ndarray:
+        """float32 `[rows]`, how far the number of each row is from the mean, in deviations.
+
+        NaN where there is none. Differences are float64: of large numbers that differ by little,
+        float32 would keep nothing.
+        """
         numbers = np.full(len(self.rows), math.nan, np.float32)
         for i, row in enumerate(self.rows):
             value = row[self.target_name]
             if value is None or value != value:
                 continue
-            if is_float32(value):
-                numbers[i] = value
-            else:
+            if not is_float32(value):
                 self.fault(i, f"{short(value)} is beyond float32, which ends at 3.4e38")
+                continue
+            standardized = (float(value) - self.output.mean) / self.output.deviation
+            if is_float32(standardized):
+                numbers[i] = standardized
+            else:
+                mean, unit = self.output.mean, self.output.deviation
+                self.fault(i, f"{short(value)} is too far from the mean {mean} in units of {unit}")
         return numbers
 
     def next_words(self) -> np.ndarray:

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from mtljax.kinds.kind import Kind
+from mtljax.kinds.output import Output
 from mtljax.kinds.target_rows import TargetRows
 
 if TYPE_CHECKING:
@@ -31,7 +32,7 @@ def _head(settings: "HeadSettings") -> "DecoderHead | LanguageModelHead":
     return make(settings)
 
 
-def _answer(text: str, classes: Sequence[str], words: Sequence[str]) -> dict[str, Any]:
+def _answer(text: str, output: Output, words: Sequence[str]) -> dict[str, Any]:
     return {"text": text}
 
 

@@ -32,7 +32,8 @@ def predicted_targets(task: Task, predictions: jax.Array, num_classes: int) -> j
       num_classes: number of classes of the task.
 
     Returns:
-      Class ids ``[...]`` int32, numbers ``[...]`` float32, or sets of classes ``[..., outputs]``.
+      Class ids ``[...]`` int32, numbers ``[...]`` float32 in units of the training split, or sets
+      of classes ``[..., outputs]``.
     """
     function = KINDS[task.kind].predicted_targets
     assert function is not None
@@ -150,7 +151,7 @@ class Evaluator:
                 continue
             batches = self._data.evaluation_batches(group.name, split)
             states = self._pass(params, group.name, batches)
-            values |= _values(states)
+            values |= self._values(states)
             if not full:
                 continue
             for task in group.tasks:
@@ -164,8 +165,19 @@ class Evaluator:
                 batches = self._data.evaluation_batches(group.name, split)
                 plain = self._pass(params, group.name, map(_hide_affixes, batches))
                 for name in plain.keys() & language_models:
-                    values[name][PLAIN_WORDS] = _values(plain)[name]["perplexity"]
+                    values[name][PLAIN_WORDS] = self._values(plain)[name]["perplexity"]
         return {task.name: values[task.name] for task in self._model.tasks if task.name in values}
+
+    def _values(self, totals: Mapping[str, Mapping[str, Any]]) -> Values:
+        """The values of metrics, in the units of the data."""
+        tasks = {task.name: task for task in self._model.tasks}
+        return {
+            task: {
+                name: float(metrics.compute(state)) * _metric_unit(self._model, tasks[task], name)
+                for name, state in states.items()
+            }
+            for task, states in totals.items()
+        }
 
     def _pass(
         self, params: Any, group: str, batches: Iterable[dict[str, Any]]
@@ -204,11 +216,8 @@ class Evaluator:
         }
 
 
-def _values(totals: Mapping[str, Mapping[str, Any]]) -> Values:
-    return {
-        task: {name: float(metrics.compute(state)) for name, state in states.items()}
-        for task, states in totals.items()
-    }
+def _metric_unit(model: Model, task: Task, name: str) -> float:
+    return KINDS[task.kind].metric_unit(name, model.layout.outputs[task.name])
 
 
 def _merged(before: dict[str, Any], states: dict[str, Any]) -> dict[str, Any]:
@@ -225,7 +234,8 @@ def score(model: Model, values: Values) -> float:
 
     Each metric is mapped to a scale from 0 to 1, on which higher is better: accuracy and F1 as they
     are; perplexity over V classes as ``1 - log(perplexity) / log(V)``, 0 for a uniform guess; an
-    error or a loss ``e`` as ``1 / (1 + e)``.
+    error or a loss ``e`` as ``1 / (1 + e)``, that of numbers in units of the training split: the
+    mean of its targets gives 0.5 by its squared error.
 
     Args:
       model: the model.
@@ -244,6 +254,6 @@ def score(model: Model, values: Values) -> float:
         if name == "perplexity":
             value = 1.0 - np.log(value) / np.log(output.num_classes)
         elif name in KINDS[task.kind].lower_is_better:
-            value = 1.0 / (1.0 + value)
+            value = 1.0 / (1.0 + value / _metric_unit(model, task, name))
         scores.append(value)
     return float(np.mean(scores)) if scores else float("nan")

@@ -60,7 +60,7 @@ COUNT = Kind(
     predicted_targets=lambda predictions, num_classes: jnp.exp(predictions[..., 0]),
     metric_state=state,
     host_metrics={"host_error": largest_error},
-    answer=lambda rate, classes, words: {"expected": round(float(rate), 4)},
+    answer=lambda rate, output, words: {"expected": round(float(rate), 4)},
 )
 TASKS = """
 sources:

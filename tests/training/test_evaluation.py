@@ -110,6 +110,8 @@ def test_metrics_are_those_of_the_examples_one_by_one(trained, split):
         name: [(out.argmax(-1) == targets).astype(float) for out, targets, _ in triples[name]]
         for name in ("label", "tags")
     }
+    deviation = data.outputs["number"].deviation
+    assert deviation != 1
     errors = [(out[:, 0] - targets) ** 2 for out, targets, _ in triples["number"]]
     spans = [
         [bio_spans([model.layout.outputs["tags"].classes[t] for t in tags[w > 0]])
@@ -128,7 +130,7 @@ def test_metrics_are_those_of_the_examples_one_by_one(trained, split):
             "loss": losses["tags"],
         },
         "next": {"perplexity": np.exp(losses["next"]), "loss": losses["next"]},
-        "number": {"mean_squared_error": mean(errors, weights["number"]),
+        "number": {"mean_squared_error": deviation**2 * mean(errors, weights["number"]),
                    "loss": mean(errors, weights["number"])},
     }  # fmt: skip
     hidden = one_by_one(model, data, params, "tiny", split, hide_affixes=True)["next"]
@@ -264,7 +266,7 @@ def test_tasks_without_split_or_targets_are_left_out(make, linear, tasks, source
     found = evaluate(params, "validation")
     assert set(found) == {"number"}
     assert evaluate(params, "test") == {}
-    assert score(model, found) == pytest.approx(1 / (1 + found["number"]["mean_squared_error"]))
+    assert score(model, found) == pytest.approx(1 / (1 + found["number"]["loss"]))
     assert np.isnan(score(model, {}))
 
 
@@ -275,7 +277,7 @@ def test_score_is_the_mean_of_main_metrics(make, plain):
         "label": {"accuracy": 0.8, "loss": 9.0},
         "tags": {"span_f1": 0.5, "accuracy": 0.1},
         "next": {"perplexity": classes**0.25},
-        "number": {"mean_squared_error": 3.0},
+        "number": {"mean_squared_error": 3.0 * model.layout.outputs["number"].deviation ** 2},
     }
     assert score(model, values) == pytest.approx((0.8 + 0.5 + 0.75 + 0.25) / 4)
     uniform = {"next": {"perplexity": float(classes)}}

@@ -1,5 +1,6 @@
 """What the tasks of a data set predict: their classes, or the words they write."""
 
+import math
 from collections.abc import Iterable, Sequence
 
 import numpy as np
@@ -11,26 +12,28 @@ from mtljax.data.tokenizers.words import count_words
 from mtljax.errors import UserError
 from mtljax.kinds import KINDS, Output
 from mtljax.kinds.labels import class_names_of, indexed, named_class
+from mtljax.kinds.target_rows import is_float32
 from mtljax.special_tokens import END, OOV, SPECIALS
 from mtljax.tasks.choices import metric_names
 from mtljax.tasks.task import Task
 
 
 def task_output(
-    task: Task, source: Source, tokenizer: Tokenizer, begun: Sequence[str] = ()
+    task: Task, source: Source, tokenizer: Tokenizer, begun: Output | None = None
 ) -> Output:
     """Finds out what a task predicts.
 
     The classes of a task that writes text are, over words, those which the texts that it is to
     write have `min_count` times in its own training split, the most frequent first; over pieces of
     other kinds, all of them. Classes that a data set does not name are those of its training split.
+    Numbers have the mean and the standard deviation of the targets of that split.
 
     Args:
         task: the task.
         source: its data set, whose training split is read where need be.
         tokenizer: has the words of the training splits.
-        begun: the classes that a run was begun with, kept if all those that occur are among them;
-            nothing for a new run.
+        begun: the output that a run was begun with, whose classes are kept if all those that occur
+            are among them, and whose mean and deviation are; None for a new run.
 
     Raises:
         UserError: if the training split has nothing that could be learned.
@@ -40,17 +43,44 @@ def task_output(
         ids = np.asarray([OOV, END, *_word_ids(task, source, tokenizer)], np.int32)
         return Output(num_classes=len(ids), ids=ids)
     if not kind.has_classes:
-        return Output(num_classes=1)
+        if not kind.standardized:
+            return Output(num_classes=1)
+        mean, deviation = (
+            (begun.mean, begun.deviation) if begun else _mean_and_deviation(task, source)
+        )
+        return Output(num_classes=1, mean=mean, deviation=deviation)
     classes = class_names(task, source)
     if not classes:
         raise UserError(f"task {task.name!r}: the train split of {source.name!r} has no targets")
     declared = bool(task.targets and source.features[task.targets].classes)
-    if begun and not declared:
-        known = indexed(begun)
+    if begun and begun.classes and not declared:
+        known = indexed(begun.classes)
         if all(named_class(name, known) is not None for name in classes):
-            classes = tuple(begun)
+            classes = begun.classes
     weights = class_weights(task, classes, source.splits["train"], declared)
     return Output(num_classes=len(classes), classes=classes, class_weights=weights)
+
+
+def _mean_and_deviation(task: Task, source: Source) -> tuple[float, float]:
+    """Those of the targets that count; the deviation of equal ones is 1."""
+    assert task.targets is not None
+    values = []
+    for row in source.splits["train"]:
+        value = row[task.targets]
+        weight = 1.0 if task.weights is None else row[task.weights]
+        counts = weight is not None and is_float32(weight) and weight > 0
+        if counts and value is not None and is_float32(value):
+            values.append(float(value))
+    if not values:
+        return 0.0, 1.0
+    targets = np.asarray(values)
+    if targets.min() == targets.max():
+        return values[0], 1.0
+    # Numbers up to 1, by a power of 2, which rounds nothing: their squares are float64.
+    _, exponent = math.frexp(np.abs(targets).max())
+    scaled = np.ldexp(targets, -exponent)
+    mean, deviation = (math.ldexp(float(x), exponent) for x in (scaled.mean(), scaled.std()))
+    return mean, deviation or 1.0
 
 
 def check_classes(task: Task, classes: Sequence[str]) -> None:

@@ -26,10 +26,11 @@ def data_notes(data: MultitaskData) -> list[str]:
 
     Returns:
       Lines on tasks that lack a target in a split, with the tasks that the score is over where
-      these are not all; and on classes that one split has and another has not, though it should by
-      the number of its targets.
+      these are not all; on numbers that are all one; and on classes that one split has and another
+      has not, though it should by the number of its targets.
     """
     lacking: dict[str, dict[str, str]] = {"train": {}, "validation": {}, "test": {}}
+    constant: list[str] = []
     classes: list[str] = []
     for group in data.groups:
         splits = data.examples[group.name]
@@ -39,6 +40,8 @@ def data_notes(data: MultitaskData) -> list[str]:
                 if reason:
                     reasons[task.name] = reason
             kind = KINDS[task.kind]
+            if kind.standardized and _constant(splits["train"], task):
+                constant.append(f"task {task.name!r}: all its targets in train are one number")
             if kind.has_classes and not kind.per_token:
                 classes += _unequal_classes(splits, task, data.outputs[task.name].classes)
     notes = [
@@ -49,9 +52,9 @@ def data_notes(data: MultitaskData) -> list[str]:
     notes += [
         f"task {task!r}: {reason}"
         for task, reason in lacking["test"].items()
-        if "split" not in reason
+        if reason != _no_split("test")
     ]
-    return [*notes, *classes, *_tag_notes(data), *_skipped_notes(data)]
+    return [*notes, *constant, *classes, *_tag_notes(data), *_skipped_notes(data)]
 
 
 def _tag_notes(data: MultitaskData) -> Iterator[str]:
@@ -86,6 +89,11 @@ def _skipped_notes(data: MultitaskData) -> Iterator[str]:
     for task, counts in data.skipped_targets.items():
         numbers = ", ".join(f"{count} of {split}" for split, count in counts.items())
         yield f"task {task!r}: rows whose targets cannot be used count as missing: {numbers}"
+
+
+def _constant(examples: Examples, task: Task) -> bool:
+    targets = examples.targets[task.name][examples.weights[task.name] > 0]
+    return len(targets) > 0 and targets.min() == targets.max()
 
 
 def _lack(splits: Mapping[str, Examples], split: str, task: Task) -> str:

@@ -41,7 +41,8 @@ def test_three_kinds_share_one_reading(small_source):
     assert examples.rows.tolist() == [0, 1, 2, 3]
     assert examples.targets["sentiment"].tolist() == [1, 0, 0, 0]
     assert examples.weights["sentiment"].tolist() == [1, 1, 0, 0]
-    assert examples.targets["score"].tolist() == [2, -1, 0, 0]
+    # Numbers in deviations, 1.5, from the mean, 0.5, of 2 and -1.
+    assert examples.targets["score"].tolist() == [1, -1, 0, 0]
     assert examples.weights["score"].tolist() == [1, 1, 0, 0]
     following = next_words(examples, tokenizer, outputs["lm"])
     assert following == "a good film </s> a bad film </s> good </s> </s>".split()

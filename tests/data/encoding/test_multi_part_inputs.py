@@ -121,7 +121,7 @@ def test_pairs_form_a_group_of_their_own(pairs):
     spelled = [data.tokenizer.pieces[i] for i in examples.tokens]
     assert spelled == "<s> b c </s> d e f <s> </s> c".split()
     assert examples.targets["nli"].tolist() == [1, 0]
-    assert examples.targets["near"].tolist() == [0.5, 1.5]
+    assert examples.targets["near"].tolist() == [-1, 1]
 
 
 def test_a_row_has_room_for_every_part(pairs):

@@ -1,5 +1,7 @@
 import dataclasses
 import json
+import statistics
+from fractions import Fraction
 
 import numpy as np
 import pytest
@@ -63,7 +65,9 @@ def test_unnamed_classes_are_those_of_train(kind, values, classes):
 )
 def test_the_classes_of_a_run_stay(values, begun, classes):
     task = Task("t", "s", "classification", "text", "y", class_weights="balanced")
-    found = task_output(task, source_of(Feature("number"), values), TOKENIZER, begun)
+    found = task_output(
+        task, source_of(Feature("number"), values), TOKENIZER, Output(len(begun), begun)
+    )
     assert found.classes == classes
     occurring = [name for name, weight in zip(classes, found.class_weights, strict=True) if weight]
     assert len(occurring) == len(classes)
@@ -145,8 +149,47 @@ def test_span_f1_needs_spans(monkeypatch):
         load_data((task,))
 
 
-def test_regression(small_source):
-    assert output(Task("t", "small", "regression", "text", "y"), small_source()) == Output(1)
+@pytest.mark.parametrize(
+    "values",
+    [
+        [2, -1, 0.5],
+        [1.7e9 + i for i in range(7)],
+        [3e38, -3e38, 5e37, float("-inf"), 1e39],
+        [250_000, None, float("nan"), 199_999.5, float("inf")],
+    ],
+)
+def test_numbers_have_a_mean_and_a_deviation(values):
+    task = Task("t", "s", "regression", "text", "y")
+    found = output(task, source_of(Feature("number"), values))
+    present = [value for value in values if value is not None and abs(value) < 3.4e38]
+    exact = [Fraction(value) for value in present]
+    variance = statistics.pvariance(exact)
+    assert found.num_classes == 1 and not found.classes
+    assert found.mean == pytest.approx(float(statistics.mean(exact)), rel=1e-15)
+    assert float(Fraction(found.deviation) ** 2 / variance) == pytest.approx(1, rel=1e-12)
+
+
+@pytest.mark.parametrize(
+    ("values", "mean"), [([0.1] * 9, 0.1), ([None, float("nan")], 0.0), ([7, None], 7.0)]
+)
+def test_equal_numbers_have_a_deviation_of_one(values, mean):
+    found = output(Task("t", "s", "regression", "text", "y"), source_of(Feature("number"), values))
+    assert (found.mean, found.deviation) == (mean, 1.0)
+
+
+def test_numbers_that_count_for_nothing_have_no_part_in_the_mean():
+    rows = [{"text": "x", "y": y, "w": w} for y, w in ((1, 1), (3, 0.5), (99, 0), (9, None))]
+    features = {"text": Feature("text"), "y": Feature("number"), "w": Feature("number")}
+    source = Source("s", "s", features, {"train": rows})
+    found = output(Task("t", "s", "regression", "text", "y", weights="w"), source)
+    assert (found.mean, found.deviation) == (2.0, 1.0)
+
+
+def test_numbers_of_a_run_stay():
+    task = Task("t", "s", "regression", "text", "y")
+    source = source_of(Feature("number"), [10, 20])
+    for begun in (Output(1), Output(1, mean=3.0, deviation=0.5)):
+        assert task_output(task, source, TOKENIZER, begun) == begun
 
 
 def test_language_model_over_words(small_source):
@@ -170,8 +213,18 @@ def test_language_model_over_byte_pairs(small_source):
 def test_json():
     weighted = Output(3, ("a", "b", "c"), class_weights=(1 / 3, 1.0, 7.1))
     model = Output(3, ids=np.array([1, 3, 9], np.int32))
-    for one in (Output(1), Output(2, ("a", "b")), model, weighted):
+    scaled = Output(1, mean=-3.25, deviation=1e-9)
+    for one in (Output(1), Output(2, ("a", "b")), model, weighted, scaled):
         two = Output.from_json(json.loads(json.dumps(one.to_json())))
         assert (two.num_classes, two.classes) == (one.num_classes, one.classes)
         assert two.class_weights == one.class_weights
+        assert (two.mean, two.deviation) == (one.mean, one.deviation)
         np.testing.assert_array_equal(two.ids, one.ids)
+
+
+def test_json_of_before_and_damaged_json():
+    content = Output(1).to_json()
+    assert "mean" not in content  # as it was written before
+    for damage in ({"deviation": 0.0}, {"deviation": -1}, {"mean": float("nan")}, {"mean": "x"}):
+        with pytest.raises(ValueError):
+            Output.from_json(content | damage)
