@@ -29,6 +29,7 @@ from mtljax.data.tokenizers import (
     save_tokenizer,
     train_tokenizer,
 )
+from mtljax.data.tokenizers.word_splitting import WORD_RULE
 from mtljax.errors import UserError
 from mtljax.kinds import KINDS, Output
 from mtljax.kinds.labels import short
@@ -213,7 +214,9 @@ def _tokenizer(
         return train()
     # Another version of the library may learn other pieces from the same texts.
     version = metadata.version("tokenizers")
-    key = cache_key(settings, version, [(digests[name], inputs) for name, inputs in corpora])
+    key = cache_key(
+        settings, version, WORD_RULE, [(digests[name], inputs) for name, inputs in corpora]
+    )
     path = cache.directory / "tokenizers" / f"{key}.json"
     if path.exists():
         try:

@@ -8,7 +8,8 @@ import numpy as np
 from mtljax.data.encoding.class_weights import class_weights
 from mtljax.data.sources.source import Source
 from mtljax.data.tokenizers import Tokenizer
-from mtljax.data.tokenizers.words import count_words
+from mtljax.data.tokenizers.word_splitting import WORD_RULE
+from mtljax.data.tokenizers.words import WordTokenizer, count_words
 from mtljax.errors import UserError
 from mtljax.kinds import KINDS, Output
 from mtljax.kinds.labels import class_names_of, indexed, named_class
@@ -108,7 +109,8 @@ def _word_ids(task: Task, source: Source, tokenizer: Tokenizer) -> Iterable[int]
         return range(first, tokenizer.vocab_size)
     feature = task.targets or task.parts[0]
     texts = (row[feature] for row in source.splits["train"])
-    counts = count_words((text for text in texts if text is not None), settings.lowercase)
+    rule = tokenizer.word_rule if isinstance(tokenizer, WordTokenizer) else WORD_RULE
+    counts = count_words((text for text in texts if text is not None), settings.lowercase, rule)
     known = {word: i for i, word in enumerate(tokenizer.pieces) if i >= first}
     words = [w for w, n in counts.items() if n >= settings.min_count and w in known]
     return [known[word] for word in sorted(words, key=lambda word: (-counts[word], word))]

@@ -14,5 +14,5 @@ from mtljax.data.tokenizers.protocol import Text as Text
 from mtljax.data.tokenizers.protocol import Tokenizer as Tokenizer
 from mtljax.data.tokenizers.settings import TokenizerSettings as TokenizerSettings
 from mtljax.data.tokenizers.subword import SubwordTokenizer as SubwordTokenizer
+from mtljax.data.tokenizers.word_splitting import split_words as split_words
 from mtljax.data.tokenizers.words import WordTokenizer as WordTokenizer
-from mtljax.data.tokenizers.words import split_words as split_words

@@ -21,6 +21,7 @@ from mtljax.data.tokenizers.settings import TokenizerSettings
 from mtljax.data.tokenizers.subword import SubwordTokenizer
 from mtljax.data.tokenizers.tokenizer_json import read_tokenizer_json
 from mtljax.data.tokenizers.word_pieces import train_word_pieces
+from mtljax.data.tokenizers.word_splitting import WORD_RULE
 from mtljax.data.tokenizers.words import WordTokenizer, train_words
 from mtljax.errors import UserError
 
@@ -109,7 +110,10 @@ def _tokenizer(content: Mapping[str, Any]) -> Tokenizer:
     if settings.kind == "byte":
         return ByteTokenizer(settings, fingerprint)
     if settings.kind == "words":
-        return WordTokenizer(_strings(content, "words"), settings, fingerprint)
+        rule = content.get("word_rule", 1)
+        if rule not in (1, WORD_RULE):
+            raise ValueError(f"word_rule {rule!r}")
+        return WordTokenizer(_strings(content, "words"), settings, fingerprint, rule)
     if settings.kind == "character":
         return CharacterTokenizer(_strings(content, "characters"), settings, fingerprint)
     return SubwordTokenizer(json.dumps(content["model"]), settings, fingerprint)

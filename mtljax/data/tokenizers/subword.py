@@ -9,7 +9,7 @@ import numpy as np
 from mtljax.data.tokenizers.fingerprint import fingerprint_of_model
 from mtljax.data.tokenizers.protocol import Encodings, Text
 from mtljax.data.tokenizers.settings import TokenizerSettings
-from mtljax.data.tokenizers.words import usual_spaces
+from mtljax.data.tokenizers.word_splitting import usual_spaces
 from mtljax.special_tokens import OOV, SPECIALS, START
 
 _REMEMBERED = 1 << 20  # distinct words of lists; a longer list is forgotten

@@ -7,12 +7,16 @@ from typing import Any
 from mtljax.data.tokenizers.protocol import Text
 from mtljax.data.tokenizers.settings import TokenizerSettings
 from mtljax.data.tokenizers.subword import well_formed
+from mtljax.data.tokenizers.word_splitting import FLAG, JOINERS, MODIFIERS
 from mtljax.special_tokens import OOV, SPECIALS
 
 PREFIX = "##"
 """The beginning of a piece that continues a word."""
 
-_WORD = r"\w+(?:['’]\w+)*|[^\w\s\x1c-\x1f]"  # here, unlike in Python, \w has combining marks
+# As `split_words`; here, unlike in Python, \w has combining marks.
+_LETTERS = rf"\w[\w{JOINERS}]*"
+_SIGN = rf"[^\w\s\x1c-\x1f][\p{{M}}{MODIFIERS}]*"
+_WORD = rf"{_LETTERS}(?:['’]{_LETTERS})*|{FLAG}|{_SIGN}(?:\u200d{_SIGN})*"
 _BLOCK = 1000  # words handed to the library at a time
 
 

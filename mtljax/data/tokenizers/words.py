@@ -1,7 +1,5 @@
 """A tokenizer of words, with hashed affixes that unknown words have too."""
 
-import itertools
-import re
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from typing import Any
@@ -13,29 +11,11 @@ from mtljax.data.tokenizers.fingerprint import fingerprint_of_model
 from mtljax.data.tokenizers.protocol import Encodings, Text
 from mtljax.data.tokenizers.settings import TokenizerSettings
 from mtljax.data.tokenizers.vocabulary import vocabulary
+from mtljax.data.tokenizers.word_splitting import WORD_RULE, split_words, usual_spaces
 from mtljax.special_tokens import OOV, SPECIALS, START
-
-WORD_PATTERN = re.compile(r"\w+(?:['’]\w+)*|[^\w\s]")
-"""A word with its apostrophes, or a single mark."""
 
 _REMEMBERED = 1 << 20  # distinct words; a longer list is forgotten
 _LONGEST_REMEMBERED = 64  # characters
-
-
-def split_words(text: str, limit: int | None = None) -> list[str]:
-    """Splits a text into words and marks.
-
-    Args:
-        text: any text.
-        limit: words at most; None for no limit.
-
-    >>> split_words("Don't stop, well-known X!")
-    ["Don't", 'stop', ',', 'well', '-', 'known', 'X', '!']
-    """
-    if limit is None or len(text) <= limit:
-        return WORD_PATTERN.findall(text)
-    matches = itertools.islice(WORD_PATTERN.finditer(text), limit)
-    return [match.group() for match in matches]
 
 
 class WordTokenizer:
@@ -45,6 +25,7 @@ class WordTokenizer:
         words: the vocabulary; word `i` has the id `i + 4`.
         settings: how words are lower-cased and which affixes are hashed.
         fingerprint: that of its training texts; by default that of the vocabulary.
+        word_rule: by which a text is split, as in `split_words`.
 
     >>> tokenizer = WordTokenizer(["good", "film"], TokenizerSettings(prefixes=(2,), suffixes=()))
     >>> tokenizer.encode(["Good films", ["film"]]).tokens.tolist()
@@ -52,9 +33,14 @@ class WordTokenizer:
     """
 
     def __init__(
-        self, words: Sequence[str], settings: TokenizerSettings, fingerprint: str | None = None
+        self,
+        words: Sequence[str],
+        settings: TokenizerSettings,
+        fingerprint: str | None = None,
+        word_rule: int = WORD_RULE,
     ) -> None:
         self.settings = settings
+        self.word_rule = word_rule
         self.pieces: tuple[str, ...] = (*SPECIALS, *words)
         self._ids = {word: i for i, word in enumerate(words, start=len(SPECIALS))}
         self.fingerprint = fingerprint or fingerprint_of_model(settings, self.to_json())
@@ -74,7 +60,7 @@ class WordTokenizer:
         lengths = np.empty(len(texts), np.int64)
         row_of = self._row_of
         for i, text in enumerate(texts):
-            words = split_words(text, limit) if isinstance(text, str) else text
+            words = split_words(text, limit, self.word_rule) if isinstance(text, str) else text
             if limit is not None and len(words) > limit:
                 words = words[:limit]
             lengths[i] = len(words) + 1
@@ -96,8 +82,14 @@ class WordTokenizer:
         return usual_spaces(" ".join(words))
 
     def to_json(self) -> dict[str, Any]:
-        """The vocabulary, as JSON."""
-        return {"words": list(self.pieces[len(SPECIALS) :])}
+        """The vocabulary and the rule of its words, as JSON."""
+        words = list(self.pieces[len(SPECIALS) :])
+        # Files of before there were two rules name none.
+        return (
+            {"words": words}
+            if self.word_rule == 1
+            else {"words": words, "word_rule": self.word_rule}
+        )
 
     def _forget(self) -> None:
         # Ids and affixes are looked up once for each distinct word; row 0 is <s>.
@@ -140,24 +132,11 @@ def train_words(corpora: Iterable[Iterable[Text]], settings: TokenizerSettings) 
     return vocabulary(counts, settings.min_count)[: settings.num_words]
 
 
-def usual_spaces(text: str) -> str:
-    """A text with spaces between all words and marks, without those that are not usual.
-
-    >>> usual_spaces("good , ( yes ) !"), usual_spaces("a well - known £ 3 . 50 , or -")
-    ('good, (yes)!', 'a well-known £3.50, or -')
-    """
-    text = re.sub(r" ([.,;:!?…%)\]}])", r"\1", text)
-    text = re.sub(r"([(\[{$£€¥]) ", r"\1", text)
-    text = re.sub(r"(?<=\d\.) (?=\d)", "", text)
-    # A hyphen between words is far more frequent than a dash of that form.
-    return re.sub(r"(?<=\w) - (?=\w)", "-", text)
-
-
-def count_words(texts: Iterable[Text], lowercase: bool) -> Counter[str]:
-    """Counts the words of some texts."""
+def count_words(texts: Iterable[Text], lowercase: bool, word_rule: int = WORD_RULE) -> Counter[str]:
+    """Counts the words of some texts, split by a rule of `split_words`."""
     counts: Counter[str] = Counter()
     for text in texts:
-        counts.update(split_words(text) if isinstance(text, str) else text)
+        counts.update(split_words(text, rule=word_rule) if isinstance(text, str) else text)
     if not lowercase:
         return counts
     lowered: Counter[str] = Counter()
