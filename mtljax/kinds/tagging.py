@@ -10,7 +10,7 @@ from mtljax.kinds.labels import Classes, as_class, indexed, short
 from mtljax.kinds.one_class import predicted_class, weighted_by_class
 from mtljax.kinds.output import Output
 from mtljax.kinds.target_rows import TargetRows
-from mtljax.span_schemes import outside_tags, span_scheme, tag_marks, uncounted_tag
+from mtljax.span_schemes import SCHEMES, outside_tags, span_scheme, tag_marks, uncounted_tag
 
 if TYPE_CHECKING:
     import jax
@@ -85,8 +85,11 @@ def _check_classes(
     if wrong is None:
         return None
     other = span_scheme(classes).scheme
-    hint = "" if other in ("none", chosen) else f"; the tags are those of {other}"
-    return "scheme", f"tag {short(wrong)} is not one of {chosen}{hint}"
+    if other not in ("none", chosen):
+        return "scheme", f"tag {short(wrong)} is not one of {chosen}; the tags are those of {other}"
+    marks = "types" if chosen == "io" else ", ".join(f"{letter}-x" for letter in SCHEMES[chosen])
+    expected = f"expected {marks}, or for outside O, 0, _, -, * or an empty tag"
+    return "scheme", f"tag {short(wrong)} is not one of {chosen}; {expected}"
 
 
 def _class_note(metrics: Sequence[str], scheme: str | None, classes: Sequence[str]) -> str | None:

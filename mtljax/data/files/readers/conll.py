@@ -36,6 +36,7 @@ def read_conll(
     sentence: list[list[str]] = [[] for _ in columns]
     first, width, malformed = 0, None, None
     word_lines: list[int] = []
+    mark = "#" if comments is None else comments
     for line in lines:
         text = line.strip("\r\n")
         if not text.strip(" \t") or is_document_start(text):
@@ -48,12 +49,18 @@ def read_conll(
         # Separators at the end of a line are no columns.
         while layout.width is not None and len(cells) > layout.width and not cells[-1].strip():
             cells.pop()
-        kind = layout.line_kind(text, cells, width, comments)
-        if kind == "comment" or not layout.is_word(cells):
+        problem = None
+        if mark and text.startswith(mark):
+            kind = layout.line_kind(text, cells, width, comments)
+            if kind == "comment":
+                continue
+            problem = None if kind == "word" else _UNCLEAR
+        if layout.word_ids and not layout.is_word(cells):
             continue
         first = first or lines.number
         word_lines.append(lines.number)
-        problem = layout.problem(text, cells, width) if kind == "word" else _UNCLEAR
+        if not (problem or len(cells) == layout.width and (not layout.tabs or "\t" in text)):
+            problem = layout.problem(text, cells, width)
         width = width or len(cells)
         for column, values in zip(columns, sentence, strict=True):
             if -len(cells) <= column < len(cells):

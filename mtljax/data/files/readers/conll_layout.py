@@ -9,7 +9,7 @@ from typing import Literal, NamedTuple
 CONLLU = ("ID", "FORM", "LEMMA", "UPOS", "XPOS", "FEATS", "HEAD", "DEPREL", "DEPS", "MISC")
 """The columns of CoNLL-U."""
 
-_SAMPLE = 2000  # lines that show the layout
+_SAMPLE = 10_000  # lines that show the layout
 _NAMES = re.compile(r"#\s*global\.columns\s*=\s*(.*\S)")
 _WORD_ID = re.compile(r"\d+")
 _NO_WORD_ID = re.compile(r"\d+[-.]\d+")
@@ -52,16 +52,14 @@ class ConllLayout(NamedTuple):
     def line_kind(
         self, text: str, cells: Sequence[str], width: int | None, mark: str | None
     ) -> Literal["word", "comment", "unclear"]:
-        """What a line is that is not empty.
+        """What a line is that begins as comments do.
 
         Args:
             text: the line.
             cells: of it, by the separator of the file.
             width: number of cells of the sentence's first word; None before it.
-            mark: with which comments begin; empty for a file without comments, None for `#`.
+            mark: with which comments begin, as the user says; None for `#`.
         """
-        if mark == "" or not text.startswith(mark or "#"):
-            return "word"
         if self.word_ids and text.startswith("#"):
             return "comment"
         expected = self.width or width
@@ -198,13 +196,14 @@ def _width(sentences: Sequence[Sentence], separator: str | None) -> tuple[int | 
     """The width of the lines, None where it varies, and whether only between sentences."""
     widths = Counter(len(cells) for sentence in sentences for _, cells in sentence)
     common, count = widths.most_common(1)[0]
+    # Sentences with lines of another width: a damaged line differs from those next to it.
+    odd = [[len(cells) for _, cells in sentence] for sentence in sentences if len(sentence) > 1]
+    odd = [line_widths for line_widths in odd if set(line_widths) != {common}]
+    even = [line_widths for line_widths in odd if len(set(line_widths)) == 1]
+    if sum(map(len, even)) > 2 and len(even) >= (1 - _OTHERS) * len(odd):
+        return None, True
     if count > (1 - _OTHERS) * widths.total():
         return common, False
-    longer = [{len(cells) for _, cells in sentence} for sentence in sentences if len(sentence) > 1]
-    even = [found for found in longer if len(found) == 1]
-    others = [found for found in even if found != {common}]
-    if len(even) >= (1 - _OTHERS) * len(longer) and len(others) >= _OTHERS * len(longer) > 0:
-        return None, True
     # Lines of any length are read from the left, where tabs tell the columns apart.
     ragged = separator is not None or _with_tabs(sentences) > 1 - _OTHERS
     return (None if ragged and widths.total() > 10 else common), False

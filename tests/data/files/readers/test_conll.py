@@ -196,3 +196,10 @@ def test_any_lines_are_read_or_named(text, comments):
         if record.problem is None:
             assert len({len(values) for values in record.values} | {len(record.item_lines)}) == 1
         assert 0 < record.line <= text.count("\n") + 1
+
+
+def test_a_few_sentences_with_more_columns():
+    plain = "a\tO\nb\tO\nc\tO\n\n" * 50
+    assert sentences(plain + "a\t*\tO\nb\t(V*)\tO\nc\t*\tO\n\n", (0, -1))[-1][1] == ("b", "O")
+    damaged = sentences(plain + "a\tO\nb\tc\tO\nd\tO\n\n", (0, -1))
+    assert damaged[-1] == "3 columns, where the file has 2"
