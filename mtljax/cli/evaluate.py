@@ -1,6 +1,7 @@
 """``mtljax evaluate``: measure a run on a split of its data."""
 
 import dataclasses
+import sys
 from collections.abc import Mapping, Sequence
 from typing import Annotated, Literal
 
@@ -14,6 +15,7 @@ from mtljax.cli.options import (
     options_from,
     parse,
     print_json,
+    printable,
     warn,
 )
 from mtljax.inference.generation_config import EVALUATION, GenerationConfig
@@ -61,6 +63,7 @@ def run(arguments: Sequence[str]) -> int:
         cache_directory(options.cache_dir),
         generate=options.generate,
         config=options.texts,
+        say=lambda text: print(printable(text), file=sys.stderr, flush=True),
     )
     absent = [task.name for task in loaded.tasks if task.name not in values]
     if absent:

@@ -75,6 +75,15 @@ def generation_metrics(
     }
 
 
+def bleu_note(sources: Sequence[ReferencedSource]) -> str | None:
+    """What is said of how ``bleu`` splits the references of some sources; None of the usual."""
+    tokenizer, script = metrics.bleu_tokenizer([source.references for source in sources])
+    if script is None:
+        return None
+    language = f"are {script}" if script != "without blanks" else "have no blanks between words"
+    return f"bleu is by sacrebleu's tokenizer {tokenizer!r}: the references {language}"
+
+
 def write_texts(path: Path, sources: Sequence[ReferencedSource], texts: Sequence[str]) -> None:
     """Write the texts of some sources, one JSON object a line.
 

@@ -18,7 +18,12 @@ from mtljax.inference.generation_config import (
     check_generation,
     with_settings,
 )
-from mtljax.inference.generation_metrics import generation_metrics, sources_of, write_texts
+from mtljax.inference.generation_metrics import (
+    bleu_note,
+    generation_metrics,
+    sources_of,
+    write_texts,
+)
 from mtljax.inference.inputs import TaskInput, UserInput, checked_inputs, select_input
 from mtljax.inference.predictions import Answer, Function, group_answers, make_answers
 from mtljax.inference.prompts import affix_table, prompt_keys
@@ -243,6 +248,7 @@ class Run:
         *,
         generate: bool = False,
         config: GenerationConfig = EVALUATION,
+        say: Callable[[str], None] = lambda text: None,
         **settings: Any,
     ) -> Values:
         """Metric values on a split of the run's data.
@@ -255,6 +261,7 @@ class Run:
             `generation_metrics` and kept with their sources and references in
             ``generated/TASK-SPLIT.jsonl`` of the run.
           config: how these texts are generated, one for each source.
+          say: is called with a line on how texts are measured, where it is not the usual.
           **settings: fields of `GenerationConfig`, in place of those of `config`.
 
         Returns:
@@ -296,6 +303,8 @@ class Run:
             texts = generator.generate([source.source for source in sources], config)
             path = self.directory / run_directory.GENERATED / f"{task.name}-{split}.jsonl"
             write_texts(path, sources, texts)
+            if note := bleu_note(sources):
+                say(f"task {task.name!r}: {note}")
             lowercase = self.tokenizer.settings.lowercase
             values[task.name] |= generation_metrics(sources, texts, lowercase=lowercase)
         return values

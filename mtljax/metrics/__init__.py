@@ -11,7 +11,8 @@ figure::
 - Numbers: `loss`, `mean_squared_error`, `mean_absolute_error`.
 - Likelihoods: `perplexity`; by words and bytes of the text, `word_perplexity` and `bits_per_byte`
   with `text_size`.
-- Generated texts: `bleu`, `chrf`, `rouge_l`, `distinct_n`, `repetition`.
+- Generated texts: `bleu`, whose tokens `bleu_tokenizer` chooses, `chrf`, `rouge_l`, `distinct_n`,
+  `repetition`; `units` are what counts as words in scripts with and without blanks.
 - States: `Mean`, `Perplexity`, `F1`, `MacroF1`; `METRICS` has the metrics of tasks by name.
 
 All of it is pure and jittable except what works on texts and tags, on the host: `span_f1`, and the
@@ -33,6 +34,7 @@ from mtljax.metrics.per_text import text_size as text_size
 from mtljax.metrics.per_text import word_perplexity as word_perplexity
 from mtljax.metrics.perplexity import perplexity as perplexity
 from mtljax.metrics.rouge import rouge_l as rouge_l
+from mtljax.metrics.scripts import units as units
 from mtljax.metrics.spans import SCHEMES as SCHEMES
 from mtljax.metrics.spans import span_f1 as span_f1
 from mtljax.metrics.spans import spans as spans
@@ -44,6 +46,7 @@ from mtljax.metrics.states import State as State
 from mtljax.metrics.states import compute as compute
 from mtljax.metrics.states import merge as merge
 from mtljax.metrics.translation import bleu as bleu
+from mtljax.metrics.translation import bleu_tokenizer as bleu_tokenizer
 from mtljax.metrics.translation import chrf as chrf
 
 METRICS = {

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Sequence
 
+from mtljax.metrics.scripts import units
 from mtljax.metrics.states import Mean
 
 
@@ -11,7 +12,7 @@ def distinct_n(texts: Iterable[str], n: int) -> float:
     It falls with the amount of text: compare it between sets of equal size.
 
     Args:
-      texts: the generated texts; words are separated by spaces.
+      texts: the generated texts; words are separated by spaces, see `units`.
       n: words in an n-gram, 1 or more.
 
     Returns:
@@ -23,7 +24,7 @@ def distinct_n(texts: Iterable[str], n: int) -> float:
     >>> distinct_n(["a b a", "a b"], 1)
     0.4
     """
-    ngrams = [gram for text in texts for gram in _ngrams(text.split(), n)]
+    ngrams = [gram for text in texts for gram in _ngrams(units(text), n)]
     return len(set(ngrams)) / len(ngrams) if ngrams else 0.0
 
 
@@ -33,7 +34,7 @@ def repetition(texts: Iterable[str], n: int = 4) -> Mean:
     The share of Welleck et al. 2020 (arXiv 1908.04319, equation 8), over the n-grams of all texts.
 
     Args:
-      texts: the generated texts; words are separated by spaces.
+      texts: the generated texts; words are separated by spaces, see `units`.
       n: words in an n-gram, 1 or more.
 
     Returns:
@@ -47,7 +48,7 @@ def repetition(texts: Iterable[str], n: int = 4) -> Mean:
     """
     repeated = count = 0
     for text in texts:
-        ngrams = _ngrams(text.split(), n)
+        ngrams = _ngrams(units(text), n)
         repeated += len(ngrams) - len(set(ngrams))
         count += len(ngrams)
     return Mean(repeated, count)

@@ -4,6 +4,7 @@ import math
 from collections.abc import Iterable
 from typing import NamedTuple
 
+from mtljax.metrics.scripts import units
 from mtljax.metrics.states import Mean, Perplexity
 
 
@@ -11,7 +12,7 @@ class TextSize(NamedTuple):
     """The size of some texts.
 
     Attributes:
-      words: runs of characters between spaces.
+      words: runs of characters between spaces; each letter in scripts without blanks.
       bytes: of its UTF-8.
     """
 
@@ -33,7 +34,7 @@ def text_size(texts: Iterable[str]) -> TextSize:
     """
     words = size = 0
     for text in texts:
-        words += len(text.split())
+        words += len(units(text))
         size += len(text.encode("utf-8", "surrogatepass"))
     return TextSize(words, size)
 

@@ -3,6 +3,7 @@
 import unicodedata
 from collections.abc import Sequence
 
+from mtljax.metrics.scripts import units
 from mtljax.metrics.states import Mean
 
 _JOINERS = "\u200c\u200d"
@@ -12,8 +13,8 @@ def rouge_l(texts: Sequence[str], references: Sequence[Sequence[str]]) -> Mean:
     """Sums the F1 of the longest common subsequence of words (Lin 2004, ROUGE-L).
 
     Words are runs of letters and digits, with the marks that letters carry, in lower case, without
-    stemming; an underscore separates words. Of several references the one with the highest F1
-    counts.
+    stemming; an underscore separates words, and in scripts without blanks each letter is a word. Of
+    several references the one with the highest F1 counts.
 
     Args:
       texts: the generated texts.
@@ -65,7 +66,7 @@ def check_references(texts: Sequence[str], references: Sequence[Sequence[str]]) 
 
 
 def _words(text: str) -> list[str]:
-    return "".join(char if _in_word(char) else " " for char in text.lower()).split()
+    return units("".join(char if _in_word(char) else " " for char in text.lower()))
 
 
 def _in_word(char: str) -> bool:

@@ -5,6 +5,7 @@ import pytest
 from mtljax.errors import UserError
 from mtljax.inference.generation_metrics import (
     ReferencedSource,
+    bleu_note,
     generation_metrics,
     sources_of,
     write_texts,
@@ -65,3 +66,15 @@ def test_a_place_that_cannot_be_written(tmp_path):
     (tmp_path / "generated").write_text("a file")
     with pytest.raises(UserError, match="generated/x.jsonl: "):
         write_texts(tmp_path / "generated" / "x.jsonl", [], [])
+
+
+def test_what_is_said_of_bleu(monkeypatch):
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    assert bleu_note(QUESTIONS) is None
+    for reference, note in (
+        ("我喜欢猫", "tokenizer 'zh': the references are Chinese"),
+        ("猫が好き", "tokenizer 'char': the references are Japanese"),
+        ("ฉันชอบอ่าน", "tokenizer 'char': the references have no blanks between words"),
+    ):
+        said = bleu_note([ReferencedSource("a", (reference,))])
+        assert said is not None and note in said

@@ -255,11 +255,13 @@ def test_text_to_text_answers(replies):
             )
 
 
-def test_text_to_text_is_written_and_compared(replies, make, tmp_path):
+def test_text_to_text_is_written_and_compared(replies, make, tmp_path, monkeypatch):
     _, data = make(replies.config, replies.tasks)
     run_directory.write_run(tmp_path, replies.config, replies.tasks, data)
     plain = replies.evaluate("test")["reply"]
-    found = replies.evaluate("test", generate=True, max_tokens=5)["reply"]
+    said = []
+    monkeypatch.setattr("mtljax.inference.run.bleu_note", lambda sources: f"of {len(sources)}")
+    found = replies.evaluate("test", generate=True, max_tokens=5, say=said.append)["reply"]
     assert plain.items() <= found.items()
     assert 0 < plain["accuracy"] < 1
     lines = [
@@ -268,6 +270,7 @@ def test_text_to_text_is_written_and_compared(replies, make, tmp_path):
     ]
     rows = [row for row in data.sources["tiny"].splits["test"] if row["answer"] is not None]
     assert [line["source"] for line in lines] == list(dict.fromkeys(row["text"] for row in rows))
+    assert said == [f"task 'reply': of {len(lines)}"]
     texts, references = ([line[name] for line in lines] for name in ("text", "references"))
     sources = [line["source"] for line in lines]
     assert texts == replies.generate(sources, max_tokens=5, temperature=0.0)

@@ -4,7 +4,7 @@ import math
 import pytest
 import sacrebleu
 
-from mtljax.metrics import bleu, chrf
+from mtljax.metrics import bleu, bleu_tokenizer, chrf
 
 TEXTS = ["the cat sat on a mat today", "a dog barked at the cat ."]
 REFERENCES = [
@@ -74,3 +74,35 @@ def test_more_references_help_only_their_text():
 def test_bad_arguments(function, texts, references, message):
     with pytest.raises(ValueError, match=message):
         function(texts, references)
+
+
+CHINESE = (
+    ["我喜欢读书。", "猫坐在垫子上"],
+    [["我很喜欢读书。"], ["猫在垫子上", "一只猫坐在垫子上"]],
+)
+JAPANESE = (["私は本が好きです"], [["私は本を読むのが好きです"]])
+THAI = (["ฉันชอบอ่าน"], [["ฉันชอบอ่านหนังสือ"]])
+
+
+@pytest.mark.parametrize(
+    ("texts", "references", "tokenizer"),
+    [(*CHINESE, "zh"), (*JAPANESE, "char"), (*THAI, "char"), (TEXTS, REFERENCES, "13a")],
+)
+def test_tokens_that_fit_the_references(monkeypatch, texts, references, tokenizer):
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    streams = [[r[0] for r in references], [r[1] if len(r) > 1 else None for r in references]]
+    expected = sacrebleu.corpus_bleu(texts, streams, tokenize=tokenizer, force=True).score
+    assert bleu(texts, references) == pytest.approx(expected)
+    assert bleu_tokenizer(references)[0] == tokenizer
+    assert bleu(texts, references, tokenize="13a") <= bleu(texts, references)
+    assert bleu(texts, references) > 20
+
+
+def test_the_tokens_of_japanese_are_those_of_mecab_where_it_is(monkeypatch):
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: name in ("MeCab", "ipadic"))
+    assert bleu_tokenizer(JAPANESE[1]) == ("ja-mecab", "Japanese")
+
+
+def test_an_unknown_tokenizer():
+    with pytest.raises(ValueError, match="tokenize: 'moses' is none of "):
+        bleu(TEXTS, REFERENCES, tokenize="moses")
