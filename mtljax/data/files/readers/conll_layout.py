@@ -34,8 +34,8 @@ class ConllLayout(NamedTuple):
         word_ids: whether the first column numbers the words of a sentence, as in CoNLL-U, so that a
             line with a range (`1-2`) or a decimal (`1.1`) in it is none of its words.
         names: of the columns, from `# global.columns`; of CoNLL-U where it has its ten columns.
-        tag_column: the column, from the second on, that has the fewest values; None without one.
-        tag_values: those values.
+        tag_values: for each column its values, where they are few as those of tags are; none for
+            the first column.
         last_values: values of the last column.
     """
 
@@ -45,8 +45,7 @@ class ConllLayout(NamedTuple):
     tabs: bool = False
     word_ids: bool = False
     names: tuple[str, ...] = ()
-    tag_column: int | None = None
-    tag_values: frozenset[str] = frozenset()
+    tag_values: tuple[frozenset[str], ...] = ()
     last_values: frozenset[str] = frozenset()
 
     def line_kind(
@@ -65,20 +64,27 @@ class ConllLayout(NamedTuple):
         expected = self.width or width
         fits = len(cells) == expected if expected else len(cells) in self.widths
         fits = fits and ("\t" in text or not self.tabs)
-        tagged = self.tag_column is not None and self.tag_column < len(cells)
-        tagged = tagged and cells[self.tag_column or 0] in self.tag_values
+        tagged = self._tagged(cells)
         if mark is not None:
             # What the user says holds; inside of a sentence it may all the same begin a word.
             return "word" if width is not None and fits and tagged else "comment"
+        like_comment = bool(_SETTING.match(text) or text.startswith("# "))
+        if not self.widths:
+            return "comment" if like_comment else "word"
         if not fits:
             # A word with a cell too many ends as words do; a word without a tag is one cell.
             damaged = cells[-1] in self.last_values or not _LIKE_A_COMMENT.match(text)
             return "unclear" if damaged else "comment"
         if tagged:
             return "word"
-        if _SETTING.match(text) or (width is None and text.startswith("# ")):
-            return "comment"
-        return "word" if "\t" in text or not text.startswith("# ") else "unclear"
+        if width is None or _SETTING.match(text):
+            return "comment" if like_comment else "word"
+        # Between words, a comment of as many words as there are columns is as likely.
+        return "unclear" if like_comment and "\t" not in text and len(cells) > 2 else "word"
+
+    def _tagged(self, cells: Sequence[str]) -> bool:
+        """Whether one of the cells is a tag that other lines have in that column."""
+        return any(cell in own for cell, own in zip(cells, self.tag_values, strict=False))
 
     def problem(self, text: str, cells: Sequence[str], width: int | None) -> str | None:
         """What is wrong with the line of a word, or None.
@@ -93,7 +99,7 @@ class ConllLayout(NamedTuple):
         if self.by_sentence and width is not None and len(cells) != width:
             return f"{len(cells)} columns, where its sentence has {width}"
         blanks = self.tabs and self.width and self.width > 1 and "\t" not in text
-        if blanks and cells[self.tag_column or 0] not in self.tag_values:
+        if blanks and not self._tagged(cells):
             return "no tab, where the columns of the file are separated by tabs"
         return None
 
@@ -160,7 +166,11 @@ def conll_layout(
         if len(cells) == common and ("\t" in text or not tabs)
     ]
     values = [{cells[i] for cells in usual} for i in range(common)]
-    tag_column = min(range(1, common), key=lambda i: len(values[i]), default=None)
+    fewest = min(map(len, values[1:]), default=0)
+    tags = [
+        frozenset(own if i and (len(own) == fewest or 2 * len(own) <= len(usual)) else ())
+        for i, own in enumerate(values)
+    ]
     return ConllLayout(
         width=width,
         widths=frozenset(map(len, rows)),
@@ -168,8 +178,7 @@ def conll_layout(
         tabs=tabs,
         word_ids=numbered,
         names=names,
-        tag_column=tag_column,
-        tag_values=frozenset() if tag_column is None else frozenset(values[tag_column]),
+        tag_values=tuple(tags),
         last_values=frozenset(values[-1]),
     )
 

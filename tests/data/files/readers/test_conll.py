@@ -203,3 +203,11 @@ def test_a_few_sentences_with_more_columns():
     assert sentences(plain + "a\t*\tO\nb\t(V*)\tO\nc\t*\tO\n\n", (0, -1))[-1][1] == ("b", "O")
     damaged = sentences(plain + "a\tO\nb\tc\tO\nd\tO\n\n", (0, -1))
     assert damaged[-1] == "3 columns, where the file has 2"
+
+
+def test_number_signs_have_tags_of_other_columns_too():
+    # The part of speech of the number sign is a number sign, which only such lines have.
+    text = "a DT B-NP O\nb NN I-NP O\n\nabout RB B-NP O\n# # I-NP O\n2 CD I-NP O\n\n# # B-NP O\n"
+    assert [r.values[0] for r in read(text)] == [["a", "b"], ["about", "#", "2"], ["#"]]
+    assert [r.values[0] for r in read("a DT\nb NN\n# #\n")] == [["a", "b", "#"]]
+    assert [r.values[0] for r in read("#\tO\n#b\tO\n")] == [["#", "#b"]]
