@@ -9,6 +9,15 @@ from mtljax.errors import UserError
 # Scripts, signs and controls that a model without a piece for unknown text fails on.
 _STRANGE = "a b 9 é ß 中 한 😀 \u2603 \u16a0 \U00010380 \U000f0000 \x00 \ufffd"
 
+# One character for each byte that UTF-8 begins or continues a character with.
+_STEPS = (
+    (0, 0x100, 1),
+    (0x100, 0x800, 0x40),
+    (0x800, 0x10000, 0x1000),
+    (0x10000, 0x110000, 0x30000),
+)
+_EVERY_BYTE = "".join(chr(point) for steps in _STEPS for point in range(*steps))
+
 _UNUSED_IDS = 1000  # ids without a piece that any file may have
 
 
@@ -59,3 +68,25 @@ def _try(model: str) -> None:
     # A model that has no piece for what it does not know says so only when it meets such a text.
     tokenizer.encode_special_tokens = True
     tokenizer.encode(_STRANGE, add_special_tokens=False)
+    # Byte pairs without such a piece say nothing: they leave out what they do not know.
+    for character in dict.fromkeys(_STRANGE + _EVERY_BYTE):
+        if _is_lost(tokenizer, character):
+            raise ValueError(
+                f"{character!a} and others have no piece and would be lost: its model needs an "
+                "'unk_token', or pieces for all bytes"
+            )
+
+
+def _is_lost(tokenizer: Any, character: str) -> bool:
+    """Whether a model has no piece for a character that normalizer and pre-tokenizer leave."""
+    text = character
+    if tokenizer.normalizer is not None:
+        text = tokenizer.normalizer.normalize_str(text)
+    parts = [text]
+    if tokenizer.pre_tokenizer is not None:
+        parts = [part for part, _ in tokenizer.pre_tokenizer.pre_tokenize_str(text)]
+    for part in parts:
+        covered = [token.offsets for token in tokenizer.model.tokenize(part)]
+        if sum(end - start for start, end in covered) < len(part.encode()) and part.strip():
+            return True
+    return False

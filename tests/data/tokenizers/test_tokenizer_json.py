@@ -33,9 +33,10 @@ def test_padding_truncation_and_special_pieces_are_taken_away(bert_file):
 def test_dropout_is_taken_away(tmp_path):
     from tokenizers import Tokenizer, models
 
-    pieces = ["a", "b", "ab", "abab"]
+    pieces = ["a", "b", "ab", "abab", "[UNK]"]
     vocab = {piece: i for i, piece in enumerate(pieces)}
-    model = Tokenizer(models.BPE(vocab, [("a", "b"), ("ab", "ab")], dropout=0.9))
+    merges = [("a", "b"), ("ab", "ab")]
+    model = Tokenizer(models.BPE(vocab, merges, dropout=0.9, unk_token="[UNK]"))
     model.save(str(tmp_path / "t.json"))
     tokenizer = of_file(tmp_path / "t.json")
     for _ in range(20):
@@ -124,6 +125,50 @@ def test_a_model_that_fails_at_unknown_text(tmp_path):
     assert refusal(tmp_path / "t.json") == "cannot be used: its vocabulary is empty"
 
 
+def byte_pairs(path, vocab, pre_tokenizer=None, normalizer=None, **settings):
+    from tokenizers import Tokenizer, models
+
+    model = Tokenizer(models.BPE({piece: i for i, piece in enumerate(vocab)}, [], **settings))
+    if pre_tokenizer is not None:
+        model.pre_tokenizer = pre_tokenizer
+    if normalizer is not None:
+        model.normalizer = normalizer
+    model.save(str(path))
+    return path
+
+
+def test_byte_pairs_that_lose_what_they_do_not_know(tmp_path):
+    from tokenizers import normalizers, pre_tokenizers
+
+    path = tmp_path / "t.json"
+    letters, fallback = "abcdefghijklmnopqrstuvwxyz", [f"<0x{i:02X}>" for i in range(256)]
+    # As GPT-2 writes bytes: independent of the list of the library.
+    visible = [*range(33, 127), *range(161, 173), *range(174, 256)]
+    bytes_ = [chr(i) for i in (*visible, *range(256, 256 + 256 - len(visible)))]
+    byte_level = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    for pieces, settings in {
+        "letters": (letters, {}),
+        "split": (letters, {"pre_tokenizer": pre_tokenizers.Whitespace()}),
+        "some bytes": ([*letters, *fallback[:0x80]], {"byte_fallback": True}),
+        "all but one byte": (fallback[:0xE3] + fallback[0xE4:], {"byte_fallback": True}),
+        "some visible bytes": (bytes_[:150], {"pre_tokenizer": byte_level}),
+    }.values():
+        message = refusal(byte_pairs(path, pieces, **settings))
+        assert message.startswith("cannot be used: ") and "would be lost" in message
+        assert "'unk_token'" in message and len(message) < 200
+    for pieces, settings in {
+        "unknown": ([*letters, "[UNK]"], {"unk_token": "[UNK]"}),
+        "bytes": ([*letters, *fallback], {"byte_fallback": True}),
+        "visible bytes": (bytes_, {"pre_tokenizer": byte_level}),
+        "unknown of others": (
+            letters,
+            {"normalizer": normalizers.Replace("x", ""), "unk_token": "a"},
+        ),
+    }.values():
+        tokenizer = of_file(byte_pairs(path, pieces, **settings))
+        assert len(tokenizer.encode(["naïve 我"]).tokens) > 7
+
+
 def test_a_model_of_few_pieces_and_large_ids(tmp_path):
     from tokenizers import Tokenizer, models
 
@@ -137,3 +182,10 @@ def test_the_content_is_what_the_file_has(bert_file):
     found, there = read_tokenizer_json(str(bert_file)), json.loads(bert_file.read_bytes())
     changed = {name for name in there if found[name] != there[name]}
     assert changed == {"truncation", "padding", "post_processor"}
+
+
+def test_the_probes_have_every_byte_of_utf_8():
+    from mtljax.data.tokenizers.tokenizer_json import _EVERY_BYTE
+
+    never = {0xC0, 0xC1, *range(0xF5, 0x100)}
+    assert set(_EVERY_BYTE.encode()) == set(range(0x100)) - never
