@@ -37,6 +37,7 @@ from mtljax.tasks import Task, suggestion
 from mtljax.training.evaluation import Evaluator, Values
 from mtljax.training.model import Model, build_model, data_options, initial_params
 from mtljax.training.persistence import run_directory
+from mtljax.training.reporting.data_notes import left_out_notes
 
 PREVIEW_TOKENS = 20
 """Tokens of the continuation that `Run.predict` shows."""
@@ -261,7 +262,8 @@ class Run:
             `generation_metrics` and kept with their sources and references in
             ``generated/TASK-SPLIT.jsonl`` of the run.
           config: how these texts are generated, one for each source.
-          say: is called with a line on how texts are measured, where it is not the usual.
+          say: is called with a line on how texts are measured, where it is not the usual, and on
+            rows that are left out.
           **settings: fields of `GenerationConfig`, in place of those of `config`.
 
         Returns:
@@ -287,6 +289,8 @@ class Run:
             begun=self.layout.outputs,
         )
         run_directory.check_same_data(self.directory, data)
+        for note in left_out_notes(data, split):
+            say(note)
         answering = [
             task for task in self.tasks if generate and KINDS[task.kind].writes == "answer"
         ]

@@ -170,9 +170,6 @@ def _compose(config: Config, data: MultitaskData, method: Method) -> Composed:
 def _announce(devices: Distributed, data: MultitaskData, say: Say) -> None:
     if devices.about:
         say(devices.about)
-    for name, counts in data.skipped_rows.items():
-        numbers = ", ".join(f"{count} of {split}" for split, count in counts.items())
-        say(f"warning: {name}: malformed rows left out: {numbers}")
     for note in data_notes(data):
         say(note)
 

@@ -8,7 +8,7 @@ import jax
 import numpy as np
 import pytest
 
-from mtljax.data import load_source
+from mtljax.data import MultitaskData, load_source
 from mtljax.data.catalogue.case_and_punctuation import case_and_punctuation
 from mtljax.errors import UserError
 from mtljax.inference import load_run
@@ -40,8 +40,13 @@ def test_what_is_loaded(run, tiny_run):
     assert "params" not in repr(run)
 
 
-def test_evaluation_gives_the_values_of_the_summary(run):
-    values = run.evaluate("test")
+def test_evaluation_gives_the_values_of_the_summary(run, monkeypatch):
+    left_out = {"amazon": {"train": 3, "test": 2}, "movie": {"train": 1}}
+    monkeypatch.setattr(MultitaskData, "skipped_targets", left_out)
+    said = []
+    values = run.evaluate("test", say=said.append)
+    about = "rows whose targets cannot be used count as missing"
+    assert said == [f"task 'amazon': {about}: 2 of test"]
     for task, splits in summary(run)["tasks"].items():
         assert values[task] == pytest.approx(splits["test"], rel=1e-5)
 

@@ -25,9 +25,10 @@ def data_notes(data: MultitaskData) -> list[str]:
       data: of all tasks.
 
     Returns:
-      Lines on tasks that lack a target in a split, with the tasks that the score is over where
-      these are not all; on numbers that are all one; and on classes that one split has and another
-      has not, though it should by the number of its targets.
+      Lines on rows that are left out; on tasks that lack a target in a split, with the tasks that
+      the score is over where these are not all; on numbers that are all one; on classes that one
+      split has and another has not, though it should by the number of its targets; and on tags
+      whose spans are read in another spelling than usual, or not at all.
     """
     lacking: dict[str, dict[str, str]] = {"train": {}, "validation": {}, "test": {}}
     constant: list[str] = []
@@ -54,7 +55,7 @@ def data_notes(data: MultitaskData) -> list[str]:
         for task, reason in lacking["test"].items()
         if reason != _no_split("test")
     ]
-    return [*notes, *constant, *classes, *_tag_notes(data), *_skipped_notes(data)]
+    return [*left_out_notes(data), *notes, *constant, *classes, *_tag_notes(data)]
 
 
 def _tag_notes(data: MultitaskData) -> Iterator[str]:
@@ -85,10 +86,24 @@ def _share_of_tags(examples: Examples, task: Task) -> float:
     return float(counts.sum() / np.diff(starts)[counts > 0].sum())
 
 
-def _skipped_notes(data: MultitaskData) -> Iterator[str]:
-    for task, counts in data.skipped_targets.items():
-        numbers = ", ".join(f"{count} of {split}" for split, count in counts.items())
-        yield f"task {task!r}: rows whose targets cannot be used count as missing: {numbers}"
+def left_out_notes(data: MultitaskData, split: str | None = None) -> list[str]:
+    """How many rows of some data are left out, a line each for data sets and tasks.
+
+    Args:
+      data: of all tasks.
+      split: the split whose rows are counted; None for all.
+    """
+    notes = []
+    about = "rows whose targets cannot be used count as missing"
+    for counts, begin in (
+        (data.skipped_rows, "warning: {}: malformed rows left out"),
+        (data.skipped_targets, f"task {{!r}}: {about}"),
+    ):
+        for name, by_split in counts.items():
+            numbers = [f"{n} of {part}" for part, n in by_split.items() if split in (None, part)]
+            if numbers:
+                notes.append(f"{begin.format(name)}: {', '.join(numbers)}")
+    return notes
 
 
 def _constant(examples: Examples, task: Task) -> bool:

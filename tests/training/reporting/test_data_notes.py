@@ -6,7 +6,7 @@ import pytest
 from mtljax.data import DataOptions, load_data
 from mtljax.data.options import DEFAULT_OPTIONS
 from mtljax.tasks import Dataset, Task
-from mtljax.training.reporting.data_notes import data_notes
+from mtljax.training.reporting.data_notes import data_notes, left_out_notes
 
 
 @pytest.fixture
@@ -133,3 +133,15 @@ def test_rows_without_a_target_that_can_be_used(tmp_path):
     assert data_notes(data) == [
         "task 'ner': rows whose targets cannot be used count as missing: 1 of validation"
     ]
+    assert left_out_notes(data, "validation") == data_notes(data)
+    assert left_out_notes(data, "train") == []
+
+
+def test_malformed_rows_are_counted_by_split(tmp_path):
+    (tmp_path / "a.jsonl").write_text('{"text": "a"}\n{"text": 3}\n{"text": "b"}\n')
+    files: Any = {"train": "a.jsonl", "validation": "a.jsonl"}
+    task = Task("next", "s", "language_model", "text", sources=(Dataset("s", files),))
+    data = load_data([task], DataOptions(bad_rows="skip"), data_dir=tmp_path)
+    (note,) = left_out_notes(data)
+    assert note == "warning: s: malformed rows left out: 1 of train, 1 of validation"
+    assert left_out_notes(data, "validation") == [note.replace("1 of train, ", "")]
