@@ -7,6 +7,7 @@ import sys
 from collections.abc import Sequence
 
 from mtljax import __version__
+from mtljax.cli.exhausted import exhausted
 from mtljax.cli.processes import preempted_code, preempted_line
 from mtljax.errors import Preempted, UserError, visible
 
@@ -39,9 +40,10 @@ def main(argv: Sequence[str] | None = None) -> int:
       argv: arguments after the name of the program; those of the process by default.
 
     Returns:
-      The exit code: 0 on success; 2 for what the user got wrong, with one line on stderr that says
-      what and where; 130 when interrupted; 143 when SIGTERM came; 1 for a plan that does not fit,
-      and, quietly, when nobody reads the output any more.
+      The exit code: 0 on success; 2 for what the user got wrong, or when disk, memory or open files
+      are used up, with one line on stderr that says what and where; 130 when interrupted; 143 when
+      SIGTERM came; 1 for a plan that does not fit, and, quietly, when nobody reads the output any
+      more.
     """
     arguments = list(sys.argv[1:] if argv is None else argv)
     name = arguments[0] if arguments else ""
@@ -68,12 +70,17 @@ def main(argv: Sequence[str] | None = None) -> int:
         _complain(f"{where}: interrupted{more}")
         return 130
     except BrokenPipeError:
-        # The reader of the output is gone; what is still buffered must not fail again at exit.
-        with contextlib.suppress(OSError, ValueError):
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        _drop_output()
         return 1
     except SystemExit as exit_:
         return 0 if exit_.code is None else int(exit_.code)
+    except Exception as error:
+        reason = exhausted(error)
+        if reason is None:
+            raise
+        _drop_output()
+        _complain(f"{where}: {reason}")
+        return 2
 
 
 def _run(name: str, arguments: list[str]) -> int:
@@ -90,6 +97,15 @@ def _run(name: str, arguments: list[str]) -> int:
 
         raise UserError(f"unknown command {name!r}{suggestion(name, COMMANDS)}")
     return importlib.import_module(f"mtljax.cli.{name}").run(arguments)
+
+
+def _drop_output() -> None:
+    # What is still buffered for a reader that is gone, or a full disk, must not fail again at exit.
+    with contextlib.suppress(OSError, ValueError):
+        sys.stdout.flush()
+        return
+    with contextlib.suppress(OSError, ValueError):
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _complain(text: str) -> None:

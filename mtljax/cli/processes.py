@@ -15,6 +15,7 @@ from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING, NoReturn
 
+from mtljax.cli.exhausted import exhausted
 from mtljax.errors import Interrupted, Preempted, UserError, visible
 
 if TYPE_CHECKING:
@@ -214,6 +215,8 @@ def _leave(error: BaseException, command: str, saved: Path) -> NoReturn:
         reason = " ".join(str(error).split())[:100]
         line = f"process {number}: another process is gone ({reason}); the same command continues "
         line += f"from {last}"
+    elif (reason := exhausted(error)) is not None:
+        code, line = 2, f"process {number}: {reason}"
     else:
         traceback.print_exception(error)
     if line:

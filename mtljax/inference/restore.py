@@ -10,6 +10,7 @@ import orbax.checkpoint as ocp
 from mtljax.errors import UserError
 from mtljax.training.persistence.checkpoints import checkpoint_steps, quiet, read_score
 from mtljax.training.persistence.literal_path import LiteralPath
+from mtljax.training.persistence.open_files import allow_open_files
 
 
 def restore_params(
@@ -31,8 +32,9 @@ def restore_params(
       The step of the checkpoint, and the parameters on the default device.
 
     Raises:
-      UserError: if there is no checkpoint, or none can be read.
+      UserError: if there is no checkpoint, or none can be read, or too few files may be open.
     """
+    allow_open_files()
     directory = directory.resolve()
     if not directory.is_dir():
         raise UserError(f"{directory}: no checkpoint there yet")

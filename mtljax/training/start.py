@@ -13,6 +13,7 @@ from mtljax.tasks import Task
 from mtljax.training.method import make_method
 from mtljax.training.multihost import is_writer
 from mtljax.training.persistence import run_directory
+from mtljax.training.persistence.open_files import allow_open_files
 from mtljax.training.persistence.run_lock import locked
 from mtljax.training.reporting.data_overview import total_steps
 from mtljax.training.reporting.metrics_file import check_tensorboard
@@ -60,6 +61,7 @@ def look(
         another process writes there.
     """
     check(config)
+    allow_open_files()
     method = make_method(config, len(tasks))
     if tensorboard:
         check_tensorboard()

@@ -91,3 +91,33 @@ def test_as_a_module(process):
     assert err.startswith("mtljax predict: missing argument: RUN")
     assert "RUN" in err
     assert err.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    ("error", "line"),
+    [
+        (OSError(28, "No space left on device", "out.txt"), "out.txt: No space left on device"),
+        (OSError(24, "Too many open files"), "Too many open files"),
+        (ImportError("libx.so: cannot open shared object file: Too many open files"),) * 2,
+        (MemoryError(), "not enough memory"),
+        (MemoryError("Unable to allocate 8 TiB"), "not enough memory: Unable to allocate 8 TiB"),
+        (
+            RuntimeError("RESOURCE_EXHAUSTED: Out of memory allocating 99 bytes."),
+            "not enough memory on the device: Out of memory allocating 99 bytes.",
+        ),
+        (RuntimeError("can't start new thread"), "can't start new thread"),
+    ],
+)
+def test_what_is_used_up_is_one_line(mtljax, predict_raises, error, line):
+    predict_raises(error)
+    line = "Too many open files" if isinstance(error, ImportError) else line
+    assert mtljax("predict", "run") == (2, "", f"mtljax predict: {line}\n")
+
+
+def test_a_full_disk_behind_the_output():
+    code = "import sys; from mtljax.cli import main; sys.exit(main(['--help']))"
+    with open("/dev/full", "w") as full:
+        result = subprocess.run(
+            [sys.executable, "-c", code], stdout=full, stderr=subprocess.PIPE, text=True
+        )
+    assert (result.returncode, result.stderr) == (2, "mtljax: No space left on device\n")

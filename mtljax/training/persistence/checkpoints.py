@@ -1,8 +1,10 @@
 """Checkpoints, written asynchronously and atomically, with the position in the data."""
 
 import contextlib
+import errno
 import json
 import logging
+import os
 import re
 import sys
 import time
@@ -23,6 +25,7 @@ from mtljax.training.multihost import (
     is_writer,
     on_all_processes,
 )
+from mtljax.training.persistence.late_errors import quiet_late_errors
 from mtljax.training.persistence.literal_path import LiteralPath
 
 BROKEN = "broken"
@@ -101,6 +104,7 @@ class Checkpoints:
           UserError: if this one or the one before cannot be written.
         """
         self.wait()
+        quiet_late_errors()
         with quiet(), self._writing():
             self._manager.save(
                 step,
@@ -249,6 +253,9 @@ class Checkpoints:
 
 def _short(error: BaseException) -> str:
     text = " ".join(str(error).split())
+    for number in (errno.EMFILE, errno.ENFILE, errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+        if os.strerror(number) in text:
+            return os.strerror(number)
     # The message of the system stands far behind, after names of files.
     match = re.search(r": ([^:\[\]]+) \[os_error_code=", text)
     return match[1] if match else text[:120]
