@@ -13,7 +13,8 @@ _STRANGE = "a b 9 é ß 中 한 😀 \u2603 \u16a0 \U00010380 \U000f0000 \x00 \u
 _STEPS = (
     (0, 0x100, 1),
     (0x100, 0x800, 0x40),
-    (0x800, 0x10000, 0x1000),
+    (0x800, 0x1000, 0x400),
+    (0x1000, 0x10000, 0x1000),
     (0x10000, 0x110000, 0x30000),
 )
 _EVERY_BYTE = "".join(chr(point) for steps in _STEPS for point in range(*steps))
