@@ -10,6 +10,7 @@ from mtljax.data.encoding.examples import Examples
 from mtljax.data.encoding.outputs import class_note
 from mtljax.kinds import KINDS
 from mtljax.kinds.labels import short
+from mtljax.span_schemes import outside_tags
 from mtljax.tasks import Task
 
 _PORTION = 1 << 22
@@ -69,10 +70,10 @@ def _tag_notes(data: MultitaskData) -> Iterator[str]:
                 yield f"task {task.name!r}: {note}"
             tagged = _share_of_tags(data.examples[group.name]["train"], task)
             if tagged < _FEW_TAGS:
-                yield (
-                    f"task {task.name!r}: {1 - tagged:.0%} of the positions of tagged texts of "
-                    "train have no tag; if empty tags are outside of spans, say their 'scheme'"
-                )
+                share = f"{1 - tagged:.0%} of the positions of tagged texts of train have no tag"
+                named = outside_tags(data.outputs[task.name].classes)
+                hint = "" if named else "; if empty tags are outside of spans, say their 'scheme'"
+                yield f"task {task.name!r}: {share}{hint}"
 
 
 def _share_of_tags(examples: Examples, task: Task) -> float:
