@@ -14,7 +14,7 @@ from mtljax.data.encoding.input_groups import Group
 from mtljax.data.layout import Layout
 from mtljax.data.sources.source import Source
 from mtljax.data.tokenizers import Text, Tokenizer
-from mtljax.kinds import Output
+from mtljax.kinds import KINDS, Output
 from mtljax.special_tokens import SPECIALS
 
 
@@ -165,6 +165,24 @@ class MultitaskData:
     def skipped_rows(self) -> dict[str, dict[str, int]]:
         """Malformed rows that were left out, by data set and split."""
         return self._counts("malformed")
+
+    @property
+    def cut_texts(self) -> dict[str, dict[str, dict[str, float]]]:
+        """The shares of texts that are cut, and of words not read, by task and split.
+
+        Only of splits where a task loses some. Taggers lose none outside of train.
+        """
+        shares: dict[str, dict[str, dict[str, float]]] = {}
+        for group in self.groups:
+            for split, examples in self.examples[group.name].items():
+                cut = examples.cut
+                if not cut.get("cut_texts"):
+                    continue
+                share = {name: cut[f"cut_{name}"] / cut[name] for name in ("texts", "words")}
+                for task in group.tasks:
+                    if split == "train" or not KINDS[task.kind].reads_whole_texts:
+                        shares.setdefault(task.name, {})[split] = share
+        return shares
 
     def _counts(self, name: str) -> dict[str, dict[str, int]]:
         counts: dict[str, dict[str, int]] = {}

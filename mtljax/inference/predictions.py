@@ -7,10 +7,11 @@ import jax
 import numpy as np
 
 from mtljax.data import GroupBatch, Tokenizer, input_batches
+from mtljax.data.batching.batches import HOST_ONLY
 from mtljax.data.catalogue.tagged_text import PLAIN, tagged_text
+from mtljax.data.encoding.overlapping_chunks import Chunk, chunks
 from mtljax.data.tokenizers import Text
 from mtljax.inference.inputs import TaskInput
-from mtljax.inference.overlapping_chunks import Chunk, chunks
 from mtljax.kinds import KINDS
 from mtljax.modules import encode, predict
 from mtljax.modules.network import Params
@@ -80,7 +81,7 @@ def group_answers(
     plans: list[_Plan] | None = None
     passages: Sequence[Any] = texts
     firsts = list(range(len(texts)))
-    if any(KINDS[task.kind].per_token for task in tasks):
+    if any(KINDS[task.kind].reads_whole_texts for task in tasks):
         limit = reading_length(model, group_name) - 1
         plans = [_plan(cast(Text, text), tasks, tokenizer, limit) for text in texts]
         # The first chunk of a text is the text as it would be truncated, for the other kinds.
@@ -90,7 +91,7 @@ def group_answers(
     # Values of each passage, which batches return in the order of their rows.
     values: dict[str, list[Any]] = {task.name: [None] * len(passages) for task in tasks}
     for batch in input_batches(passages, group_name, model.layout, tokenizer):
-        arrays = {name: value for name, value in batch.items() if name != "example"}
+        arrays = {name: value for name, value in batch.items() if name not in HOST_ONLY}
         computed = jax.device_get(function(params, arrays))
         for task in tasks:
             per_token = KINDS[task.kind].per_token

@@ -170,6 +170,15 @@ class Kind:
     answer_values: "Callable[[jax.Array, int], jax.Array] | None" = None
     answer: Callable[[Any, Output, Sequence[str]], dict[str, Any]]
 
+    @property
+    def reads_whole_texts(self) -> bool:
+        """Whether texts longer than a row are answered and measured in overlapping passages.
+
+        So every word has an answer. Kinds that write do without: they continue a text, or answer
+        it, from its end.
+        """
+        return self.per_token and not self.writes
+
 
 def chosen_loss(kind: Kind, loss: str | None) -> str:
     """The loss that a task of a kind is trained with, where it names `loss` or None.

@@ -1,17 +1,19 @@
 """Evaluation: one pass over a split, with metrics as states that are merged over batches."""
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import jax
 import numpy as np
 
 from mtljax import metrics
-from mtljax.data import MultitaskData, unpack
+from mtljax.data import GroupBatch, MultitaskData
+from mtljax.data.batching.batches import HOST_ONLY
 from mtljax.kinds import KINDS, Output
 from mtljax.modules import Readout, encode, predict
 from mtljax.special_tokens import OOV
 from mtljax.tasks import Task, main_metric, metric_names
+from mtljax.training.host_metrics import HostMetrics
 from mtljax.training.model import Model
 from mtljax.training.objective import element_losses, full_softmax_loss
 from mtljax.training.text_likelihood import text_likelihood
@@ -149,8 +151,7 @@ class Evaluator:
         for group in self._model.layout.groups:
             if split not in self._data.splits(group.name):
                 continue
-            batches = self._data.evaluation_batches(group.name, split)
-            states = self._pass(params, group.name, batches)
+            states = self._pass(params, group.name, split)
             values |= self._values(states)
             if not full:
                 continue
@@ -162,8 +163,7 @@ class Evaluator:
                 task.name for task in group.tasks if KINDS[task.kind].writes == "continuation"
             }
             if language_models and self._model.layout.affix_buckets:
-                batches = self._data.evaluation_batches(group.name, split)
-                plain = self._pass(params, group.name, map(_hide_affixes, batches))
+                plain = self._pass(params, group.name, split, _hide_affixes)
                 for name in plain.keys() & language_models:
                     values[name][PLAIN_WORDS] = self._values(plain)[name]["perplexity"]
         return {task.name: values[task.name] for task in self._model.tasks if task.name in values}
@@ -180,40 +180,26 @@ class Evaluator:
         }
 
     def _pass(
-        self, params: Any, group: str, batches: Iterable[dict[str, Any]]
+        self,
+        params: Any,
+        group: str,
+        split: str,
+        change: Callable[[GroupBatch], GroupBatch] = lambda batch: batch,
     ) -> dict[str, dict[str, Any]]:
+        tasks, outputs = self._model.layout.group(group).tasks, self._model.layout.outputs
+        host_metrics = HostMetrics(tasks, outputs, self._data.examples[group][split].rows)
         totals: dict[str, dict[str, Any]] = {}
-        for batch in batches:
-            # Numbers of examples are for the host alone.
-            arrays = {name: value for name, value in batch.items() if name != "example"}
+        for batch in map(change, self._data.evaluation_batches(group, split)):
+            arrays = {name: value for name, value in batch.items() if name not in HOST_ONLY}
             on_device = self._functions[group](params, self._place(arrays))
             states, predicted = jax.device_get(on_device)
             for task, values in predicted.items():
-                states[task] |= self._host_states(task, batch, values)
+                states[task] |= host_metrics.add(task, batch, values)
             for task, of_batch in states.items():
                 # Totals in float64 on the host: float32 counts are exact up to 2^24 only.
                 exact = jax.tree.map(lambda x: np.asarray(x, np.float64), of_batch)
                 totals[task] = _merged(totals[task], exact) if task in totals else exact
         return {task: states for task, states in totals.items() if states["loss"].count}
-
-    def _host_states(
-        self, name: str, batch: dict[str, Any], predicted: np.ndarray
-    ) -> dict[str, Any]:
-        """Metrics that are computed text by text, over the targets that each text has."""
-        task = next(task for task in self._model.tasks if task.name == name)
-        output = self._model.layout.outputs[name]
-        has_target = [mask for _, mask in unpack(batch, batch["weights"][name] > 0)]
-
-        def by_text(values: np.ndarray) -> list[np.ndarray]:
-            texts = (text for _, text in unpack(batch, values))
-            return [text[mask] for text, mask in zip(texts, has_target, strict=True)]
-
-        arguments = by_text(predicted), by_text(batch["targets"][name])
-        return {
-            metric: count(*arguments, task.scheme, output.classes)
-            for metric, count in KINDS[task.kind].host_metrics.items()
-            if metric in metric_names(task, output.classes)
-        }
 
 
 def _metric_unit(model: Model, task: Task, name: str) -> float:

@@ -10,10 +10,10 @@ import pytest
 
 from mtljax import metrics
 from mtljax.data import Group, Layout, Shape, TokenizerSettings
+from mtljax.data.encoding.overlapping_chunks import chunks
 from mtljax.data.tokenizers import train_tokenizer
 from mtljax.errors import UserError
 from mtljax.inference import Run
-from mtljax.inference.overlapping_chunks import chunks
 from mtljax.inference.prompts import affix_table
 from mtljax.kinds import Output
 from mtljax.modules import DecoderConfig, EncoderConfig, HeadsConfig, encode, predict
@@ -181,6 +181,42 @@ def test_answers_have_the_metrics_of_the_evaluation(whole, source):
             right.append(answer["sets"]["labels"] == [genres[i] for i in row["genres"]])
             weights.append(row["alpha"])
     assert np.average(right, weights=weights) == pytest.approx(expected["sets"]["exact_match"])
+
+
+@pytest.mark.parametrize(("kind", "row_length"), [("words", 5), ("bpe", 8), ("character", 9)])
+def test_long_texts_are_measured_as_they_are_tagged(
+    make, plain, tasks, source, tmp_path, kind, row_length
+):
+    """Texts of several passages: the metrics are those of the answers to whole texts."""
+    topic = Task("topic", "tiny", "classification", "words", "grade")
+    chosen = (tasks["tags"], topic)
+    encoder = dataclasses.replace(plain.encoder, kind="transformer", heads=2, feed_forward=8)
+    settings = dataclasses.replace(plain.tokenizer, kind=kind)
+    if kind != "words":
+        settings = TokenizerSettings(kind, vocab_size=262)
+    batch = dataclasses.replace(plain.batch, tokens=4 * row_length, row_length=row_length)
+    config = dataclasses.replace(plain, encoder=encoder, tokenizer=settings, batch=batch)
+    model, data = make(config, chosen)
+    params = random_params(model, 1.0)
+    run = Run(tmp_path, config, chosen, data.tokenizer, data.layout, model, params, 0)
+    rows = source.splits["validation"]
+    examples = data.examples["tiny"]["validation"]
+    assert len(examples) > len(rows) and examples.lengths.max() <= row_length
+    assert len(data.examples["tiny"]["train"]) == len(source.splits["train"])
+
+    found = Evaluator(model, data)(params, "validation")
+    answers = run.predict([row["words"] for row in rows])
+    names, grades = source.features["tags"].classes, source.features["grade"].classes
+    tags = [answer["tags"]["tags"] for answer in answers]
+    truth = [[names[tag] for tag in row["tags"]] for row in rows]
+    assert [len(answer) for answer in tags] == [len(row["words"]) for row in rows]
+    hits = [a == b for answer, label in zip(tags, truth, strict=True)
+            for a, b in zip(answer, label, strict=True)]  # fmt: skip
+    assert found["tags"]["accuracy"] == pytest.approx(np.mean(hits), abs=1e-6)
+    spans = metrics.compute(metrics.span_f1(tags, truth))
+    assert 0 < found["tags"]["span_f1"] == pytest.approx(float(spans))
+    right = [a["topic"]["label"] == grades[r["grade"]] for a, r in zip(answers, rows, strict=True)]
+    assert found["topic"]["accuracy"] == pytest.approx(np.mean(right))
 
 
 @pytest.fixture(params=[("lstm", 0), ("transformer", 0), ("lstm", 1)])

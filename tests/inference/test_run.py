@@ -72,8 +72,8 @@ def test_predictions_have_the_accuracy_of_the_evaluation(run):
 
 def test_tags_have_the_accuracy_of_the_evaluation(run):
     source = load_source("movie_casepunct")
-    # The evaluation reads 31 words of a sentence, the prediction all of them.
-    rows = [row for row in source.splits["test"] if len(row["tokens"]) <= 31]
+    rows = source.splits["test"]
+    assert max(len(row["tokens"]) for row in rows) > 31  # words of a row
     classes = source.features["tags"].classes
     answers = run.predict([row["tokens"] for row in rows], tasks=["casing"])
     said, truth = [], []
@@ -83,7 +83,7 @@ def test_tags_have_the_accuracy_of_the_evaluation(run):
         truth += [classes[tag] for tag in row["tags"]]
     hits = np.mean(np.array(said) == np.array(truth))
     expected = summary(run)["tasks"]["casing"]["test"]["accuracy"]
-    assert hits == pytest.approx(expected, abs=0.01)
+    assert hits == pytest.approx(expected, abs=1e-4)
 
 
 def test_answers_are_json_in_the_order_of_the_tasks(run):

@@ -23,7 +23,12 @@ GroupBatch = dict[str, Any]
 - `weights` by task: float32 `[R, S]` or `[R, N]`, 0 where nothing is counted
 - `example` int32 `[R, N]`, only in evaluation: the row of the split that a segment comes from,
   or -1
+- `passage` int32 `[R, N]`, only in evaluation: the number of a segment among those of its row of
+  the split, which are several where a long text is read in passages; -1 where there is none
 """
+
+HOST_ONLY = ("example", "passage")
+"""What the device does not need of an evaluation batch."""
 
 StepBatch = dict[str, GroupBatch]
 """The batch of a step: one batch for each input group, by its name."""
@@ -57,8 +62,10 @@ def evaluation_batches(
         shape: shape of all batches; the last one is filled up with empty rows.
 
     Yields:
-        A `GroupBatch` with `example`.
+        A `GroupBatch` with `example` and `passage`.
     """
+    # Passages of one row of the split are consecutive.
+    number = np.arange(len(examples)) - np.searchsorted(examples.rows, examples.rows)
     packing = pack(examples.lengths, shape.row_length, shape.max_segments, seed=None)
     for row in range(0, packing.num_rows, shape.rows):
         end = min(row + shape.rows, packing.num_rows)
@@ -66,9 +73,9 @@ def evaluation_batches(
         counts = np.zeros(shape.rows, np.int64)
         counts[: end - row] = np.diff(packing.rows[row : end + 1])
         batch = fill(examples, tasks, slots, counts, shape)
-        example = np.full((shape.rows, shape.max_segments), -1, np.int32)
-        example[_rows_and_segments(counts)] = examples.rows[slots]
-        batch["example"] = example
+        for name, values in (("example", examples.rows), ("passage", number)):
+            batch[name] = np.full((shape.rows, shape.max_segments), -1, np.int32)
+            batch[name][_rows_and_segments(counts)] = values[slots]
         yield batch
 
 
@@ -89,7 +96,7 @@ def fill(
         shape: shape of the batch.
 
     Returns:
-        The arrays of a `GroupBatch`, without `example`.
+        The arrays of a `GroupBatch`, without those of `HOST_ONLY`.
     """
     # Where each example begins in its row, and from that the flat positions of its ids in the split
     # (`source`) and in the batch (`destination`): one gather and one scatter for each array.

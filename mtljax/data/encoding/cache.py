@@ -15,7 +15,7 @@ import numpy as np
 
 from mtljax.data.encoding.examples import Examples, concatenated
 
-FORMAT = 3
+FORMAT = 4
 """Format of the entries; one of another format is made again."""
 
 Say = Callable[[str], None]
@@ -166,12 +166,14 @@ def write_examples(directory: Path, blocks: Iterable[Examples]) -> None:
     described: dict[str, dict[str, Any]] = {}
     skipped: Counter[str] = Counter()
     malformed: Counter[str] = Counter()
+    cut: Counter[str] = Counter()
     files: dict[str, Any] = {}
     end = 0
     try:
         for number, block in enumerate(blocks):
             skipped.update(block.skipped)
             malformed.update(block.malformed)
+            cut.update(block.cut)
             starts = block.starts + end if number == 0 else block.starts[1:] + end
             end += int(block.starts[-1])
             for name, array in {**_arrays(block), "starts": starts}.items():
@@ -184,7 +186,7 @@ def write_examples(directory: Path, blocks: Iterable[Examples]) -> None:
     finally:
         for file in files.values():
             file.close()
-    counts = {"skipped": dict(skipped), "malformed": dict(malformed)}
+    counts = {"skipped": dict(skipped), "malformed": dict(malformed), "cut": dict(cut)}
     meta = {"format": FORMAT, **counts, "arrays": described}
     (directory / _META).write_text(json.dumps(meta), encoding="utf-8")
 
@@ -223,6 +225,7 @@ def open_examples(directory: Path) -> Examples:
         weights=by_task("weights"),
         skipped=meta["skipped"],
         malformed=meta["malformed"],
+        cut=meta["cut"],
         reopen=(open_examples, directory),
     )
 

@@ -8,13 +8,14 @@ from typing import Any
 
 import numpy as np
 
+from mtljax.data.encoding.cut_texts import counts, cut_counts
 from mtljax.data.encoding.input_groups import Group
-from mtljax.data.encoding.multi_part_inputs import encode_parts, first_yields
-from mtljax.data.encoding.packing import spans
+from mtljax.data.encoding.multi_part_inputs import encode_parts, first_yields, longest_first
+from mtljax.data.encoding.passages import Passages, cut_off, overlapping
 from mtljax.data.encoding.targets import read_targets
 from mtljax.data.sources.bad_rows import BadRows
 from mtljax.data.sources.source import Source
-from mtljax.data.tokenizers import Encodings, Tokenizer
+from mtljax.data.tokenizers import Encodings, Text, Tokenizer
 from mtljax.errors import UserError
 from mtljax.kinds import KINDS, Output
 from mtljax.kinds.target_rows import Rows
@@ -37,6 +38,9 @@ class Examples:
         weights: by task, float32 `[n]` or `[examples]`: `alpha_ij`, 0 where nothing is counted.
         skipped: by task, how many rows could not be used and are not counted; no entry for none.
         malformed: by data set, how many rows were left out because they could not be read.
+        cut: how many `texts` and `words` there are, and how many `cut_texts` and `cut_words`
+            (`mtljax.data.encoding.cut_texts`); no entry where all is read. Where taggers read
+            texts as a whole it is what the other tasks lose.
         reopen: a function and its argument that open the examples again, where they are mapped from
             files: pickled examples are these two, not a copy of the arrays.
     """
@@ -49,6 +53,7 @@ class Examples:
     weights: Mapping[str, np.ndarray]
     skipped: Mapping[str, int] = field(default_factory=dict)
     malformed: Mapping[str, int] = field(default_factory=dict)
+    cut: Mapping[str, int] = field(default_factory=dict)
     reopen: tuple[Callable[[Any], "Examples"], Any] | None = None
 
     def __reduce__(self) -> Any:
@@ -89,7 +94,8 @@ def read_examples(
     Yields:
         All rows of the split, in order, in blocks for `concatenated`. Texts longer than
         `row_length` or the group's `max_length` are truncated; those of a group of language models
-        are split into consecutive chunks.
+        are split into consecutive chunks. Where a group has taggers, splits but train have all
+        words, in overlapping passages, as `predict` reads them.
 
     Raises:
         UserError: with task, split and row, if a target or weight cannot be used and `bad_rows`
@@ -147,7 +153,9 @@ def _read_block(
     bad_rows: BadRows,
     numbered: Mapping[str, bool],
 ) -> Examples:
-    encodings = _encoded(group, rows[group.tasks[0].source_name], tokenizer, limit)
+    parts = _parts(group, rows[group.tasks[0].source_name])
+    whole = split != "train" and reads_whole_texts(group)
+    encodings = _encoded(group, parts, tokenizer, None if whole else limit)
     targets, weights = {}, {}
     skipped: Counter[str] = Counter()
     for task in group.tasks:
@@ -170,9 +178,38 @@ def _read_block(
             fault,
             numbered.get(task.name, True),
         )
+    # Passages: what is read at once of each text.
+    if whole:
+        passages = overlapping(encodings, limit, tokenizer.settings.word_gap)
+    else:
+        passages = cut_off(encodings, limit, group.chunked)
     per_token = [task.name for task in group.tasks if KINDS[task.kind].per_token]
-    examples = _truncated(encodings, targets, weights, per_token, limit, group.chunked)
-    return replace(examples, rows=examples.rows + np.int32(first), skipped=dict(skipped))
+    examples = _select(encodings, passages, targets, weights, per_token)
+    if whole:
+        examples = _counted_once(examples, passages, group)
+    cut = _cut_counts(group, parts, encodings, passages, tokenizer, limit, whole)
+    return replace(examples, rows=examples.rows + np.int32(first), skipped=dict(skipped), cut=cut)
+
+
+def _cut_counts(
+    group: Group,
+    parts: Sequence[Sequence[Text]],
+    encodings: Encodings,
+    passages: Passages,
+    tokenizer: Tokenizer,
+    limit: int,
+    whole: bool,
+) -> Mapping[str, int]:
+    lengths = np.diff(encodings.starts)
+    if group.chunked or not len(lengths):
+        return {}
+    if not whole:
+        return cut_counts(parts, lengths, tokenizer, limit)
+    # The other tasks of the group read the first passage.
+    if all(KINDS[task.kind].reads_whole_texts for task in group.tasks):
+        return {}
+    first = np.flatnonzero(np.diff(passages.rows, prepend=-1) > 0)
+    return counts(lengths - 1, np.diff(passages.starts)[first] - 1)
 
 
 def _place(source: Source, split: str, row: Mapping[str, Any], item: int | None) -> str:
@@ -183,16 +220,28 @@ def _place(source: Source, split: str, row: Mapping[str, Any], item: int | None)
     return f" ({place})" if place else ""
 
 
-def _encoded(group: Group, rows: Rows, tokenizer: Tokenizer, limit: int) -> Encodings:
+def reads_whole_texts(group: Group) -> bool:
+    """Whether some task of a group answers for all words of a text, however long it is."""
+    return any(KINDS[task.kind].reads_whole_texts for task in group.tasks)
+
+
+def _parts(group: Group, rows: Rows) -> list[list[Text]]:
     parts = [[row[name] for row in rows] for name in group.parts]
     if group.text_to_text:
         # A target that is missing counts for nothing.
         parts[1] = ["" if text is None else text for text in parts[1]]
-        return encode_parts(parts, tokenizer, limit, first_yields)
+    return parts
+
+
+def _encoded(
+    group: Group, parts: Sequence[Sequence[Text]], tokenizer: Tokenizer, limit: int | None
+) -> Encodings:
     if len(parts) > 1:
-        return encode_parts(parts, tokenizer, limit)
+        assert limit is not None
+        shorten = first_yields if group.text_to_text else longest_first
+        return encode_parts(parts, tokenizer, limit, shorten)
     # One id more than is kept, which the last position of a truncated text predicts.
-    return tokenizer.encode(parts[0], None if group.chunked else limit + 1)
+    return tokenizer.encode(parts[0], None if group.chunked or limit is None else limit + 1)
 
 
 def encode_inputs(
@@ -215,7 +264,7 @@ def encode_inputs(
         encodings = encode_parts(
             [[text[i] for text in texts] for i in range(parts)], tokenizer, limit
         )
-    return _truncated(encodings, {}, {}, [], limit, chunked=False)
+    return _select(encodings, cut_off(encodings, limit), {}, {}, [])
 
 
 def concatenated(blocks: Iterable[Examples]) -> Examples:
@@ -227,9 +276,11 @@ def concatenated(blocks: Iterable[Examples]) -> Examples:
     starts = [part.starts[:-1] + end for part, end in zip(parts, ends, strict=False)]
     skipped: Counter[str] = Counter()
     malformed: Counter[str] = Counter()
+    cut: Counter[str] = Counter()
     for part in parts:
         skipped.update(part.skipped)
         malformed.update(part.malformed)
+        cut.update(part.cut)
 
     def by_task(name: str) -> dict[str, np.ndarray]:
         tasks = getattr(parts[0], name)
@@ -244,25 +295,18 @@ def concatenated(blocks: Iterable[Examples]) -> Examples:
         weights=by_task("weights"),
         skipped=dict(skipped),
         malformed=dict(malformed),
+        cut=dict(cut),
     )
 
 
-def _truncated(
+def _select(
     encodings: Encodings,
+    passages: Passages,
     targets: Mapping[str, np.ndarray],
     weights: Mapping[str, np.ndarray],
     per_token: Sequence[str],
-    limit: int,
-    chunked: bool,
 ) -> Examples:
-    starts, lengths = encodings.starts[:-1], np.diff(encodings.starts)
-    chunks = -(-lengths // limit) if chunked else np.ones_like(lengths)
-    rows = np.repeat(np.arange(len(lengths)), chunks)
-    # Number of each chunk within its text.
-    number = np.arange(len(rows)) - np.repeat(np.cumsum(chunks) - chunks, chunks)
-    begin = starts[rows] + number * limit
-    kept = np.minimum(lengths[rows] - number * limit, limit)
-    indices = spans(begin, kept)
+    rows, indices = passages.rows, passages.indices
 
     def select(values: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
         return {name: v[indices] if name in per_token else v[rows] for name, v in values.items()}
@@ -270,8 +314,26 @@ def _truncated(
     return Examples(
         tokens=encodings.tokens[indices],
         affixes=encodings.affixes[indices],
-        starts=np.concatenate([[0], np.cumsum(kept)]).astype(np.int64),
+        starts=passages.starts,
         rows=rows.astype(np.int32),
         targets=select(targets),
         weights=select(weights),
     )
+
+
+def _counted_once(examples: Examples, passages: Passages, group: Group) -> Examples:
+    """Examples of whole texts, where what is no tag counts in the first passage of a text alone."""
+    first = np.diff(passages.rows, prepend=-1) > 0
+    masks = {}
+    for task in group.tasks:
+        if KINDS[task.kind].reads_whole_texts:
+            masks[task.name] = passages.counted
+        elif KINDS[task.kind].per_token:
+            masks[task.name] = np.repeat(first, examples.lengths)
+        else:
+            masks[task.name] = first
+    weights = {
+        name: np.where(masks[name], values, 0).astype(np.float32)
+        for name, values in examples.weights.items()
+    }
+    return replace(examples, weights=weights)

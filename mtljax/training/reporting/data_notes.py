@@ -28,8 +28,8 @@ def data_notes(data: MultitaskData) -> list[str]:
     Returns:
       Lines on rows that are left out; on tasks that lack a target in a split, with the tasks that
       the score is over where these are not all; on numbers that are all one; on classes that one
-      split has and another has not, though it should by the number of its targets; and on tags
-      whose spans are read in another spelling than usual, or not at all.
+      split has and another has not, though it should by the number of its targets; on tags whose
+      spans are read in another spelling than usual, or not at all; and on texts that are cut.
     """
     lacking: dict[str, dict[str, str]] = {"train": {}, "validation": {}, "test": {}}
     constant: list[str] = []
@@ -56,7 +56,33 @@ def data_notes(data: MultitaskData) -> list[str]:
         for task, reason in lacking["test"].items()
         if reason != _no_split("test")
     ]
-    return [*left_out_notes(data), *notes, *constant, *classes, *_tag_notes(data)]
+    odd_targets = [*constant, *classes, *_tag_notes(data)]
+    return [*left_out_notes(data), *notes, *odd_targets, *_cut_notes(data)]
+
+
+def _cut_notes(data: MultitaskData) -> Iterator[str]:
+    """What texts lose that are longer than a row, for tasks that lose the same in a line."""
+    unit = "words" if data.tokenizer.settings.kind == "words" else "pieces"
+    cut_texts = data.cut_texts
+    for group in data.groups:
+        by_splits: dict[tuple[str, ...], list[str]] = {}
+        for task in group.tasks:
+            if task.name in cut_texts:
+                by_splits.setdefault(tuple(cut_texts[task.name]), []).append(task.name)
+        row_length = data.layout.shapes[group.name].row_length
+        limit = min(row_length, group.max_length or row_length)
+        option = "batch.row_length" if limit == row_length else "max_length"
+        for tasks in by_splits.values():
+            losses = "; ".join(
+                f"{split} {_percent(share['texts'])} of texts, {_percent(share['words'])} of {unit}"
+                for split, share in cut_texts[tasks[0]].items()
+            )
+            room = limit - len(group.parts)
+            yield f"{_named(tasks)}: texts of more than {room} {unit} are cut ({option}): {losses}"
+
+
+def _percent(share: float) -> str:
+    return f"{share:.1%}" if share >= 0.0005 else "<0.1%"
 
 
 def _tag_notes(data: MultitaskData) -> Iterator[str]:

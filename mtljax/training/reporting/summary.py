@@ -20,7 +20,9 @@ def summarize(
     ``score`` is that of the best checkpoint, over the tasks of ``score_tasks``, which have a target
     in validation. ``epochs`` are passes over each task's training split. ``skipped_rows`` is there
     only where malformed rows were left out: their number by data set and split; so is
-    ``skipped_targets``, by task, for rows that a task could not use.
+    ``skipped_targets``, by task, for rows that a task could not use. ``cut_texts`` is there only
+    where texts are longer than what is read of them: by task and split the shares of texts and of
+    words.
 
     Args:
       session: of the run.
@@ -60,6 +62,13 @@ def summarize(
         },
         "epochs": {task: round(passes, 4) for task, passes in epochs.items()},
         **({"skipped_rows": data.skipped_rows} if data.skipped_rows else {}),
+        **({"cut_texts": _rounded(data.cut_texts)} if data.cut_texts else {}),
         **({"skipped_targets": data.skipped_targets} if data.skipped_targets else {}),
         "versions": versions(),
     }
+
+
+def _rounded(shares: Any) -> Any:
+    if isinstance(shares, dict):
+        return {name: _rounded(value) for name, value in shares.items()}
+    return round(shares, 4)

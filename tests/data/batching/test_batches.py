@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -18,6 +20,19 @@ def test_evaluation_sees_each_example_once(rows):
         seen += found
         examples += [example for example, _ in unpack(batch, batch["tokens"])]
     assert sorted(seen) == sorted(examples) == list(range(len(EXAMPLES)))
+
+
+def test_passages_of_a_row_are_numbered():
+    examples = replace(EXAMPLES, rows=(np.arange(len(EXAMPLES)) // 3).astype(np.int32))
+    numbers = {}
+    for batch in evaluation_batches(examples, TASKS, SHAPE):
+        assert ((batch["passage"] < 0) == (batch["example"] < 0)).all()
+        for row, passage in zip(batch["example"].flat, batch["passage"].flat, strict=True):
+            numbers.setdefault(int(row), []).append(int(passage))
+    numbers.pop(-1)
+    last = numbers.pop(max(numbers))
+    assert all(sorted(passages) == [0, 1, 2] for passages in numbers.values())
+    assert sorted(last) == list(range(len(last)))
 
 
 def test_unpacking():

@@ -24,6 +24,7 @@ def block(lengths, offset=0, skipped=None):
         targets={"c": np.arange(len(lengths), dtype=np.int32), "t": values + 1},
         weights={"c": np.ones(len(lengths), np.float32), "t": values.astype(np.float32)},
         skipped=skipped or {},
+        cut={"texts": len(lengths), "cut_texts": 1, "words": n, "cut_words": offset},
     )
 
 
@@ -31,7 +32,7 @@ BLOCKS = [block([3, 1, 2], skipped={"c": 1}), block([4], 6, {"c": 2, "t": 1}), b
 
 
 def same(one, two):
-    for name in ("tokens", "affixes", "starts", "rows", "targets", "weights", "skipped"):
+    for name in ("tokens", "affixes", "starts", "rows", "targets", "weights", "skipped", "cut"):
         np.testing.assert_equal(getattr(one, name), getattr(two, name))
     for name in ("tokens", "affixes", "starts", "rows"):
         assert getattr(one, name).dtype == getattr(two, name).dtype

@@ -14,7 +14,10 @@ def notes(tmp_path):
     """From rows by split to the notes on some tasks that read them."""
 
     def make(
-        kinds: dict[str, str], features: Any = (), **splits: list[dict[str, Any]]
+        kinds: dict[str, str],
+        features: Any = (),
+        row_length: int = 64,
+        **splits: list[dict[str, Any]],
     ) -> list[str]:
         files: Any = {}
         for split, rows in splits.items():
@@ -27,7 +30,8 @@ def notes(tmp_path):
                  sources=(source,))
             for name, kind in kinds.items()
         ]  # fmt: skip
-        return data_notes(load_data(tasks, data_dir=tmp_path))
+        options = DataOptions(row_length=row_length, batch_tokens=4096)
+        return data_notes(load_data(tasks, options, data_dir=tmp_path))
 
     return make
 
@@ -145,3 +149,16 @@ def test_malformed_rows_are_counted_by_split(tmp_path):
     (note,) = left_out_notes(data)
     assert note == "warning: s: malformed rows left out: 1 of train, 1 of validation"
     assert left_out_notes(data, "validation") == [note.replace("1 of train, ", "")]
+
+
+def test_texts_that_are_cut(notes):
+    def texts(*sizes):
+        return [{"text": "w " * size, "label": "ab"[size == 1]} for size in (*sizes, 1)]
+
+    kinds = {"label": "classification", "next": "language_model"}
+    splits = {"train": texts(7, 8, 12), "validation": texts(3), "test": texts(17)}
+    assert notes(kinds, row_length=8, **splits) == [
+        "label: texts of more than 7 words are cut (batch.row_length): "
+        "train 50.0% of texts, 21.4% of words; test 50.0% of texts, 55.6% of words"
+    ]
+    assert notes(kinds, row_length=32, **splits) == []

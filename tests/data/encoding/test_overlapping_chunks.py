@@ -1,7 +1,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mtljax.inference.overlapping_chunks import chunks
+from mtljax.data.encoding.overlapping_chunks import chunks
 
 
 @given(st.lists(st.integers(1, 9), max_size=80), st.integers(1, 20))
