@@ -1,5 +1,8 @@
 """YAML of people: read within bounds of size, depth and repetition, plain values alone."""
 
+import os
+from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import yaml
@@ -52,6 +55,69 @@ def read_yaml(text: str) -> tuple[Any, yaml.Node | None]:
     except (ValueError, OverflowError, TypeError) as error:
         # Of dates and numbers that only look like some, such as 2020-13-45.
         raise UserError(f"a value cannot be read: {' '.join(str(error).split())}") from error
+
+
+def read_yaml_file(path: str | os.PathLike[str]) -> str:
+    """Read the text of a file, no more of it than `read_yaml` takes.
+
+    Raises:
+      UserError: if it cannot be read, is too large, or is not UTF-8.
+    """
+    try:
+        with Path(path).open("rb") as file:
+            raw = file.read(4 * MAX_CHARACTERS + 1)  # of bytes, of which a letter has up to four
+    except (OSError, ValueError) as error:
+        raise UserError(getattr(error, "strerror", None) or str(error)) from error
+    if len(raw) > 4 * MAX_CHARACTERS:
+        raise UserError(f"larger than {MAX_CHARACTERS} characters")
+    try:
+        return raw.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise UserError(f"not UTF-8 text (byte {error.start})") from error
+
+
+def is_path(text: str) -> bool:
+    """Whether a string is the name of a file rather than YAML: one line, a file or named as one.
+
+    >>> is_path("tasks.yaml"), is_path("tasks: {}")
+    (True, False)
+    """
+    one_line = len(text) < 4096 and len(text.splitlines()) == 1
+    return one_line and (text.endswith((".yaml", ".yml")) or os.path.isfile(text))
+
+
+def yaml_of(value: Mapping[Any, Any]) -> str:
+    r"""Write a Python value as YAML, so that it is read as one from a file is.
+
+    Args:
+      value: of mappings, sequences, texts, numbers, paths and None, nested.
+
+    Raises:
+      UserError: for a value of another type, or one that is nested too deeply.
+
+    >>> yaml_of({"path": Path("a.csv"), "classes": (True, "no")})
+    "path: a.csv\nclasses:\n- true\n- 'no'\n"
+    """
+    return yaml.safe_dump(_plain(value, _MAX_DEPTH), sort_keys=False)
+
+
+def _plain(value: Any, depth: int) -> Any:
+    if not depth:
+        raise UserError(f"nested too deeply, beyond {_MAX_DEPTH} levels")
+    if isinstance(value, Mapping):
+        return {_plain(key, depth - 1): _plain(item, depth - 1) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(item, depth - 1) for item in value]
+    if isinstance(value, os.PathLike):
+        return os.fspath(value)
+    if getattr(value, "shape", None) == () and hasattr(value, "item"):
+        value = value.item()  # a number of NumPy or JAX
+    for kind in (bool, int, float, str):
+        if isinstance(value, kind):
+            return kind(value)
+    if value is None:
+        return None
+    raise UserError(f"a value of type {type(value).__name__} cannot be read")
 
 
 def _check_events(text: str) -> None:

@@ -15,7 +15,7 @@ from mtljax.cli.inputs import read_texts
 from mtljax.cli.options import Output, options_from, parse, print_json, printable, warn
 from mtljax.cli.resumed import Lines, draft_of, resumed
 from mtljax.errors import UserError
-from mtljax.inference.generation_config import GenerationConfig
+from mtljax.inference.generation_config import CONTINUATION, GenerationConfig, default_config
 from mtljax.kinds import KINDS
 
 if TYPE_CHECKING:
@@ -24,12 +24,6 @@ if TYPE_CHECKING:
 
 BATCH = 64
 """Prompts per batch, so that texts appear while a long input is still being read."""
-
-CONTINUATION = GenerationConfig(max_tokens=50, temperature=0.8, top_p=0.95)
-"""The defaults of a language model."""
-
-ANSWER = GenerationConfig(max_tokens=128, temperature=0.0, top_p=0.95)
-"""The defaults of text to text."""
 
 _Texts = Annotated[tyro.conf.UseAppendAction[tuple[str, ...]], tyro.conf.arg(metavar="TEXT")]
 _SHOWN = {field.name for field in dataclasses.fields(GenerationConfig)} - {"stop", "too_long"}
@@ -116,10 +110,11 @@ def _check(options: Options) -> None:
 
 def chosen_settings(arguments: Sequence[str], options: Options, task: "Task") -> GenerationConfig:
     """The settings that the arguments choose; the others are the defaults of the task's kind."""
-    if KINDS[task.kind].writes == "answer":
+    defaults = default_config(KINDS[task.kind])
+    if defaults != CONTINUATION:
         # The arguments again, now that the task and so the defaults are known.
         options = parse(
-            Options, "generate", arguments, default=Options(options.run, generation=ANSWER)
+            Options, "generate", arguments, default=Options(options.run, generation=defaults)
         )
     too_long = "left" if options.truncate_left else "refuse"
     return dataclasses.replace(options.generation, too_long=too_long)

@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, Literal
 
 from mtljax.errors import UserError
+from mtljax.kinds.kind import Kind
 from mtljax.tasks import suggestion
 
 MOST_TOKENS = 100_000
@@ -66,6 +67,18 @@ class GenerationConfig:
 
 EVALUATION = GenerationConfig(max_tokens=128, temperature=0.0, too_long="right")
 """How `Run.evaluate` generates the texts that it compares with their references."""
+
+
+CONTINUATION = GenerationConfig(max_tokens=50, temperature=0.8, top_p=0.95)
+"""The defaults of a language model, from Python and on the command line."""
+
+ANSWER = GenerationConfig(max_tokens=128, temperature=0.0, top_p=0.95)
+"""The defaults of text to text."""
+
+
+def default_config(kind: Kind) -> GenerationConfig:
+    """The settings with which tasks of a kind write text unless others are chosen."""
+    return ANSWER if kind.writes == "answer" else CONTINUATION
 
 
 def with_settings(config: GenerationConfig, settings: Mapping[str, Any]) -> GenerationConfig:

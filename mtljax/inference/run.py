@@ -16,6 +16,7 @@ from mtljax.inference.generation_config import (
     EVALUATION,
     GenerationConfig,
     check_generation,
+    default_config,
     with_settings,
 )
 from mtljax.inference.generation_metrics import (
@@ -187,7 +188,8 @@ class Run:
 
         Args:
           prompts: texts, lists of words or mappings, as for `predict`; an empty one begins a text.
-          config: the settings; by default `GenerationConfig()`.
+          config: the settings; by default those of the kind of the task, as on the command line:
+            `generation_config.CONTINUATION`, or for text to text `ANSWER`.
           task: name of a language model or of a task of text to text; None for the first one.
           seen: how many texts there were for equal prompts in earlier calls; it is counted up.
           on_text: called with the first text so far, whenever it has grown.
@@ -203,9 +205,9 @@ class Run:
           UserError: for a setting out of its range, a prompt that is too long, or if there is no
             such task.
         """
-        config = with_settings(config or GenerationConfig(), settings)
         prompts = checked_inputs(prompts)
         writer = self._task(self.language_model(task))
+        config = with_settings(config or default_config(KINDS[writer.kind]), settings)
         check_generation(config, self.layout.outputs[writer.name].num_classes)
         inputs = [select_input(writer, prompt, named=True) for prompt in prompts]
         return self._generators(writer.name).generate(inputs, config, seen, on_text)
@@ -233,8 +235,8 @@ class Run:
         Raises:
           UserError: if it is empty or too long, or lacks what the task reads.
         """
-        config = with_settings(config or GenerationConfig(), settings)
         writer = self._task(self.language_model(task))
+        config = with_settings(config or default_config(KINDS[writer.kind]), settings)
         text = select_input(writer, prompt, named=True)
         assert text is not None
         read = self._generators(writer.name).read_prompt(text, config)

@@ -13,6 +13,8 @@ from mtljax.presets.presets import PRESETS as PRESETS
 from mtljax.presets.presets import Preset as Preset
 from mtljax.presets.presets import default_tasks as default_tasks
 from mtljax.presets.presets import preset as preset
+from mtljax.presets.yaml_config import ConfigLike as ConfigLike
 from mtljax.presets.yaml_config import differences as differences
 from mtljax.presets.yaml_config import dump_config as dump_config
 from mtljax.presets.yaml_config import parse_config as parse_config
+from mtljax.presets.yaml_config import read_config as read_config

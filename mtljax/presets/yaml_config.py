@@ -1,6 +1,7 @@
 """Configurations written as YAML, and read back with their types checked."""
 
 import dataclasses
+import os
 import types
 import typing
 from collections.abc import Mapping
@@ -10,7 +11,8 @@ import yaml
 
 from mtljax.errors import UserError
 from mtljax.presets.config import Config, flatten
-from mtljax.yaml_values import read_yaml
+from mtljax.presets.presets import PRESETS, preset
+from mtljax.yaml_values import is_path, read_yaml, read_yaml_file, yaml_of
 
 
 def dump_config(config: Config) -> str:
@@ -31,6 +33,47 @@ def parse_config(text: str) -> Config:
     if not isinstance(content, dict):
         raise UserError("expected one entry a field")
     return _build(Config, content, "")
+
+
+ConfigLike = Config | str | os.PathLike[str] | Mapping[str, Any]
+"""What `read_config` reads."""
+
+
+def read_config(config: ConfigLike) -> Config:
+    """Read a configuration from Python: fields that are not there are those of its preset.
+
+    Args:
+      config: a configuration, which is returned as it is; the name of a preset; a dictionary of
+        fields, nested as those of `Config`, with ``"preset"`` for another than 'small'; YAML of
+        such; or the path of a YAML file, such as `config.yaml` of a run. As on the command line,
+        `steps` without `epochs` turn a preset's epochs off.
+
+    Raises:
+      TypeError: if it is none of these.
+      UserError: if a field is unknown or of another type, or the file cannot be read.
+    """
+    if isinstance(config, Config):
+        return config
+    if not isinstance(config, str | os.PathLike | Mapping):
+        raise TypeError(f"config must be a Config or what makes one, got {type(config).__name__}")
+    if isinstance(config, str) and config in PRESETS:
+        return preset(config).config
+    name = "config"
+    try:
+        if isinstance(config, os.PathLike) or (isinstance(config, str) and is_path(config)):
+            name = f"config file {os.fspath(config)}"
+            config = read_yaml_file(config)
+        content, _ = read_yaml(config if isinstance(config, str) else yaml_of(config))
+        if isinstance(content, str):
+            return preset(content).config  # one that there is not, which it says
+        if not isinstance(content, dict):
+            raise UserError("expected one entry a field")
+        base = preset(str(content.get("preset", "small"))).config
+        if "steps" in content and "epochs" not in content:
+            base = dataclasses.replace(base, epochs=0.0)
+        return _build(Config, content, "", base)
+    except UserError as error:
+        raise UserError(f"{name}: {error}") from None
 
 
 def differences(old: Config, new: Config) -> dict[str, tuple[Any, Any]]:
@@ -62,7 +105,8 @@ def _plain(value: Any) -> Any:
     return value
 
 
-def _build(cls: type, content: Mapping[str, Any], prefix: str) -> Any:
+def _build(cls: type, content: Mapping[str, Any], prefix: str, base: Any = None) -> Any:
+    """An instance of a dataclass; fields that `content` lacks are those of `base`, or defaults."""
     hints = typing.get_type_hints(cls)
     names = {field.name for field in dataclasses.fields(cls)}
     values = {}
@@ -75,10 +119,11 @@ def _build(cls: type, content: Mapping[str, Any], prefix: str) -> Any:
         if dataclasses.is_dataclass(hint) and isinstance(hint, type):
             if not isinstance(value, Mapping):
                 raise UserError(f"field {where!r}: expected fields, got {value!r}")
-            values[key] = _build(hint, value, f"{where}.")
+            below = None if base is None else getattr(base, key)
+            values[key] = _build(hint, value, f"{where}.", below)
         else:
             values[key] = _value(hint, value, where)
-    return cls(**values)
+    return cls(**values) if base is None else dataclasses.replace(base, **values)
 
 
 _OLD_FIELDS: dict[str, str] = {"gradients.way": "strategy"}

@@ -7,6 +7,7 @@ from mtljax.tasks.dataset import Column as Column
 from mtljax.tasks.dataset import Dataset as Dataset
 from mtljax.tasks.defaults import DEFAULT_TASKS as DEFAULT_TASKS
 from mtljax.tasks.defaults import SENTIMENT_TASKS as SENTIMENT_TASKS
+from mtljax.tasks.file import TasksLike as TasksLike
 from mtljax.tasks.file import dump_tasks as dump_tasks
 from mtljax.tasks.file import load_tasks as load_tasks
 from mtljax.tasks.file import parse_tasks as parse_tasks

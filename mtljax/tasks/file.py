@@ -1,6 +1,7 @@
 """Tasks files: YAML with an entry for each task, and for each of the user's data sets."""
 
 import dataclasses
+import os
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,7 @@ from mtljax.errors import UserError
 from mtljax.tasks.dataset import Dataset, dump_dataset, parse_dataset, with_absolute_paths
 from mtljax.tasks.suggest import suggestion
 from mtljax.tasks.task import FIELDS, Task
-from mtljax.yaml_values import MAX_CHARACTERS, read_yaml
+from mtljax.yaml_values import is_path, read_yaml, read_yaml_file, yaml_of
 
 _MAX_TASKS = 2000
 
@@ -31,34 +32,54 @@ def load_tasks(path: str | Path) -> tuple[Task, ...]:
         UserError: with file, task and field, for anything that is wrong with it.
     """
     try:
-        with Path(path).open("rb") as file:
-            raw = file.read(4 * MAX_CHARACTERS + 1)  # of bytes, of which a letter has up to four
-    except (OSError, ValueError) as error:
-        raise UserError(
-            f"tasks file {path}: {getattr(error, 'strerror', None) or error}"
-        ) from error
-    if len(raw) > 4 * MAX_CHARACTERS:
-        raise UserError(f"tasks file {path}: larger than {MAX_CHARACTERS} characters")
-    try:
-        text = raw.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        raise UserError(f"tasks file {path}: not UTF-8 text (byte {error.start})") from error
-    try:
-        return parse_tasks(text, Path(path).parent)
+        return _parse(read_yaml_file(path), Path(path).parent)
     except UserError as error:
         raise UserError(f"tasks file {path}: {error}") from None
 
 
-def parse_tasks(text: str, directory: Path | None = None) -> tuple[Task, ...]:
-    """Reads tasks from the text of a tasks file, as `load_tasks` does from a file.
+TasksLike = str | os.PathLike[str] | Mapping[str, Any] | Task | Iterable[Task]
+"""What `parse_tasks` reads."""
+
+
+def parse_tasks(
+    tasks: TasksLike, directory: str | os.PathLike[str] | None = None
+) -> tuple[Task, ...]:
+    """Reads tasks from YAML, from a dictionary like it, or from a file.
 
     Args:
-        text: YAML.
+        tasks: the text of a tasks file; a dictionary of its content, `{"tasks": {...}, "sources":
+            {...}}`; the path of one, also as a string of one line that ends in `.yaml` or names a
+            file; or tasks, which are returned as they are.
         directory: directory in which the files of its sources are looked for first; None for none.
+            A file looks in its own.
+
+    Returns:
+        The tasks, at least one.
 
     Raises:
+        TypeError: if it is none of these.
         UserError: with task and field, for anything that is wrong with it.
     """
+    place = None if directory is None else Path(directory)
+    if isinstance(tasks, os.PathLike) or (isinstance(tasks, str) and is_path(tasks)):
+        return load_tasks(os.fspath(tasks))
+    if isinstance(tasks, str):
+        return _parse(tasks, place)
+    if isinstance(tasks, Mapping):
+        return _parse(yaml_of(tasks), place)
+    several = (tasks,) if isinstance(tasks, Task) else tuple(tasks)
+    for task in several:
+        if not isinstance(task, Task):
+            raise TypeError(
+                "tasks must be YAML, a dictionary, a path or tasks, got a sequence with "
+                f"{type(task).__name__}"
+            )
+    if not several:
+        raise UserError("no tasks")
+    return several
+
+
+def _parse(text: str, directory: Path | None) -> tuple[Task, ...]:
     content, node = read_yaml(text)
     _refuse_duplicates(node)
     if content is None:

@@ -4,7 +4,7 @@ import contextlib
 import json
 import math
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -12,10 +12,10 @@ from rich.console import Console
 
 from mtljax.data import MultitaskData, load_data
 from mtljax.errors import Preempted, UserError
-from mtljax.presets import Config, flatten
+from mtljax.presets import Config, ConfigLike, flatten, read_config
 from mtljax.step.method import Method
 from mtljax.step.state import StepMetrics, TrainState, evaluated_params
-from mtljax.tasks import Task, dump_tasks, main_metric
+from mtljax.tasks import Task, TasksLike, dump_tasks, main_metric, parse_tasks
 from mtljax.training.check_config import check_penalty, check_strategy
 from mtljax.training.distributed import Distributed, check_stages, distribute
 from mtljax.training.evaluation import Values, score
@@ -27,15 +27,15 @@ from mtljax.training.persistence import run_directory
 from mtljax.training.persistence.checkpoints import UNMEASURED, Checkpoints
 from mtljax.training.reporting.data_notes import data_notes
 from mtljax.training.reporting.data_overview import class_counts, describe, total_steps
-from mtljax.training.reporting.progress import format_value, notes_on
+from mtljax.training.reporting.progress import format_value, notebook_console, notes_on
 from mtljax.training.reporting.summary import summarize
 from mtljax.training.session import Composed, Log, Session, open_log, open_session
 from mtljax.training.start import Say, Start, begin, check_continued, look
 
 
 def train(
-    config: Config,
-    tasks: Sequence[Task],
+    config: ConfigLike,
+    tasks: TasksLike,
     run_dir: str | Path,
     *,
     data_dir: str | Path | None = None,
@@ -55,13 +55,16 @@ def train(
     a directory that they share; the first of them writes.
 
     Args:
-      config: the configuration of the run.
-      tasks: what to learn, in the order of the losses.
+      config: the configuration of the run; or what `mtljax.presets.read_config` reads: the name of
+        a preset, a dictionary such as ``{"preset": "linear", "steps": 100}``, YAML or a path.
+      tasks: what to learn, in the order of the losses; or what `mtljax.tasks.parse_tasks` reads: a
+        dictionary, YAML or the path of a tasks file.
       run_dir: directory of the run, made if need be.
       data_dir: directory of data sets in TFDS format.
       cache_dir: directory where tokenised data is kept for later runs; None for nowhere.
       tensorboard: whether event files are written too.
-      console: where progress is shown; None for nowhere.
+      console: where progress is shown; None for the output of a notebook's cell, elsewhere for
+        nowhere.
       preempted: called after every step with its number; True has the run save and stop. All
         processes must get the same answer at the same step.
 
@@ -73,8 +76,10 @@ def train(
         loss is no longer finite.
       Preempted: after `preempted` returned True, when the state is saved.
     """
+    config, tasks = read_config(config), parse_tasks(tasks, Path.cwd())
+    console = console or notebook_console()
     console = console if console and is_writer() else Console(quiet=True)
-    directory, tasks = Path(run_dir), tuple(tasks)
+    directory = Path(run_dir)
     say = notes_on(console)
 
     # The writer holds the lock of the directory from here to the end.

@@ -93,7 +93,7 @@ class MetricsFile:
             self._board.close()
 
 
-def read_metrics(directory: Path) -> list[dict[str, Any]]:
+def read_metrics(directory: str | os.PathLike[str]) -> list[dict[str, Any]]:
     """Read the metrics of a run so far.
 
     Args:
@@ -103,7 +103,7 @@ def read_metrics(directory: Path) -> list[dict[str, Any]]:
       One dict for each line of `metrics.jsonl`, in order, up to the first that is damaged: the last
       one may be incomplete. Empty if there is no file.
     """
-    path = directory / NAME
+    path = Path(directory) / NAME
     if not path.exists():
         return []
     lines = []

@@ -13,6 +13,7 @@ from rich.table import Table
 from mtljax.errors import visible
 
 _SECONDS_BETWEEN_LINES = 5.0
+_SECONDS_BETWEEN_PICTURES = 0.25
 _SPLITS = ("validation", "test")
 
 SHARES = (
@@ -52,6 +53,34 @@ def notes_on(console: Console) -> Callable[[str], None]:
     return say
 
 
+class _Bar:
+    """Steps and time left, and the latest values."""
+
+    def __init__(self, console: Console, steps: int, done: int) -> None:
+        self._progress = Progress(
+            TextColumn("step"),
+            MofNCompleteColumn(),
+            BarColumn(bar_width=30),
+            TextColumn("{task.fields[rate]}"),
+            TimeRemainingColumn(elapsed_when_finished=True),
+            console=console,
+        )
+        self._bar = self._progress.add_task("train", total=steps, completed=done, rate="compiling")
+        self._values: Mapping[str, Any] = {}
+
+    def move(self, step: int, values: Mapping[str, Any]) -> None:
+        self._values = values
+        rate = f"{values['tokens_per_second']:,.0f} tokens/s"
+        self._progress.update(self._bar, completed=step, rate=rate)
+
+    def table(self) -> Table:
+        table = Table.grid()
+        table.add_row(self._progress)
+        if self._values:
+            table.add_row(line_of(self._values))
+        return table
+
+
 class TerminalReporter:
     """A bar with steps and time left over a line of losses and weights, redrawn in place."""
 
@@ -63,32 +92,17 @@ class TerminalReporter:
           steps: of the whole run.
           done: steps done already.
         """
-        self._progress = Progress(
-            TextColumn("step"),
-            MofNCompleteColumn(),
-            BarColumn(bar_width=30),
-            TextColumn("{task.fields[rate]}"),
-            TimeRemainingColumn(elapsed_when_finished=True),
-            console=console,
-        )
-        self._bar = self._progress.add_task("train", total=steps, completed=done, rate="compiling")
-        self._values: Mapping[str, Any] = {}
+        self._bar = _Bar(console, steps, done)
         self._live = Live(self, console=console, refresh_per_second=4, transient=False)
         self._live.start()
 
     def __rich__(self) -> Table:
-        """The bar over the table."""
-        table = Table.grid()
-        table.add_row(self._progress)
-        if self._values:
-            table.add_row(line_of(self._values))
-        return table
+        """The bar over the line."""
+        return self._bar.table()
 
     def step(self, step: int, values: Mapping[str, Any]) -> None:
         """Move the bar."""
-        self._values = values
-        rate = f"{values['tokens_per_second']:,.0f} tokens/s"
-        self._progress.update(self._bar, completed=step, rate=rate)
+        self._bar.move(step, values)
 
     def say(self, text: str) -> None:
         """Print above the bar."""
@@ -97,6 +111,41 @@ class TerminalReporter:
     def close(self) -> None:
         """Stop drawing."""
         self._live.stop()
+
+
+class NotebookReporter:
+    """The same bar and line in the output of a notebook's cell, where they replace each other."""
+
+    def __init__(self, console: Console, steps: int, done: int) -> None:
+        """Begin to draw.
+
+        Args:
+          console: of the notebook.
+          steps: of the whole run.
+          done: steps done already.
+        """
+        from IPython.display import display  # pyright: ignore[reportMissingImports]
+
+        self._console, self._steps = console, steps
+        self._bar = _Bar(console, steps, done)
+        self._last_time = 0.0
+        self._shown = display(self._bar.table(), display_id=True)
+
+    def step(self, step: int, values: Mapping[str, Any]) -> None:
+        """Move the bar, unless it has just moved; always for the last step."""
+        self._bar.move(step, values)
+        now = time.monotonic()
+        if now - self._last_time >= _SECONDS_BETWEEN_PICTURES or step >= self._steps:
+            self._last_time = now
+            self._shown.update(self._bar.table())
+
+    def say(self, text: str) -> None:
+        """Print below the bar."""
+        self._console.print(visible(text), highlight=False, markup=False, soft_wrap=True)
+
+    def close(self) -> None:
+        """Show the last values."""
+        self._shown.update(self._bar.table())
 
 
 class LineReporter:
@@ -143,14 +192,22 @@ def line_of(values: Mapping[str, Any]) -> str:
     return "  ".join(parts)
 
 
+def notebook_console() -> Console | None:
+    """The console of the notebook that this runs in, None outside of one."""
+    console = Console()
+    return console if console.is_jupyter else None
+
+
 def make_reporter(console: Console, steps: int, done: int) -> Reporter:
-    """Return a live bar for a terminal, plain lines for anything else.
+    """Return a live bar for a terminal or a notebook, plain lines for anything else.
 
     Args:
       console: where the output goes.
       steps: of the whole run.
       done: steps done already.
     """
+    if console.is_jupyter and not console.quiet:
+        return NotebookReporter(console, steps, done)
     if console.is_terminal:
         return TerminalReporter(console, steps, done)
     return LineReporter(console, steps)
