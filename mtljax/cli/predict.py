@@ -98,7 +98,9 @@ def _in_words(answer: Mapping[str, Any]) -> str:
         labels = (f"{printable(name)} {100 * shares[name]:.1f} %" for name in answer["labels"])
         return "  ".join(labels) or "(no label)"
     if "value" in answer:
-        return f"{answer['value']:.4g}"
+        number = answer["value"]
+        # Prices are read as whole numbers, not as powers of ten.
+        return f"{number:.0f}" if 1e4 <= abs(number) < 1e15 else f"{number:.4g}"
     if "restored" in answer:
         return _short(answer["restored"])
     if "tags" in answer:

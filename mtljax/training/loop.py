@@ -20,6 +20,7 @@ from mtljax.training.check_config import check_penalty, check_strategy
 from mtljax.training.distributed import Distributed, check_stages, distribute
 from mtljax.training.evaluation import Values, score
 from mtljax.training.inputs.abstract_batch import abstract_batch
+from mtljax.training.inputs.aligned_streams import check_validation
 from mtljax.training.model import Model, build_model, data_options
 from mtljax.training.multihost import check_same, collective_error, is_writer, on_all_processes
 from mtljax.training.optimizer import make_optimizer
@@ -165,6 +166,7 @@ def _compose(config: Config, data: MultitaskData, method: Method) -> Composed:
     model = build_model(config, data.layout, class_counts(data))
     check_penalty(config, model)
     check_strategy(config, model, method)
+    check_validation(data, config, method.requires)
     steps = total_steps(config, data)
     optimizer = make_optimizer(config.optimizer, steps)
     devices = distribute(config, model, method, optimizer, abstract_batch(data.layout))

@@ -4,6 +4,8 @@ from types import SimpleNamespace
 
 import pytest
 
+from mtljax.cli.predict import _in_words as in_words
+
 pytestmark = pytest.mark.usefixtures("loaded_once")
 
 TASKS = ["sentiment", "casing", "writer", "stars"]
@@ -92,3 +94,17 @@ def test_a_reader_that_leaves(process, tiny_run, tmp_path):
     assert running.wait(timeout=120) == 1
     assert running.stderr.read() == ""
     running.stderr.close()
+
+
+@pytest.mark.parametrize(
+    ("number", "text"),
+    [
+        (3.25678, "3.257"),
+        (136712.4, "136712"),
+        (-1e6, "-1000000"),
+        (1e-7, "1e-07"),
+        (2e20, "2e+20"),
+    ],
+)
+def test_numbers_in_words(number, text):
+    assert in_words({"value": number}) == text

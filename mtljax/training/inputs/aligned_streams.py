@@ -14,6 +14,27 @@ ALL_ROWS = RowShare()
 """All rows of a batch."""
 
 
+def check_validation(data: MultitaskData, config: Config, requires: frozenset[str]) -> None:
+    """Check that there are validation batches where the weighting reads them.
+
+    Args:
+      data: of all tasks.
+      config: of the run.
+      requires: signals that the weighting reads.
+
+    Raises:
+      UserError: naming the tasks of an input group whose validation split is missing or empty.
+    """
+    if not requires & VALIDATION_BATCH:
+        return
+    for group in data.groups:
+        if not len(data.examples[group.name].get("validation", ())):
+            names = ", ".join(task.name for task in group.tasks)
+            raise UserError(
+                f"weighting {config.weighting!r} reads validation data, and {names} has none"
+            )
+
+
 class AlignedStreams:
     """Training batches, each with the extra batches of its step.
 
@@ -55,13 +76,7 @@ class AlignedStreams:
         if requires & SECOND_BATCH:
             self._second = batches(config.seed + 2**32)
         if requires & VALIDATION_BATCH:
-            for group in data.groups:
-                if "validation" not in data.splits(group.name):
-                    names = ", ".join(task.name for task in group.tasks)
-                    raise UserError(
-                        f"weighting {config.weighting!r} reads validation data, and "
-                        f"{names} has none"
-                    )
+            check_validation(data, config, requires)
             self._validation = batches(config.seed + 2**33, split="validation")
 
     def _streams(self) -> list[StepIterator]:

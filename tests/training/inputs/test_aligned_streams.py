@@ -51,7 +51,11 @@ def test_validation_rows_are_those_of_the_split(make, plain, tasks):
 
 
 def test_validation_data_that_is_not_there(make, plain, source, monkeypatch):
-    monkeypatch.delitem(source.splits, "validation")
-    _, data = make()
-    with pytest.raises(UserError, match="reads validation data, and label"):
-        AlignedStreams(data, plain, frozenset({"validation_gradients"}))
+    for rows in ([], None):
+        if rows is None:
+            monkeypatch.delitem(source.splits, "validation")
+        else:
+            monkeypatch.setitem(source.splits, "validation", rows)
+        _, data = make()
+        with pytest.raises(UserError, match="reads validation data, and label"):
+            AlignedStreams(data, plain, frozenset({"validation_gradients"}))
