@@ -8,7 +8,13 @@ import jax
 import orbax.checkpoint as ocp
 
 from mtljax.errors import UserError
-from mtljax.training.persistence.checkpoints import checkpoint_steps, quiet, read_score
+from mtljax.training.persistence.checkpoint_digests import (
+    check_checkpoint,
+    read_score,
+    without_digests,
+)
+from mtljax.training.persistence.checkpoints import checkpoint_steps, quiet
+from mtljax.training.persistence.digests import NAME
 from mtljax.training.persistence.literal_path import LiteralPath
 from mtljax.training.persistence.open_files import allow_open_files
 
@@ -51,14 +57,22 @@ def restore_params(
         raise UserError(f"{directory}: no checkpoint there yet")
     with quiet(), ocp.PyTreeCheckpointer() as reader:
         for step in steps:
-            state = LiteralPath(directory / str(step) / "state")
+            checkpoint = directory / str(step)
+            state = LiteralPath(checkpoint / "state")
             try:
+                checked = check_checkpoint(checkpoint)
                 # Asked for what a checkpoint lacks, Orbax complains from many threads at once.
                 _check_shapes(reader, state, name, like)
-                return step, reader.restore(state, args=restore)[name]
+                params = reader.restore(state, args=restore)[name]
             except Exception as error:  # noqa: BLE001 - whatever a damaged file makes a reader say
+                if not checkpoint.exists():  # the run, which continues, has a better one
+                    return restore_params(directory, like, averaged, warn)
                 reason = " ".join(str(error).split())[:120]
                 warn(f"checkpoint {step} of {directory.parent} cannot be read: {reason}")
+                continue
+            if not checked and (directory.parent / NAME).exists():  # else the whole run has none
+                warn(without_digests(step))
+            return step, params
     raise UserError(f"{directory}: no checkpoint can be read")
 
 
@@ -80,11 +94,14 @@ def _check_shapes(reader: ocp.Checkpointer, state: LiteralPath, name: str, like:
 
 
 def _by_preference(directory: Path, warn: Callable[[str], None]) -> list[int]:
-    """The step of the best score (of equal ones the newest, as in training), then the newest."""
+    """The step of the best score (of equal ones the newest, as in training), then the newest.
+
+    Those without a score come last.
+    """
     scores = {step: read_score(directory, step) for step in checkpoint_steps(directory)}
     for step, score in scores.items():
         if score is None:
             warn(f"the score of checkpoint {step} of {directory.parent} cannot be read")
     readable = [(score, step) for step, score in scores.items() if score is not None]
     best = max(readable)[1] if readable else None
-    return sorted(scores, key=lambda step: (step != best, -step))
+    return sorted(scores, key=lambda step: (scores[step] is None, step != best, -step))

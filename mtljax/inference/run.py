@@ -38,6 +38,7 @@ from mtljax.tasks import Task, suggestion
 from mtljax.training.evaluation import Evaluator, Values
 from mtljax.training.model import Model, build_model, data_options, initial_params
 from mtljax.training.persistence import run_directory
+from mtljax.training.persistence.run_digests import run_digests
 from mtljax.training.reporting.data_notes import left_out_notes
 
 PREVIEW_TOKENS = 20
@@ -381,13 +382,24 @@ def load_run(path: str | Path, warn: Callable[[str], None] | None = None) -> Run
     directory = Path(path)
     if not run_directory.holds_run(directory) and not directory.is_dir():
         raise UserError(f"run directory {directory}: no such directory")
-    files = run_directory.read_run(directory)
-    model = build_model(files.config, files.layout)
+    warn = warn or (lambda text: warnings.warn(text, stacklevel=3))
+    files = run_directory.read_run(directory, warn)
+    try:
+        model = build_model(files.config, files.layout)
+        shapes = jax.eval_shape(lambda: initial_params(model))
+    except UserError:
+        raise
+    except Exception as error:
+        if run_digests(directory) is not None:
+            raise
+        # Of an older version, and damaged in a manner that its files alone do not show.
+        reason = " ".join(str(error).split())[:160]
+        raise UserError(f"{directory}: its files do not fit each other ({reason})") from None
     step, params = restore_params(
         directory / run_directory.CHECKPOINTS,
-        jax.eval_shape(lambda: initial_params(model)),
+        shapes,
         averaged=files.config.optimizer.average > 0,
-        warn=warn or (lambda text: warnings.warn(text, stacklevel=2)),
+        warn=warn,
     )
     return Run(
         directory, files.config, files.tasks, files.tokenizer, files.layout, model, params, step

@@ -172,7 +172,11 @@ def open_log(session: Session, done: int, last_line: int) -> Iterator[Log]:
     """
     config, steps = session.config, session.steps
     metrics_file = MetricsFile(
-        session.directory, last_line, tensorboard=session.tensorboard, writes=is_writer()
+        session.directory,
+        last_line,
+        tensorboard=session.tensorboard,
+        writes=is_writer(),
+        warn=functools.partial(session.console.print, highlight=False),
     )
     reporter = make_reporter(session.console, steps, done)
     schedule = learning_rate_schedule(config.optimizer, steps)

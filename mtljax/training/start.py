@@ -14,6 +14,7 @@ from mtljax.training.method import make_method
 from mtljax.training.multihost import is_writer
 from mtljax.training.persistence import run_directory
 from mtljax.training.persistence.open_files import allow_open_files
+from mtljax.training.persistence.run_digests import keep_digests
 from mtljax.training.persistence.run_lock import locked
 from mtljax.training.reporting.data_overview import total_steps
 from mtljax.training.reporting.metrics_file import check_tensorboard
@@ -54,7 +55,7 @@ def look(
       directory: of the run; it need not exist.
       tensorboard: whether event files are written too.
       lock: holds the lock of a run that is there, from here on.
-      say: is called with one line where there are no locks.
+      say: is called with one line where there are no locks, or the summary is damaged.
 
     Raises:
       UserError: for a configuration that cannot be used, for a run of another one, and while
@@ -70,7 +71,7 @@ def look(
     if is_writer():
         lock.enter_context(locked(directory, say))
     saved = run_directory.check_same_run(directory, config, tasks)
-    return Start(directory, method, saved, run_directory.read_summary(directory))
+    return Start(directory, method, saved, run_directory.read_summary(directory, say))
 
 
 def check_continued(config: Config, start: Start, data: MultitaskData) -> dict[str, Any] | None:
@@ -143,6 +144,7 @@ def begin(
             )
         run_directory.write_run(directory, config, tasks, data)
         return
+    keep_digests(directory, run_directory.FILES)
     before, steps = total_steps(start.saved, data), total_steps(config, data)
     if steps > before:
         run_directory.extend_run(directory, start.saved, config, before)

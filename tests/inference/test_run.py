@@ -353,11 +353,20 @@ def test_a_damaged_score_is_passed_over(run, copied):
     said = []
     assert load_run(copied, warn=said.append).step == int(other.name)
     assert said == [f"the score of checkpoint {run.step} of {copied} cannot be read"]
-    # Where no score can be read, the newest.
+    # Where no score can be read, and the checkpoints are not checked either, the newest.
     truncate(other / "metrics" / "metrics", 0)
+    for checkpoint in checkpoints(copied):
+        (checkpoint / "digests.json").unlink()
     newest = max(int(path.name) for path in checkpoints(copied))
+    said.clear()
     assert load_run(copied, warn=said.append).step == newest
-    assert len(said) == 3
+    assert [line.split(" has ")[0] for line in said] == [
+        *(
+            f"the score of checkpoint {c.name} of {copied} cannot be read"
+            for c in checkpoints(copied)
+        ),
+        f"checkpoint {newest}",
+    ]
 
 
 def test_no_checkpoint_that_can_be_read(copied):
@@ -383,6 +392,9 @@ def test_a_damaged_file_is_named(copied, name):
 def test_a_configuration_that_does_not_fit_the_checkpoint(copied):
     config = copied / "config.yaml"
     config.write_text(config.read_text().replace("  features: 8", "  features: 16"))
+    with pytest.raises(UserError, match="config.yaml has .* bytes, .* were written; put it back"):
+        load_run(copied)
+    (copied / "digests.json").unlink()  # as that line says
     with pytest.raises(UserError, match="no checkpoint can be read"):
         load_run(copied, warn=lambda text: None)
 

@@ -19,7 +19,8 @@ from mtljax.modules import EncoderConfig, HeadsConfig
 from mtljax.presets import BatchConfig, Config, OptimizerConfig, dump_config
 from mtljax.tasks import Task, dump_tasks
 from mtljax.training.loop import train
-from mtljax.training.persistence.checkpoints import Checkpoints, checkpoint_steps, read_score
+from mtljax.training.persistence.checkpoint_digests import read_score
+from mtljax.training.persistence.checkpoints import Checkpoints, checkpoint_steps
 from mtljax.training.reporting.metrics_file import read_metrics
 
 

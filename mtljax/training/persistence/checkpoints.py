@@ -2,7 +2,6 @@
 
 import contextlib
 import errno
-import json
 import logging
 import os
 import re
@@ -25,11 +24,21 @@ from mtljax.training.multihost import (
     is_writer,
     on_all_processes,
 )
+from mtljax.training.persistence.checkpoint_digests import (
+    check_checkpoint,
+    digest_checkpoint,
+    digest_shards,
+    read_score,
+    unfinished,
+    without_digests,
+)
 from mtljax.training.persistence.late_errors import quiet_late_errors
 from mtljax.training.persistence.literal_path import LiteralPath
 
 BROKEN = "broken"
 """Suffix of checkpoints that could not be read; they are moved aside, not deleted."""
+
+_WRITTEN = "async_write_complete"  # in what Orbax calls the barrier when the arrays are written
 
 _POLL = 0.03  # seconds between two questions whether all processes have written
 
@@ -41,7 +50,8 @@ class Checkpoints:
     """The checkpoints of one run: the two latest and the best.
 
     A checkpoint holds the train state, the state of the data iterator and the values on validation.
-    It appears under its name only when it is complete.
+    It appears under its name only when it is complete, with the digests of its files, and is read
+    only if they are as they were written.
 
     All processes of a run must call each method, except `latest_step`, at the same point.
     """
@@ -58,6 +68,7 @@ class Checkpoints:
         """
         self._directory, self._warn = directory.resolve(), warn
         self._failed, self._problem = False, ""
+        self._saving = -1  # the step of the checkpoint that is written
         self._manager = self._open()
 
     def _open(self) -> ocp.CheckpointManager:
@@ -71,7 +82,9 @@ class Checkpoints:
             best_fn=lambda m: m["score"],
             save_decision_policy=policies.FixedIntervalPolicy(1),
             enable_async_checkpointing=True,
-            async_options=ocp.AsyncOptions(barrier_sync_fn=self._barrier),
+            async_options=ocp.AsyncOptions(
+                barrier_sync_fn=self._barrier, post_finalization_callback=self._digest
+            ),
         )
         on_all_processes(self._move_unscored)
         with quiet():
@@ -105,6 +118,7 @@ class Checkpoints:
         """
         self.wait()
         quiet_late_errors()
+        self._saving = step
         with quiet(), self._writing():
             self._manager.save(
                 step,
@@ -142,7 +156,24 @@ class Checkpoints:
         if error is not None:
             self._problem = _short(error) or type(error).__name__
             raise error
+        if _WRITTEN in key and not is_writer():
+            with self._noted():
+                digest_shards(unfinished(self._directory, self._saving), jax.process_index())
         ocp.multihost.get_barrier_sync_fn()(key=key, timeout_ms=timeout_ms)
+
+    def _digest(self) -> None:
+        # Called by the thread of the first process, when all but the name of a checkpoint is there.
+        with self._noted():
+            digest_checkpoint(unfinished(self._directory, self._saving), jax.process_count())
+
+    @contextlib.contextmanager
+    def _noted(self) -> Iterator[None]:
+        """Note an error for the other processes, which `wait` asks for."""
+        try:
+            yield
+        except Exception as error:
+            self._problem = _short(error) or type(error).__name__
+            raise
 
     @contextlib.contextmanager
     def _writing(self) -> Iterator[None]:
@@ -230,8 +261,11 @@ class Checkpoints:
             ),
             like,
         )
-        # Each process reads by itself, so that the others do not wait for one that fails.
-        process = jax.process_index()
+        # Each process checks some of the files, for all of them.
+        process, processes = jax.process_index(), jax.process_count()
+        if not check_checkpoint(self._directory / str(step), process, processes):
+            self._warn(without_digests(step))
+        # Each reads by itself, so that the others do not wait for one that fails.
         alone = ocp.options.MultiprocessingOptions(primary_host=process, active_processes={process})
         args = ocp.args.Composite(
             state=ocp.args.StandardRestore(shapes), progress=ocp.args.JsonRestore()
@@ -275,20 +309,6 @@ def checkpoint_steps(directory: Path) -> list[int]:
     except OSError as error:
         raise UserError(f"{directory}: {error.strerror or error}") from None
     return sorted(int(name) for name in names if name.isdigit())
-
-
-def read_score(directory: Path, step: int) -> float | None:
-    """The score of a checkpoint, None if it cannot be read.
-
-    Args:
-      directory: of the checkpoints.
-      step: of the checkpoint.
-    """
-    try:
-        score = json.loads((directory / str(step) / "metrics" / "metrics").read_bytes())["score"]
-    except (OSError, ValueError, KeyError, TypeError):
-        return None
-    return float(score) if isinstance(score, int | float) else None
 
 
 @contextlib.contextmanager

@@ -5,7 +5,7 @@ import json
 import os
 import re
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -16,9 +16,12 @@ from mtljax.presets import Config, differences, dump_config, parse_config
 from mtljax.tasks import Task, dump_tasks, load_tasks
 from mtljax.tasks.dataset import dump_dataset
 from mtljax.training.persistence.atomic_write import replace_text
+from mtljax.training.persistence.digests import NAME, content_digest, file_digest, write_digests
+from mtljax.training.persistence.run_digests import replace_file, run_digests, unchanged
 from mtljax.yaml_values import MAX_CHARACTERS
 
 CONFIG, TASKS, TOKENIZER, LAYOUT = "config.yaml", "tasks.yaml", "tokenizer.json", "layout.json"
+FILES = (CONFIG, TASKS, TOKENIZER, LAYOUT)
 SUMMARY, CHECKPOINTS, GENERATED = "summary.json", "checkpoints", "generated"
 _END = "...\n"  # the end of a YAML document
 _DEVICES = "parallel."  # the settings that may change when a run is resumed
@@ -110,7 +113,10 @@ def write_run(directory: Path, config: Config, tasks: Sequence[Task], data: Mult
         save_tokenizer(data.tokenizer, directory / TOKENIZER)
         replace_text(directory / LAYOUT, json.dumps(_layout(data), ensure_ascii=False))
         replace_text(directory / TASKS, description)
-        replace_text(directory / CONFIG, dump_config(config) + _END)
+        settings = dump_config(config) + _END
+        digests = {name: [file_digest(directory / name)] for name in (TOKENIZER, LAYOUT, TASKS)}
+        write_digests(directory, {**digests, CONFIG: [content_digest(settings.encode())]})
+        replace_text(directory / CONFIG, settings)
     except OSError as error:
         raise UserError(f"run directory {directory}: {error.strerror or error}") from None
 
@@ -135,8 +141,12 @@ def check_shared(directory: Path, patience: float = 60.0) -> None:
         time.sleep(0.2)
 
 
-def read_run(directory: Path) -> RunFiles:
-    """Read back what `write_run` wrote.
+def read_run(directory: Path, warn: Callable[[str], None] = lambda text: None) -> RunFiles:
+    """Read back what `write_run` wrote, if it is as it was written.
+
+    Args:
+      directory: of the run.
+      warn: is called with one line where that cannot be checked: the run is of an older version.
 
     Raises:
       UserError: naming the file that is missing or damaged.
@@ -144,14 +154,29 @@ def read_run(directory: Path) -> RunFiles:
     if not holds_run(directory):
         raise UserError(f"{directory}: no run there ({CONFIG} is missing)")
     config = read_config(directory)
-    tasks = load_tasks(directory / TASKS)
-    tokenizer = load_tokenizer(directory / TOKENIZER)
-    path = directory / LAYOUT
+    if run_digests(directory) is None:
+        warn(f"{directory} has no {NAME}, as of an older version: it is read without a check")
+    tasks = load_tasks(unchanged(directory, TASKS))
+    tokenizer = load_tokenizer(unchanged(directory, TOKENIZER))
+    layout_path = directory / LAYOUT
+    saved = _read_layout(directory)
     try:
-        layout = Layout.from_json(json.loads(path.read_text(encoding="utf-8"))["layout"], tasks)
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise UserError(f"{path}: cannot be read ({_short(error)})") from None
+        layout = Layout.from_json(saved["layout"], tasks)
+    except Exception as error:  # noqa: BLE001 - whatever a damaged file makes a reader say
+        raise UserError(f"{layout_path}: cannot be read ({_short(error)})") from None
     return RunFiles(config, tasks, tokenizer, layout)
+
+
+def _read_layout(directory: Path) -> dict[str, Any]:
+    path = unchanged(directory, LAYOUT)
+    try:
+        saved = json.loads(path.read_text(encoding="utf-8"))
+        counts = [saved.get("sources", {}), saved.get("examples", {})]
+        if not all(isinstance(part, dict) for part in [*counts, *counts[1].values()]):
+            raise ValueError("is no layout")
+        return saved
+    except (OSError, ValueError, AttributeError, RecursionError) as error:
+        raise UserError(f"{path}: cannot be read ({_short(error)})") from None
 
 
 def read_config(directory: Path) -> Config:
@@ -160,7 +185,7 @@ def read_config(directory: Path) -> Config:
     Raises:
       UserError: naming the file, if it is damaged.
     """
-    path = directory / CONFIG
+    path = unchanged(directory, CONFIG)
     try:
         text = path.read_text(encoding="utf-8")
         config = parse_config(text)
@@ -198,7 +223,7 @@ def check_same_run(directory: Path, config: Config, tasks: Sequence[Task]) -> Co
         for name, (old, new) in differences(begun, config).items()
         if not name.startswith(_DEVICES) and not (longer and name in _LENGTH)
     ]
-    saved = {task.name: task for task in load_tasks(directory / TASKS)}
+    saved = {task.name: task for task in load_tasks(unchanged(directory, TASKS))}
     asked = {task.name: task for task in tasks}
     for name in {**saved, **asked}:
         if name not in asked or name not in saved:
@@ -238,7 +263,7 @@ def extend_run(directory: Path, begun: Config, config: Config, steps: int) -> No
         # First, since it would say that the longer run is complete.
         if (directory / SUMMARY).exists():
             (directory / SUMMARY).replace(directory / f"summary-{steps}.json")
-        replace_text(directory / CONFIG, dump_config(longer) + _END)
+        replace_file(directory, CONFIG, dump_config(longer) + _END)
     except OSError as error:
         raise UserError(f"run directory {directory}: {error.strerror or error}") from None
 
@@ -257,10 +282,7 @@ def check_same_data(directory: Path, data: MultitaskData) -> None:
     Raises:
       UserError: if the content of a data set, sizes, classes or shapes differ.
     """
-    try:
-        saved = json.loads((directory / LAYOUT).read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise UserError(f"{directory / LAYOUT}: cannot be read ({_short(error)})") from None
+    saved = _read_layout(directory)
     now = json.loads(json.dumps(_layout(data)))
     for name, digest in now["sources"].items():
         before = saved.get("sources", {}).get(name)
@@ -291,20 +313,36 @@ def write_summary(directory: Path, summary: dict[str, Any]) -> None:
     """
     text = json.dumps(nan_to_none(summary), indent=1, ensure_ascii=False) + "\n"
     try:
-        replace_text(directory / SUMMARY, text)
+        replace_file(directory, SUMMARY, text)
     except OSError as error:
         raise UserError(f"{directory / SUMMARY}: {error.strerror or error}") from None
 
 
-def read_summary(directory: Path) -> dict[str, Any] | None:
-    """Read the summary of a complete run, None where there is none."""
+def read_summary(
+    directory: Path, warn: Callable[[str], None] = lambda text: None
+) -> dict[str, Any] | None:
+    """Read the summary of a complete run, None where there is none that is as it was written.
+
+    Args:
+      directory: of the run.
+      warn: is called with one line about one that has changed.
+    """
     path = directory / SUMMARY
     if not path.exists():
         return None
     try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except ValueError:
-        return None
+        summary = json.loads(unchanged(directory, SUMMARY).read_text(encoding="utf-8"))
+        if run_digests(directory) is not None:
+            return summary
+        numbers = [summary["steps"], summary["best_step"]]
+        for splits in summary["tasks"].values():
+            numbers += [number for values in splits.values() for number in values.values()]
+        if all(number is None or isinstance(number, int | float) for number in numbers):
+            return summary
+    except (OSError, UserError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
+        pass
+    warn(f"{path} is damaged: it is made again")
+    return None
 
 
 def _layout(data: MultitaskData) -> dict[str, Any]:

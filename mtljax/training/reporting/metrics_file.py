@@ -3,7 +3,8 @@
 import contextlib
 import json
 import os
-from collections.abc import Iterator, Mapping
+import zlib
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,10 @@ from mtljax.json_values import nan_to_none
 from mtljax.training.persistence.atomic_write import replace_text
 
 NAME = "metrics.jsonl"
+CHECKS = ".metrics.crc"
+"""The CRC-32 of each line that was written to it: of a line that has changed none is there."""
+
+_LINE_END = b"\n"
 
 
 class MetricsFile:
@@ -24,29 +29,37 @@ class MetricsFile:
         *,
         tensorboard: bool = False,
         writes: bool = True,
+        warn: Callable[[str], None] = lambda text: None,
     ) -> None:
         """Open the file; lines after ``last_step``, of a run that was interrupted, are dropped.
+
+        So are lines that are damaged.
 
         Args:
           directory: of the run.
           last_step: the step that the run continues from; -1 drops all lines.
           tensorboard: whether event files are written too, with tensorboardX.
           writes: False where another process writes: nothing is opened, nothing written.
+          warn: is called with one line where lines are damaged.
 
         Raises:
           UserError: if event files are asked for and tensorboardX is not installed, or the file
             cannot be written.
         """
         self._path = directory / NAME
-        self._file = self._board = None
+        self._file = self._checks = self._board = None
         if not writes:
             return
-        kept = [line for line in read_metrics(directory) if line["step"] <= last_step]
-        text = "".join(_line(line) for line in kept)
         with self._written():
-            replace_text(self._path, text)
+            lines, damaged = _read(directory)
+            if damaged and last_step >= 0:
+                warn(f"{self._path}: damaged lines are left out: {damaged}")
+            kept = [_line(line) for line in lines if line["step"] <= last_step]
+            replace_text(directory / CHECKS, "".join(map(_check, kept)))
+            replace_text(self._path, "".join(kept))
         self._board = _event_writer(directory, last_step) if tensorboard else None
         with self._written():
+            self._checks = (directory / CHECKS).open("a", encoding="ascii")
             self._file = self._path.open("a", encoding="utf-8")
 
     @contextlib.contextmanager
@@ -67,11 +80,14 @@ class MetricsFile:
         Raises:
           UserError: if it cannot be written.
         """
-        if self._file is None:
+        if self._file is None or self._checks is None:
             return
+        line = _line({"step": step, "split": split, **values})
         with self._written():
-            self._file.write(_line({"step": step, "split": split, **values}))
-            self._file.flush()
+            # First, so that no line is there without it, wherever the process is killed.
+            for file, text in ((self._checks, _check(line)), (self._file, line)):
+                file.write(text)
+                file.flush()
         if self._board is not None:
             for name, value in values.items():
                 if isinstance(value, int | float) and value is not None:
@@ -83,12 +99,13 @@ class MetricsFile:
         Raises:
           UserError: if it cannot be written.
         """
-        if self._file is None:
+        if self._file is None or self._checks is None:
             return
         with self._written():
-            self._file.flush()
-            os.fsync(self._file.fileno())
-            self._file.close()
+            for file in (self._checks, self._file):
+                file.flush()
+                os.fsync(file.fileno())
+                file.close()
         if self._board is not None:
             self._board.close()
 
@@ -100,20 +117,49 @@ def read_metrics(directory: str | os.PathLike[str]) -> list[dict[str, Any]]:
       directory: of the run.
 
     Returns:
-      One dict for each line of `metrics.jsonl`, in order, up to the first that is damaged: the last
-      one may be incomplete. Empty if there is no file.
+      One dict for each line of `metrics.jsonl`, in order, without those that are damaged. Empty if
+      there is no file.
     """
-    path = Path(directory) / NAME
+    return _read(Path(directory))[0]
+
+
+def _read(directory: Path) -> tuple[list[dict[str, Any]], int]:
+    """The lines that are as they were written, and how many are not, but for a torn last one."""
+    path = directory / NAME
     if not path.exists():
-        return []
-    lines = []
-    # Bytes, since a line may be torn within a character.
-    for text in path.read_bytes().split(b"\n"):
-        try:
-            lines.append(json.loads(text))
-        except ValueError:
-            break
-    return lines
+        return [], 0
+    # Bytes, since a line may be torn within a character. The checks, which are written before the
+    # lines, are read after them.
+    *texts, last = path.read_bytes().split(_LINE_END)
+    known = None
+    with contextlib.suppress(FileNotFoundError):  # of an older version
+        known = set((directory / CHECKS).read_bytes().split(_LINE_END))
+    lines, damaged = [], 0
+    for text in (*texts, last) if last else texts:
+        line = None
+        if known is None or _check(text).encode().strip() in known:
+            line = _parsed(text)
+        if line is not None:
+            lines.append(line)
+        else:
+            damaged += text is not last
+    return lines, damaged
+
+
+def _parsed(text: bytes) -> dict[str, Any] | None:
+    try:
+        line = json.loads(text)
+        if not isinstance(line["step"], int) or line["split"] not in ("train", "validation"):
+            return None
+        values = [value for name, value in line.items() if name != "split"]
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
+        return None
+    return line if all(v is None or isinstance(v, int | float) for v in values) else None
+
+
+def _check(line: str | bytes) -> str:
+    content = line.encode() if isinstance(line, str) else line
+    return f"{zlib.crc32(content.removesuffix(_LINE_END)):08x}\n"
 
 
 def _line(values: Mapping[str, Any]) -> str:

@@ -174,9 +174,22 @@ def test_damaged_files_are_named(written, tmp_path, name, damage):
 
 def test_summary(tmp_path):
     assert run_directory.read_summary(tmp_path) is None
-    run_directory.write_summary(tmp_path, {"steps": 3, "rate": float("inf")})
-    assert run_directory.read_summary(tmp_path) == {"steps": 3, "rate": None}
+    tasks = {"a": {"validation": {"loss": 0.5, "f1": None}, "test": {}}}
+    summary = {"steps": 3, "best_step": 3, "tasks": tasks, "rate": None}
+    run_directory.write_summary(tmp_path, {**summary, "rate": float("inf")})
+    assert run_directory.read_summary(tmp_path) == summary
     text = (tmp_path / "summary.json").read_text()
     json.loads(text, parse_constant=pytest.fail)
     (tmp_path / "summary.json").write_text(text[:-8])  # not complete: the run is taken up again
     assert run_directory.read_summary(tmp_path) is None
+
+
+@pytest.mark.parametrize("edit", [("steps", "3"), ("best_step", []), ("tasks", {"a": {"test": 3}}),
+                                  ("tasks", {"a": {"test": {"f1": "x"}}})])  # fmt: skip
+def test_a_summary_of_other_types(tmp_path, edit):
+    """Of an older version, whose digest is not known."""
+    summary = {"steps": 3, "best_step": 3, "tasks": {}} | dict([edit])
+    (tmp_path / "summary.json").write_text(json.dumps(summary))
+    said = []
+    assert run_directory.read_summary(tmp_path, said.append) is None
+    assert said == [f"{tmp_path / 'summary.json'} is damaged: it is made again"]

@@ -1,0 +1,122 @@
+"""The digests of a checkpoint's files, written by the threads that write the checkpoint.
+
+Each process digests the arrays that it wrote, before Orbax waits for the others; the first process
+digests the other files, when Orbax has merged what they wrote, and before the checkpoint gets its
+name: there is none without its digests.
+"""
+
+import json
+from pathlib import Path
+
+from mtljax.training.persistence.digests import (
+    NAME,
+    check_files,
+    content_digest,
+    file_digest,
+    read_digests,
+    write_digests,
+)
+
+SCORE = "metrics/metrics"
+"""The file of a checkpoint with its score."""
+
+_PROCESS = "state/ocdbt.process_{}"  # where Orbax has a process write its shards
+_PART = ".digests.{}"  # what a process other than the first hands to the first
+# Orbax writes these when all else is written; nothing that is read depends on what they say.
+_LAST = ("_CHECKPOINT_METADATA", "commit_success.txt")
+
+
+def unfinished(directory: Path, step: int) -> Path:
+    """The directory of a checkpoint before it gets its name."""
+    return directory / f"{step}.orbax-checkpoint-tmp"
+
+
+def digest_shards(checkpoint: Path, process: int) -> None:
+    """Digest what a process has written, for `digest_checkpoint` in the first process.
+
+    Args:
+      checkpoint: the directory of a checkpoint that is not finished.
+      process: the index of this process.
+
+    Raises:
+      OSError: if files cannot be read or written.
+    """
+    digests = _digests(checkpoint, checkpoint / _PROCESS.format(process))
+    (checkpoint / _PART.format(process)).write_text(json.dumps(digests))
+
+
+def digest_checkpoint(checkpoint: Path, processes: int) -> None:
+    """Write the digests of a checkpoint.
+
+    Args:
+      checkpoint: the directory of a checkpoint that has all its files and not yet its name.
+      processes: the number of processes that have written it; those after the first have called
+        `digest_shards`.
+
+    Raises:
+      OSError: if files cannot be read or written.
+    """
+    digests: dict[str, str] = {}
+    for process in range(1, processes):
+        part = checkpoint / _PART.format(process)
+        digests |= json.loads(part.read_text())
+        part.unlink()
+    digests |= _digests(checkpoint, checkpoint, digests)
+    write_digests(checkpoint, {name: [digest] for name, digest in digests.items()})
+
+
+def _digests(checkpoint: Path, within: Path, known: dict[str, str] | None = None) -> dict[str, str]:
+    names = (
+        path.relative_to(checkpoint).as_posix() for path in within.rglob("*") if path.is_file()
+    )
+    return {
+        name: file_digest(checkpoint / name)
+        for name in names
+        if name not in (known or {}) and name not in _LAST
+    }
+
+
+def check_checkpoint(checkpoint: Path, part: int = 0, parts: int = 1) -> bool:
+    """Check that the files of a checkpoint are as they were written.
+
+    Args:
+      checkpoint: the directory of a checkpoint.
+      part: which of the files to check, where several processes share them.
+      parts: into how many parts the files are divided.
+
+    Returns:
+      Whether they could be checked: a checkpoint of an older version has no digests.
+
+    Raises:
+      ValueError: naming what is missing or has changed.
+    """
+    digests = read_digests(checkpoint)
+    if digests is None:
+        return False
+    check_files(checkpoint, digests, sorted(digests)[part::parts])
+    return True
+
+
+def read_score(directory: Path, step: int) -> float | None:
+    """The score of a checkpoint, None if it cannot be read or is not as it was written.
+
+    Args:
+      directory: of the checkpoints.
+      step: of the checkpoint.
+    """
+    checkpoint = directory / str(step)
+    try:
+        content = (checkpoint / SCORE).read_bytes()
+        digests = read_digests(checkpoint)
+        if digests is not None and content_digest(content) not in digests[SCORE]:
+            return None
+        score = json.loads(content)["score"]
+    except (OSError, ValueError, KeyError, TypeError, RecursionError):
+        return None
+    usable = isinstance(score, int | float) and not isinstance(score, bool)
+    return float(score) if usable else None
+
+
+def without_digests(step: int) -> str:
+    """What a user is told of a checkpoint that cannot be checked."""
+    return f"checkpoint {step} has no {NAME}, as of an older version: it is read without a check"
