@@ -1,5 +1,6 @@
 """Restores the parameters of the best checkpoint, on any device, without changing the run."""
 
+import math
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -31,8 +32,8 @@ def restore_params(
       directory: the directory of the checkpoints.
       like: a tree like the parameters, of arrays or of their shapes and dtypes.
       averaged: whether to restore their moving average instead.
-      warn: is called with one line about a checkpoint that cannot be read; the newest of the others
-        is taken then.
+      warn: is called with one line about a checkpoint that cannot be read; the next best is taken
+        then.
 
     Returns:
       The step of the checkpoint, and the parameters on the default device.
@@ -94,7 +95,7 @@ def _check_shapes(reader: ocp.Checkpointer, state: LiteralPath, name: str, like:
 
 
 def _by_preference(directory: Path, warn: Callable[[str], None]) -> list[int]:
-    """The step of the best score (of equal ones the newest, as in training), then the newest.
+    """The steps from the best score to the worst, of equal ones the newest first, as in training.
 
     Those without a score come last.
     """
@@ -102,6 +103,5 @@ def _by_preference(directory: Path, warn: Callable[[str], None]) -> list[int]:
     for step, score in scores.items():
         if score is None:
             warn(f"the score of checkpoint {step} of {directory.parent} cannot be read")
-    readable = [(score, step) for step, score in scores.items() if score is not None]
-    best = max(readable)[1] if readable else None
-    return sorted(scores, key=lambda step: (scores[step] is None, step != best, -step))
+    ranks = [(-math.inf if score is None else score, step) for step, score in scores.items()]
+    return [step for _, step in sorted(ranks, reverse=True)]

@@ -12,9 +12,9 @@ from mtljax.training.persistence.digests import (
     NAME,
     check_files,
     content_digest,
-    file_digest,
+    dump_digests,
     read_digests,
-    write_digests,
+    written_digest,
 )
 
 SCORE = "metrics/metrics"
@@ -62,7 +62,8 @@ def digest_checkpoint(checkpoint: Path, processes: int) -> None:
         digests |= json.loads(part.read_text())
         part.unlink()
     digests |= _digests(checkpoint, checkpoint, digests)
-    write_digests(checkpoint, {name: [digest] for name, digest in digests.items()})
+    content = dump_digests({name: [digest] for name, digest in digests.items()})
+    (checkpoint / NAME).write_text(content)
 
 
 def _digests(checkpoint: Path, within: Path, known: dict[str, str] | None = None) -> dict[str, str]:
@@ -70,7 +71,7 @@ def _digests(checkpoint: Path, within: Path, known: dict[str, str] | None = None
         path.relative_to(checkpoint).as_posix() for path in within.rglob("*") if path.is_file()
     )
     return {
-        name: file_digest(checkpoint / name)
+        name: written_digest(checkpoint / name)
         for name in names
         if name not in (known or {}) and name not in _LAST
     }

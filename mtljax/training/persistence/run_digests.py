@@ -1,6 +1,6 @@
 """The digests of the files of a run, without its checkpoints, which have their own."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from mtljax.errors import UserError
@@ -10,9 +10,9 @@ from mtljax.training.persistence.digests import (
     Digests,
     check_files,
     content_digest,
+    dump_digests,
     file_digest,
     read_digests,
-    write_digests,
 )
 
 
@@ -30,6 +30,19 @@ def run_digests(directory: Path) -> Digests | None:
             f"{directory}: {NAME}: {reason}; remove it, if the files of the run are to be used "
             "without a check"
         ) from None
+
+
+def write_digests(directory: Path, digests: Mapping[str, Iterable[str]]) -> None:
+    """Write the digests of files of a run.
+
+    Args:
+      directory: of the run.
+      digests: by the name of each file, those it may have.
+
+    Raises:
+      OSError: if they cannot be written.
+    """
+    replace_text(directory / NAME, dump_digests(digests))
 
 
 def unchanged(directory: Path, name: str) -> Path:

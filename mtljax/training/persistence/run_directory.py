@@ -16,8 +16,13 @@ from mtljax.presets import Config, differences, dump_config, parse_config
 from mtljax.tasks import Task, dump_tasks, load_tasks
 from mtljax.tasks.dataset import dump_dataset
 from mtljax.training.persistence.atomic_write import replace_text
-from mtljax.training.persistence.digests import NAME, content_digest, file_digest, write_digests
-from mtljax.training.persistence.run_digests import replace_file, run_digests, unchanged
+from mtljax.training.persistence.digests import NAME, content_digest, file_digest
+from mtljax.training.persistence.run_digests import (
+    replace_file,
+    run_digests,
+    unchanged,
+    write_digests,
+)
 from mtljax.yaml_values import MAX_CHARACTERS
 
 CONFIG, TASKS, TOKENIZER, LAYOUT = "config.yaml", "tasks.yaml", "tokenizer.json", "layout.json"

@@ -1,4 +1,5 @@
 import dataclasses
+import json
 import shutil
 
 import jax
@@ -10,6 +11,7 @@ from mtljax import weighting
 from mtljax.errors import UserError
 from mtljax.inference.restore import restore_params
 from mtljax.training.optimizer import make_optimizer
+from mtljax.training.persistence.checkpoint_digests import check_checkpoint
 from mtljax.training.persistence.checkpoints import Checkpoints, checkpoint_steps
 from mtljax.training.step import make_step
 
@@ -163,6 +165,112 @@ def test_a_truncated_checkpoint_is_moved_aside(states, open_them, tmp_path, part
     checkpoints.save(3, states[3], {"next_index": 3}, VALUES, 0.3)
     checkpoints.close()
     assert open_them()[0].latest(states[0])[0] == 3
+
+
+def flip(file, byte=None):
+    content = bytearray(file.read_bytes())
+    content[len(content) // 2 if byte is None else byte] ^= 4
+    file.write_bytes(content)
+
+
+def test_a_flipped_bit_in_any_file(states, open_them, tmp_path):
+    """It is found, wherever it is, for readers of a run that continues and of one that is used."""
+    checkpoints, _ = open_them()
+    save_all(checkpoints, states, [0.1, 0.2])
+    newest = tmp_path / "checkpoints/2"
+    files = [path for path in newest.rglob("*") if path.is_file()]
+    # Orbax writes the time into these when the checkpoint is complete; nothing else is in them.
+    late = [newest / name for name in ("_CHECKPOINT_METADATA", "commit_success.txt")]
+    assert len(set(files) - set(late)) >= 8
+    params = {"params": states[0].params}
+    for file in set(files) - set(late):
+        flip(file)
+        warnings = []
+        step, restored = restore_params(newest.parent, params["params"], False, warnings.append)
+        assert (step, len(warnings)) == (1, 1), file
+        assert_same(restored, states[1].params)
+        with pytest.raises(ValueError, match="was written|are damaged"):
+            check_checkpoint(newest)
+        flip(file)
+    step, _ = restore_params(newest.parent, params["params"], False, pytest.fail)
+    assert step == 2
+    flip(max(files, key=lambda file: file.stat().st_size), byte=-1)
+    checkpoints, warnings = open_them()
+    assert checkpoints.latest(states[0])[0] == 1
+    assert len(warnings) == 1 and "is not as it was written" in warnings[0]
+
+
+@pytest.mark.parametrize("edit", [('"next_index":2', '"next_index":1'), ("0.5", "0.6"), ("2", "3")])
+def test_a_position_that_was_moved(states, open_them, tmp_path, edit):
+    checkpoints, _ = open_them()
+    save_all(checkpoints, states, [0.1, 0.2])
+    progress = tmp_path / "checkpoints/2/progress/metadata"
+    text = progress.read_text().replace(" ", "")
+    progress.write_text(text.replace(*edit))
+    checkpoints, warnings = open_them()
+    step, _, progress = checkpoints.latest(states[0])
+    assert step == 1 and progress["position"] == {"next_index": 1} and len(warnings) == 1
+
+
+@pytest.mark.parametrize("score", [0.9, 0.05, "0.3", True])
+def test_another_score_makes_no_other_best_one(states, open_them, tmp_path, score):
+    checkpoints, _ = open_them()
+    save_all(checkpoints, states, [0.3, 0.2, 0.1])
+    warnings = []
+    for damaged, best in ((3, 1), (1, 2)):
+        shutil.copytree(tmp_path / "checkpoints", tmp_path / "copy")
+        file = tmp_path / f"copy/{damaged}/metrics/metrics"
+        file.write_text(json.dumps({"score": score}))
+        step, _ = restore_params(tmp_path / "copy", states[0].params, False, warnings.append)
+        assert step == best
+        checkpoints = Checkpoints(tmp_path / "copy", warnings.append)
+        assert checkpoints.best(states[0])[0] == best
+        checkpoints.close()
+        assert len(warnings) == 2
+        warnings.clear()
+        shutil.rmtree(tmp_path / "copy")
+
+
+def test_a_checkpoint_of_an_older_version(states, open_them, tmp_path):
+    """It is read, and told."""
+    checkpoints, _ = open_them()
+    save_all(checkpoints, states, [0.1, 0.2])
+    (tmp_path / "checkpoints/2/digests.json").unlink()
+    checkpoints, warnings = open_them()
+    step, state, _ = checkpoints.latest(states[0])
+    assert step == 2
+    assert_same(state, states[2])
+    line = "checkpoint 2 has no digests.json, as of an older version: it is read without a check"
+    assert warnings == [line]
+
+
+def test_digests_that_cannot_be_written(states, open_them, tmp_path, monkeypatch):
+    """There is no checkpoint without them."""
+    checkpoints, _ = open_them()
+
+    def full(*args):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("mtljax.training.persistence.checkpoints.digest_checkpoint", full)
+    checkpoints.save(1, states[1], {}, VALUES, 0.1)
+    with pytest.raises(UserError, match="cannot be written .*No space left on device"):
+        checkpoints.wait()
+    assert checkpoint_steps(tmp_path / "checkpoints") == []
+
+
+def test_a_run_that_continues_has_a_better_one_meanwhile(states, open_them, tmp_path, monkeypatch):
+    """The checkpoint that is read was removed: it is not a damaged one."""
+    checkpoints, _ = open_them()
+    save_all(checkpoints, states, [0.3, 0.2])
+    directory = tmp_path / "checkpoints"
+
+    def removed(checkpoint):
+        monkeypatch.undo()
+        shutil.rmtree(checkpoint)
+        return check_checkpoint(checkpoint)
+
+    monkeypatch.setattr("mtljax.inference.restore.check_checkpoint", removed)
+    assert restore_params(directory, states[0].params, False, pytest.fail)[0] == 2
 
 
 def test_a_checkpoint_without_its_arrays(states, open_them, tmp_path):

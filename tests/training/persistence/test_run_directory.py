@@ -7,7 +7,8 @@ import pytest
 from mtljax.data import DataOptions, load_data
 from mtljax.errors import UserError
 from mtljax.presets import ParallelConfig
-from mtljax.training.persistence import run_directory
+from mtljax.training.persistence import run_digests, run_directory
+from mtljax.training.persistence.run_digests import keep_digests
 
 
 @pytest.fixture
@@ -170,6 +171,65 @@ def test_damaged_files_are_named(written, tmp_path, name, damage):
     with pytest.raises(UserError) as error:
         run_directory.read_run(tmp_path)
     assert name in str(error.value) and "\n" not in str(error.value)
+
+
+EDITS = [
+    ("config.yaml", "seed: 0", "seed: 1"),
+    ("tasks.yaml", "weight: 1.0", "weight: 1.5"),
+    ("tasks.yaml", "kind: tagging", "kind: multilabel"),
+    ("layout.json", "good", "goof"),
+    ("layout.json", '"bad", "good"', '"good", "bad"'),
+    ("tokenizer.json", "w1", "w2"),
+]
+
+
+@pytest.mark.parametrize(("name", "old", "new"), EDITS)
+def test_a_file_that_is_whole_but_another(written, tmp_path, name, old, new):
+    """As good a file as any, but not what the run wrote."""
+    config, tasks, data = written
+    path = tmp_path / name
+    text = path.read_text()
+    if old not in text:  # fields that have their default are not written
+        old, new = text[len(text) // 2], "~"
+    path.write_text(text.replace(old, new, 1))
+    with pytest.raises(UserError, match=f"{name} .* put it back, or remove digests.json there"):
+        run_directory.read_run(tmp_path)
+    readers = {
+        "config.yaml": lambda: run_directory.read_config(tmp_path),
+        "tasks.yaml": lambda: run_directory.check_same_run(tmp_path, config, tasks),
+        "layout.json": lambda: run_directory.check_same_data(tmp_path, data),
+    }
+    if name in readers:
+        with pytest.raises(UserError, match=name):
+            readers[name]()
+
+
+def test_a_run_of_an_older_version(written, tmp_path):
+    """It is read with one line, and has digests when it was continued."""
+    (tmp_path / "digests.json").unlink()
+    said = []
+    before = run_directory.read_run(tmp_path, said.append)
+    assert len(said) == 1 and "has no digests.json, as of an older version" in said[0]
+    keep_digests(tmp_path, run_directory.FILES)
+    assert run_directory.read_run(tmp_path, pytest.fail).tasks == before.tasks
+    (tmp_path / "digests.json").write_text("{}")
+    with pytest.raises(UserError, match="digests.json: the digests are damaged; remove it, if"):
+        run_directory.read_run(tmp_path)
+
+
+def test_a_file_is_replaced_while_it_is_read(written, tmp_path, monkeypatch):
+    """A reader that has read the digests before finds those of the new content."""
+    config, *_ = written
+    longer = dataclasses.replace(config, steps=99)
+    check, calls = run_digests.check_files, []
+
+    def check_files(*args):
+        if not calls:
+            calls.append(run_directory.extend_run(tmp_path, config, longer, config.steps))
+        check(*args)
+
+    monkeypatch.setattr(run_digests, "check_files", check_files)
+    assert run_directory.read_config(tmp_path) == longer
 
 
 def test_summary(tmp_path):

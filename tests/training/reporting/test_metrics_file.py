@@ -61,6 +61,50 @@ def test_a_last_line_without_its_end(tmp_path):
     assert path.read_bytes() == whole
 
 
+NUMBER = b"0.30000000000000004"
+EDITS = [
+    (NUMBER, b"0.30000000000000005"),
+    (NUMBER, b"null"),
+    (b"0.3", b"\xff"),
+    (b'5, "sp', b'4, "sp'),
+    (b'"step": 5, ', b""),
+    (b"loss/a", b"lose/a"),
+    (b"train", b"trxin"),
+    (b"{", b"["),
+]
+
+
+@pytest.mark.parametrize("edit", EDITS)
+def test_a_damaged_line_is_lost_and_no_other(tmp_path, edit):
+    write(tmp_path, -1, LINES)
+    path = tmp_path / "metrics.jsonl"
+    first, *rest = path.read_bytes().splitlines(keepends=True)
+    assert edit[0] in first
+    path.write_bytes(b"".join([first.replace(*edit, 1), *rest]))
+    assert [line["step"] for line in read_metrics(tmp_path)] == [10, 10]
+    said = []
+    MetricsFile(tmp_path, 10, warn=said.append).close()
+    assert said == [f"{path}: damaged lines are left out: 1"]
+    assert path.read_bytes() == b"".join(rest)
+    MetricsFile(tmp_path, 10, warn=pytest.fail).close()
+
+
+def test_a_line_of_an_older_version(tmp_path):
+    """Which kept no checks: what is no line of metrics is lost all the same."""
+    write(tmp_path, -1, LINES)
+    (tmp_path / ".metrics.crc").unlink()
+    path = tmp_path / "metrics.jsonl"
+    whole = path.read_bytes()
+    wrong = [b"3", b"[]", b"{}", b'{"step": "5", "split": "train"}', b'{"step": 5, "split": "x"}',
+             b'{"step": 5, "split": "train", "loss/a": []}', b"[" * 100_000, b"null"]  # fmt: skip
+    path.write_bytes(b"\n".join(wrong) + b"\n" + whole)
+    assert len(read_metrics(tmp_path)) == 3
+    said = []
+    MetricsFile(tmp_path, 10, warn=said.append).close()
+    assert said == [f"{path}: damaged lines are left out: {len(wrong)}"]
+    assert path.read_bytes() == whole
+
+
 def test_values_that_json_does_not_have(tmp_path):
     values = {"a": float("nan"), "b": float("inf"), "c": np.float64("-inf"), "d": None, "e": 1}
     write(tmp_path, -1, [(1, "train", values)])
