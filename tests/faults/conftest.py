@@ -97,6 +97,7 @@ def start(
         devices: int = 1,
         faults: tuple[dict[str, Any], ...] = (),
         own: dict[int, list[str]] | None = None,
+        apart: list[float] | None = None,
         timeout: float = 120,
     ) -> Ended:
         assert server.stdin is not None and server.stdout is not None
@@ -108,6 +109,7 @@ def start(
             "processes": processes,
             "devices": devices,
             "faults": faults,
+            "apart": apart,
             "output": str(output),
             "timeout": timeout,
         }

@@ -1,7 +1,8 @@
 """Runs of several processes, forked from one that has imported everything, with faults in them.
 
 A request is a line of JSON on stdin: the arguments of `mtljax`, how many processes, their devices,
-where their output goes, and the faults. The answer is the list of exit codes.
+where their output goes, the faults, and, where they are started apart from each other, after how
+many seconds each is. The answer is the list of exit codes.
 """
 
 import contextlib
@@ -69,7 +70,9 @@ def work(request, index, address):
         import jax
 
         jax.config.update("jax_num_cpu_devices", request["devices"])
-        if request["processes"] > 1:
+        if request["apart"] is not None:
+            time.sleep(request["apart"][index])
+        elif request["processes"] > 1:
             os.environ["JAX_COORDINATOR_ADDRESS"] = address
             os.environ["JAX_NUM_PROCESSES"] = str(request["processes"])
             os.environ["JAX_PROCESS_ID"] = str(index)
