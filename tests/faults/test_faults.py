@@ -26,7 +26,8 @@ def assert_finishes(start, directory, undisturbed, processes=4, devices=1, toler
 def test_nothing_happens(undisturbed):
     files = {path.name for path in undisturbed.iterdir()}
     assert files == {"config.yaml", "tasks.yaml", "tokenizer.json", "layout.json", "metrics.jsonl",
-                     "summary.json", "checkpoints", "digests.json", ".metrics.crc", ".lock"}  # fmt: skip
+                     "summary.json", "checkpoints", "digests.json", ".metrics.crc",
+                     ".lock"}  # fmt: skip
     assert steps(undisturbed)[0] == str(STEPS)
 
 

@@ -34,7 +34,9 @@ def loaded(tiny_run, tmp_path_factory):
 def test_any_damage(tiny_run, loaded, tmp_path, digests):
     """All that answers depend on is compared. Without digests, as of an older version, it may be
     another, but errors are told as well."""
-    best = run_directory.read_summary(tiny_run)["best_step"]
+    summary = run_directory.read_summary(tiny_run)
+    assert summary is not None
+    best = summary["best_step"]
     refused = other = 0
     for seed in range(COUNT):
         directory = tmp_path / f"{seed}"

@@ -224,7 +224,8 @@ def test_another_score_makes_no_other_best_one(states, open_them, tmp_path, scor
         step, _ = restore_params(tmp_path / "copy", states[0].params, False, warnings.append)
         assert step == best
         checkpoints = Checkpoints(tmp_path / "copy", warnings.append)
-        assert checkpoints.best(states[0])[0] == best
+        chosen = checkpoints.best(states[0])
+        assert chosen is not None and chosen[0] == best
         checkpoints.close()
         assert len(warnings) == 2
         warnings.clear()
