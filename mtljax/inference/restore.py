@@ -1,4 +1,4 @@
-"""Restores the parameters of the best checkpoint, on any device, without changing the run."""
+"""Restores a run's model and the parameters of its best checkpoint, without changing the run."""
 
 import math
 from collections.abc import Callable
@@ -8,7 +8,10 @@ from typing import Any
 import jax
 import orbax.checkpoint as ocp
 
+from mtljax.data import Layout
 from mtljax.errors import UserError
+from mtljax.presets import Config
+from mtljax.training.model import Model, build_model, initial_params
 from mtljax.training.persistence.checkpoint_digests import (
     check_checkpoint,
     read_score,
@@ -18,6 +21,31 @@ from mtljax.training.persistence.checkpoints import checkpoint_steps, quiet
 from mtljax.training.persistence.digests import NAME
 from mtljax.training.persistence.literal_path import LiteralPath
 from mtljax.training.persistence.open_files import allow_open_files
+from mtljax.training.persistence.run_digests import run_digests
+
+
+def restored_model(directory: Path, config: Config, layout: Layout) -> tuple[Model, Any]:
+    """The model of a run, and a tree of the shapes of its parameters.
+
+    Args:
+      directory: of the run.
+      config: of the run.
+      layout: of its data.
+
+    Raises:
+      UserError: if they do not fit each other.
+    """
+    try:
+        model = build_model(config, layout)
+        return model, jax.eval_shape(lambda: initial_params(model))
+    except UserError:
+        raise
+    except Exception as error:
+        if run_digests(directory) is not None:
+            raise
+        # Of an older version, and damaged in a manner that its files alone do not show.
+        reason = " ".join(str(error).split())[:160]
+        raise UserError(f"{directory}: its files do not fit each other ({reason})") from None
 
 
 def restore_params(

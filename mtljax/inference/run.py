@@ -8,8 +8,6 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-import jax
-
 from mtljax.data import Layout, Tokenizer, load_data
 from mtljax.errors import UserError
 from mtljax.inference.generation_config import (
@@ -28,7 +26,7 @@ from mtljax.inference.generation_metrics import (
 from mtljax.inference.inputs import TaskInput, UserInput, checked_inputs, select_input
 from mtljax.inference.predictions import Answer, Function, group_answers, make_answers
 from mtljax.inference.prompts import affix_table, prompt_keys
-from mtljax.inference.restore import restore_params
+from mtljax.inference.restore import restore_params, restored_model
 from mtljax.inference.text_generator import OnText, TextGenerator, make_text_generator
 from mtljax.kinds import KINDS
 from mtljax.modules.network import Params
@@ -36,9 +34,8 @@ from mtljax.presets import Config
 from mtljax.special_tokens import END, START
 from mtljax.tasks import Task, suggestion
 from mtljax.training.evaluation import Evaluator, Values
-from mtljax.training.model import Model, build_model, data_options, initial_params
+from mtljax.training.model import Model, data_options
 from mtljax.training.persistence import run_directory
-from mtljax.training.persistence.run_digests import run_digests
 from mtljax.training.reporting.data_notes import left_out_notes
 
 PREVIEW_TOKENS = 20
@@ -384,17 +381,7 @@ def load_run(path: str | Path, warn: Callable[[str], None] | None = None) -> Run
         raise UserError(f"run directory {directory}: no such directory")
     warn = warn or (lambda text: warnings.warn(text, stacklevel=3))
     files = run_directory.read_run(directory, warn)
-    try:
-        model = build_model(files.config, files.layout)
-        shapes = jax.eval_shape(lambda: initial_params(model))
-    except UserError:
-        raise
-    except Exception as error:
-        if run_digests(directory) is not None:
-            raise
-        # Of an older version, and damaged in a manner that its files alone do not show.
-        reason = " ".join(str(error).split())[:160]
-        raise UserError(f"{directory}: its files do not fit each other ({reason})") from None
+    model, shapes = restored_model(directory, files.config, files.layout)
     step, params = restore_params(
         directory / run_directory.CHECKPOINTS,
         shapes,

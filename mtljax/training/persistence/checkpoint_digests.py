@@ -22,8 +22,13 @@ SCORE = "metrics/metrics"
 
 _PROCESS = "state/ocdbt.process_{}"  # where Orbax has a process write its shards
 _PART = ".digests.{}"  # what a process other than the first hands to the first
+METADATA = "_CHECKPOINT_METADATA"
+"""The file in which Orbax notes when a checkpoint was complete."""
+
 # Orbax writes these when all else is written; nothing that is read depends on what they say.
-_LAST = ("_CHECKPOINT_METADATA", "commit_success.txt")
+_LAST = (METADATA, "commit_success.txt")
+_MAPPINGS = ("item_handlers", "metrics", "performance_metrics", "custom_metadata")
+_TIMES = ("init_timestamp_nsecs", "commit_timestamp_nsecs")
 
 
 def unfinished(directory: Path, step: int) -> Path:
@@ -116,6 +121,27 @@ def read_score(directory: Path, step: int) -> float | None:
         return None
     usable = isinstance(score, int | float) and not isinstance(score, bool)
     return float(score) if usable else None
+
+
+def metadata_is_usable(checkpoint: Path) -> bool:
+    """Whether Orbax can open a checkpoint with its `METADATA`; it can without.
+
+    Args:
+      checkpoint: the directory of a checkpoint.
+    """
+    try:
+        content = json.loads((checkpoint / METADATA).read_bytes())
+        mappings = [content.get(name) or {} for name in _MAPPINGS]
+        times = [content.get(name) or 0 for name in _TIMES]
+    except FileNotFoundError:
+        return True
+    except (OSError, ValueError, AttributeError, RecursionError):
+        return False
+    if not all(isinstance(mapping, dict) for mapping in mappings):
+        return False
+    if not all(isinstance(handler, str) for handler in mappings[0].values()):
+        return False
+    return all(type(time) is int and 0 <= time < 2**63 for time in times)
 
 
 def without_digests(step: int) -> str:

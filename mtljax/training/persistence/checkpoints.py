@@ -25,9 +25,11 @@ from mtljax.training.multihost import (
     on_all_processes,
 )
 from mtljax.training.persistence.checkpoint_digests import (
+    METADATA,
     check_checkpoint,
     digest_checkpoint,
     digest_shards,
+    metadata_is_usable,
     read_score,
     unfinished,
     without_digests,
@@ -86,15 +88,18 @@ class Checkpoints:
                 barrier_sync_fn=self._barrier, post_finalization_callback=self._digest
             ),
         )
-        on_all_processes(self._move_unscored)
+        on_all_processes(self._move_damaged)
         with quiet():
             return ocp.CheckpointManager(LiteralPath(self._directory), options=options)
 
-    def _move_unscored(self) -> None:
-        # Orbax reads all scores when it opens, and raises at one that it cannot read.
+    def _move_damaged(self) -> None:
+        # Orbax reads all scores and times when it opens, and raises at one that it cannot read.
         for step in checkpoint_steps(self._directory) if is_writer() else ():
             if read_score(self._directory, step) is None:
                 self._move_aside(step, "no score")
+            elif not metadata_is_usable(checkpoint := self._directory / str(step)):
+                (checkpoint / METADATA).replace(checkpoint / f"{METADATA}.{BROKEN}")
+                self._warn(f"checkpoint {step}: {METADATA} is damaged, and done without")
 
     def save(
         self,

@@ -80,9 +80,9 @@ def make_directory(directory: Path) -> None:
             if folder.is_dir():
                 probe = folder / ".writable"
                 probe.touch()
-                probe.unlink()
+                probe.unlink(missing_ok=True)  # of another start at the same moment
         # Of a run that ended before `config.yaml` was written.
-        unfinished = {TASKS, TOKENIZER, LAYOUT}
+        unfinished = {TASKS, TOKENIZER, LAYOUT, NAME}
         others = sorted(
             path.name
             for path in directory.iterdir()

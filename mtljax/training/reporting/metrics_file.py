@@ -53,7 +53,7 @@ class MetricsFile:
         with self._written():
             lines, damaged = _read(directory)
             if damaged and last_step >= 0:
-                warn(f"{self._path}: damaged lines are left out: {damaged}")
+                warn(f"{self._path}: damaged or missing lines are left out: {damaged}")
             kept = [_line(line) for line in lines if line["step"] <= last_step]
             replace_text(directory / CHECKS, "".join(map(_check, kept)))
             replace_text(self._path, "".join(kept))
@@ -124,26 +124,28 @@ def read_metrics(directory: str | os.PathLike[str]) -> list[dict[str, Any]]:
 
 
 def _read(directory: Path) -> tuple[list[dict[str, Any]], int]:
-    """The lines that are as they were written, and how many are not, but for a torn last one."""
+    """The lines that are as they were written, and how many are not or are missing.
+
+    A last line that is torn or missing does not count: a run that is killed leaves one.
+    """
     path = directory / NAME
-    if not path.exists():
-        return [], 0
     # Bytes, since a line may be torn within a character. The checks, which are written before the
     # lines, are read after them.
-    *texts, last = path.read_bytes().split(_LINE_END)
-    known = None
+    *texts, last = path.read_bytes().split(_LINE_END) if path.exists() else [b""]
+    checks = None
     with contextlib.suppress(FileNotFoundError):  # of an older version
-        known = set((directory / CHECKS).read_bytes().split(_LINE_END))
-    lines, damaged = [], 0
+        checks = (directory / CHECKS).read_bytes().split(_LINE_END)[:-1]
+    lines, damaged, found = [], 0, set()
     for text in (*texts, last) if last else texts:
-        line = None
-        if known is None or _check(text).encode().strip() in known:
-            line = _parsed(text)
+        check = _check(text).encode().rstrip(_LINE_END)
+        line = _parsed(text) if checks is None or check in checks else None
         if line is not None:
             lines.append(line)
+            found.add(check)
         else:
             damaged += text is not last
-    return lines, damaged
+    missing = [check for check in (checks or [])[:-1] if check not in found]
+    return lines, max(damaged, len(missing))
 
 
 def _parsed(text: bytes) -> dict[str, Any] | None:

@@ -232,6 +232,35 @@ def test_another_score_makes_no_other_best_one(states, open_them, tmp_path, scor
         shutil.rmtree(tmp_path / "copy")
 
 
+@pytest.mark.parametrize(
+    "edit",
+    [
+        {"metrics": 3},
+        {"item_handlers": {"state": 3}},
+        {"init_timestamp_nsecs": "x"},
+        {"commit_timestamp_nsecs": 10**30},
+        {"commit_timestamp_nsecs": -1},
+        [],
+        None,
+    ],
+)
+def test_what_orbax_notes_is_done_without(states, open_them, tmp_path, edit):
+    """Nothing depends on it; Orbax would not open the directory."""
+    checkpoints, _ = open_them()
+    save_all(checkpoints, states, [0.1, 0.2])
+    path = tmp_path / "checkpoints/2/_CHECKPOINT_METADATA"
+    content = json.loads(path.read_text())
+    path.write_text(json.dumps({**content, **edit} if isinstance(edit, dict) else edit))
+    checkpoints, warnings = open_them()
+    step, state, _ = checkpoints.latest(states[0])
+    assert step == 2
+    assert_same(state, states[2])
+    assert warnings == ["checkpoint 2: _CHECKPOINT_METADATA is damaged, and done without"]
+    checkpoints.save(3, states[3], {}, VALUES, 0.3)
+    checkpoints.close()
+    assert steps_in(tmp_path) == [2, 3]
+
+
 def test_a_checkpoint_of_an_older_version(states, open_them, tmp_path):
     """It is read, and told."""
     checkpoints, _ = open_them()

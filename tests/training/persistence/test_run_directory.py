@@ -119,7 +119,7 @@ def test_what_an_interrupted_start_left_is_taken_over(tmp_path):
     assert not run_directory.holds_run(tmp_path)
 
 
-@pytest.mark.parametrize("written", range(4))
+@pytest.mark.parametrize("written", range(5))
 def test_killed_while_it_begins(make, plain, tasks, tmp_path, monkeypatch, written):
     chosen = (tasks["label"],)
     _, data = make(plain, chosen)
@@ -135,6 +135,7 @@ def test_killed_while_it_begins(make, plain, tasks, tmp_path, monkeypatch, writt
         with pytest.raises(KeyboardInterrupt):
             run_directory.write_run(tmp_path, plain, chosen, data)
     assert not run_directory.holds_run(tmp_path)
+    assert len([path for path in tmp_path.iterdir() if path.name[0] != "."]) == written
     run_directory.make_directory(tmp_path)
     run_directory.write_run(tmp_path, plain, chosen, data)
     assert run_directory.read_run(tmp_path).tasks == chosen

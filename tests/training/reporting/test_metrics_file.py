@@ -84,9 +84,24 @@ def test_a_damaged_line_is_lost_and_no_other(tmp_path, edit):
     assert [line["step"] for line in read_metrics(tmp_path)] == [10, 10]
     said = []
     MetricsFile(tmp_path, 10, warn=said.append).close()
-    assert said == [f"{path}: damaged lines are left out: 1"]
+    assert said == [f"{path}: damaged or missing lines are left out: 1"]
     assert path.read_bytes() == b"".join(rest)
     MetricsFile(tmp_path, 10, warn=pytest.fail).close()
+
+
+@pytest.mark.parametrize(("kept", "told"), [(0, 2), (1, 1), (2, 0), (None, 2)])
+def test_lines_that_are_missing(tmp_path, kept, told):
+    """But for the last, of which only the check may have been written."""
+    write(tmp_path, -1, LINES)
+    path = tmp_path / "metrics.jsonl"
+    if kept is None:
+        path.unlink()
+    else:
+        path.write_bytes(b"".join(path.read_bytes().splitlines(keepends=True)[:kept]))
+    said = []
+    MetricsFile(tmp_path, 10, warn=said.append).close()
+    line = f"{path}: damaged or missing lines are left out: {told}"
+    assert said == ([line] if told else [])
 
 
 def test_a_line_of_an_older_version(tmp_path):
@@ -101,7 +116,7 @@ def test_a_line_of_an_older_version(tmp_path):
     assert len(read_metrics(tmp_path)) == 3
     said = []
     MetricsFile(tmp_path, 10, warn=said.append).close()
-    assert said == [f"{path}: damaged lines are left out: {len(wrong)}"]
+    assert said == [f"{path}: damaged or missing lines are left out: {len(wrong)}"]
     assert path.read_bytes() == whole
 
 
