@@ -139,7 +139,7 @@ def _prompts(options: Options, run: "Run", task: "Task", config: GenerationConfi
             yield prompt
         return
     file = "stdin" if options.input == "-" else options.input
-    for number, line in enumerate(read_texts(options.input), start=1):
+    for number, line in read_texts(options.input, (task,)):
         named = isinstance(line, dict) and "prompt" in line and not line.keys() & {*task.parts}
         text = line["prompt"] if named else line  # pyright: ignore[reportArgumentType, reportCallIssue]
         check(text, f"{file}:{number}")

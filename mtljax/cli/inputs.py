@@ -1,61 +1,92 @@
-"""Texts from a file or stdin, one a line."""
+"""Texts from a file or stdin: one a line, or the rows of a table or of CoNLL columns."""
 
 import contextlib
+import io
 import json
 import sys
-from collections.abc import Iterator
-from typing import Any
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from mtljax.errors import UserError
+
+if TYPE_CHECKING:
+    from mtljax.tasks import Task
 
 Line = str | list[str] | dict[str, str | list[str]]
 """A text, the list of its words, or texts and lists by the names of features."""
 
 
-def read_texts(source: str) -> Iterator[Line]:
-    """Read texts, one a line.
+def read_texts(source: str, tasks: "Sequence[Task]" = ()) -> Iterator[tuple[int, Any]]:
+    """Read texts, one a line, or a table or CoNLL file as the data sets of a run were read.
 
     A line is a JSON string, an object ``{"text": "..."}`` or ``{"tokens": ["...", ...]}``, or one
     with texts by the names of features, ``{"premise": "...", "hypothesis": "..."}``; a line that
-    begins with none of ``"``, ``{`` and ``[`` is a text as it stands. Bytes that are no UTF-8
+    begins with none of ``"``, ``{`` and ``[`` is a text as it stands. The items of a JSON array in
+    a file of JSON are lines. In a ``.txt`` file only objects are JSON. Bytes that are no UTF-8
     become U+FFFD. The source is opened at once, its lines are read when they are asked for.
 
     Args:
       source: path of a file; ``-`` for stdin.
+      tasks: tasks of a run that read it.
 
     Returns:
-      An iterator over the texts, lists of words and objects; empty lines are empty texts.
+      An iterator over the numbers of lines and their texts, lists of words and objects; empty lines
+      are empty texts, but for empty lines in tables and CoNLL columns, which are skipped.
 
     Raises:
       UserError: with file and line, for a line that is none of these.
     """
     if source == "-":
-        stdin = getattr(sys.stdin, "buffer", sys.stdin)
-        return _texts(contextlib.nullcontext(stdin), "stdin")
+        return _texts(contextlib.nullcontext(_stdin()), "stdin", parse_line)
+    # Imported here, since a text on the command line needs none of it.
+    from mtljax.data.files.readers import open_file, open_json
+    from mtljax.data.sources.bad_rows import READ_ERRORS, reason_of
+    from mtljax.inference.input_rows import has_rows, read_rows
+    from mtljax.tasks.dataset import format_of
+
+    if has_rows(source, tasks):
+        return read_rows(source, tasks)
+    known = format_of(source)
     try:
-        file = open(source, "rb")  # noqa: SIM115 - read lazily, closed by the generator
-    except OSError as error:
-        raise UserError(f"--input {source}: {error.strerror or error}") from None
-    return _texts(file, source)
+        file = (open_json if known == "jsonl" else open_file)(Path(source))
+    except READ_ERRORS as error:
+        raise UserError(f"--input {source}: {reason_of(error)}") from None
+    except ValueError as error:
+        raise UserError(f"--input {source}: {error}") from None
+    return _texts(file, source, parse_argument if known == "text" else parse_line)
 
 
-def _texts(source: Any, name: str) -> Iterator[Line]:
+def _texts(source: Any, name: str, parse: Callable[[str], Line]) -> Iterator[tuple[int, Line]]:
+    from mtljax.data.files.readers import Lines
+    from mtljax.data.sources.bad_rows import READ_ERRORS, reason_of
+
     with source as file:
-        number = 0
+        lines = Lines(file)
         while True:
             try:
-                line = file.readline()
-            except OSError as error:
-                raise UserError(f"{name}:{number + 1}: {error.strerror or error}") from None
-            if not line:
+                line = next(lines, None)
+            except (*READ_ERRORS, ValueError) as error:
+                raise UserError(f"{name}:{lines.number + 1}: {reason_of(error)}") from None
+            if line is None:
                 return
-            number += 1
-            text = line if isinstance(line, str) else line.decode("utf-8", errors="replace")
-            text = text.removeprefix("\ufeff") if number == 1 else text
+            text = line.removeprefix("\ufeff") if lines.number == 1 else line
             try:
-                yield parse_line(text.rstrip("\r\n"))
+                yield lines.number, parse(text.rstrip("\r\n"))
             except ValueError as error:
-                raise UserError(f"{name}:{number}: {error}") from None
+                raise UserError(f"{name}:{lines.number}: {error}") from None
+
+
+def _stdin() -> Any:
+    from mtljax.data.files.readers import decoded
+
+    binary = getattr(sys.stdin, "buffer", None)
+    if binary is None:
+        return io.BytesIO(sys.stdin.read().encode("utf-8", "surrogatepass"))
+    try:
+        return decoded(binary) if hasattr(binary, "peek") else binary
+    except ValueError as error:
+        raise UserError(f"stdin: {error}") from None
 
 
 def parse_line(line: str) -> Line:
@@ -66,7 +97,7 @@ def parse_line(line: str) -> Line:
 
     Returns:
       A text or a list of words; for an object with other names than ``text`` or ``tokens``, all
-      of its texts and lists of words by their names.
+      of its texts and lists of words by their names, nested ones by dotted paths.
 
     Raises:
       ValueError: if it is none of these.
@@ -85,7 +116,9 @@ def parse_line(line: str) -> Line:
     if isinstance(value, str):
         return value
     if isinstance(value, dict):
-        texts = {name: text for name, text in value.items() if _is_text(text)}
+        from mtljax.data.files.readers import flat
+
+        texts = {name: text for name, text in flat(value) if _is_text(text)}
         if texts:
             (name, text), *others = texts.items()
             return text if not others and name in ("text", "tokens") else texts

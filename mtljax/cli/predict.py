@@ -6,7 +6,7 @@ import itertools
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, Any, TextIO
+from typing import TYPE_CHECKING, Annotated, Any, TextIO
 
 import tyro
 from rich.console import Console
@@ -15,6 +15,9 @@ from rich.text import Text
 from mtljax.cli.inputs import parse_argument, read_texts
 from mtljax.cli.options import Output, parse, print_json, printable, warn
 from mtljax.errors import UserError
+
+if TYPE_CHECKING:
+    from mtljax.inference.run import Run
 
 BATCH = 512
 """Texts per batch, so that answers appear while a long input is still being read."""
@@ -26,13 +29,15 @@ class Options:
 
     Texts are given as arguments, in a file, or on stdin. A line of a file is a JSON string,
     {"text": "..."}, {"tokens": ["...", ...]}, or plain text. Tasks of several inputs read an object
-    with the names of their features, {"premise": "...", "hypothesis": "..."}, as line or argument.
+    with the names of their features, {"premise": "...", "hypothesis": "..."}, as line or argument;
+    a feature may also stand where the data of the run has it. CSV, TSV and CoNLL files, and JSON
+    arrays, are read row by row, as the data of the run was.
 
     Attributes:
       run: run directory.
       texts: the texts; put -- before one that begins with a dash.
-      input: file with a text a line; - for stdin, which is also read if no text is given and it is
-        not a terminal.
+      input: file with a text a line, or a table, by its ending; - for stdin, which is also read if
+        no text is given and it is not a terminal.
       task: answer by this task only; may be given several times.
       json: print one JSON object a line, {task: answer}.
       output: write to this file instead of stdout.
@@ -51,13 +56,13 @@ class Options:
 def run(arguments: Sequence[str]) -> int:
     """Run the subcommand and return its exit code."""
     options = parse(Options, "predict", arguments)
-    texts = _texts(options)
+    source = _source(options)
     from mtljax.inference import load_run
 
     loaded = load_run(options.run, warn=warn)
     loaded.predict([], tasks=options.task)  # names an unknown task before any text is read
     tasks = options.task or None
-    texts = _checked(texts, options, lambda text: loaded.check_text(text, tasks))
+    texts = _texts(options, source, loaded, lambda text: loaded.check_text(text, tasks))
     with _writing(options.output) as file:
         console = Output(file=file)
         while batch := list(itertools.islice(texts, BATCH)):
@@ -116,29 +121,32 @@ def _short(text: str, most: int = 2000) -> str:
     return shown if len(text) <= most else f"{shown} … ({len(text):,} characters)"
 
 
-def _texts(options: Options) -> Iterator[Any]:
+def _source(options: Options) -> str | None:
+    """The file that texts are read from, ``-`` for stdin; None where they are arguments."""
     if options.texts and options.input is not None:
         raise UserError("give either texts or --input, not both")
-    if options.texts:
-        return map(parse_argument, options.texts)
-    source = options.input
+    if options.texts or options.input is not None:
+        return options.input
+    if sys.stdin is None or sys.stdin.isatty():
+        raise UserError("no text: give one, or --input FILE, or pipe some in")
+    return "-"
+
+
+def _texts(
+    options: Options, source: str | None, run: "Run", check: Callable[[Any], None]
+) -> Iterator[Any]:
+    """The texts, each checked, so that a bad one is named by its line."""
     if source is None:
-        if sys.stdin is None or sys.stdin.isatty():
-            raise UserError("no text: give one, or --input FILE, or pipe some in")
-        source = "-"
-    return read_texts(source)
-
-
-def _checked(texts: Iterator[Any], options: Options, check: Callable[[Any], None]) -> Iterator[Any]:
-    # Every line of a file is a text.
-    source = None if options.texts else options.input or "-"
-    for number, text in enumerate(texts, start=1):
+        for text in map(parse_argument, options.texts):
+            check(text)
+            yield text
+        return
+    tasks = [task for task in run.tasks if not options.task or task.name in options.task]
+    name = "stdin" if source == "-" else source
+    for number, text in read_texts(source, tasks):
         try:
             check(text)
         except UserError as error:
-            if source is None:
-                raise
-            name = "stdin" if source == "-" else source
             raise UserError(f"{name}:{number}: {error}") from None
         yield text
 

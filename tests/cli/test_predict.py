@@ -43,6 +43,30 @@ def test_files(mtljax, tiny_run, tmp_path):
     assert sorted(tmp_path.iterdir()) == [source, target]
 
 
+def test_tables(mtljax, refused, tiny_run, tmp_path):
+    words = [["good", "phone"], ["oh", "no"]]
+    for name, content in {
+        "a.csv": b'id,text\n1,good phone\n\n2,"oh, no"\n',
+        "a.tsv": "text\tid\rgood phone\t1\roh, no\t2\r".encode("utf-16"),
+        "a.json": b'[{"text": "good phone"},\n {"text": "oh, no"}]',
+        "a.txt": b'good phone\n[oh], "no"\n',
+    }.items():
+        path = tmp_path / name
+        path.write_bytes(content)
+        options = ["--input", path, "--task", "casing", "--json"]
+        code, out, err = mtljax("predict", tiny_run, *options)
+        assert (code, err) == (0, "")
+        assert [json.loads(line)["casing"]["words"] for line in out.splitlines()] == words
+    path.with_name("a.csv").write_text("txt,id\na,1\n")
+    message = refused("predict", tiny_run, "--input", tmp_path / "a.csv")
+    assert message == f"--input {tmp_path / 'a.csv'}: no column 'text'; did you mean 'txt'?"
+    (tmp_path / "a.conll").write_text("good O\n")
+    assert "CoNLL columns" in refused("predict", tiny_run, "--input", tmp_path / "a.conll")
+    (tmp_path / "a.json").write_text('[{"text": "a"}')
+    message = refused("predict", tiny_run, "--input", tmp_path / "a.json")
+    assert message == f"{tmp_path / 'a.json'}:1: the JSON array has no end"
+
+
 @pytest.mark.parametrize("arguments", [[], ["--input", "-"]])
 def test_stdin(mtljax, tiny_run, monkeypatch, arguments):
     stdin = SimpleNamespace(buffer=io.BytesIO(b"good\nbad\n"), isatty=lambda: False)
