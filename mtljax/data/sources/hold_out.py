@@ -2,7 +2,8 @@
 
 A tenth of the rows is taken in the order of a hash of their content, from each class in
 proportion. So the split is the same in whatever order a file has its rows, on every machine and in
-every version; rows of equal content are all on one side, and a class is never held out altogether.
+every version; rows of equal content are on one side, unless there are too few others, and a class
+is never held out altogether.
 """
 
 import functools
@@ -62,7 +63,9 @@ def held_out_rows(
     the features of classes the rarest one that they have. Strata are gone through by name, and
     give the rows whose hashes are the smallest, until a tenth of all rows up to there is held out,
     rounded down: of each class a tenth, give or take one row. Rows of equal content that would be
-    more than that stay in train, and so does the last content that a class has there.
+    more than that stay in train, and so does the last content that a class has there. Where that
+    holds nothing out of ten rows and more, as of a file that repeats a few texts, rows of equal
+    content are taken one by one, and validation has texts that train has.
 
     Args:
         rows: all rows, read once.
@@ -72,18 +75,30 @@ def held_out_rows(
     Returns:
         Bool `[rows]`.
     """
-    hashes: list[int] = []
+    contents: list[int] = []
     row_labels: list[frozenset[Label]] = []
     # Rows share the few sets of labels that there are.
     distinct: dict[frozenset[Label], frozenset[Label]] = {}
     for row in rows:
         values = [row[name] for name in content] if content else sorted(row.items())
-        hashes.append(_hash(values))
+        contents.append(_hash(values))
         labels = frozenset(
             (number, label) for number, name in enumerate(classes) for label in _labels(row[name])
         )
         row_labels.append(distinct.setdefault(labels, labels))
+    taken = _a_tenth(contents, row_labels)
+    if taken.any() or len(contents) < SHARE:
+        return taken
+    # Few contents that are repeated: each time counts as a content of its own.
+    times = Counter[str]()
+    for number, pair in enumerate(zip(contents, map(sorted, row_labels), strict=True)):
+        times[repr(pair)] += 1
+        contents[number] = _hash([*pair, times[repr(pair)]])
+    return _a_tenth(contents, row_labels)
 
+
+def _a_tenth(hashes: Sequence[int], row_labels: Sequence[frozenset[Label]]) -> np.ndarray:
+    """Which rows are held out, by the hashes of their contents and their classes."""
     # Contents, in the order of their hashes, and the rows of each.
     values, content_of, sizes = np.unique(
         np.asarray(hashes, np.uint64), return_inverse=True, return_counts=True

@@ -12,10 +12,12 @@ from mtljax.kinds import KINDS
 from mtljax.kinds.labels import short
 from mtljax.span_schemes import outside_tags
 from mtljax.tasks import Task
+from mtljax.training.reporting.repeated_texts import repeated_texts
 
 _PORTION = 1 << 22
 _EXPECTED = 10  # targets of a class that a split of that size has by chance, or it is told
 _NAMED = 5  # names in a line
+_REPEATED = 0.1  # share of texts of a split that train has too from which on it is told
 _FEW_TAGS = 0.4  # share of positions with a tag below which it is told
 
 
@@ -28,8 +30,9 @@ def data_notes(data: MultitaskData) -> list[str]:
     Returns:
       Lines on rows that are left out; on tasks that lack a target in a split, with the tasks that
       the score is over where these are not all; on numbers that are all one; on classes that one
-      split has and another has not, though it should by the number of its targets; on tags whose
-      spans are read in another spelling than usual, or not at all; and on texts that are cut.
+      split has and another has not, though it should by the number of its targets; on splits that
+      repeat texts of train; on tags whose spans are read in another spelling than usual, or not at
+      all; and on texts that are cut.
     """
     lacking: dict[str, dict[str, str]] = {"train": {}, "validation": {}, "test": {}}
     constant: list[str] = []
@@ -57,7 +60,24 @@ def data_notes(data: MultitaskData) -> list[str]:
         if reason != _no_split("test")
     ]
     odd_targets = [*constant, *classes, *_tag_notes(data)]
-    return [*left_out_notes(data), *notes, *odd_targets, *_cut_notes(data)]
+    return [
+        *left_out_notes(data),
+        *notes,
+        *_repeated_notes(data),
+        *odd_targets,
+        *_cut_notes(data),
+    ]
+
+
+def _repeated_notes(data: MultitaskData) -> Iterator[str]:
+    for group in data.groups:
+        shares = repeated_texts(data.examples[group.name])
+        for split, share in shares.items():
+            if share >= _REPEATED:
+                yield (
+                    f"{_named([task.name for task in group.tasks])}: {share:.0%} of the texts of "
+                    f"{split} are texts of train too: its figures are hardly those of new texts"
+                )
 
 
 def _cut_notes(data: MultitaskData) -> Iterator[str]:

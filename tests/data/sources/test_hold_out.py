@@ -71,6 +71,8 @@ def test_two_tasks_and_sets_of_labels():
 
 @given(st.lists(st.tuples(st.integers(0, 30), st.sampled_from("ab")), max_size=150))
 def test_rows_of_equal_content_are_on_one_side(pairs):
+    # Some are no copies, so that whole texts can be held out.
+    pairs = [*pairs, *((text, "b") for text in range(100, 120))]
     rows = [{"text": str(text), "label": label, "id": i} for i, (text, label) in enumerate(pairs)]
     flags = held_out_rows(rows, ["text"], ["label"]).tolist()
     sides = {}
@@ -80,6 +82,24 @@ def test_rows_of_equal_content_are_on_one_side(pairs):
     assert sum(flags) <= len(rows) // 10
     train = {row["label"] for row, flag in zip(rows, flags, strict=True) if not flag}
     assert train == {row["label"] for row in rows}
+
+
+def test_a_file_of_few_texts_is_split_copy_by_copy():
+    rows = [{"text": f"text {i % 2}", "label": "ab"[i % 2], "id": i} for i in range(40)]
+    chosen = held_out(rows, classes=["label"])
+    assert Counter(row["label"] for row in chosen) == {"a": 2, "b": 2}
+    sorted_file = sorted(rows, key=lambda row: row["label"])
+    assert Counter(row["label"] for row in held_out(sorted_file, classes=["label"])) == {
+        "a": 2,
+        "b": 2,
+    }
+    # Copies with another label are others, wherever they stand.
+    mixed = [row | {"label": "b" if i in (4, 12, 20) else "a"} for i, row in enumerate(rows)]
+    counts = [
+        Counter((row["text"], row["label"]) for row in held_out(order, classes=["label"]))
+        for order in (mixed, mixed[::-1])
+    ]
+    assert counts[0] == counts[1] and sum(counts[0].values()) == 4
 
 
 def test_the_side_of_a_row_is_the_same_for_ever():
@@ -100,7 +120,8 @@ FOR_EVER = ["text 7", "text 11", "text 16", "text 28", "text 52", "text 53"]
 
 def test_odd_values():
     rows = [{"text": "\ud800", "label": None}, {"text": "\x00", "label": float("nan")}]
-    assert held_out(rows * 20, classes=["label"]) == []
+    assert held_out(rows, classes=["label"]) == []
+    assert len(held_out(rows * 20, classes=["label"])) == 4
     assert held_out([]) == []
     assert held_out([{"x": i, "y": [1.5]} for i in range(20)], content=()) != []
 

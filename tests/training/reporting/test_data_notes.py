@@ -6,7 +6,16 @@ import pytest
 from mtljax.data import DataOptions, load_data
 from mtljax.data.options import DEFAULT_OPTIONS
 from mtljax.tasks import Dataset, Task
-from mtljax.training.reporting.data_notes import data_notes, left_out_notes
+from mtljax.training.reporting import data_notes as module
+from mtljax.training.reporting.data_notes import left_out_notes
+
+
+def data_notes(data):
+    """The notes but for those on repeated texts: most of these splits repeat each other."""
+    return [note for note in module.data_notes(data) if REPEATED not in note]
+
+
+REPEATED = "are texts of train too"
 
 
 @pytest.fixture
@@ -162,3 +171,20 @@ def test_texts_that_are_cut(notes):
         "train 50.0% of texts, 21.4% of words; test 50.0% of texts, 55.6% of words"
     ]
     assert notes(kinds, row_length=32, **splits) == []
+
+
+def test_texts_that_train_has_too(tmp_path):
+    def note(*validation):
+        for name, texts in (("train", ["a b", "b", "c"] * 5), ("validation", validation)):
+            (tmp_path / f"{name}.txt").write_text("\n".join(texts))
+        files: Any = {name: f"{name}.txt" for name in ("train", "validation")}
+        tasks = [
+            Task(name, "s", "language_model", "text", sources=(Dataset("s", files),))
+            for name in ("next", "other")
+        ]
+        return [n for n in module.data_notes(load_data(tasks, data_dir=tmp_path)) if REPEATED in n]
+
+    assert note("a", "b a", "a b c") == []
+    (line,) = note("b", "b a", "c")
+    assert line.startswith("next, other: 67% of the texts of validation are texts of train too: ")
+    assert note(*["b a"] * 10, "b") == []  # less than a tenth
