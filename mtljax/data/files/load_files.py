@@ -150,7 +150,10 @@ def _skipped(split_files: SplitFiles, files: Mapping[Path, FileRows]) -> dict[st
             if any(file.bad is None for file in read):
                 continue
             ends = list(itertools.accumulate((file.count() for file in read), initial=0))
-            chosen = row_slice.rows(ends[-1])
+            try:
+                chosen = row_slice.rows(ends[-1])
+            except ValueError:
+                continue  # beyond the rows, which is an error where the split is read
             for begin, file in zip(ends, read, strict=False):
                 for good_rows_before in file.bad or ():
                     next_good = min(begin + good_rows_before, max(ends[-1] - 1, 0))

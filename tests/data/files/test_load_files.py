@@ -126,6 +126,17 @@ def test_empty_slices(reviews, tmp_path, split, message):
         list(source.splits["test"])
 
 
+def test_rows_are_counted_though_another_split_reaches_beyond_them(tmp_path):
+    (tmp_path / "a.jsonl").write_text('{"x": "a"}\n{"x":\n')
+    splits: Any = {"train": "a.jsonl", "test": "a.jsonl[:2]"}
+    source = load_source(described(path=str(tmp_path), splits=splits), bad_rows="skip")
+    assert len(source.splits["train"]) == 1
+    assert source.skipped is not None
+    assert source.skipped() == {"mine": {"train": 1, "test": 0}}
+    with pytest.raises(UserError, match="split 'test': the slice reaches row 2 of 1"):
+        list(source.splits["test"])
+
+
 def test_the_name_of_a_set_inside_the_package_is_taken():
     with pytest.raises(
         UserError, match="source 'movie_lm': a set inside the package has this name"
