@@ -11,9 +11,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import tyro
 
+from mtljax.cli.draft import draft_of
 from mtljax.cli.inputs import read_texts
 from mtljax.cli.options import Output, options_from, parse, print_json, printable, warn
-from mtljax.cli.resumed import Lines, draft_of, resumed
+from mtljax.cli.resumed import Lines, resumed
 from mtljax.errors import UserError
 from mtljax.inference.generation_config import CONTINUATION, GenerationConfig, default_config
 from mtljax.kinds import KINDS

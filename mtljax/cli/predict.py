@@ -12,6 +12,7 @@ import tyro
 from rich.console import Console
 from rich.text import Text
 
+from mtljax.cli.draft import locked_draft
 from mtljax.cli.inputs import parse_argument, read_texts
 from mtljax.cli.options import Output, parse, print_json, printable, warn
 from mtljax.errors import UserError
@@ -158,20 +159,25 @@ def _writing(path: str | None) -> Iterator[TextIO]:
         return
     # A file appears when it is complete, or not at all; a pipe or device is written to as it is.
     target = Path(path)
+    if _is_special(target):
+        with _opened(target, path) as file:
+            yield file
+        return
+    with locked_draft(path) as draft:
+        try:
+            with _opened(draft, path) as file:
+                yield file
+            draft.replace(target)
+        except BaseException:
+            draft.unlink(missing_ok=True)
+            raise
+
+
+def _opened(file: Path, path: str) -> TextIO:
     try:
-        draft = target if _is_special(target) else target.with_name(f".{target.name}.part")
-        file = draft.open("w", encoding="utf-8")
+        return file.open("w", encoding="utf-8")
     except OSError as error:
         raise UserError(f"--output {path}: {error.strerror or error}") from None
-    try:
-        with file:
-            yield file
-        if draft != target:
-            draft.replace(target)
-    except BaseException:
-        if draft != target:
-            draft.unlink(missing_ok=True)
-        raise
 
 
 def _is_special(path: Path) -> bool:

@@ -2,10 +2,12 @@
 
 import contextlib
 import json
+import os
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple, TextIO
 
+from mtljax.cli.draft import locked_draft
 from mtljax.errors import UserError
 
 
@@ -37,37 +39,33 @@ def resumed(path: str, settings: Mapping[str, Any], every: int = 1) -> Iterator[
       The `Lines` so far, and the file for the others.
 
     Raises:
-      UserError: if the file cannot be written, or a draft of other settings is there.
+      UserError: if the file cannot be written, another process writes it, or a draft of other
+        settings is there.
     """
     target = Path(path)
     if target.exists() and not target.is_file():
         with _opened(target, path) as file:
             yield Lines([], file)
         return
-    draft, notes = draft_of(path), target.with_name(f".{target.name}.settings")
-    done = _resumed_lines(draft, notes, path, json.loads(json.dumps(settings)), every)
-    try:
-        with _opened(draft, path, "a") as file:
-            yield Lines(done, file)
-    except BaseException:
-        if draft.is_file() and not draft.stat().st_size:
-            _remove(draft, notes)
-        raise
-    draft.replace(target)
-    notes.unlink(missing_ok=True)
-
-
-def draft_of(path: str) -> Path:
-    """Path of the draft that has the lines of an output until it is complete."""
-    target = Path(path)
-    return target.with_name(f".{target.name}.part")
+    notes = target.with_name(f".{target.name}.settings")
+    with locked_draft(path) as draft:
+        try:
+            done = _resumed_lines(draft, notes, path, json.loads(json.dumps(settings)), every)
+            with _opened(draft, path, "a") as file:
+                yield Lines(done, file)
+        except BaseException:
+            if draft.is_file() and not draft.stat().st_size:
+                _remove(draft, notes)
+            raise
+        draft.replace(target)
+        notes.unlink(missing_ok=True)
 
 
 def _resumed_lines(draft: Path, notes: Path, path: str, settings: Any, every: int) -> list[Any]:
     """The lines of a draft of these settings; without one, none, and notes of the settings."""
     with contextlib.suppress(OSError, ValueError):
         before = json.loads(notes.read_text(encoding="utf-8"))
-        if draft.is_file() and before != settings:
+        if draft.stat().st_size and before != settings:
             other = sorted(
                 name for name in {*before, *settings} if before.get(name) != settings.get(name)
             )
@@ -75,10 +73,11 @@ def _resumed_lines(draft: Path, notes: Path, path: str, settings: Any, every: in
                 f"--output {path}: an unfinished one with another {', '.join(other)} is there; "
                 f"resume that, or remove {draft}"
             )
-        return _complete_lines(draft, every)
+        if before == settings:
+            return _complete_lines(draft, every)
     # A draft without readable notes may be of any settings: it is not used.
     try:
-        draft.unlink(missing_ok=True)
+        os.truncate(draft, 0)
         notes.write_text(json.dumps(settings), encoding="utf-8")
     except OSError as error:
         raise UserError(f"--output {path}: {error.strerror or error}") from None

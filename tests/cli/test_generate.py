@@ -4,6 +4,7 @@ import json
 
 import pytest
 
+from mtljax.cli.draft import locked_draft
 from mtljax.cli.generate import Options, chosen_settings
 from mtljax.cli.options import parse, print_json
 from mtljax.inference.generation_config import GenerationConfig
@@ -207,6 +208,27 @@ def test_an_unfinished_output_of_something_else_is_kept(mtljax, refused, job, mo
     write(out.with_name("in.jsonl"), "another")
     assert "an unfinished one of other prompts is there" in refused(*arguments)
     assert draft.read_text() == before * 2
+
+
+def test_one_process_at_a_time_writes_an_output(refused, job, tiny_run, tmp_path):
+    arguments, out, draft = job
+    with locked_draft(str(out)):
+        draft.write_text("mine\n")
+        message = f"--output {out}: another process is writing it; wait for its end"
+        assert refused(*arguments) == message
+        assert refused("predict", tiny_run, "a", "--output", out) == message
+        assert draft.read_text() == "mine\n" and not out.exists()
+
+
+def test_a_draft_that_is_done_is_left_to_the_one_that_wrote_it(tmp_path):
+    """Who has opened it before it got its name makes one of its own."""
+    out = tmp_path / "out.jsonl"
+    with locked_draft(str(out)) as draft:
+        draft.write_text("done")
+        draft.replace(out)
+        with locked_draft(str(out)) as other:
+            assert other == draft and other.read_text() == ""
+    assert out.read_text() == "done"
 
 
 def test_an_output_that_cannot_be_written(refused, tiny_run, tmp_path):

@@ -44,30 +44,49 @@ def locked(directory: Path, say: Callable[[str], None]) -> Iterator[None]:
 
 def _lock(file: int, directory: Path, say: Callable[[str], None]) -> None:
     try:
-        import fcntl
-
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except ImportError:
-        say(_unsupported(directory, "this system"))
-        return
+        held = try_lock(file)
     except OSError as error:
-        if error.errno in _UNSUPPORTED:
-            say(_unsupported(directory, "its file system"))
-            return
-        if error.errno not in _HELD:
-            raise UserError(f"run directory {directory}: {error.strerror or error}") from None
+        raise UserError(f"run directory {directory}: {error.strerror or error}") from None
+    if held is None:
+        say(
+            f"warning: run directory {directory}: there are no locks (flock) there, so that a "
+            "second process that writes there would not be noticed"
+        )
+        return
+    if not held:
         holder = os.pread(file, _LONGEST, 0).decode("utf-8", "replace").strip()
         raise UserError(
             f"run directory {directory}: {holder or 'another process'} is writing there; wait for "
             "its end, or choose another --run-dir"
-        ) from None
+        )
     with contextlib.suppress(OSError):  # a full disk: the lock is held all the same
         os.ftruncate(file, 0)
         os.pwrite(file, f"process {os.getpid()} on {socket.gethostname()}\n".encode(), 0)
 
 
-def _unsupported(directory: Path, what: str) -> str:
-    return (
-        f"warning: run directory {directory}: {what} has no locks (flock), so that a second "
-        "process that writes there would not be noticed"
-    )
+def try_lock(file: int) -> bool | None:
+    """Lock an open file, until it is closed or this process ends.
+
+    Args:
+      file: its descriptor, opened for writing.
+
+    Returns:
+      Whether it is locked now: not if another process, or thread, has done so. None where there
+      are no locks.
+
+    Raises:
+      OSError: if it cannot be locked for another reason.
+    """
+    try:
+        import fcntl
+
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        return True
+    except ImportError:
+        return None
+    except OSError as error:
+        if error.errno in _UNSUPPORTED:
+            return None
+        if error.errno in _HELD:
+            return False
+        raise
