@@ -9,6 +9,7 @@ is never held out altogether.
 import functools
 import hashlib
 import json
+from array import array
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
@@ -22,9 +23,12 @@ SHARE = 10
 """One of so many rows is held out."""
 
 _BLOCK = 4096  # rows that are read at a time
+_KNOWN = 65_536  # distinct targets whose classes are remembered
 
 Label = tuple[int, str]
 """The number of a feature of classes, and a class of it; an empty one where there is none."""
+
+_NO_LABELS: frozenset[Label] = frozenset()
 
 
 def hold_out(
@@ -75,17 +79,28 @@ def held_out_rows(
     Returns:
         Bool `[rows]`.
     """
-    contents: list[int] = []
+    contents = array("Q")
     row_labels: list[frozenset[Label]] = []
     # Rows share the few sets of labels that there are.
     distinct: dict[frozenset[Label], frozenset[Label]] = {}
+    # Most labels are one of a few texts or numbers.
+    known: dict[Any, frozenset[Label]] = {}
     for row in rows:
         values = [row[name] for name in content] if content else sorted(row.items())
         contents.append(_hash(values))
-        labels = frozenset(
-            (number, label) for number, name in enumerate(classes) for label in _labels(row[name])
-        )
-        row_labels.append(distinct.setdefault(labels, labels))
+        targets = tuple(row[name] for name in classes)
+        key = tuple(map(repr, targets)) if len(known) < _KNOWN else None
+        labels = known.get(key)
+        if labels is None:
+            found = frozenset(
+                (number, label)
+                for number, target in enumerate(targets)
+                for label in _labels(target)
+            )
+            labels = distinct.setdefault(found, found)
+            if key is not None:
+                known[key] = labels
+        row_labels.append(labels)
     taken = _a_tenth(contents, row_labels)
     if taken.any() or len(contents) < SHARE:
         return taken
@@ -103,9 +118,11 @@ def _a_tenth(hashes: Sequence[int], row_labels: Sequence[frozenset[Label]]) -> n
     values, content_of, sizes = np.unique(
         np.asarray(hashes, np.uint64), return_inverse=True, return_counts=True
     )
-    content_labels: list[frozenset[Label]] = [frozenset()] * len(values)
+    content_labels: list[frozenset[Label]] = [_NO_LABELS] * len(values)
     for number, labels in zip(content_of.tolist(), row_labels, strict=True):
-        content_labels[number] |= labels
+        before = content_labels[number]
+        if before is not labels:
+            content_labels[number] = labels if before is _NO_LABELS else before | labels
 
     # Strata. A class that is rare is stratified before those that rows have besides it.
     rows_of_label = Counter[Label]()
@@ -113,15 +130,17 @@ def _a_tenth(hashes: Sequence[int], row_labels: Sequence[frozenset[Label]]) -> n
         for label in labels:
             rows_of_label[label] += count
     strata: dict[tuple[str, ...], list[int]] = defaultdict(list)
+    stratum_of: dict[frozenset[Label], tuple[str, ...]] = {}
     for number, labels in enumerate(content_labels):
-        rarest: dict[int, tuple[int, str]] = {}
-        for feature, label in labels:
-            candidate = (rows_of_label[feature, label], label)
-            rarest[feature] = min(rarest.get(feature, candidate), candidate)
-        strata[tuple(rarest[feature][1] for feature in sorted(rarest))].append(number)
+        if labels not in stratum_of:
+            stratum_of[labels] = _rarest(labels, rows_of_label)
+        strata[stratum_of[labels]].append(number)
 
     # What is held out: never all that train has of a class.
-    left_in_train = Counter(label for labels in content_labels for label in labels)
+    left_in_train = Counter[Label]()
+    for labels, count in Counter(content_labels).items():
+        for label in labels:
+            left_in_train[label] += count
     taken = np.zeros(len(values), bool)
     seen = held = 0
     for stratum in sorted(strata):
@@ -129,6 +148,8 @@ def _a_tenth(hashes: Sequence[int], row_labels: Sequence[frozenset[Label]]) -> n
         seen += rows_of_stratum
         most = min(seen // SHARE, held - (-rows_of_stratum // SHARE))
         for number in strata[stratum]:
+            if held >= most:
+                break
             fits = held + sizes[number] <= most
             if fits and all(left_in_train[label] > 1 for label in content_labels[number]):
                 taken[number] = True
@@ -137,9 +158,21 @@ def _a_tenth(hashes: Sequence[int], row_labels: Sequence[frozenset[Label]]) -> n
     return taken[content_of] if len(values) else np.zeros(0, bool)
 
 
+def _rarest(labels: frozenset[Label], rows_of_label: Mapping[Label, int]) -> tuple[str, ...]:
+    """Of each feature the class that the fewest rows have."""
+    rarest: dict[int, tuple[int, str]] = {}
+    for feature, label in labels:
+        candidate = (rows_of_label[feature, label], label)
+        rarest[feature] = min(rarest.get(feature, candidate), candidate)
+    return tuple(rarest[feature][1] for feature in sorted(rarest))
+
+
+_ENCODER = json.JSONEncoder(default=str)
+
+
 def _hash(values: Any) -> int:
     # JSON is the same in all versions, and its escapes have no lone surrogates.
-    text = json.dumps(values, default=str)
+    text = _ENCODER.encode(values)
     return int.from_bytes(hashlib.blake2b(text.encode(), digest_size=8).digest(), "big")
 
 
