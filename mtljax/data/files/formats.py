@@ -43,7 +43,7 @@ class Opened(NamedTuple):
     open: Callable[[Path], IO[bytes]] = open_file
 
 
-_SAMPLE = 100  # rows of a table that tell whether quotes are read
+_SAMPLE = 1000  # rows of a table that tell whether quotes are read
 
 
 def _jsonl(dataset: Dataset, path: Path) -> Opened:

@@ -80,10 +80,14 @@ def begins_quoted(cell: str) -> bool:
 
 
 def quoted_columns(rows: Sequence[Sequence[str]]) -> list[int]:
-    """The columns whose cells all begin with blanks and a quote, but for empty ones.
+    """The columns whose cells all begin with blanks, and some of them with a quote after these.
 
     Args:
-        rows: the first rows of a table, without names of columns.
+        rows: the first rows of a table, of equal lengths, without names of columns.
     """
     columns = [[cell for cell in column if cell.strip()] for column in zip(*rows, strict=True)]
-    return [i for i, cells in enumerate(columns) if cells and all(map(begins_quoted, cells))]
+    return [
+        i
+        for i, cells in enumerate(columns)
+        if all(cell.startswith(" ") for cell in cells) and any(map(begins_quoted, cells))
+    ]

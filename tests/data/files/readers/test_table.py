@@ -99,4 +99,5 @@ def test_what_helps_is_named():
 
 def test_columns_with_blanks_before_quotes():
     assert quoted_columns([['"a"', ' "b"', ""], ["c", '  "d', ' "e"']]) == [1, 2]
+    assert quoted_columns([["a", ' "b"'], ["a", " c"]]) == [1]
     assert quoted_columns([["a", ' "b"'], ["a", "c"]]) == quoted_columns([["a", ""]]) == []
