@@ -10,6 +10,7 @@ from mtljax.errors import UserError
 from mtljax.presets import Config, check
 from mtljax.step.method import Method
 from mtljax.tasks import Task
+from mtljax.training.check_memory import check_memory
 from mtljax.training.method import make_method
 from mtljax.training.multihost import is_writer
 from mtljax.training.persistence import run_directory
@@ -62,6 +63,7 @@ def look(
         another process writes there.
     """
     check(config)
+    check_memory(config)
     allow_open_files()
     method = make_method(config, len(tasks))
     if tensorboard:

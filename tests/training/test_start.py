@@ -144,7 +144,7 @@ def test_another_tokenizer_file_is_refused(make, plain, tasks, tmp_path):
 
     def write(letters):
         model = tokenizers.Tokenizer(
-            tokenizers.models.BPE({c: i for i, c in enumerate(letters)}, [])
+            tokenizers.models.BPE({c: i for i, c in enumerate(letters)}, [], unk_token="w")
         )
         model.save(str(tmp_path / "letters.json"))
 

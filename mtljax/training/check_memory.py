@@ -1,0 +1,73 @@
+"""Whether a configuration can fit into the memory that there is, before any of it is taken.
+
+A system gives more memory than it has, and ends a process that uses it: without this check a size
+with a digit too many ends a run minutes later, without a word.
+"""
+
+import os
+
+import jax
+
+from mtljax.errors import UserError
+from mtljax.presets import Config
+
+_GIB = 2**30
+_ARRAYS = 3  # of int32, for each token of a batch: ids, segments, positions
+_PROCESS = 2**27  # bytes that a process with Python and its libraries takes, at least
+
+
+def check_memory(config: Config) -> None:
+    """Check that the largest arrays of a configuration fit into memory, all devices together.
+
+    A lower bound, from the sizes that the configuration names: parameters of float32 with the two
+    moments of the optimizer, the features of one batch, batches made ahead,
+    and processes that make them. What fits here may still not fit; `mtljax plan` says what a step
+    needs.
+
+    Args:
+      config: the configuration.
+
+    Raises:
+      UserError: if they do not, with the setting that takes most.
+    """
+    encoder, tokenizer = config.encoder, config.tokenizer
+    per_layer = {
+        "linear": 0,
+        "lstm": encoder.features**2,
+        "transformer": 4 * encoder.features**2 + 2 * encoder.features * encoder.feed_forward,
+    }[encoder.kind]
+    has_ngrams = encoder.kind == "linear" and encoder.ngrams > 1
+    has_affixes = tokenizer.kind == "words" and tokenizer.affixes > 0
+    parameter, feature = 3 * 4, 2  # bytes
+    ahead = config.batch.ahead if config.epochs else min(config.batch.ahead, config.steps)
+    sizes = {
+        "encoder.layers and its widths": parameter * encoder.layers * per_layer,
+        "encoder.ngram_buckets": parameter * has_ngrams * encoder.ngram_buckets * encoder.embedding,
+        "tokenizer.affix_buckets": (
+            parameter * has_affixes * tokenizer.affix_buckets * encoder.embedding
+        ),
+        "batch.ahead": 4 * _ARRAYS * config.batch.tokens * ahead,
+        "batch.workers": _PROCESS * config.batch.workers,
+        "gradients.sketch": 4 * config.gradients.sketch * (config.gradients.strategy == "sketched"),
+        "batch.tokens": feature * config.batch.tokens * (encoder.embedding + encoder.features),
+    }
+    needed, there = sum(sizes.values()), memory()
+    if there is not None and needed > there:
+        largest = max(sizes, key=lambda name: sizes[name])
+        raise UserError(
+            f"{largest}: at least {needed / _GIB:,.1f} GiB of memory are needed, and there are "
+            f"{there / _GIB:,.1f}"
+        )
+
+
+def memory() -> int | None:
+    """Bytes of memory of all devices of this run; None where nobody says."""
+    stats = jax.local_devices()[0].memory_stats() or {}
+    if limit := stats.get("bytes_limit"):
+        return limit * jax.device_count()
+    if jax.default_backend() != "cpu":
+        return None
+    try:
+        return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") * jax.process_count()
+    except (AttributeError, OSError, ValueError):
+        return None
