@@ -16,7 +16,7 @@ _ARRAYS = 3  # of int32, for each token of a batch: ids, segments, positions
 _PROCESS = 2**27  # bytes that a process with Python and its libraries takes, at least
 
 
-def check_memory(config: Config) -> None:
+def check_memory(config: Config, num_tasks: int) -> None:
     """Check that the largest arrays of a configuration fit into memory, all devices together.
 
     A lower bound, from the sizes that the configuration names: parameters of float32 with the two
@@ -26,6 +26,7 @@ def check_memory(config: Config) -> None:
 
     Args:
       config: the configuration.
+      num_tasks: number of tasks, whose input groups may be encoded one after the other.
 
     Raises:
       UserError: if they do not, with the setting that takes most.
@@ -38,18 +39,19 @@ def check_memory(config: Config) -> None:
     }[encoder.kind]
     has_ngrams = encoder.kind == "linear" and encoder.ngrams > 1
     has_affixes = tokenizer.kind == "words" and tokenizer.affixes > 0
-    parameter, feature = 3 * 4, 2  # bytes
-    ahead = config.batch.ahead if config.epochs else min(config.batch.ahead, config.steps)
+    # Bytes: of a parameter and its moments; of a feature and its gradient, in float32 or bfloat16.
+    parameter, feature = 3 * 4, 2 * (4 if jax.default_backend() == "cpu" else 2)
+    largest_group = config.batch.tokens // num_tasks
     sizes = {
         "encoder.layers and its widths": parameter * encoder.layers * per_layer,
         "encoder.ngram_buckets": parameter * has_ngrams * encoder.ngram_buckets * encoder.embedding,
         "tokenizer.affix_buckets": (
             parameter * has_affixes * tokenizer.affix_buckets * encoder.embedding
         ),
-        "batch.ahead": 4 * _ARRAYS * config.batch.tokens * ahead,
+        "batch.ahead": 4 * _ARRAYS * config.batch.tokens * config.batch.ahead,
         "batch.workers": _PROCESS * config.batch.workers,
         "gradients.sketch": 4 * config.gradients.sketch * (config.gradients.strategy == "sketched"),
-        "batch.tokens": feature * config.batch.tokens * (encoder.embedding + encoder.features),
+        "batch.tokens": feature * largest_group * (encoder.embedding + encoder.features),
     }
     needed, there = sum(sizes.values()), memory()
     if there is not None and needed > there:

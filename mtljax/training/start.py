@@ -63,7 +63,7 @@ def look(
         another process writes there.
     """
     check(config)
-    check_memory(config)
+    check_memory(config, len(tasks))
     allow_open_files()
     method = make_method(config, len(tasks))
     if tensorboard:
