@@ -28,7 +28,7 @@ def read_texts(source: str, tasks: "Sequence[Task]" = ()) -> Iterator[tuple[int,
 
     Args:
       source: path of a file; ``-`` for stdin.
-      tasks: tasks of a run that read it.
+      tasks: tasks of a run that read it; without them a table is read by lines too.
 
     Returns:
       An iterator over the numbers of lines and their texts, lists of words and objects; empty lines
@@ -45,7 +45,7 @@ def read_texts(source: str, tasks: "Sequence[Task]" = ()) -> Iterator[tuple[int,
     from mtljax.inference.input_rows import has_rows, read_rows
     from mtljax.tasks.dataset import format_of
 
-    if has_rows(source, tasks):
+    if tasks and has_rows(source, tasks):
         return read_rows(source, tasks)
     known = format_of(source)
     try:

@@ -3,6 +3,7 @@
 import contextlib
 import dataclasses
 import itertools
+import os
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -181,4 +182,5 @@ def _opened(file: Path, path: str) -> TextIO:
 
 
 def _is_special(path: Path) -> bool:
-    return path.exists() and not path.is_file()
+    # Unlike those of a path these are False for names that no file may have.
+    return os.path.exists(path) and not os.path.isfile(path)

@@ -195,8 +195,8 @@ def test_a_run_over_other_pieces_than_words(mtljax, linear_options, tmp_path, ki
     options = ["--tasks", tasks, "--run-dir", run, *linear_options, "--steps", 2]
     options += ["--heads.negatives", 0, "--tokenizer.kind", kind]
     if kind == "file":
-        letters = {c: i for i, c in enumerate("abcdefghijklmnopqrstuvwxyz .,'!")}
-        model = tokenizers.Tokenizer(tokenizers.models.BPE(letters, []))
+        letters = {c: i for i, c in enumerate("?abcdefghijklmnopqrstuvwxyz .,'!")}
+        model = tokenizers.Tokenizer(tokenizers.models.BPE(letters, [], unk_token="?"))
         model.decoder = tokenizers.decoders.Fuse()
         model.save(str(file))
         options += ["--tokenizer.file", file]

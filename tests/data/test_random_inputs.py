@@ -2,7 +2,7 @@
 
 import pytest
 
-from tests.faults.random_inputs import SECONDS, check
+from tests.faults.random_inputs import check
 
 
 @pytest.mark.parametrize("first", [0, 20, 160])
@@ -11,8 +11,6 @@ def test_random_files_are_read_or_refused(first, tmp_path):
     for seed in range(first, first + 20):
         directory = tmp_path / str(seed)
         directory.mkdir()
-        said, seconds = check(seed, directory)
+        said, _ = check(seed, directory)
         read += not said
-        # The first one loads libraries.
-        assert seed == first or seconds < SECONDS, (seed, seconds, said)
     assert read  # not all are refused

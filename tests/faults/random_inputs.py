@@ -13,6 +13,7 @@ import sys
 import tempfile
 import time
 import traceback
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +24,7 @@ from mtljax.data import load_data
 from mtljax.data.options import DataOptions
 from mtljax.data.tokenizers import TokenizerSettings
 from mtljax.errors import UserError, visible
-from mtljax.tasks import load_tasks
+from mtljax.tasks import Task, load_tasks
 
 SECONDS = 2.0
 FEATURES = ["text", "label", "number", "tokens", "tags", "topics", "nosuch", "text2"]
@@ -261,6 +262,7 @@ def check(seed: int, directory: Path) -> tuple[str, float]:
     skipped = rng.choice(["error", "skip"])
     options = DataOptions(row_length=32, batch_tokens=256, bad_rows=skipped)
     start, said = time.process_time(), ""
+    tasks: Sequence[Task] = ()
     notes: list[str] = []
     try:
         tasks = load_tasks(path)
@@ -270,7 +272,7 @@ def check(seed: int, directory: Path) -> tuple[str, float]:
     except UserError as error:
         said = str(error)
     try:
-        for _ in read_texts(str(directory / f"d.{ending}")):
+        for _ in read_texts(str(directory / f"d.{ending}"), tasks):
             pass
     except UserError as error:
         notes.append(str(error))

@@ -58,7 +58,7 @@ def test_metrics_are_in_the_units_of_the_data():
 
 def test_a_constant_target_is_told_and_answered(load):
     data = load([5.5] * 20, [5.5, 7.5])
-    assert data_notes(data) == ["task 'price': all its targets in train are one number"]
+    assert "task 'price': all its targets in train are one number" in data_notes(data)
     assert data.examples["s"]["validation"].targets["price"].tolist() == [0, 2]
     assert KIND.answer(np.float32(0), data.outputs["price"], ()) == {"value": 5.5}
 
