@@ -6,13 +6,14 @@ import io
 import os
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
+HALF_WRITTEN = "Error reading persistent compilation cache entry"
 
 # JAX and its libraries read these when they are imported, which is after this file.
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
@@ -25,38 +26,24 @@ if (ROOT.parent / "shared/data/tfds").is_dir():
     os.environ.setdefault("MTLJAX_DATA_DIR", str(ROOT.parent / "shared/data/tfds"))
 
 
+def pytest_configure(config: pytest.Config) -> None:
+    """Keeps what XLA compiles, for the other processes of a run of the tests and for the next run.
+
+    `pytest --cache-clear` forgets it.
+    """
+    if config.cache is not None:
+        os.environ |= {
+            "JAX_COMPILATION_CACHE_DIR": str(config.cache.mkdir("compiled")),
+            "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",
+            "JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES": "-1",
+        }
+
+
 @pytest.hookimpl(trylast=True)
 def pytest_collection_finish() -> None:
     """Spares the garbage collector what was imported: tracing makes it look through all of it."""
     gc.freeze()
     gc.set_threshold(50_000, 20, 100)
-
-
-@pytest.fixture(scope="session")
-def keep_compilations(tmp_path_factory: pytest.TempPathFactory) -> Any:
-    """A context that keeps what XLA compiles: the same program is then compiled once."""
-
-    @contextlib.contextmanager
-    def keep() -> Iterator[None]:
-        import jax
-        from jax.experimental.compilation_cache import compilation_cache
-
-        def set_all(settings: dict[str, Any]) -> None:
-            for name, value in settings.items():
-                jax.config.update(name, value)
-            compilation_cache.reset_cache()
-
-        settings = {
-            "jax_compilation_cache_dir": str(tmp_path_factory.mktemp("compiled")),
-            "jax_persistent_cache_min_compile_time_secs": 0.0,
-            "jax_persistent_cache_min_entry_size_bytes": -1,
-        }
-        before = {name: jax.config.values[name] for name in settings}
-        set_all(settings)
-        yield
-        set_all(before)
-
-    return keep
 
 
 @pytest.fixture
@@ -68,7 +55,7 @@ def on_eight_devices() -> Callable[[str], str]:
 
     def run(code: str) -> str:
         result = subprocess.run(
-            [sys.executable, "-W", "error", "-c", code],
+            [sys.executable, "-W", "error", "-W", f"ignore:{HALF_WRITTEN}", "-c", code],
             cwd=ROOT,
             env=os.environ | {"JAX_PLATFORMS": "cpu", "JAX_NUM_CPU_DEVICES": "8"},
             capture_output=True,

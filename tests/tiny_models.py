@@ -27,13 +27,6 @@ GENRES = ("drama", "comedy", "crime", "war")
 SIZES = {"train": 60, "validation": 17, "test": 11}
 
 
-@pytest.fixture(autouse=True, scope="package")
-def kept_compilations(keep_compilations):
-    """Many of these tests train the same model again."""
-    with keep_compilations():
-        yield
-
-
 def _row(rng):
     words = rng.choice(WORDS, rng.integers(1, 9)).tolist()
     return {

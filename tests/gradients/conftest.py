@@ -11,13 +11,6 @@ import pytest
 from mtljax.gradients import Examples, Unbatched
 
 
-@pytest.fixture(autouse=True, scope="package")
-def kept_compilations(keep_compilations):
-    """Strategies agree on some programs, and tests call one program with several numbers."""
-    with keep_compilations():
-        yield
-
-
 @pytest.fixture
 def rng():
     return np.random.default_rng(0)

@@ -55,12 +55,21 @@ def loss_functions(rng, classes):
 @pytest.mark.parametrize(("dtype", "classes"), NARROW)
 def test_equal_those_of_int32_with_their_gradients(rng, dtype, classes):
     ids = ids_of(dtype, classes, rng)
-    for name, (loss, inputs) in loss_functions(rng, classes).items():
-        both = [
-            jax.jit(jax.value_and_grad(lambda x, t, f=loss: f(x, t).sum()))(inputs, targets)
-            for targets in (jnp.asarray(ids, dtype), jnp.asarray(ids, jnp.int32))
-        ]
-        (value, gradient), (expected, expected_gradient) = both
+    functions = loss_functions(rng, classes)
+    inputs = {name: inputs for name, (_, inputs) in functions.items()}
+
+    @jax.jit
+    def sums_and_gradients(inputs, targets):
+        return {
+            name: jax.value_and_grad(lambda x, f=loss: f(x, targets).sum())(inputs[name])
+            for name, (loss, _) in functions.items()
+        }
+
+    narrow, wide = (
+        jax.device_get(sums_and_gradients(inputs, jnp.asarray(ids, d))) for d in (dtype, "int32")
+    )
+    for name, (expected, expected_gradient) in wide.items():
+        value, gradient = narrow[name]
         assert np.isfinite(expected), name
         np.testing.assert_array_equal(value, expected, name)
         np.testing.assert_array_equal(gradient, expected_gradient, name)

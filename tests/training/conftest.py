@@ -1,7 +1,6 @@
 from tests.tiny_models import begin as begin
 from tests.tiny_models import config as config
 from tests.tiny_models import drawn as drawn
-from tests.tiny_models import kept_compilations as kept_compilations
 from tests.tiny_models import make as make
 from tests.tiny_models import plain as plain
 from tests.tiny_models import source as source
