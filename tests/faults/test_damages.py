@@ -1,5 +1,5 @@
 """Any damage to any file of a run: the right answer, that of another checkpoint and a line, or one
-line that says what is wrong. `MTLJAX_DAMAGES` is how many are tried, 300 for all that was promised.
+line that says what is wrong. `MTLJAX_DAMAGES` is how many are tried.
 """
 
 import contextlib
@@ -62,24 +62,21 @@ def without_times(directory: Path) -> list[dict]:
 
 
 @pytest.fixture(scope="module")
-def pristine(train, keep_compilations, tmp_path_factory):
+def pristine(train, tmp_path_factory):
     """A run, and what each of its checkpoints answers."""
     run = tmp_path_factory.mktemp("pristine") / "run"
-    with keep_compilations():
-        said = train(run)
-        assert said.code == 0, said.err
-        answers = {}
-        names = sorted(path.name for path in (run / "checkpoints").iterdir())
-        for name in names:
-            alone = tmp_path_factory.mktemp("alone") / "run"
-            shutil.copytree(run, alone)
-            for other in set(names) - {name}:
-                shutil.rmtree(alone / "checkpoints" / other)
-            answers[name] = [do(alone).out for do in (predict, evaluate)]
-        assert len({tuple(both) for both in answers.values()}) == len(
-            names
-        )  # they can be told apart
-        yield run, answers
+    said = train(run)
+    assert said.code == 0, said.err
+    answers = {}
+    names = sorted(path.name for path in (run / "checkpoints").iterdir())
+    for name in names:
+        alone = tmp_path_factory.mktemp("alone") / "run"
+        shutil.copytree(run, alone)
+        for other in set(names) - {name}:
+            shutil.rmtree(alone / "checkpoints" / other)
+        answers[name] = [do(alone).out for do in (predict, evaluate)]
+    assert len({tuple(both) for both in answers.values()}) == len(names)  # they can be told apart
+    return run, answers
 
 
 def wrong_reading(said: Said, number: int, run: Path, answers: dict) -> str:
