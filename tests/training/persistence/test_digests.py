@@ -24,15 +24,16 @@ SIZES = [0, 1, 4095, 4096, 65535, 65536, 70001, 2**20 - 1, 2**20, 2**20 + 1, 3 *
 @pytest.mark.parametrize("size", SIZES)
 def test_it_is_what_the_docstring_says(tmp_path, size):
     content = np.random.default_rng(size).bytes(size)
-    # Written out page by page, with Python's own integers.
+    # Written out word by word, with Python's own integers.
     hashed = hashlib.blake2b(digest_size=16)
     for start in range(0, size, 2**20):
         part = content[start : start + 2**20]
         paged = len(part) // 4096 * 4096 if len(part) >= 2**16 else 0
-        for page in range(0, paged, 4096):
-            words = (part[page + i : page + i + 8] for i in range(0, 4096, 8))
-            total = sum(int.from_bytes(word, "little") for word in words) % 2**64
-            hashed.update(total.to_bytes(8, "little"))
+        words = [int.from_bytes(part[i : i + 8], "little") for i in range(0, paged, 8)]
+        pages = [sum(words[i : i + 512]) for i in range(0, len(words), 512)]
+        columns = [sum(words[i::512]) for i in range(512 if words else 0)]
+        for total in (*pages, *columns):
+            hashed.update((total % 2**64).to_bytes(8, "little"))
         hashed.update(part[paged:])
     expected = f"{size}:{hashed.hexdigest()}"
     (tmp_path / "file").write_bytes(content)
@@ -58,6 +59,24 @@ def test_any_bit_counts(size):
         assert content_digest(changed) != before
         changed = bytes(content[:start] + bytes(4096) + content[start + 4096 :])
         assert content_digest(changed) != before
+
+
+def test_changes_that_keep_sums():
+    """Words that change places, and the same bit of two words in opposite directions."""
+    rng = np.random.default_rng(0)
+    words = rng.integers(2**63, size=2**17, dtype=np.uint64)
+    before = content_digest(words.tobytes())
+    for first, second in ((0, 1), (7, 519), (100, 90000), (513, 515)):
+        changed = words.copy()
+        changed[[first, second]] = words[[second, first]]
+        assert content_digest(changed.tobytes()) != before
+        for bit in (0, 40, 63):
+            changed = words.copy()
+            changed[[first, second]] ^= np.uint64(1 << bit)
+            assert content_digest(changed.tobytes()) != before
+    page = words[512:1024].copy()
+    words[512:1024] = np.roll(page, 3)
+    assert content_digest(words.tobytes()) != before
 
 
 def test_what_has_changed_is_named(tmp_path):
