@@ -1,7 +1,7 @@
 """Stale weights: each per-task gradient is freed once accumulated, and only measured."""
 
 from collections.abc import Mapping
-from typing import Any, Literal, NamedTuple, overload
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -35,6 +35,7 @@ class LaggedGradients(NamedTuple):
       heads: by task, the gradient of its own loss with respect to its head.
       sketches: ``[T, m]``, float32 or wider, None without a sketch. A sketch is linear: those of
         several batches can be added up.
+      aux: with `has_aux`, what encoders and heads returned besides; else None.
     """
 
     losses: jax.Array
@@ -42,40 +43,7 @@ class LaggedGradients(NamedTuple):
     gramian: jax.Array
     heads: dict[str, Any]
     sketches: jax.Array | None = None
-
-
-@overload
-def lagged_gradients(
-    encode: Encode | Mapping[str, Encode],
-    heads: Mapping[str, Head],
-    shared: Any,
-    head_params: Mapping[str, Any],
-    batch: Mapping[str, Examples],
-    weights: ArrayLike,
-    *,
-    key: jax.Array | None = None,
-    strategy: str = "auto",
-    sketch: int | None = None,
-    seed: int = 0,
-    has_aux: Literal[False] = False,
-) -> LaggedGradients: ...
-
-
-@overload
-def lagged_gradients(
-    encode: Encode | Mapping[str, Encode],
-    heads: Mapping[str, Head],
-    shared: Any,
-    head_params: Mapping[str, Any],
-    batch: Mapping[str, Examples],
-    weights: ArrayLike,
-    *,
-    key: jax.Array | None = None,
-    strategy: str = "auto",
-    sketch: int | None = None,
-    seed: int = 0,
-    has_aux: Literal[True],
-) -> tuple[LaggedGradients, Aux]: ...
+    aux: Aux | None = None
 
 
 def lagged_gradients(
@@ -91,7 +59,7 @@ def lagged_gradients(
     sketch: int | None = None,
     seed: int = 0,
     has_aux: bool = False,
-) -> LaggedGradients | tuple[LaggedGradients, Aux]:
+) -> LaggedGradients:
     """Combines per-task gradients with weights that are known beforehand, and measures them.
 
     The weights are those of the step before: stale weights let each gradient be freed as soon as it
@@ -114,7 +82,7 @@ def lagged_gradients(
       has_aux: whether encoders return ``(features, aux)`` and heads ``(loss, aux)``.
 
     Returns:
-      `LaggedGradients`; with `has_aux` also an `Aux`, what encoders and heads returned besides.
+      `LaggedGradients`.
 
     Raises:
       TypeError: as `task_gradients`.
@@ -129,14 +97,16 @@ def lagged_gradients(
     if sketch is None:
         losses, task_grads, head_grads, aux = compute(problem, strategy)
         direction = combine(weights, task_grads)
-        result = LaggedGradients(losses, direction, gramian(task_grads), head_grads)
-        return (result, aux) if has_aux else result
+        return LaggedGradients(
+            losses, direction, gramian(task_grads), head_grads, aux=aux if has_aux else None
+        )
     if strategy == "vmapped":
         raise ValueError("strategy 'vmapped': a sketch goes from task to task; use 'scanned'")
     accumulate = _scanned if strategy == "scanned" else _unrolled
     losses, direction, sketches, head_grads, aux = accumulate(problem, weights, sketch, seed)
-    result = LaggedGradients(losses, direction, gramian(sketches), head_grads, sketches)
-    return (result, aux) if has_aux else result
+    return LaggedGradients(
+        losses, direction, gramian(sketches), head_grads, sketches, aux if has_aux else None
+    )
 
 
 def _scanned(problem: Problem, weights: jax.Array, size: int, seed: int) -> Any:

@@ -1,7 +1,7 @@
 """Gradients at the encoder's output: one backward pass through the encoder for all tasks."""
 
 from collections.abc import Callable, Mapping
-from typing import Any, Literal, NamedTuple, overload
+from typing import Any, NamedTuple
 
 import jax
 
@@ -28,38 +28,14 @@ class RepresentationGradients(NamedTuple):
       heads: by task, the gradient of its own loss with respect to its head.
       pull_back: the VJP of the encoder, from a cotangent of the features, such as
         ``combine(weights, features)``, to the gradient of the shared parameters, ``[*param]``.
+      aux: with `has_aux`, what encoders and heads returned besides; else None.
     """
 
     losses: jax.Array
     features: tuple[jax.Array, ...]
     heads: dict[str, Any]
     pull_back: Callable[[Any], Any]
-
-
-@overload
-def representation_gradients(
-    encode: Encode,
-    heads: Mapping[str, Head],
-    shared: Any,
-    head_params: Mapping[str, Any],
-    batch: Mapping[str, Examples],
-    *,
-    key: jax.Array | None = None,
-    has_aux: Literal[False] = False,
-) -> RepresentationGradients: ...
-
-
-@overload
-def representation_gradients(
-    encode: Encode,
-    heads: Mapping[str, Head],
-    shared: Any,
-    head_params: Mapping[str, Any],
-    batch: Mapping[str, Examples],
-    *,
-    key: jax.Array | None = None,
-    has_aux: Literal[True],
-) -> tuple[RepresentationGradients, Aux]: ...
+    aux: Aux | None = None
 
 
 def representation_gradients(
@@ -71,7 +47,7 @@ def representation_gradients(
     *,
     key: jax.Array | None = None,
     has_aux: bool = False,
-) -> RepresentationGradients | tuple[RepresentationGradients, Aux]:
+) -> RepresentationGradients:
     """The gradients of every task's loss with respect to the shared features.
 
     An approximation, MGDA-UB (Sener and Koltun, "Multi-Task Learning as Multi-Objective
@@ -92,8 +68,7 @@ def representation_gradients(
       has_aux: whether the encoder returns ``(features, aux)`` and heads ``(loss, aux)``.
 
     Returns:
-      `RepresentationGradients`; with `has_aux` also an `Aux`, what the encoder and the heads
-      returned besides.
+      `RepresentationGradients`.
 
     Raises:
       TypeError: as `task_gradients`.
@@ -130,7 +105,10 @@ def representation_gradients(
     losses, cotangents, head_grads, aux = group_head_gradients(
         problem, name, floating, encoded.others
     )
-    result = RepresentationGradients(
-        losses, cotangents, head_grads, lambda cotangent: vjp(cotangent)[0]
+    return RepresentationGradients(
+        losses,
+        cotangents,
+        head_grads,
+        lambda cotangent: vjp(cotangent)[0],
+        Aux({name: encoded.aux}, aux) if has_aux else None,
     )
-    return (result, Aux({name: encoded.aux}, aux)) if has_aux else result

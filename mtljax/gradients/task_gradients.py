@@ -1,7 +1,7 @@
 """Per-task gradients at the cost of one gradient, where each task has a batch of its own."""
 
 from collections.abc import Callable, Mapping
-from typing import Any, Literal, NamedTuple, overload
+from typing import Any, NamedTuple
 
 import jax
 
@@ -27,11 +27,13 @@ class TaskGradients(NamedTuple):
       losses: ``[T]``, float32 or wider.
       shared: the gradient of each loss with respect to the shared parameters, ``[T, *param]``.
       heads: by task, the gradient of its own loss with respect to its head.
+      aux: with `has_aux`, what encoders and heads returned besides; else None.
     """
 
     losses: jax.Array
     shared: Any
     heads: dict[str, Any]
+    aux: Aux | None = None
 
 
 _COMPUTE: dict[str, Callable[[Problem], tuple[jax.Array, Any, dict[str, Any], Aux]]] = {
@@ -44,34 +46,6 @@ STRATEGIES = ("auto", *_COMPUTE)
 """Names of the strategies that compute per-task gradients; they agree to rounding."""
 
 
-@overload
-def task_gradients(
-    encode: Encode | Mapping[str, Encode],
-    heads: Mapping[str, Head],
-    shared: Any,
-    head_params: Mapping[str, Any],
-    batch: Mapping[str, Examples],
-    *,
-    key: jax.Array | None = None,
-    strategy: str = "auto",
-    has_aux: Literal[False] = False,
-) -> TaskGradients: ...
-
-
-@overload
-def task_gradients(
-    encode: Encode | Mapping[str, Encode],
-    heads: Mapping[str, Head],
-    shared: Any,
-    head_params: Mapping[str, Any],
-    batch: Mapping[str, Examples],
-    *,
-    key: jax.Array | None = None,
-    strategy: str = "auto",
-    has_aux: Literal[True],
-) -> tuple[TaskGradients, Aux]: ...
-
-
 def task_gradients(
     encode: Encode | Mapping[str, Encode],
     heads: Mapping[str, Head],
@@ -82,7 +56,7 @@ def task_gradients(
     key: jax.Array | None = None,
     strategy: str = "auto",
     has_aux: bool = False,
-) -> TaskGradients | tuple[TaskGradients, Aux]:
+) -> TaskGradients:
     """The gradient of every task's loss, each example differentiated once.
 
     Tasks that have batches of their own cost what the gradient of the summed loss costs: a task's
@@ -116,7 +90,7 @@ def task_gradients(
         any tree of arrays that is not differentiated, such as statistics of the batch or metrics.
 
     Returns:
-      `TaskGradients`; with `has_aux` also an `Aux`, what encoders and heads returned besides.
+      `TaskGradients`.
 
     Raises:
       TypeError: a parameter is not real floating point; named by task and path.
@@ -141,8 +115,7 @@ def task_gradients(
     problem = make_problem(encode, heads, shared, head_params, batch, key, has_aux)
     check_differentiable(problem)
     losses, shared_grads, head_grads, aux = compute(problem, chosen_strategy(problem, strategy))
-    result = TaskGradients(losses, shared_grads, head_grads)
-    return (result, aux) if has_aux else result
+    return TaskGradients(losses, shared_grads, head_grads, aux if has_aux else None)
 
 
 def compute(problem: Problem, strategy: str) -> tuple[jax.Array, Any, dict[str, Any], Aux]:

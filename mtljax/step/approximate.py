@@ -10,7 +10,7 @@ from mtljax.gradients import combine, gramian
 from mtljax.optim import weigh
 from mtljax.step.gradient_layout import FullGradients
 from mtljax.step.method import Method, weighted_heads
-from mtljax.step.objectives import Objectives, with_aux
+from mtljax.step.objectives import Objectives
 from mtljax.step.options import StepOptions
 from mtljax.step.state import TrainState
 from mtljax.step.types import (
@@ -31,10 +31,7 @@ def measure_lagged(
     assert state.memory.weights is not None
     weights = jnp.where(inputs.present, state.memory.weights, 0) * inputs.task_weights
     size = options.sketch if options.strategy == "sketched" else None
-    gradients, aux = with_aux(
-        objectives,
-        objectives.lagged_gradients(state.params, inputs.batch, inputs.key, weights, size),
-    )
+    gradients = objectives.lagged_gradients(state.params, inputs.batch, inputs.key, weights, size)
     sketches = gradients.sketches
     measured = Measured(
         inputs.task_weights * gradients.losses,
@@ -43,7 +40,7 @@ def measure_lagged(
         times_task_weights(objectives.names, inputs.task_weights, gradients.heads),
         None if sketches is None else sketches * inputs.task_weights[:, None],
     )
-    return Measurement(gradients.losses, measured, gradients.gramian, aux)
+    return Measurement(gradients.losses, measured, gradients.gramian, gradients.aux)
 
 
 def decide_lagged(
@@ -68,9 +65,7 @@ def measure_representation(
     objectives: Objectives, state: TrainState, inputs: StepInputs
 ) -> Measurement:
     """Gradients with respect to the features, and the pull-back from them to the parameters."""
-    gradients, aux = with_aux(
-        objectives, objectives.representation_gradients(state.params, inputs.batch, inputs.key)
-    )
+    gradients = objectives.representation_gradients(state.params, inputs.batch, inputs.key)
     features = jax.tree.map(
         lambda leaf: leaf * inputs.task_weights.reshape((-1,) + (1,) * (leaf.ndim - 1)),
         gradients.features,
@@ -78,7 +73,7 @@ def measure_representation(
     heads = times_task_weights(objectives.names, inputs.task_weights, gradients.heads)
     scaled = inputs.task_weights * gradients.losses
     measured = Measured(scaled, inputs.present, features, heads)
-    return Measurement(gradients.losses, measured, gradients.pull_back, aux)
+    return Measurement(gradients.losses, measured, gradients.pull_back, gradients.aux)
 
 
 def decide_representation(

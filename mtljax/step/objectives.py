@@ -26,8 +26,8 @@ class LossesOf(Protocol):
 
     def __call__(
         self, params: Any, batch: Any, key: jax.Array | None, shares: jax.Array | None = None
-    ) -> jax.Array:
-        """Compute them."""
+    ) -> Any:
+        """Compute them; with an `Aux` where the losses have one."""
         ...
 
 
@@ -51,7 +51,6 @@ class Objectives(NamedTuple):
       join: ``(params, shared, heads) -> params`` with these parts; heads that are not named stay.
       keyed: whether the losses read a random key.
       layout: how the per-task gradients lie on devices.
-      has_aux: whether what returns losses or gradients returns ``(that, Aux)``.
     """
 
     names: tuple[str, ...]
@@ -64,17 +63,17 @@ class Objectives(NamedTuple):
     join: Callable[[Any, Any, Mapping[str, Any]], Any]
     keyed: bool = False
     layout: GradientLayout = FullGradients()
-    has_aux: bool = False
 
 
-def with_aux(objectives: Objectives, returned: Any) -> tuple[Any, Aux | None]:
-    """What a function of `objectives` returned, and the `Aux`; None if they have none."""
-    return returned if objectives.has_aux else (returned, None)
+def losses_and_aux(objectives: Objectives, *args: Any) -> tuple[jax.Array, Aux | None]:
+    """The losses ``[T]`` of `objectives`, and the `Aux`; None if they have none."""
+    returned = objectives.losses(*args)
+    return returned if isinstance(returned, tuple) else (returned, None)
 
 
 def losses_alone(objectives: Objectives, *args: Any) -> jax.Array:
     """The losses ``[T]`` of `objectives`, without an `Aux`."""
-    return with_aux(objectives, objectives.losses(*args))[0]
+    return losses_and_aux(objectives, *args)[0]
 
 
 def from_losses(
@@ -152,27 +151,24 @@ def from_losses(
 
     def task_gradients(
         params: Any, batch: Any, key: jax.Array | None, strategy: str = "auto"
-    ) -> Any:
+    ) -> TaskGradients:
         if strategy not in ("auto", "unrolled"):
             raise ValueError(
                 f"strategy {strategy!r}: plain losses are differentiated one by one, 'unrolled'"
             )
         pairs = losses_and_gradients(params, batch, key)
         shared = jax.tree.map(lambda *leaves: jnp.stack(leaves), *(grads for _, grads in pairs))
-        result = TaskGradients(jnp.stack([loss for (loss, _), _ in pairs]), shared, {})
-        return (result, of_tasks([aux for (_, aux), _ in pairs])) if has_aux else result
+        aux = of_tasks([aux for (_, aux), _ in pairs]) if has_aux else None
+        return TaskGradients(jnp.stack([loss for (loss, _), _ in pairs]), shared, {}, aux)
 
     def lagged_gradients(
         params: Any, batch: Any, key: jax.Array | None, weights: jax.Array, size: int | None
-    ) -> Any:
-        result = task_gradients(params, batch, key)
-        result, aux = result if has_aux else (result, None)
-        losses, task_grads, heads = result
+    ) -> LaggedGradients:
+        losses, task_grads, heads, aux = task_gradients(params, batch, key)
         sketches = None if size is None else sketch(task_grads, size)
         products = gramian(task_grads if sketches is None else sketches)
         direction = combine(weights, task_grads)
-        lagged = LaggedGradients(losses, direction, products, heads, sketches)
-        return (lagged, aux) if has_aux else lagged
+        return LaggedGradients(losses, direction, products, heads, sketches, aux)
 
     def representation_gradients(*_: Any) -> RepresentationGradients:
         raise ValueError("strategy 'representation': needs from_encoder, plain losses have none")
@@ -191,7 +187,6 @@ def from_losses(
         split=lambda tree: (tree, {}),
         join=lambda params, shared, heads: shared,
         keyed=keyed,
-        has_aux=has_aux,
     )
 
 
@@ -239,19 +234,21 @@ def from_encoder(
 
     def task_gradients(
         params: Any, batch: Any, key: jax.Array | None, strategy: str = "auto"
-    ) -> Any:
+    ) -> TaskGradients:
         parts = (params["shared"], params["heads"], examples(batch))
         return gradients.task_gradients(encode, heads, *parts, key=key, strategy=strategy, **aux)
 
     def lagged_gradients(
         params: Any, batch: Any, key: jax.Array | None, weights: jax.Array, size: int | None
-    ) -> Any:
+    ) -> LaggedGradients:
         parts = (params["shared"], params["heads"], examples(batch))
         return gradients.lagged_gradients(
             encode, heads, *parts, weights, key=key, sketch=size, **aux
         )
 
-    def representation_gradients(params: Any, batch: Any, key: jax.Array | None) -> Any:
+    def representation_gradients(
+        params: Any, batch: Any, key: jax.Array | None
+    ) -> RepresentationGradients:
         encoders = list(encode.values()) if isinstance(encode, Mapping) else [encode]
         if len(encoders) > 1:
             raise ValueError("strategy 'representation': all tasks must read the same inputs")
@@ -275,7 +272,6 @@ def from_encoder(
             "heads": {**params["heads"], **heads},
         },
         keyed=keyed,
-        has_aux=has_aux,
     )
 
 

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 from mtljax.gradients import TaskGradients, combine, gramian_diagonal
 from mtljax.optim import weigh
 from mtljax.step.method import Method, weighted_heads
-from mtljax.step.objectives import Objectives, losses_alone, with_aux
+from mtljax.step.objectives import Objectives, losses_alone
 from mtljax.step.options import StepOptions
 from mtljax.step.state import TrainState
 from mtljax.step.types import (
@@ -26,16 +26,13 @@ def measure(
     objectives: Objectives, options: StepOptions, state: TrainState, inputs: StepInputs
 ) -> Measurement:
     """Losses and gradients of every task, times the tasks' own weights."""
-    gradients, aux = with_aux(
-        objectives,
-        objectives.task_gradients(state.params, inputs.batch, inputs.key, options.strategy),
-    )
+    gradients = objectives.task_gradients(state.params, inputs.batch, inputs.key, options.strategy)
     if options.accumulate > 1:
         # Sums are kept in the shapes of the parameters, whatever the layout.
         shared = objectives.layout.to_parameter_shapes(gradients.shared, 1)
         gradients = gradients._replace(shared=shared)
     measured = Measured(*_times_task_weights(objectives, inputs, gradients))
-    return Measurement(gradients.losses, measured, None, aux)
+    return Measurement(gradients.losses, measured, None, gradients.aux)
 
 
 def without_not_finite(objectives: Objectives, measured: Measured) -> tuple[Measured, jax.Array]:
@@ -64,10 +61,7 @@ def decide(
     # Products with the gradients of an independent batch; the mean of both gradients is combined.
     if "cross_gramian" in needed:
         key = None if inputs.key is None else jax.random.fold_in(inputs.key, 1)
-        second, _ = with_aux(
-            objectives,
-            objectives.task_gradients(params, inputs.extra.second, key, options.strategy),
-        )
+        second = objectives.task_gradients(params, inputs.extra.second, key, options.strategy)
         second_grads = _times_task_weights(objectives, inputs, second)[2]
         signals["cross_gramian"] = layout.cross_gramian(measured.shared, second_grads)
         shared = jax.tree.map(lambda a, b: (a + b) / 2, measured.shared, second_grads)
@@ -95,9 +89,8 @@ def decide(
         assert state.memory.weights is not None
         inner = layout.to_parameter_shapes(combine(state.memory.weights, shared), 0)
         moved = objectives.join(params, _descended(shared_params, inner, method.inner_lr), {})
-        validation, _ = with_aux(
-            objectives,
-            objectives.task_gradients(moved, inputs.extra.validation, None, options.strategy),
+        validation = objectives.task_gradients(
+            moved, inputs.extra.validation, None, options.strategy
         )
         validation_grads = _times_task_weights(objectives, inputs, validation)[2]
         signals["validation_gradients"] = layout.cross_gramian(validation_grads, shared)
@@ -167,11 +160,8 @@ def _bilevel_keywords(
     keywords: dict[str, Any] = {}
     shared_params, _ = objectives.split(state.params)
     if "validation_grads" in method.requires:
-        validation, _ = with_aux(
-            objectives,
-            objectives.task_gradients(
-                state.params, inputs.extra.validation, None, options.strategy
-            ),
+        validation = objectives.task_gradients(
+            state.params, inputs.extra.validation, None, options.strategy
         )
         validation_grads = _times_task_weights(objectives, inputs, validation)[2]
         keywords["validation_grads"] = objectives.layout.to_parameter_shapes(validation_grads, 1)

@@ -7,7 +7,7 @@ import jax.numpy as jnp
 
 from mtljax.optim import weigh
 from mtljax.step.method import Method
-from mtljax.step.objectives import Objectives, with_aux
+from mtljax.step.objectives import Objectives, losses_and_aux
 from mtljax.step.state import TrainState
 from mtljax.step.types import Direction, Measured, Measurement, StepInputs, weigh_heads
 from mtljax.weighting import SIGNALS, Weighting
@@ -21,7 +21,7 @@ def measure(
     assert isinstance(rule, Weighting)
 
     def weighted_sum(params: Any) -> tuple[jax.Array, tuple[jax.Array, Any]]:
-        losses, aux = with_aux(objectives, objectives.losses(params, inputs.batch, inputs.key))
+        losses, aux = losses_and_aux(objectives, params, inputs.batch, inputs.key)
         scaled = inputs.task_weights * losses
         # Weights are constants to differentiation, so they may be computed in between.
         weights, _ = weigh(
@@ -82,9 +82,7 @@ def with_kept_weights(
     weights, _ = weigh(rule, jnp.ones(count), state.optimizer, mask=inputs.present, **signals)
 
     def sum_of_present(params: Any) -> tuple[jax.Array, tuple[jax.Array, Any]]:
-        losses, aux = with_aux(
-            objectives, objectives.losses(params, inputs.batch, inputs.key, weights)
-        )
+        losses, aux = losses_and_aux(objectives, params, inputs.batch, inputs.key, weights)
         total = jnp.sum(jnp.where(inputs.present, inputs.task_weights * losses, 0))
         return total, (losses, aux)
 

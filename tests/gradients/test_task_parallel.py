@@ -17,7 +17,7 @@ def call(case, groups_by_index):
 
     mapped = jax.vmap(of_device, (0, None, None, None, None), axis_name="task")
     arguments = (case.shared, case.head_params, case.batch, case.key)
-    losses, shared, heads = jax.jit(mapped)(jnp.arange(len(groups_by_index)), *arguments)
+    losses, shared, heads, _ = jax.jit(mapped)(jnp.arange(len(groups_by_index)), *arguments)
     order = task_parallel_order(case.batch, case.heads, groups_by_index)
     back = [order.index(task) for task in case.heads]
     losses, shared = jax.tree.map(

@@ -10,7 +10,7 @@ _PORTION = 1 << 22  # positions of a split that are looked at
 
 
 def repeated_texts(splits: Mapping[str, Examples]) -> dict[str, float]:
-    """By split but train, the share of its texts that train has too, letter by letter.
+    """By split but train, the share of its texts that train has too, as far as a row holds them.
 
     Args:
       splits: the examples of an input group by split; of large ones the first few million positions
