@@ -84,7 +84,8 @@ def test_where_there_are_no_locks_that_is_said(tmp_path, monkeypatch, number):
 
 def test_a_directory_that_cannot_be_written_needs_none(tmp_path):
     with locked(tmp_path / "missing", pytest.fail):
-        pass
+        assert list(tmp_path.iterdir()) == []
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_the_file_holds_anything(tmp_path):
