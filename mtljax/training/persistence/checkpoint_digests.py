@@ -6,6 +6,7 @@ name: there is none without its digests.
 """
 
 import json
+import os
 from pathlib import Path
 
 from mtljax.training.persistence.digests import (
@@ -72,14 +73,15 @@ def digest_checkpoint(checkpoint: Path, processes: int) -> None:
 
 
 def _digests(checkpoint: Path, within: Path, known: dict[str, str] | None = None) -> dict[str, str]:
-    names = (
-        path.relative_to(checkpoint).as_posix() for path in within.rglob("*") if path.is_file()
-    )
-    return {
-        name: written_digest(checkpoint / name)
-        for name in names
-        if name not in (known or {}) and name not in _LAST
-    }
+    digests = {}
+    # Of a small checkpoint the names would take longer than the digests as paths.
+    for directory, _, names in os.walk(within):
+        for name in names:
+            path = os.path.join(directory, name)
+            relative = os.path.relpath(path, checkpoint).replace(os.sep, "/")
+            if relative not in (known or {}) and relative not in _LAST:
+                digests[relative] = written_digest(path)
+    return digests
 
 
 def check_checkpoint(checkpoint: Path, part: int = 0, parts: int = 1) -> bool:

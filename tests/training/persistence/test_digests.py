@@ -18,7 +18,7 @@ from mtljax.training.persistence.digests import (
     written_digest,
 )
 
-SIZES = [0, 1, 4095, 4096, 65535, 65536, 70001, 2**20 - 1, 2**20, 2**20 + 1, 3 * 2**20 + 12345]
+SIZES = [0, 1, 4095, 4096, 65535, 65536, 70001, 2**20 - 1, 2**20, 2**20 + 1, 2**23 + 12345]
 
 
 @pytest.mark.parametrize("size", SIZES)
@@ -26,12 +26,12 @@ def test_it_is_what_the_docstring_says(tmp_path, size):
     content = np.random.default_rng(size).bytes(size)
     # Written out word by word, with Python's own integers.
     hashed = hashlib.blake2b(digest_size=16)
-    for start in range(0, size, 2**20):
-        part = content[start : start + 2**20]
-        summed = len(part) // 4072 * 4072 if len(part) >= 2**16 else 0
+    for start in range(0, size, 2**23):
+        part = content[start : start + 2**23]
+        summed = len(part) // 8168 * 8168 if len(part) >= 2**16 else 0
         words = [int.from_bytes(part[i : i + 8], "little") for i in range(0, summed, 8)]
-        for column in range(509 if words else 0):
-            hashed.update((sum(words[column::509]) % 2**64).to_bytes(8, "little"))
+        for column in range(1021 if words else 0):
+            hashed.update((sum(words[column::1021]) % 2**64).to_bytes(8, "little"))
         hashed.update(part[summed:])
     expected = f"{size}:{hashed.hexdigest()}"
     (tmp_path / "file").write_bytes(content)
