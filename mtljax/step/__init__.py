@@ -7,6 +7,8 @@ your own loop jits. A run of `mtljax.train` is made of the same functions. Impor
 """
 
 from mtljax.step.extra import Extra as Extra
+from mtljax.step.frozen import merge as merge
+from mtljax.step.frozen import partition as partition
 from mtljax.step.method import Method as Method
 from mtljax.step.objectives import Objectives as Objectives
 from mtljax.step.objectives import from_encoder as from_encoder

@@ -18,6 +18,7 @@ from mtljax.gradients import (
     sketch,
 )
 from mtljax.gradients.problem import Encode, Head, value_and_aux
+from mtljax.step.frozen import bind
 from mtljax.step.gradient_layout import FullGradients, GradientLayout
 
 
@@ -51,6 +52,8 @@ class Objectives(NamedTuple):
       join: ``(params, shared, heads) -> params`` with these parts; heads that are not named stay.
       keyed: whether the losses read a random key.
       layout: how the per-task gradients lie on devices.
+      with_frozen: from frozen parameters, a tree like the parameters with None for those that are
+        trained, to objectives of the trained ones alone; None where that cannot be.
     """
 
     names: tuple[str, ...]
@@ -63,6 +66,7 @@ class Objectives(NamedTuple):
     join: Callable[[Any, Any, Mapping[str, Any]], Any]
     keyed: bool = False
     layout: GradientLayout = FullGradients()
+    with_frozen: Callable[[Any], Any] | None = None
 
 
 def losses_and_aux(objectives: Objectives, *args: Any) -> tuple[jax.Array, Aux | None]:
@@ -187,6 +191,12 @@ def from_losses(
         split=lambda tree: (tree, {}),
         join=lambda params, shared, heads: shared,
         keyed=keyed,
+        with_frozen=lambda frozen: from_losses(
+            {name: bind(loss, frozen) for name, loss in losses.items()},
+            keyed=keyed,
+            present=present,
+            has_aux=has_aux,
+        ),
     )
 
 
@@ -259,6 +269,24 @@ def from_encoder(
         del batch
         return jnp.ones(len(names), bool)
 
+    def with_frozen(frozen: Any) -> Objectives:
+        bound: Any
+        if isinstance(encode, Mapping):
+            # Groups that have one function keep one, so that they are traced as one.
+            functions = {id(function): function for function in encode.values()}
+            by_id = {name: bind(function, frozen["shared"]) for name, function in functions.items()}
+            bound = {group: by_id[id(function)] for group, function in encode.items()}
+        else:
+            bound = bind(encode, frozen["shared"])
+        return from_encoder(
+            bound,
+            {name: bind(head, frozen["heads"][name]) for name, head in heads.items()},
+            keyed=keyed,
+            present=present,
+            examples=examples,
+            has_aux=has_aux,
+        )
+
     return Objectives(
         names,
         losses,
@@ -272,6 +300,7 @@ def from_encoder(
             "heads": {**params["heads"], **heads},
         },
         keyed=keyed,
+        with_frozen=with_frozen,
     )
 
 

@@ -30,6 +30,9 @@ class StepOptions:
       non_finite: what a NaN or infinite loss or gradient does: 'stop', nothing here, for whoever
         reads the metrics; 'leave_out', its task counts as absent; 'skip', the parameters stay.
       seed: of the random keys: that of a step is ``fold_in(key(seed), step)``.
+      frozen: parameters that stay as they are: a tree of bools like the parameters or a prefix of
+        their tree, or a function from them to one; None for none. They are not differentiated,
+        are in no product of gradients, and the optimizer keeps nothing for them.
     """
 
     task_weights: tuple[float, ...] = ()
@@ -41,6 +44,7 @@ class StepOptions:
     penalty: Callable[[Any], jax.Array] | None = None
     non_finite: Literal["stop", "leave_out", "skip"] = "stop"
     seed: int = 0
+    frozen: Any = None
 
 
 def check_options(options: StepOptions, num_tasks: int) -> None:

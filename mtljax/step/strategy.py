@@ -31,11 +31,13 @@ class Strategy(NamedTuple):
       measure: ``(state, inputs) -> Measurement``.
       decide: ``(state, inputs, measured, context) -> Direction``.
       by_task: whether `Measured.shared` has leaves ``[T, *param]``.
+      in_one_pass: whether it is one backward pass of the weighted losses.
     """
 
     measure: Callable[[TrainState, StepInputs], Measurement]
     decide: Callable[[TrainState, StepInputs, Measured, Any], Direction]
     by_task: bool
+    in_one_pass: bool = False
 
 
 def choose_strategy(objectives: Objectives, method: Method, options: StepOptions) -> Strategy:
@@ -72,6 +74,7 @@ def choose_strategy(objectives: Objectives, method: Method, options: StepOptions
             functools.partial(weighted_sum.measure, objectives, method),
             functools.partial(weighted_sum.decide, objectives, method),
             False,
+            True,
         )
     return Strategy(
         functools.partial(per_task.measure, objectives, options),

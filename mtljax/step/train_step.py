@@ -13,6 +13,7 @@ from mtljax.optim import MultiObjectiveState, apply_direction
 from mtljax.solvers import unit_gramian
 from mtljax.step import accumulation
 from mtljax.step.extra import NO_EXTRA, Extra
+from mtljax.step.frozen import bind, merge, partition
 from mtljax.step.method import Method, Rule, as_method, check_heads
 from mtljax.step.objectives import Objectives, from_losses, losses_alone
 from mtljax.step.options import StepOptions, check_options
@@ -59,7 +60,8 @@ def train_step(
       method: a weighting of `mtljax.weighting`, an Optax aggregator, or a `Method`.
       optimizer: any Optax transformation that needs no extra arguments; for a line search see
         `mtljax.optim.multi_objective`.
-      options: the settings of `StepOptions`; all defaults if None.
+      options: the settings of `StepOptions`; all defaults if None. Parameters that are `frozen`
+        need not be floating point.
       **settings: fields of `StepOptions`, in place of those of `options`.
 
     Returns:
@@ -91,6 +93,8 @@ def train_step(
     check_options(options, len(objectives.names))
     check_heads(method)
     strategy = choose_strategy(objectives, method, options)
+    if options.frozen is not None:
+        return _with_frozen(objectives, method, optimizer, options)
 
     def init(params: Any, batch: Any = None) -> TrainState:
         check_floating("params", params)
@@ -208,6 +212,50 @@ def train_step(
             skipped=skipped.astype(jnp.float32),
             gradients=measured,
         )
+
+    return TrainStep(init, update)
+
+
+def _with_frozen(
+    objectives: Objectives,
+    method: Method,
+    optimizer: optax.GradientTransformation,
+    options: StepOptions,
+) -> TrainStep:
+    """The step of the trained parameters, around which the frozen ones are put aside and back."""
+    if objectives.with_frozen is None:
+        raise ValueError("frozen: these objectives are of all parameters")
+
+    def of_trained(frozen: Any) -> TrainStep:
+        assert objectives.with_frozen is not None
+        penalty = None if options.penalty is None else bind(options.penalty, frozen)
+        rest = dataclasses.replace(options, frozen=None, penalty=penalty)
+        return train_step(objectives.with_frozen(frozen), method, optimizer, rest)
+
+    def init(params: Any, batch: Any = None) -> TrainState:
+        trained, frozen = partition(params, options.frozen)
+        if not jax.tree.leaves(trained):
+            raise ValueError("frozen: all parameters are")
+        if not jax.tree.leaves(objectives.split(trained)[0]) and not (
+            choose_strategy(objectives, method, options).in_one_pass
+        ):
+            raise ValueError(
+                "frozen: all shared parameters are, so that there are no gradients of them to weigh"
+            )
+        state = of_trained(frozen).init(trained, batch)
+        average = None if state.average is None else jax.tree.map(jnp.copy, params)
+        return state._replace(params=params, average=average)
+
+    def update(
+        state: TrainState, batch: Any, extra: Extra = NO_EXTRA
+    ) -> tuple[TrainState, StepMetrics]:
+        trained, frozen = partition(state.params, options.frozen)
+        average = None if state.average is None else partition(state.average, options.frozen)[0]
+        new, metrics = of_trained(frozen).update(
+            state._replace(params=trained, average=average), batch, extra
+        )
+        average = None if state.average is None else merge(new.average, frozen)
+        return new._replace(params=merge(new.params, frozen), average=average), metrics
 
     return TrainStep(init, update)
 

@@ -63,15 +63,23 @@ def _of_one_program(model: Model, layout: DeviceLayout) -> Objectives:
     )
 
 
-def _over_split_rows(model: Model, layout: DeviceLayout) -> Objectives:
+def _over_split_rows(model: Model, layout: DeviceLayout, frozen: Any = None) -> Objectives:
     """Under `jax.shard_map` or `jax.pmap`: each device has its own rows and the full state.
 
-    A device's loss is its share of the mean over all rows, see `mtljax.parallel.split`.
+    A device's loss is its share of the mean over all rows, see `mtljax.parallel.split`. With
+    `frozen` parameters the objectives are of the others alone.
     """
     axes, summed = layout.split
-    objectives = _of_one_program(model, layout)
+
+    def of_rows(layout: DeviceLayout) -> Objectives:
+        objectives = _of_one_program(model, layout)
+        if frozen is None or objectives.with_frozen is None:
+            return objectives
+        return objectives.with_frozen(frozen)
+
+    objectives = of_rows(layout)
     unsummed = layout._replace(split=layout.split._replace(summed=False))
-    local = _of_one_program(model, unsummed) if summed else objectives
+    local = of_rows(unsummed) if summed else objectives
 
     def losses(
         params: Any, batch: Any, key: jax.Array | None, shares: jax.Array | None = None
@@ -111,6 +119,7 @@ def _over_split_rows(model: Model, layout: DeviceLayout) -> Objectives:
         representation_gradients=representation_gradients,
         present=lambda batch: any_device(objectives.present(batch), axes),
         layout=FullGradients(axes),
+        with_frozen=functools.partial(_over_split_rows, model, layout),
     )
 
 
@@ -132,4 +141,5 @@ def _task_parallel(model: Model, layout: DeviceLayout, objectives: Objectives) -
         losses=losses,
         task_gradients=functools.partial(sharded_task_gradients, model, placement, gradient_layout),
         layout=gradient_layout,
+        with_frozen=None,
     )
