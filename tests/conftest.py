@@ -31,7 +31,7 @@ def pytest_configure(config: pytest.Config) -> None:
 
     `pytest --cache-clear` forgets it.
     """
-    if config.cache is not None:
+    if getattr(config, "cache", None) is not None:  # with -p no:cacheprovider there is none
         os.environ |= {
             "JAX_COMPILATION_CACHE_DIR": str(config.cache.mkdir("compiled")),
             "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",
