@@ -24,6 +24,7 @@ from mtljax.parallel.costs import too_large
 from mtljax.planning.assumed_layout import NOTHING_ASSUMED, Assumed, planned_layout
 from mtljax.presets import Config, check
 from mtljax.tasks import Task
+from mtljax.training.check_config import check_parameters
 from mtljax.training.distributed import Distributed, check_stages, distribute
 from mtljax.training.inputs.abstract_batch import abstract_batch, abstract_extra
 from mtljax.training.method import make_method
@@ -135,8 +136,9 @@ def plan(
     }
     model = build_model(config, layout, counts)
     method = make_method(config, len(layout.tasks))
+    check_parameters(config, model, method)
     batch = abstract_batch(layout)
-    optimizer = make_optimizer(config.optimizer, max(config.steps, 1))
+    optimizer = make_optimizer(config.optimizer, max(config.steps, 1), config.encoder.layers)
     distributed = distribute(config, model, method, optimizer, batch, devices)
     rows = {name: shape.rows for name, shape in layout.shapes.items()}
     check_stages(distributed, [rows])

@@ -66,6 +66,16 @@ class OptimizerConfig:
       accumulate: steps over which gradients are averaged for one update of the parameters.
       average: decay rate per update of the moving average of the parameters, which is evaluated and
         saved in place of the parameters; 0 for no average.
+      warmup_share: the warm-up as a share of all updates; if not 0, it replaces `warmup_steps`.
+      rates: factors 'REGEX=FACTOR' of the learning rate of the parameters whose path matches, such
+        as '^heads/=10'. The first that matches counts. Stacked layers also have paths with their
+        numbers, such as 'layers/0/'.
+      layer_decay: factor of the learning rate from one layer to the one below it; heads have the
+        full rate, the last layer has this factor of it, and the embedding the smallest.
+      frozen: regular expressions that pick parameters by their paths, such as '^shared/embedding/':
+        these stay as they are, without gradients.
+      unfreeze: updates after which one more layer begins to learn, from the heads down to the
+        embedding; 0 for all at once.
     """
 
     learning_rate: float = positive(default=4e-3)
@@ -78,6 +88,11 @@ class OptimizerConfig:
     clip_norm: float = at_least(0, default=1.0)
     accumulate: int = size(1, default=1)
     average: float = fraction(default=0.998)
+    warmup_share: float = fraction(default=0.0)
+    rates: tuple[str, ...] = ()
+    layer_decay: float = bounded(low=0, high=1, low_open=True, default=1.0)
+    frozen: tuple[str, ...] = ()
+    unfreeze: int = size(0, default=0, high=2**31 - 1)
 
 
 @dataclasses.dataclass(frozen=True)

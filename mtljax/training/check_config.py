@@ -1,14 +1,18 @@
 """Checks of a configuration that need the model that it describes."""
 
+import dataclasses
+
 import jax
+import optax
 
 from mtljax.errors import UserError
 from mtljax.presets import Config
-from mtljax.step import Method
+from mtljax.step import Method, train_step
 from mtljax.step.strategy import choose_strategy
 from mtljax.training.model import Model, initial_params
 from mtljax.training.objective import penalty
 from mtljax.training.objectives.model_objectives import model_objectives
+from mtljax.training.parameter_rates import check_patterns
 from mtljax.training.step import step_options
 
 
@@ -29,6 +33,31 @@ def check_penalty(config: Config, model: Model) -> None:
         jax.eval_shape(lambda params: penalty(config.regularizer, params), params)
     except ValueError as error:
         raise UserError(f"regularizer: {error}") from None
+
+
+def check_parameters(config: Config, model: Model, method: Method) -> None:
+    """Check which parameters are frozen, and what factors of the learning rate they have.
+
+    Args:
+      config: the configuration.
+      model: its model.
+      method: its method.
+
+    Raises:
+      UserError: an expression is not valid or finds no parameter, or too much is frozen.
+    """
+    if not (config.optimizer.frozen or config.optimizer.rates):
+        return
+    params = jax.eval_shape(lambda: initial_params(model))
+    check_patterns(params, config.optimizer)
+    if not config.optimizer.frozen:
+        return
+    options = dataclasses.replace(step_options(config, model), accumulate=1)
+    try:
+        step = train_step(model_objectives(model), method, optax.identity(), options)
+        jax.eval_shape(step.init, params)
+    except ValueError as error:
+        raise UserError(f"optimizer.{error}") from None
 
 
 def check_strategy(config: Config, model: Model, method: Method) -> None:

@@ -280,6 +280,8 @@ def _placement_obstacle(config: Config, mesh: Mesh) -> str:
         return f"strategy {config.parallel.strategy!r} has no axis of tasks"
     if mesh.shape["model"] > 1:
         return "the axis of features has several devices"
+    if config.optimizer.frozen:
+        return "some parameters are frozen"
     if config.gradients.strategy in APPROXIMATE:
         strategy = config.gradients.strategy
         return f"gradients.strategy {strategy!r} never holds the gradients of all tasks"

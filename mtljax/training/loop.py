@@ -16,7 +16,7 @@ from mtljax.presets import Config, ConfigLike, flatten, read_config
 from mtljax.step.method import Method
 from mtljax.step.state import StepMetrics, TrainState, evaluated_params
 from mtljax.tasks import Task, TasksLike, dump_tasks, main_metric, parse_tasks
-from mtljax.training.check_config import check_penalty, check_strategy
+from mtljax.training.check_config import check_parameters, check_penalty, check_strategy
 from mtljax.training.distributed import Distributed, check_stages, distribute
 from mtljax.training.evaluation import Values, score
 from mtljax.training.inputs.abstract_batch import abstract_batch
@@ -166,9 +166,10 @@ def _compose(config: Config, data: MultitaskData, method: Method) -> Composed:
     model = build_model(config, data.layout, class_counts(data))
     check_penalty(config, model)
     check_strategy(config, model, method)
+    check_parameters(config, model, method)
     check_validation(data, config, method.requires)
     steps = total_steps(config, data)
-    optimizer = make_optimizer(config.optimizer, steps)
+    optimizer = make_optimizer(config.optimizer, steps, config.encoder.layers)
     devices = distribute(config, model, method, optimizer, abstract_batch(data.layout))
     check_stages(devices, data.stages)
     return Composed(model, method, devices, steps)

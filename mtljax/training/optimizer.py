@@ -1,9 +1,9 @@
 """The Optax optimizer and the learning-rate schedule of a configuration."""
 
-import jax
 import optax
 
 from mtljax.presets import OptimizerConfig
+from mtljax.training.parameter_rates import decayed, scale_by_factors
 
 
 def learning_rate_schedule(config: OptimizerConfig, steps: int) -> optax.Schedule:
@@ -17,7 +17,8 @@ def learning_rate_schedule(config: OptimizerConfig, steps: int) -> optax.Schedul
       A function from the number of updates done to the learning rate of the next.
     """
     updates = max(1, steps // config.accumulate)
-    warmup = min(config.warmup_steps, updates - 1)
+    share = config.warmup_share
+    warmup = min(round(share * updates) if share else config.warmup_steps, updates - 1)
     peak, final = config.learning_rate, config.learning_rate * config.final_fraction
     decay_updates = max(1, updates - warmup)
     match config.schedule:
@@ -34,15 +35,18 @@ def learning_rate_schedule(config: OptimizerConfig, steps: int) -> optax.Schedul
     return optax.join_schedules([rise, decay], [warmup])
 
 
-def make_optimizer(config: OptimizerConfig, steps: int) -> optax.GradientTransformation:
+def make_optimizer(
+    config: OptimizerConfig, steps: int, layers: int = 1
+) -> optax.GradientTransformation:
     """Return AdamW with a schedule, after clipping by the global norm (Loshchilov & Hutter 2019).
 
     Weight decay covers matrices only, not biases and norms. Gradients are accumulated by the train
-    step, not here.
+    step, not here. Where a configuration asks for them, factors of the learning rate come last.
 
     Args:
       config: of the optimizer.
       steps: steps of the whole run.
+      layers: of the encoder, for factors by layer where all stacked layers are frozen.
 
     Returns:
       An Optax transformation.
@@ -52,11 +56,10 @@ def make_optimizer(config: OptimizerConfig, steps: int) -> optax.GradientTransfo
         b1=config.b1,
         b2=config.b2,
         weight_decay=config.weight_decay,
-        mask=_matrices,
+        mask=decayed,
     )
-    clipping = [optax.clip_by_global_norm(config.clip_norm)] if config.clip_norm else []
-    return optax.chain(*clipping, adamw)
-
-
-def _matrices(params: optax.Params) -> optax.Params:
-    return jax.tree.map(lambda leaf: leaf.ndim > 1, params)
+    parts = [optax.clip_by_global_norm(config.clip_norm)] if config.clip_norm else []
+    parts.append(adamw)
+    if config.rates or config.layer_decay < 1 or config.unfreeze:
+        parts.append(scale_by_factors(config, layers))
+    return optax.chain(*parts)

@@ -1,5 +1,6 @@
 """The train step of a run: `mtljax.step.train_step` of a model and its configuration."""
 
+import functools
 from collections.abc import Callable
 from typing import NamedTuple
 
@@ -15,6 +16,7 @@ from mtljax.training.model import Model
 from mtljax.training.objective import StepBatch, penalty
 from mtljax.training.objectives.device_layout import ONE_PROGRAM, DeviceLayout
 from mtljax.training.objectives.model_objectives import model_objectives
+from mtljax.training.parameter_rates import frozen_parameters
 
 
 class RunStep(NamedTuple):
@@ -74,7 +76,7 @@ def step_options(config: Config, model: Model) -> StepOptions:
     Returns:
       The options of `mtljax.step.train_step`.
     """
-    regularizer = config.regularizer
+    regularizer, frozen = config.regularizer, config.optimizer.frozen
     has_penalty = bool(regularizer.l2 or regularizer.group_lasso)
     return StepOptions(
         task_weights=tuple(task.weight for task in model.tasks),
@@ -86,4 +88,5 @@ def step_options(config: Config, model: Model) -> StepOptions:
         penalty=(lambda params: penalty(regularizer, params)) if has_penalty else None,
         non_finite=config.non_finite,
         seed=config.seed,
+        frozen=functools.partial(frozen_parameters, patterns=frozen) if frozen else None,
     )

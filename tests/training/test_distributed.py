@@ -276,3 +276,22 @@ def test_parameters_without_a_sharding_rule_are_named(monkeypatch, removed, endi
     for name in removed:
         monkeypatch.delitem(rules.AXIS_RULES, name)
     assert attempt(devices=jax.devices()).about.endswith(ending)
+
+
+def test_frozen_parameters(on_eight_devices: Callable[[str], str]):
+    """Rows split by the program itself or by XLA; the optimizer has no moments of the embedding."""
+    printed = on_eight_devices(f"""{START}
+config = configuration("linear", "imtl_g")
+frozen = dataclasses.replace(config.optimizer, frozen=("^shared/embedding/", "^heads/stars/"))
+config = dataclasses.replace(config, optimizer=frozen)
+found = compare(config, [LABEL, STARS], [MAPPED, {{"task": 2, "data": 4, "sharding": "fsdp"}}])
+for devices, state, *_ in found:
+    moments = state.optimizer.optimizer[1][0].trace
+    print(moments["shared"]["embedding"], list(moments["heads"]["stars"]["out"].values()))
+print(found[1][0].about.rpartition(": ")[2])
+""")
+    assert printed.splitlines() == [
+        "{'affixes': None, 'words': None} [None, None]",
+        "{'affixes': None, 'words': None} [None, None]",
+        "some parameters are frozen",
+    ]

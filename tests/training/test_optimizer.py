@@ -46,6 +46,16 @@ def test_schedule_counts_updates():
     np.testing.assert_allclose(learning_rate_schedule(config, 50)(10), 0.0, atol=1e-6)
 
 
+def test_a_warm_up_by_share_of_the_updates():
+    config = OptimizerConfig(
+        PEAK, "linear", 50, final_fraction=FINAL, warmup_share=0.1, accumulate=2
+    )
+    schedule = learning_rate_schedule(config, 100)  # 50 updates
+    for step in (0, 4, 5, 30, 50):
+        expected = closed_form("linear", step, 5, 50)
+        np.testing.assert_allclose(schedule(step), expected, rtol=1e-5)
+
+
 PARAMS = {"kernel": jnp.array([[1.0, -2.0]]), "bias": jnp.array([3.0])}
 PLAIN = OptimizerConfig(0.1, "constant", 0, clip_norm=0.0)
 
@@ -60,6 +70,19 @@ def test_decay_covers_matrices_alone():
     updates = first_update(config, jax.tree.map(jnp.zeros_like, PARAMS))
     np.testing.assert_allclose(updates["kernel"], -0.1 * 0.5 * PARAMS["kernel"])
     np.testing.assert_array_equal(updates["bias"], 0)
+
+
+def test_decay_does_not_reach_norms_and_biases_of_stacked_layers():
+    params: Any = {"layers": {"up": {"kernel": jnp.ones((2, 3, 4)), "bias": jnp.ones((2, 4))},
+                              "qkv": {"bias": jnp.ones((2, 3, 2, 2))},
+                              "norm": {"scale": jnp.ones((2, 3))}}}  # fmt: skip
+    optimizer = make_optimizer(dataclasses.replace(PLAIN, weight_decay=0.5), 10)
+    zeros = jax.tree.map(jnp.zeros_like, params)
+    updates, _ = optimizer.update(zeros, optimizer.init(params), params)
+    moved = {
+        jax.tree_util.keystr(path) for path, u in jax.tree.leaves_with_path(updates) if u.any()
+    }
+    assert moved == {"['layers']['up']['kernel']"}
 
 
 def test_first_step_of_adam_has_the_size_of_the_rate():

@@ -1,0 +1,254 @@
+"""Which parameters learn, and how fast: frozen paths, factors of the learning rate, weight decay.
+
+Layers that are stacked along the leading axis of one array have a factor each along that axis.
+"""
+
+import re
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+
+from mtljax.errors import UserError
+from mtljax.modules.transformer import LAYERS
+from mtljax.presets import OptimizerConfig
+
+_BELOW = re.compile(r"^shared/(embedding/|[^/]+/(project/|ngrams_))")
+"""What an encoder reads before its first layer."""
+
+_ONE_LAYER = re.compile(r"/layer_(\d+)")
+
+_UNDECAYED = ("bias", "scale")
+"""Names of the parameters of layers and norms that are no matrices, stacked or not."""
+
+_SHOWN = 160
+
+
+class Rule(NamedTuple):
+    """A factor of the learning rate.
+
+    Attributes:
+      pattern: searched for in the path of a parameter.
+      factor: 0 or more.
+    """
+
+    pattern: re.Pattern[str]
+    factor: float
+
+
+def parse_rates(rates: Sequence[str]) -> list[Rule]:
+    """The rules of `optimizer.rates`, each ``REGEX=FACTOR``.
+
+    Raises:
+      UserError: naming the rule and what is wrong with it.
+
+    >>> [(rule.pattern.pattern, rule.factor) for rule in parse_rates(["^heads/=10"])]
+    [('^heads/', 10.0)]
+    """
+    rules = []
+    for text in rates:
+        pattern, equals, number = text.rpartition("=")
+        try:
+            factor = float(number)
+        except ValueError:
+            factor = -1.0
+        if not equals or not 0 <= factor < float("inf"):
+            raise UserError(f"optimizer.rates {text!r}: expected REGEX=FACTOR, a number from 0")
+        rules.append(Rule(_compiled("rates", pattern), factor))
+    return rules
+
+
+def frozen_parameters(params: Any, patterns: Sequence[str]) -> Any:
+    """Which parameters `optimizer.frozen` names: a tree of bools.
+
+    Args:
+      params: a tree of arrays or of their shapes.
+      patterns: regular expressions that are searched for in paths such as
+        ``shared/transformer/layers/up/kernel``.
+
+    Raises:
+      UserError: an expression is not valid.
+    """
+    compiled = [_compiled("frozen", pattern) for pattern in patterns]
+
+    def of(path: Any, leaf: Any) -> bool:
+        del leaf
+        return any(pattern.search(_name(path)) for pattern in compiled)
+
+    return jax.tree_util.tree_map_with_path(of, params)
+
+
+def check_patterns(params: Any, config: OptimizerConfig) -> None:
+    """Check that every expression of a configuration finds a parameter.
+
+    Args:
+      params: a tree of arrays or of their shapes.
+      config: of the optimizer.
+
+    Raises:
+      UserError: naming the first expression that is not valid, or finds none.
+    """
+    names = {_name(path): leaf.shape for path, leaf in jax.tree.leaves_with_path(params)}
+    by_layer = [one for name, shape in names.items() for one in _names_by_layer(name, shape)]
+    for pattern in config.frozen:
+        search = _compiled("frozen", pattern).search
+        if any(map(search, names)):
+            continue
+        if any(map(search, by_layer)):
+            raise UserError(
+                f"optimizer.frozen {pattern!r}: stacked layers are frozen all or none; "
+                f"--optimizer.rates '{pattern}=0' keeps some as they are"
+            )
+        raise _not_found("frozen", pattern, list(names))
+    for rule in parse_rates(config.rates):
+        if not any(map(rule.pattern.search, [*names, *by_layer])):
+            raise _not_found("rates", rule.pattern.pattern, list(names))
+
+
+def rate_factors(params: Any, config: OptimizerConfig, layers: int = 1) -> Any:
+    """The factors of the learning rate of `optimizer.rates` and `optimizer.layer_decay`.
+
+    Args:
+      params: a tree of arrays or of their shapes.
+      config: of the optimizer.
+      layers: of the encoder, where `params` lacks them.
+
+    Returns:
+      A tree like `params` of NumPy arrays, float32, that multiply their parameters: scalars, or
+      ``[layers, 1, ...]`` for stacked layers.
+    """
+    rules = parse_rates(config.rates)
+    top = _layer_count(params, layers)
+
+    def of(path: Any, leaf: Any) -> np.ndarray:
+        name = _name(path)
+        by_rule: Any = _first(rules, (name,))
+        if by_layer := _names_by_layer(name, leaf.shape):
+            # A rule may name a layer: the first that is found counts, with or without its number.
+            found = [_first(rules, (name, one)) for one in by_layer]
+            by_rule = np.reshape(found, (-1,) + (1,) * (len(leaf.shape) - 1))
+        decay = config.layer_decay ** _height(name, leaf.shape, top)
+        return np.asarray(by_rule * decay, np.float32)
+
+    return jax.tree_util.tree_map_with_path(of, params)
+
+
+def is_unfrozen(params: Any, config: OptimizerConfig, layers: int, updates: Any) -> Any:
+    """Which parameters learn after some updates, by `optimizer.unfreeze`.
+
+    Heads and what is above the layers learn from the start, then a layer more every
+    `config.unfreeze` updates from the last one down, and at last the embedding (gradual unfreezing,
+    Howard and Ruder 2018, section 3.3).
+
+    Args:
+      params: a tree of arrays or of their shapes.
+      config: of the optimizer.
+      layers: of the encoder, where `params` lacks them.
+      updates: int32 scalar, those done.
+
+    Returns:
+      A tree like `params` of booleans that multiply their parameters.
+    """
+    top = _layer_count(params, layers)
+
+    def of(path: Any, leaf: Any) -> Any:
+        return updates >= _height(_name(path), leaf.shape, top) * config.unfreeze
+
+    return jax.tree_util.tree_map_with_path(of, params)
+
+
+def decayed(params: Any) -> Any:
+    """Which parameters weight decay covers: matrices and tables, no biases and scales of norms."""
+
+    def of(path: Any, leaf: Any) -> bool:
+        return leaf.ndim > 1 and _name(path).rpartition("/")[2] not in _UNDECAYED
+
+    return jax.tree_util.tree_map_with_path(of, params)
+
+
+def scale_by_factors(config: OptimizerConfig, layers: int = 1) -> optax.GradientTransformation:
+    """Multiplies updates by the factors of `rate_factors`, and by 0 where nothing learns yet.
+
+    It comes last, so that the moments of what does not learn yet are there when it does.
+
+    Args:
+      config: of the optimizer.
+      layers: of the encoder.
+    """
+
+    def scaled(updates: Any, factors: Any) -> Any:
+        return jax.tree.map(lambda u, factor: u * jnp.asarray(factor, u.dtype), updates, factors)
+
+    if not config.unfreeze:
+        return optax.stateless(
+            lambda updates, params: scaled(updates, rate_factors(updates, config, layers))
+        )
+
+    def update(updates: Any, state: Any, params: Any = None) -> tuple[Any, Any]:
+        del params
+        learns = is_unfrozen(updates, config, layers, state.count)
+        updates = scaled(scaled(updates, rate_factors(updates, config, layers)), learns)
+        return updates, optax.ScaleByScheduleState(optax.safe_increment(state.count))
+
+    def init(params: Any) -> optax.ScaleByScheduleState:
+        del params
+        return optax.ScaleByScheduleState(jnp.zeros((), jnp.int32))
+
+    return optax.GradientTransformation(init, update)
+
+
+def _first(rules: Sequence[Rule], names: Sequence[str]) -> float:
+    found = (rule.factor for rule in rules if any(map(rule.pattern.search, names)))
+    return next(found, 1.0)
+
+
+def _height(name: str, shape: Sequence[int], top: int) -> Any:
+    """How far below the heads: 0 for them and what is above the layers, then 1 for the last layer.
+
+    For stacked layers ``[layers, 1, ...]``.
+    """
+    if not name.startswith("shared/"):
+        return 0
+    if _BELOW.search(name):
+        return top + 1
+    if f"/{LAYERS}/" in name:
+        return np.reshape(np.arange(shape[0], 0, -1), (-1,) + (1,) * (len(shape) - 1))
+    one = _ONE_LAYER.search(name)
+    return top - int(one[1]) if one else 0
+
+
+def _layer_count(params: Any, least: int) -> int:
+    counts = [least]
+    for path, leaf in jax.tree.leaves_with_path(params):
+        name = _name(path)
+        if name.startswith("shared/"):
+            one = _ONE_LAYER.search(name)
+            counts += [leaf.shape[0]] if f"/{LAYERS}/" in name else []
+            counts += [int(one[1]) + 1] if one else []
+    return max(counts)
+
+
+def _names_by_layer(name: str, shape: Sequence[int]) -> list[str]:
+    """The paths that stacked layers would have apart: ``layers/0/up/kernel``; none of others."""
+    before, found, after = name.partition(f"/{LAYERS}/")
+    return [f"{before}{found}{i}/{after}" for i in range(shape[0])] if found else []
+
+
+def _name(path: Any) -> str:
+    return jax.tree_util.keystr(path, simple=True, separator="/")
+
+
+def _compiled(field: str, pattern: str) -> re.Pattern[str]:
+    try:
+        return re.compile(pattern)
+    except re.error as error:
+        raise UserError(f"optimizer.{field} {pattern!r}: no regular expression ({error})") from None
+
+
+def _not_found(field: str, pattern: str, names: Sequence[str]) -> UserError:
+    shown = ", ".join(names)
+    shown = shown if len(shown) <= _SHOWN else f"{shown[:_SHOWN]} ..."
+    return UserError(f"optimizer.{field} {pattern!r}: found in the path of no parameter ({shown})")
