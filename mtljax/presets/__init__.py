@@ -7,6 +7,7 @@ from mtljax.presets.config import GradientsConfig as GradientsConfig
 from mtljax.presets.config import OptimizerConfig as OptimizerConfig
 from mtljax.presets.config import ParallelConfig as ParallelConfig
 from mtljax.presets.config import RegularizerConfig as RegularizerConfig
+from mtljax.presets.config import StoppingConfig as StoppingConfig
 from mtljax.presets.config import check as check
 from mtljax.presets.config import flatten as flatten
 from mtljax.presets.presets import PRESETS as PRESETS

@@ -96,6 +96,20 @@ class OptimizerConfig:
 
 
 @dataclasses.dataclass(frozen=True)
+class StoppingConfig:
+    """By which score the best checkpoint is chosen, and when a run ends before its last step.
+
+    Attributes:
+      patience: evaluations on validation without a better score after which the run ends; 0 to do
+        all steps.
+      task: the task whose main metric is the score; if empty, it is the mean over all tasks.
+    """
+
+    patience: int = size(0, default=0, high=2**31 - 1)
+    task: str = ""
+
+
+@dataclasses.dataclass(frozen=True)
 class RegularizerConfig:
     """Penalties on the parameters, added to the weighted loss.
 
@@ -191,6 +205,7 @@ class Config:
       optimizer: AdamW, its learning rate, clipping, accumulation and averaging.
       regularizer: penalties on the parameters.
       gradients: how per-task gradients are computed.
+      stopping: by which score the best checkpoint is chosen, and when a run ends early.
       parallel: how devices share a step.
     """
 
@@ -214,6 +229,7 @@ class Config:
     optimizer: OptimizerConfig = OptimizerConfig()
     regularizer: RegularizerConfig = RegularizerConfig()
     gradients: GradientsConfig = GradientsConfig()
+    stopping: StoppingConfig = StoppingConfig()
     parallel: ParallelConfig = ParallelConfig()
 
 

@@ -16,6 +16,7 @@ from mtljax.presets import Config, ConfigLike, flatten, read_config
 from mtljax.step.method import Method
 from mtljax.step.state import StepMetrics, TrainState, evaluated_params
 from mtljax.tasks import Task, TasksLike, dump_tasks, main_metric, parse_tasks
+from mtljax.training import stopping
 from mtljax.training.check_config import check_parameters, check_penalty, check_strategy
 from mtljax.training.distributed import Distributed, check_stages, distribute
 from mtljax.training.evaluation import Values, score
@@ -32,6 +33,7 @@ from mtljax.training.reporting.progress import format_value, notebook_console, n
 from mtljax.training.reporting.summary import summarize
 from mtljax.training.session import Composed, Log, Session, open_log, open_session
 from mtljax.training.start import Say, Start, begin, check_continued, look
+from mtljax.training.stopping import Best, check_stopping
 
 
 def train(
@@ -116,9 +118,9 @@ def train(
         ) as session:
             restored = _restore(session)
             with open_log(session, restored.step, restored.last_line) as log:
-                state = _loop(session, log, restored.step, restored.state)
+                ended = _loop(session, log, restored)
             session.batches.close()  # its processes and device memory, before the last evaluation
-            return _finish(session, log, state)
+            return _finish(session, log, ended)
 
 
 def _load(
@@ -168,6 +170,7 @@ def _compose(config: Config, data: MultitaskData, method: Method) -> Composed:
     check_strategy(config, model, method)
     check_parameters(config, model, method)
     check_validation(data, config, method.requires)
+    check_stopping(config.stopping, data)
     steps = total_steps(config, data)
     optimizer = make_optimizer(config.optimizer, steps, config.encoder.layers)
     devices = distribute(config, model, method, optimizer, abstract_batch(data.layout))
@@ -188,6 +191,15 @@ class _Restored(NamedTuple):
     step: int
     state: TrainState
     last_line: int
+    best: Best | None = None
+
+
+class _Ended(NamedTuple):
+    """Where a run ends: after its last step, or before, and why."""
+
+    step: int
+    state: TrainState
+    why: str = ""
 
 
 def _restore(session: Session) -> _Restored:
@@ -201,23 +213,26 @@ def _restore(session: Session) -> _Restored:
     step, state, progress = found
     session.batches.set_state(progress["position"])
     notes_on(session.console)(f"continuing from step {step}")
-    return _Restored(step, state, last_line=step)
+    return _Restored(step, state, step, stopping.from_json(progress.get("best")))
 
 
-def _loop(session: Session, log: Log, done: int, state: TrainState) -> TrainState:
-    """Do the steps after step `done`, and return the last state.
+def _loop(session: Session, log: Log, start: _Restored) -> _Ended:
+    """Do the steps after those that are done, and return the last state.
 
     The devices always have a step to do while the host works: a step is dispatched before the
     metrics of the one before are read, which is where the host waits for the devices. `unread`
     holds those metrics.
     """
     config, steps, window = session.config, session.steps, log.window
+    done, state, best = start.step, start.state, start.best
     if steps == 0 and session.checkpoints.latest_step() is None:
-        _checkpoint(session, log, 0, state)  # the parameters as drawn, for the final evaluation
+        _checkpoint(session, log, 0, state, None)  # as drawn, for the final evaluation
     if done < steps and session.preempted(done):
         raise Preempted(_saved(session.checkpoints))
 
     unread: StepMetrics | None = None
+    if done < steps and (why := _why_stopped(session, best, done)):
+        return _Ended(done, state, why)
     for number in range(done + 1, steps + 1):
         # Dispatch the step. Its batch lies on the devices already, but for the first. The call
         # returns before the devices are done, and the old state is donated: its memory is reused.
@@ -245,7 +260,10 @@ def _loop(session: Session, log: Log, done: int, state: TrainState) -> TrainStat
             _read(session, log, number, unread, write=True)
             unread = None
             with window.pause():
-                _checkpoint(session, log, number, state)
+                best = _checkpoint(session, log, number, state, best)
+            if number < steps and (why := _why_stopped(session, best, number)):
+                log.reporter.say(f"stopped after step {number}: {why}")
+                return _Ended(number, state, why)
 
         # Preempted. Where this step has no checkpoint yet, it is saved without an evaluation,
         # for which there may be no time. After the last step the run ends as usual.
@@ -253,10 +271,16 @@ def _loop(session: Session, log: Log, done: int, state: TrainState) -> TrainStat
             if unread is not None:
                 _read(session, log, number, unread, write=True)
                 position = session.batches.get_state()
-                session.checkpoints.save(number, state, position, {}, UNMEASURED)
+                as_json = stopping.to_json(best)
+                session.checkpoints.save(number, state, position, {}, UNMEASURED, as_json)
             session.checkpoints.wait()
             raise Preempted(_saved(session.checkpoints))
-    return state
+    return _Ended(steps, state)
+
+
+def _why_stopped(session: Session, best: Best | None, step: int) -> str:
+    config = session.config
+    return stopping.why_stopped(config.stopping, best, step, config.evaluate_every)
 
 
 def _read(
@@ -275,8 +299,14 @@ def _read(
         log.reporter.step(number, {**values, "seconds_left": seconds_left})
 
 
-def _checkpoint(session: Session, log: Log, number: int, state: TrainState) -> None:
-    """Evaluate on validation, and begin to save, with the position after the last batch read."""
+def _checkpoint(
+    session: Session, log: Log, number: int, state: TrainState, best: Best | None
+) -> Best | None:
+    """Evaluate on validation, and begin to save, with the position after the last batch read.
+
+    Returns:
+      The best evaluation, after this one.
+    """
     values = _evaluate(session, state, "validation")
     for task, metrics in values.items():
         if not math.isfinite(metrics["loss"]):
@@ -291,8 +321,12 @@ def _checkpoint(session: Session, log: Log, number: int, state: TrainState) -> N
     log.metrics_file.write(number, "validation", {**flat, "score": mean})
     log.reporter.say(f"step {number}  validation  {_main_values(session.model, values)}")
     # Without a score (no task has validation data) the last checkpoint is the best.
-    rank = mean if math.isfinite(mean) else -1.0
-    session.checkpoints.save(number, state, session.batches.get_state(), values, rank)
+    rank = stopping.chosen_score(session.config.stopping, session.model, values)
+    best = stopping.better(best, number, rank)
+    rank = rank if math.isfinite(rank) else -1.0
+    position, as_json = session.batches.get_state(), stopping.to_json(best)
+    session.checkpoints.save(number, state, position, values, rank, as_json)
+    return best
 
 
 def _evaluate(session: Session, state: TrainState, split: str, *, full: bool = False) -> Values:
@@ -300,14 +334,15 @@ def _evaluate(session: Session, state: TrainState, split: str, *, full: bool = F
     return session.evaluator(params, split, full=full)
 
 
-def _finish(session: Session, log: Log, state: TrainState) -> dict[str, Any]:
+def _finish(session: Session, log: Log, ended: _Ended) -> dict[str, Any]:
     """Evaluate the best checkpoint on the test split, and write the summary."""
     session.checkpoints.wait()
-    best = session.checkpoints.best(state)
+    best = session.checkpoints.best(ended.state)
     assert best is not None
     step, state, progress = best
     test = _evaluate(session, state, "test", full=True)
-    summary = summarize(session, log.window, step, progress["values"], test)
+    validation = progress["values"]
+    summary = summarize(session, log.window, ended.step, ended.why, step, validation, test)
     if is_writer():
         run_directory.write_summary(session.directory, summary)
     return summary

@@ -19,6 +19,7 @@ from mtljax.training.persistence.run_digests import keep_digests
 from mtljax.training.persistence.run_lock import locked
 from mtljax.training.reporting.data_overview import total_steps
 from mtljax.training.reporting.metrics_file import check_tensorboard
+from mtljax.training.stopping import goes_on
 
 Say = Callable[[str], None]
 """Shows one line to the user."""
@@ -109,7 +110,10 @@ def check_continued(config: Config, start: Start, data: MultitaskData) -> dict[s
             f"run directory {start.directory}: holds a run of {before} steps, more than the "
             f"{steps} asked for; choose another --run-dir"
         )
-    return start.summary if steps == before else None
+    summary = start.summary
+    if summary is not None and goes_on(start.saved.stopping, config.stopping, summary):
+        return None
+    return summary if steps == before else None
 
 
 def begin(
@@ -148,8 +152,13 @@ def begin(
         return
     keep_digests(directory, run_directory.FILES)
     before, steps = total_steps(start.saved, data), total_steps(config, data)
+    done = before if start.summary is None else start.summary["steps"]
+    if steps == before and start.saved.stopping != config.stopping:
+        run_directory.extend_run(directory, start.saved, config, done)
+        if start.summary is not None:
+            say(f"a run that stopped after {done} of {steps} steps continues")
     if steps > before:
-        run_directory.extend_run(directory, start.saved, config, before)
+        run_directory.extend_run(directory, start.saved, config, done)
         follows = ["the learning rate"] if config.optimizer.schedule != "constant" else []
         follows += ["the rates of the mixture"] if len(data.stages) > 1 else []
         how = f", {' and '.join(follows)} from here on as in one of {steps}" if follows else ""

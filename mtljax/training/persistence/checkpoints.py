@@ -108,6 +108,7 @@ class Checkpoints:
         position: Mapping[str, Any],
         values: Mapping[str, Any],
         score: float,
+        best: list[Any] | None = None,
     ) -> None:
         """Begin to save: the arrays are copied before this returns, and written by a thread.
 
@@ -117,6 +118,7 @@ class Checkpoints:
           position: state of the data iterator, as JSON.
           values: on validation, as JSON.
           score: by which the best checkpoint is chosen, the highest.
+          best: of `mtljax.training.stopping`, as JSON.
 
         Raises:
           UserError: if this one or the one before cannot be written.
@@ -130,7 +132,12 @@ class Checkpoints:
                 args=ocp.args.Composite(
                     state=ocp.args.StandardSave(state),
                     progress=ocp.args.JsonSave(
-                        {"position": dict(position), "values": dict(values), "score": score}
+                        {
+                            "position": dict(position),
+                            "values": dict(values),
+                            "score": score,
+                            "best": best,
+                        }
                     ),
                 ),
                 metrics={"score": score},
@@ -221,7 +228,7 @@ class Checkpoints:
             which device gets what, whatever the shardings were when it was saved.
 
         Returns:
-          Step, state and progress (position, values, score), or None where there is none.
+          Step, state and progress (position, values, score, best), or None where there is none.
 
         Raises:
           UserError: if there are checkpoints and none can be read.

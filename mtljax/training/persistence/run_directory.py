@@ -31,6 +31,7 @@ SUMMARY, CHECKPOINTS, GENERATED = "summary.json", "checkpoints", "generated"
 _END = "...\n"  # the end of a YAML document
 _DEVICES = "parallel."  # the settings that may change when a run is resumed
 _LENGTH = ("steps", "epochs")  # these may grow
+_PATIENCE = "stopping.patience"
 
 
 class RunFiles(NamedTuple):
@@ -206,7 +207,8 @@ def read_config(directory: Path) -> Config:
 def check_same_run(directory: Path, config: Config, tasks: Sequence[Task]) -> Config:
     """Check that a directory holds a run of this configuration, except for `config.parallel`.
 
-    `steps` and `epochs` may be other ones too, unless both are the same setting and it is smaller.
+    `steps` and `epochs` may be other ones too, unless both are the same setting and it is smaller,
+    and so may the patience.
 
     Args:
       directory: of a run.
@@ -226,7 +228,7 @@ def check_same_run(directory: Path, config: Config, tasks: Sequence[Task]) -> Co
     differing = [
         f"{name} ({old!r} there, {new!r} asked for)"
         for name, (old, new) in differences(begun, config).items()
-        if not name.startswith(_DEVICES) and not (longer and name in _LENGTH)
+        if not name.startswith(_DEVICES) and not (longer and name in _LENGTH) and name != _PATIENCE
     ]
     saved = {task.name: task for task in load_tasks(unchanged(directory, TASKS))}
     asked = {task.name: task for task in tasks}
@@ -257,13 +259,15 @@ def extend_run(directory: Path, begun: Config, config: Config, steps: int) -> No
     Args:
       directory: of the run.
       begun: its configuration.
-      config: with more steps or epochs.
-      steps: that the run had, which name the file of its summary: `summary-STEPS.json`.
+      config: with more steps or epochs, or another patience.
+      steps: that the run did, which name the file of its summary: `summary-STEPS.json`.
 
     Raises:
       UserError: if its files cannot be written.
     """
-    longer = dataclasses.replace(begun, steps=config.steps, epochs=config.epochs)
+    longer = dataclasses.replace(
+        begun, steps=config.steps, epochs=config.epochs, stopping=config.stopping
+    )
     try:
         # First, since it would say that the longer run is complete.
         if (directory / SUMMARY).exists():

@@ -11,7 +11,13 @@ from mtljax.versions import versions
 
 
 def summarize(
-    session: Session, window: MetricsWindow, best_step: int, validation: Values, test: Values
+    session: Session,
+    window: MetricsWindow,
+    done: int,
+    stopped: str,
+    best_step: int,
+    validation: Values,
+    test: Values,
 ) -> dict[str, Any]:
     """Return the summary of a run.
 
@@ -22,11 +28,13 @@ def summarize(
     only where malformed rows were left out: their number by data set and split; so is
     ``skipped_targets``, by task, for rows that a task could not use. ``cut_texts`` is there only
     where texts are longer than what is read of them: by task and split the shares of texts and of
-    words.
+    words; and ``stopped`` only where the run ended before its last step: why.
 
     Args:
       session: of the run.
       window: with the times of the run.
+      done: steps done.
+      stopped: why there are no more; empty where all are done.
       best_step: step of the best checkpoint.
       validation: its values on validation, by task and metric.
       test: its values on test, by task and metric.
@@ -35,10 +43,11 @@ def summarize(
       The content of `summary.json`: values that JSON can hold, but for NaN and infinity.
     """
     config, data = session.config, session.data
-    epochs = session.passes(session.steps)
+    epochs = session.passes(done)
     seconds = window.seconds
     return {
-        "steps": session.steps,
+        "steps": done,
+        **({"stopped": stopped} if stopped else {}),
         "best_step": best_step,
         "seed": config.seed,
         "preset": config.preset,
