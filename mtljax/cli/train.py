@@ -10,7 +10,7 @@ import tyro
 from mtljax.cli.options import Output, cache_directory, data_directory, parse, print_json, printable
 from mtljax.cli.processes import ProcessOptions, joined
 from mtljax.errors import UserError
-from mtljax.presets import Config, default_tasks, preset
+from mtljax.presets import Config, default_tasks, like_run, preset
 from mtljax.tasks import Task, load_tasks
 from mtljax.yaml_values import read_yaml
 
@@ -117,7 +117,7 @@ def chosen_preset(arguments: Sequence[str]) -> tuple[list[str], str, Config]:
     rest, weighting_options = split_weighting_options(arguments)
     name = given(rest, "--preset")
     name = "small" if name is None else name
-    config = preset(name).config
+    config = like_run(preset(name).config, given(rest, "--encoder.from-run") or "")
     if weighting_options:
         config = dataclasses.replace(config, weighting_options=weighting_options)
     return rest, name, config

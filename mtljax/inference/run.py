@@ -26,7 +26,6 @@ from mtljax.inference.generation_metrics import (
 from mtljax.inference.inputs import TaskInput, UserInput, checked_inputs, select_input
 from mtljax.inference.predictions import Answer, Function, group_answers, make_answers
 from mtljax.inference.prompts import affix_table, prompt_keys
-from mtljax.inference.restore import restore_params, restored_model
 from mtljax.inference.text_generator import OnText, TextGenerator, make_text_generator
 from mtljax.kinds import KINDS
 from mtljax.modules.network import Params
@@ -37,6 +36,7 @@ from mtljax.training.evaluation import Evaluator, Values
 from mtljax.training.model import Model, data_options
 from mtljax.training.persistence import run_directory
 from mtljax.training.reporting.data_notes import left_out_notes
+from mtljax.training.restore import restore_params, restored_model
 
 PREVIEW_TOKENS = 20
 """Tokens of the continuation that `Run.predict` shows."""

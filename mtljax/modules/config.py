@@ -40,6 +40,8 @@ class EncoderConfig:
       dropout_mask: what shares a mask of features: 'row' (all texts packed in it; the cheapest) or
         'text', which matters where long rows hold many texts.
       recurrent_dropout: probability that a recurrent weight is dropped (lstm).
+      from_run: directory of a run whose encoder and tokenizer a run starts from; on the command
+        line they have its settings then, where no others are given.
     """
 
     kind: Literal["lstm", "transformer", "linear"] = "lstm"
@@ -61,6 +63,7 @@ class EncoderConfig:
     dropout: float = fraction(default=0.0)
     dropout_mask: Literal["row", "text"] = "row"
     recurrent_dropout: float = fraction(default=0.0)
+    from_run: str = ""
 
 
 def output_width(encoder: EncoderConfig) -> int:
@@ -103,6 +106,7 @@ class HeadsConfig:
       negatives: classes drawn for the sampled softmax that language models train with; 0 trains
         with the full softmax. Evaluation is always with the full one.
       negatives_power: exponent of the word counts in the distribution they are drawn from.
+      from_run: take the heads of tasks of the same name from `encoder.from_run` too.
     """
 
     pooling: tuple[Literal["mean", "root", "max", "last", "attention"], ...] = ("mean", "max")
@@ -113,3 +117,4 @@ class HeadsConfig:
     tag_dropout: float = fraction(default=0.0)
     negatives: int = size(0, default=1024, high=2**30)
     negatives_power: float = at_least(0, default=0.5)
+    from_run: bool = False

@@ -1,5 +1,6 @@
 """Configurations of training runs, and the presets that return them."""
 
+from mtljax.presets.config import ENCODER_SHAPE as ENCODER_SHAPE
 from mtljax.presets.config import BatchConfig as BatchConfig
 from mtljax.presets.config import Config as Config
 from mtljax.presets.config import DataConfig as DataConfig
@@ -17,5 +18,6 @@ from mtljax.presets.presets import preset as preset
 from mtljax.presets.yaml_config import ConfigLike as ConfigLike
 from mtljax.presets.yaml_config import differences as differences
 from mtljax.presets.yaml_config import dump_config as dump_config
+from mtljax.presets.yaml_config import like_run as like_run
 from mtljax.presets.yaml_config import parse_config as parse_config
 from mtljax.presets.yaml_config import read_config as read_config

@@ -233,6 +233,13 @@ class Config:
     parallel: ParallelConfig = ParallelConfig()
 
 
+ENCODER_SHAPE = (
+    *("kind", "embedding", "features", "layers", "bidirectional", "heads", "feed_forward"),
+    *("dense", "ngrams", "ngram_buckets"),
+)
+"""Fields of an encoder that decide which parameters it has, and what they mean."""
+
+
 def flatten(config: Any, prefix: str = "") -> dict[str, Any]:
     """Return the values of a nested configuration by dotted name, such as 'encoder.layers'."""
     flat: dict[str, Any] = {}
@@ -271,5 +278,7 @@ def check(config: Config) -> None:
     parallel = config.parallel
     if sum(size < 1 for size in (parallel.task, parallel.data, parallel.model)) > 1:
         raise UserError("parallel: one axis at most can be what the others leave")
+    if config.heads.from_run and not config.encoder.from_run:
+        raise UserError("heads.from_run: needs encoder.from_run")
     if not config.heads.pooling:
         raise UserError("heads.pooling: name at least one")

@@ -5,6 +5,7 @@ import os
 import types
 import typing
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import yaml
@@ -46,7 +47,8 @@ def read_config(config: ConfigLike) -> Config:
       config: a configuration, which is returned as it is; the name of a preset; a dictionary of
         fields, nested as those of `Config`, with ``"preset"`` for another than 'small'; YAML of
         such; or the path of a YAML file, such as `config.yaml` of a run. As on the command line,
-        `steps` without `epochs` turn a preset's epochs off.
+        `steps` without `epochs` turn a preset's epochs off, and `encoder.from_run` makes encoder
+        and tokenizer those of that run.
 
     Raises:
       TypeError: if it is none of these.
@@ -71,9 +73,32 @@ def read_config(config: ConfigLike) -> Config:
         base = preset(str(content.get("preset", "small"))).config
         if "steps" in content and "epochs" not in content:
             base = dataclasses.replace(base, epochs=0.0)
+        encoder = content.get("encoder")
+        if isinstance(encoder, Mapping) and isinstance(encoder.get("from_run"), str):
+            base = like_run(base, encoder["from_run"])
         return _build(Config, content, "", base)
     except UserError as error:
         raise UserError(f"{name}: {error}") from None
+
+
+def like_run(base: Config, directory: str) -> Config:
+    """A configuration with the encoder and the tokenizer of a run, to start from it.
+
+    Args:
+      base: the configuration.
+      directory: of the run; if empty, `base` is returned.
+
+    Raises:
+      UserError: there is no run, or its configuration cannot be read.
+    """
+    if not directory:
+        return base
+    path = Path(directory) / "config.yaml"
+    if not path.is_file():
+        raise UserError(f"encoder.from_run {directory}: no run there (config.yaml is missing)")
+    begun = parse_config(read_yaml_file(path))
+    encoder = dataclasses.replace(begun.encoder, from_run=directory)
+    return dataclasses.replace(base, encoder=encoder, tokenizer=begun.tokenizer)
 
 
 def differences(old: Config, new: Config) -> dict[str, tuple[Any, Any]]:

@@ -33,6 +33,13 @@ from mtljax.training.reporting.progress import format_value, notebook_console, n
 from mtljax.training.reporting.summary import summarize
 from mtljax.training.session import Composed, Log, Session, open_log, open_session
 from mtljax.training.start import Say, Start, begin, check_continued, look
+from mtljax.training.starting_point import (
+    StartingPoint,
+    origin_of,
+    started,
+    starting_point,
+    tokenizer_of,
+)
 from mtljax.training.stopping import Best, check_stopping
 
 
@@ -92,8 +99,11 @@ def train(
         start = on_all_processes(lambda: look(config, tasks, directory, tensorboard, lock, say))
         check_same(lambda: _arguments(config, tasks, start))
 
-        started = time.monotonic()
-        data = on_all_processes(lambda: _load(config, tasks, start, data_dir, cache_dir, say))
+        origin = on_all_processes(lambda: origin_of(config, directory))
+        began = time.monotonic()
+        data = on_all_processes(
+            lambda: _load(config, tasks, start, data_dir, cache_dir, say, origin)
+        )
         check_same(lambda: _content(data))
         done = on_all_processes(lambda: check_continued(config, start, data))
         if done is not None:
@@ -101,9 +111,12 @@ def train(
             return done
 
         composed = on_all_processes(lambda: _compose(config, data, start.method))
+        first = on_all_processes(
+            lambda: starting_point(config, composed.model, data.tokenizer, origin, say)
+        )
         on_all_processes(lambda: begin(config, tasks, start, data, lock, say))
         on_all_processes(lambda: run_directory.check_shared(directory))
-        seconds = time.monotonic() - started
+        seconds = time.monotonic() - began
         say(describe(config, data, composed.steps, seconds))
         _announce(composed.devices, data, say)
 
@@ -116,7 +129,7 @@ def train(
             tensorboard=tensorboard,
             preempted=preempted,
         ) as session:
-            restored = _restore(session)
+            restored = _restore(session, first)
             with open_log(session, restored.step, restored.last_line) as log:
                 ended = _loop(session, log, restored)
             session.batches.close()  # its processes and device memory, before the last evaluation
@@ -130,9 +143,9 @@ def _load(
     data_dir: str | Path | None,
     cache_dir: str | Path | None,
     say: Say,
+    origin: run_directory.RunFiles | None,
 ) -> MultitaskData:
-    tokenizer = config.tokenizer
-    begun = None
+    tokenizer, begun = tokenizer_of(origin, config), None
     if start.saved is not None:
         run = run_directory.read_run(start.directory)
         tokenizer, begun = run.tokenizer, run.layout.outputs
@@ -202,14 +215,14 @@ class _Ended(NamedTuple):
     why: str = ""
 
 
-def _restore(session: Session) -> _Restored:
+def _restore(session: Session, first: StartingPoint | None) -> _Restored:
     # The first batch gives the shapes from which parameters are drawn. A checkpoint needs that
     # state too, for its tree and shardings; the batch is then read again, by the first step.
     state = session.devices.init(next(session.batches).batch)
     session.batches.set_state({"next_index": 0})
     found = session.checkpoints.latest(state)
     if found is None:
-        return _Restored(0, state, last_line=-1)
+        return _Restored(0, started(state, first), last_line=-1)
     step, state, progress = found
     session.batches.set_state(progress["position"])
     notes_on(session.console)(f"continuing from step {step}")

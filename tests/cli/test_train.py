@@ -86,6 +86,19 @@ def test_overrides_in_both_spellings():
     assert config.heads.pooling == ("last",)
 
 
+def test_a_run_to_start_from_says_what_is_not_given(tiny_run):
+    begun = load_run(tiny_run).config
+    arguments = ["--preset", "linear", "--encoder.from-run", str(tiny_run)]
+    config = read_options([*arguments, "--encoder.dropout", "0.25", "--heads.from-run"])[0].config
+    assert config.encoder.features == begun.encoder.features == 8
+    assert (config.encoder.kind, config.encoder.dropout) == ("lstm", 0.25)
+    assert config.encoder.from_run == str(tiny_run) and config.heads.from_run
+    assert config.tokenizer == begun.tokenizer
+    assert config.optimizer == preset("linear").config.optimizer
+    with pytest.raises(UserError, match="encoder.from_run none: no run there"):
+        read_options(["--encoder.from-run", "none"])
+
+
 def test_steps_turn_epochs_off():
     assert read_options(["--preset", "textbook"])[0].config.epochs == 10
     config = read_options(["--preset", "textbook", "--steps", "3"])[0].config

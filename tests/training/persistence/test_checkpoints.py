@@ -9,10 +9,10 @@ import pytest
 
 from mtljax import weighting
 from mtljax.errors import UserError
-from mtljax.inference.restore import restore_params
 from mtljax.training.optimizer import make_optimizer
 from mtljax.training.persistence.checkpoint_digests import check_checkpoint
 from mtljax.training.persistence.checkpoints import Checkpoints, checkpoint_steps
+from mtljax.training.restore import restore_params
 from mtljax.training.step import make_step
 
 VALUES = {"label": {"accuracy": 0.5, "loss": float("nan")}}
@@ -299,7 +299,7 @@ def test_a_run_that_continues_has_a_better_one_meanwhile(states, open_them, tmp_
         shutil.rmtree(checkpoint)
         return check_checkpoint(checkpoint)
 
-    monkeypatch.setattr("mtljax.inference.restore.check_checkpoint", removed)
+    monkeypatch.setattr("mtljax.training.restore.check_checkpoint", removed)
     assert restore_params(directory, states[0].params, False, pytest.fail)[0] == 2
 
 

@@ -73,7 +73,7 @@ def restore_params(
     directory = directory.resolve()
     if not directory.is_dir():
         raise UserError(f"{directory}: no checkpoint there yet")
-    device = jax.sharding.SingleDeviceSharding(jax.devices()[0])
+    device = jax.sharding.SingleDeviceSharding(jax.local_devices()[0])
     shapes = jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=device), like)
     name = "average" if averaged else "params"
     restore = ocp.args.PyTreeRestore(

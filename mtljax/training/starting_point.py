@@ -1,0 +1,165 @@
+"""Runs that start from another run: its tokenizer, its encoder, and heads of the same name."""
+
+import dataclasses
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from mtljax.data import Tokenizer
+from mtljax.errors import UserError
+from mtljax.presets import ENCODER_SHAPE, Config
+from mtljax.step import TrainState
+from mtljax.training.model import Model, initial_params
+from mtljax.training.persistence import run_directory
+from mtljax.training.persistence.checkpoints import checkpoint_steps
+from mtljax.training.persistence.run_directory import RunFiles
+from mtljax.training.restore import restore_params, restored_model
+
+Say = Callable[[str], None]
+
+
+class StartingPoint(NamedTuple):
+    """The parameters that a run starts from in place of those that are drawn.
+
+    Attributes:
+      shared: a tree of NumPy arrays like the shared parameters.
+      heads: by task, such a tree of its head; tasks that are not there keep the head that is drawn.
+    """
+
+    shared: Any
+    heads: Mapping[str, Any]
+
+
+def origin_of(config: Config, directory: Path) -> RunFiles | None:
+    """The files of the run that a configuration starts from.
+
+    Args:
+      config: the configuration.
+      directory: of the run to be trained; with a checkpoint it needs its origin no more.
+
+    Returns:
+      None where it starts from no run, or has begun.
+
+    Raises:
+      UserError: there is no such run, or its encoder or tokenizer is not the one asked for.
+    """
+    name = config.encoder.from_run
+    if not name or checkpoint_steps(directory / run_directory.CHECKPOINTS):
+        return None
+    if not run_directory.holds_run(Path(name)):
+        raise UserError(f"encoder.from_run {name}: no run there")
+    files = run_directory.read_run(Path(name))
+    pairs = [
+        (f"encoder.{field}", getattr(files.config.encoder, field), getattr(config.encoder, field))
+        for field in ENCODER_SHAPE
+    ]
+    pairs += [
+        (f"tokenizer.{field.name}", getattr(files.config.tokenizer, field.name), asked)
+        for field in dataclasses.fields(config.tokenizer)
+        for asked in [getattr(config.tokenizer, field.name)]
+    ]
+    for field, there, asked in pairs:
+        if there != asked:
+            raise UserError(f"encoder.from_run {name}: {field} is {there!r} there, not {asked!r}")
+    return files
+
+
+def tokenizer_of(origin: RunFiles | None, config: Config) -> Any:
+    """The tokenizer of the run that a configuration starts from, else how to train one."""
+    return config.tokenizer if origin is None else origin.tokenizer
+
+
+def starting_point(
+    config: Config, model: Model, tokenizer: Tokenizer, origin: RunFiles | None, say: Say
+) -> StartingPoint | None:
+    """Read the parameters of the run that a configuration starts from.
+
+    Args:
+      config: the configuration.
+      model: its model.
+      tokenizer: of its data.
+      origin: from `origin_of`.
+      say: is called with a line about what is taken and what is drawn, and about a damaged
+        checkpoint of the origin, in whose place another is taken.
+
+    Returns:
+      None where it starts from no run.
+
+    Raises:
+      UserError: a parameter or the classes of a head are others there, or nothing can be read.
+    """
+    if origin is None:
+        return None
+    directory = Path(config.encoder.from_run)
+    where = f"encoder.from_run {directory}"
+    if tokenizer.fingerprint != origin.tokenizer.fingerprint:
+        raise UserError(f"{where}: its tokenizer is another than that of this run")
+    there, shapes = restored_model(directory, origin.config, origin.layout)
+    wanted = jax.eval_shape(lambda: initial_params(model))
+    names = [task.name for task in model.tasks]
+    taken = [name for name in names if config.heads.from_run and name in shapes["heads"]]
+    _check_shapes(where, "shared", shapes["shared"], wanted["shared"])
+    for name in taken:
+        ours, theirs = (m.layout.outputs[name] for m in (model, there))
+        kinds = [next(t.kind for t in m.tasks if t.name == name) for m in (model, there)]
+        if kinds[0] != kinds[1] or ours.classes != theirs.classes:
+            what = "is of another kind" if kinds[0] != kinds[1] else "has other classes"
+            raise UserError(f"{where}: task {name!r} {what} there")
+        _check_shapes(where, f"heads/{name}", shapes["heads"][name], wanted["heads"][name])
+    step, params = restore_params(
+        directory / run_directory.CHECKPOINTS,
+        shapes,
+        averaged=origin.config.optimizer.average > 0,
+        warn=say,
+    )
+    params = jax.tree.map(np.asarray, params)
+    say(_about(directory, step, params, names, taken))
+    return StartingPoint(params["shared"], {name: params["heads"][name] for name in taken})
+
+
+def started(state: TrainState, start: StartingPoint | None) -> TrainState:
+    """A first state with the parameters of a starting point, on the devices where they were."""
+    if start is None:
+        return state
+
+    def put(new: Any, old: Any) -> Any:
+        return jax.tree.map(lambda a, b: jax.device_put(a.astype(b.dtype), b.sharding), new, old)
+
+    def replaced(params: Any) -> Any:
+        heads = {name: put(head, params["heads"][name]) for name, head in start.heads.items()}
+        shared = put(start.shared, params["shared"])
+        return {**params, "shared": shared, "heads": {**params["heads"], **heads}}
+
+    # The state is donated to the step: the average may share no memory with the parameters.
+    average = None if state.average is None else jax.tree.map(jnp.copy, replaced(state.average))
+    return state._replace(params=replaced(state.params), average=average)
+
+
+def _check_shapes(where: str, what: str, there: Any, here: Any) -> None:
+    def shapes(tree: Any) -> dict[str, tuple[int, ...]]:
+        return {
+            jax.tree_util.keystr(path, simple=True, separator="/"): leaf.shape
+            for path, leaf in jax.tree.leaves_with_path(tree)
+        }
+
+    before, now = shapes(there), shapes(here)
+    for path in [*now, *before]:
+        if before.get(path) != now.get(path):
+            raise UserError(
+                f"{where}: {what}/{path} has shape {before.get(path)} there, {now.get(path)} in "
+                "this run"
+            )
+
+
+def _about(directory: Path, step: int, params: Any, names: list[str], taken: list[str]) -> str:
+    size = sum(leaf.size for leaf in jax.tree.leaves(params["shared"]))
+    drawn = [name for name in names if name not in taken]
+    heads = f" and the heads of {', '.join(taken)}" if taken else ""
+    rest = f"; drawn anew: the heads of {', '.join(drawn)}" if drawn else ""
+    left = [name for name in params["heads"] if name not in taken]
+    rest += f"; left there: the heads of {', '.join(left)}" if left else ""
+    return f"from {directory}, step {step}: tokenizer, encoder ({size:,} parameters){heads}{rest}"

@@ -1,0 +1,120 @@
+"""Runs that start from another run."""
+
+import dataclasses
+
+import jax
+import numpy as np
+import pytest
+from rich.console import Console
+
+from mtljax.errors import UserError
+from mtljax.inference import load_run
+from mtljax.presets import like_run, read_config
+from mtljax.training.loop import train
+
+
+@pytest.fixture(scope="module")
+def kept(tmp_path_factory):
+    """A directory for one run of this module."""
+    return tmp_path_factory.mktemp("origin")
+
+
+@pytest.fixture
+def linear(config):
+    """The tests' configuration with the linear encoder."""
+    encoder = dataclasses.replace(config.encoder, kind="linear", ngram_buckets=32)
+    return dataclasses.replace(config, steps=4, encoder=encoder)
+
+
+@pytest.fixture
+def origin(tiny, linear, tasks, kept):
+    """A finished run of two tasks; trained once."""
+    train(linear, (tasks["label"], tasks["grade"]), kept / "run")
+    return kept / "run"
+
+
+def from_run(config, origin, heads=False):
+    like = like_run(config, str(origin))
+    heads = dataclasses.replace(like.heads, from_run=heads)
+    return dataclasses.replace(like, steps=0, heads=heads)
+
+
+def same(found, expected):
+    jax.tree.map(np.testing.assert_array_equal, found, expected)
+
+
+def test_encoder_and_heads_are_those_of_the_run(tiny, linear, tasks, origin, tmp_path, capsys):
+    config = from_run(linear, origin, heads=True)
+    chosen = (tasks["number"], tasks["label"])
+    train(config, chosen, tmp_path / "run", console=Console(width=500))
+    first, second = load_run(origin), load_run(tmp_path / "run")
+    same(second.params["shared"], first.params["shared"])
+    same(second.params["heads"]["label"], first.params["heads"]["label"])
+    assert second.tokenizer.fingerprint == first.tokenizer.fingerprint
+    out = capsys.readouterr().out
+    size = sum(leaf.size for leaf in jax.tree.leaves(first.params["shared"]))
+    assert (
+        f"from {origin}, step 4: tokenizer, encoder ({size:,} parameters) and the heads of label; "
+        "drawn anew: the heads of number; left there: the heads of grade"
+    ) in out
+
+
+def test_it_trains_on_and_needs_the_run_no_more(tiny, linear, tasks, origin, tmp_path):
+    config = dataclasses.replace(from_run(linear, origin), steps=4)
+    chosen, run = (tasks["label"],), tmp_path / "run"
+    away = origin.with_name("away")
+    train(config, chosen, run)
+    drawn = load_run(run).params["heads"]["label"]["out"]["kernel"]
+    assert np.any(np.asarray(drawn) != load_run(origin).params["heads"]["label"]["out"]["kernel"])
+    origin.rename(away)
+    try:
+        longer = dataclasses.replace(config, steps=6)
+        assert train(longer, chosen, run)["steps"] == 6
+        with pytest.raises(UserError, match=f"encoder.from_run {origin}: no run there"):
+            train(longer, chosen, tmp_path / "other")
+    finally:
+        away.rename(origin)
+    assert not (tmp_path / "other").exists()
+
+
+def test_a_dictionary_takes_what_it_does_not_say_from_the_run(origin, linear):
+    config = read_config({"preset": "small", "encoder": {"from_run": str(origin), "dropout": 0.3}})
+    assert config.encoder == dataclasses.replace(linear.encoder, from_run=str(origin), dropout=0.3)
+    assert config.tokenizer == linear.tokenizer and config.steps == 1500
+    with pytest.raises(UserError, match="config: encoder.from_run none: no run there"):
+        read_config({"encoder": {"from_run": "none"}})
+
+
+def changed(config, **fields):
+    for name, value in fields.items():
+        section, _, field = name.partition("__")
+        part = dataclasses.replace(getattr(config, section), **{field: value})
+        config = dataclasses.replace(config, **{section: part})
+    return config
+
+
+@pytest.mark.parametrize(
+    ("fields", "message"),
+    [
+        ({"encoder__embedding": 7}, "encoder.from_run .*: encoder.embedding is 6 there, not 7"),
+        ({"tokenizer__min_count": 3}, "tokenizer.min_count is 1 there, not 3"),
+        ({"heads__pooling": ("attention",)}, r"heads/label/.* has shape .* there, .* in this run"),
+        ({"encoder__from_run": ""}, "heads.from_run: needs encoder.from_run"),
+    ],
+)
+def test_what_differs_is_named(tiny, linear, tasks, origin, tmp_path, fields, message):
+    config = changed(from_run(linear, origin, heads=True), **fields)
+    with pytest.raises(UserError, match=message) as raised:
+        train(config, (tasks["label"],), tmp_path / "run")
+    assert "\n" not in str(raised.value) and not (tmp_path / "run").exists()
+
+
+def test_a_head_of_other_classes_is_refused(tiny, linear, tasks, origin, tmp_path):
+    config = from_run(linear, origin, heads=True)
+    other = dataclasses.replace(tasks["grade"], name="label")
+    with pytest.raises(UserError, match="task 'label' has other classes there"):
+        train(config, (other,), tmp_path / "run")
+    other = dataclasses.replace(tasks["number"], name="label")
+    with pytest.raises(UserError, match="task 'label' is of another kind there"):
+        train(config, (other,), tmp_path / "run")
+    assert not (tmp_path / "run").exists()
