@@ -40,7 +40,7 @@ INTERNAL = {
     "kinds": {"losses", "metrics", "modules", "span_schemes"},
     "tasks": {"kinds", "span_schemes", "yaml_values"},
     "data": {"kinds", "tasks", "ranges", "special_tokens"},
-    "modules": {"ranges", "special_tokens"},
+    "modules": {"gradients", "ranges", "special_tokens"},
     "presets": {"kinds", "tasks", "ranges", "modules", "data", "yaml_values"},
     "training": BELOW_TRAINING,
     "inference": BELOW_TRAINING | {"training"},

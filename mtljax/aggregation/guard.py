@@ -11,6 +11,7 @@ from optax.experimental import aggregating
 
 from mtljax.gradients import task_count
 from mtljax.gradients.row_gradients import RowGradients, is_rows
+from mtljax.gradients.task_axis import leaves_of, reduced
 
 
 def guard(
@@ -132,9 +133,14 @@ def finite_gradients(task_grads: Any) -> jax.Array:
     Array([ True, False], dtype=bool)
     """
     finite = jnp.ones(task_count(task_grads), bool)
-    for leaf in map(jnp.asarray, jax.tree.leaves(task_grads)):
+    for leaf in leaves_of(task_grads):
         # The largest size is finite if all are; on a CPU that is faster than to look at each.
-        finite = finite & jnp.isfinite(jnp.max(jnp.abs(leaf), range(1, leaf.ndim), initial=0))
+        finite = finite & reduced(
+            lambda entries: jnp.isfinite(
+                jnp.max(jnp.abs(entries), range(1, entries.ndim), initial=0)
+            ),
+            leaf,
+        )
     return finite
 
 

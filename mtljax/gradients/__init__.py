@@ -9,12 +9,14 @@ from mtljax.gradients.gramian import gramian_diagonal as gramian_diagonal
 from mtljax.gradients.gramian import group_gramians as group_gramians
 from mtljax.gradients.lagged import LaggedGradients as LaggedGradients
 from mtljax.gradients.lagged import lagged_gradients as lagged_gradients
+from mtljax.gradients.look_up import look_up as look_up
 from mtljax.gradients.problem import Aux as Aux
 from mtljax.gradients.problem import Examples as Examples
 from mtljax.gradients.problem import Unbatched as Unbatched
 from mtljax.gradients.representation import RepresentationGradients as RepresentationGradients
 from mtljax.gradients.representation import representation_gradients as representation_gradients
 from mtljax.gradients.row_gradients import RowGradients as RowGradients
+from mtljax.gradients.row_gradients import as_dense as as_dense
 from mtljax.gradients.row_gradients import unique_rows as unique_rows
 from mtljax.gradients.scaled_gramian import ScaledDiagonal as ScaledDiagonal
 from mtljax.gradients.scaled_gramian import ScaledGramian as ScaledGramian

@@ -5,6 +5,7 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax.typing import ArrayLike
 
 from mtljax.gradients.leaf_groups import Labels, leaf_groups
@@ -72,7 +73,11 @@ def combine(
 
 def _weighted_sum(weights: jax.Array, leaf: Any) -> jax.Array:
     if isinstance(leaf, RowGradients):
-        return dense_sum(weights, leaf)
+        total = dense_sum(weights, leaf)
+        if leaf.dense is not None:
+            of_dense = weights[np.array(leaf.dense_tasks)]
+            total = total + _weighted_sum(of_dense, leaf.dense).astype(total.dtype)
+        return total.astype(leaf.values.dtype)
     leaf = jnp.asarray(leaf)
     weights = weights.astype(jnp.promote_types(leaf.dtype, jnp.float32))
     total = jax.lax.platform_dependent(weights, leaf, cpu=_task_by_task, default=_fused)

@@ -8,8 +8,9 @@ import jax.numpy as jnp
 
 from mtljax.gradients.dense_products import dense_products
 from mtljax.gradients.leaf_groups import Labels, leaf_groups, selected
-from mtljax.gradients.row_gradients import RowGradients, is_rows, row_products
-from mtljax.gradients.task_axis import leaves_of, stored_entries, task_count
+from mtljax.gradients.row_gradients import RowGradients, as_rows, is_rows
+from mtljax.gradients.row_products import row_products
+from mtljax.gradients.task_axis import leaves_of, reduced, task_count
 
 
 def gramian(task_grads: Any, *, where: Labels = None) -> jax.Array:
@@ -19,8 +20,8 @@ def gramian(task_grads: Any, *, where: Labels = None) -> jax.Array:
     except on a CPU, so that sharded leaves stay where they are and only ``[T, T]`` is summed.
     Leaves of lower precision are multiplied exactly and accumulated in float32. In `RowGradients`,
     of a table whose tasks read few rows, the rows that two tasks share are multiplied, and nothing
-    has the size of the table; a NaN of one task then reaches its own product, and those with tasks
-    that share its row.
+    but a few integers a row has the size of the table; a NaN of one task reaches its own norm, and
+    any of its own products.
 
     Args:
       task_grads: a tree of floating point leaves ``[T, *param]``, or `RowGradients`.
@@ -46,7 +47,7 @@ def gramian(task_grads: Any, *, where: Labels = None) -> jax.Array:
     total = jnp.zeros((num_tasks, num_tasks), jnp.float32)
     for leaf in leaves:
         if isinstance(leaf, RowGradients):
-            total = total + row_products(leaf, leaf)
+            total = total + row_products(leaf)
     dense = [leaf for leaf in leaves if not isinstance(leaf, RowGradients)]
     if dense:
         total = total + dense_products(dense)
@@ -73,10 +74,14 @@ def gramian_diagonal(task_grads: Any, *, where: Labels = None) -> jax.Array:
     """
     total = jnp.zeros(task_count(task_grads), jnp.float32)
     leaves = leaves_of(task_grads if where is None else selected(where, task_grads))
-    for leaf in map(stored_entries, leaves):
-        wide = leaf.astype(jnp.promote_types(leaf.dtype, jnp.float32))
-        total = total + jnp.sum(jnp.square(wide), axis=range(1, leaf.ndim))
+    for leaf in leaves:
+        total = total + reduced(_squares, leaf)
     return total
+
+
+def _squares(leaf: jax.Array) -> jax.Array:
+    wide = leaf.astype(jnp.promote_types(leaf.dtype, jnp.float32))
+    return jnp.sum(jnp.square(wide), axis=range(1, leaf.ndim))
 
 
 def cross_gramian(task_grads: Any, other_grads: Any) -> jax.Array:
@@ -84,7 +89,8 @@ def cross_gramian(task_grads: Any, other_grads: Any) -> jax.Array:
 
     Args:
       task_grads: a tree of floating point leaves ``[T, *param]``, or `RowGradients`: the ``g_i``.
-      other_grads: the same tree with leaves ``[U, *param]``: the ``h_j``.
+      other_grads: the same tree with leaves ``[U, *param]``: the ``h_j``. A leaf may be
+        `RowGradients` in one of the trees and an array in the other.
 
     Returns:
       ``[T, U]``, float32 (float64 if a leaf is).
@@ -97,14 +103,14 @@ def cross_gramian(task_grads: Any, other_grads: Any) -> jax.Array:
     Array([[2., 0.]], dtype=float32)
     """
     total = jnp.zeros((task_count(task_grads), task_count(other_grads)), jnp.float32)
-    pairs: list[tuple[Any, Any]] = []
-    jax.tree.map(lambda *leaves: pairs.append(leaves), task_grads, other_grads, is_leaf=is_rows)
+    leaves, structure = jax.tree.flatten(task_grads, is_leaf=is_rows)
+    other_leaves, other_structure = jax.tree.flatten(other_grads, is_leaf=is_rows)
+    if structure != other_structure:
+        raise ValueError(f"trees of task gradients differ: {structure} and {other_structure}")
     dense = []
-    for leaf, other in pairs:
-        if isinstance(leaf, RowGradients) != isinstance(other, RowGradients):
-            raise ValueError("a leaf is RowGradients in one tree, and must be in both")
-        if isinstance(leaf, RowGradients):
-            total = total + row_products(leaf, other)
+    for leaf, other in zip(leaves, other_leaves, strict=True):
+        if isinstance(leaf, RowGradients) or isinstance(other, RowGradients):
+            total = total + row_products(as_rows(leaf), as_rows(other))
         else:
             dense.append((jnp.asarray(leaf), jnp.asarray(other)))
     if dense:

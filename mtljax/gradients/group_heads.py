@@ -19,7 +19,9 @@ from mtljax.gradients.problem import (
     task_key,
     unstack_by_task,
 )
+from mtljax.gradients.row_gradients import is_rows
 from mtljax.gradients.same_shapes import why_heads_differ
+from mtljax.gradients.task_axis import take_tasks
 
 
 def group_tasks(problem: Problem, name: str) -> list[str]:
@@ -110,8 +112,8 @@ def in_task_order(tasks: list[str], computed: list[str], tree: Any) -> Any:
     """Reorders leaves ``[T, ...]`` from the order of `computed` to that of `tasks`."""
     if computed == tasks:
         return tree
-    indices = jnp.array([computed.index(task) for task in tasks])
-    return jax.tree.map(lambda leaf: leaf[indices], tree)
+    indices = [computed.index(task) for task in tasks]
+    return jax.tree.map(lambda leaf: take_tasks(leaf, indices), tree, is_leaf=is_rows)
 
 
 def _head_arguments(problem: Problem, name: str) -> tuple[list[str], list[Any]]:

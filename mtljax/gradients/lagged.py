@@ -19,8 +19,10 @@ from mtljax.gradients.problem import (
     Problem,
     make_problem,
 )
+from mtljax.gradients.row_gradients import RowGradients
 from mtljax.gradients.scanned import scan_tasks
 from mtljax.gradients.sketch import sketch as project
+from mtljax.gradients.tables import with_tables
 from mtljax.gradients.task_gradients import chosen_strategy, compute
 from mtljax.gradients.unrolled import group_vjp
 
@@ -94,6 +96,7 @@ def lagged_gradients(
     if weights.shape != (len(heads),):
         raise ValueError(f"weights must have shape ({len(heads)},), got {weights.shape}")
     strategy = chosen_strategy(problem, strategy)
+    problem = with_tables(problem, alike=strategy != "unrolled")
     if sketch is None:
         losses, task_grads, head_grads, aux = compute(problem, strategy)
         direction = combine(weights, task_grads)
@@ -166,13 +169,15 @@ def _wide_zeros(params: Any) -> Any:
 
 def _add_weighted(total: Any, weight: jax.Array, gradient: Any) -> Any:
     # A weight of 0 leaves a task out, even where its gradient is not finite.
-    return jax.tree.map(
-        lambda sum_, leaf: (
-            sum_ + jnp.where(weight != 0, weight.astype(sum_.dtype) * leaf.astype(sum_.dtype), 0)
-        ),
-        total,
-        gradient,
-    )
+    def add(sum_: jax.Array, leaf: Any) -> jax.Array:
+        entries = leaf.values if isinstance(leaf, RowGradients) else leaf
+        entries = entries.astype(sum_.dtype)
+        entries = jnp.where(weight != 0, weight.astype(sum_.dtype) * entries, 0)
+        if isinstance(leaf, RowGradients):
+            return sum_.at[leaf.indices].add(entries, mode="drop")
+        return sum_ + entries
+
+    return jax.tree.map(add, total, gradient)
 
 
 def _as_dtypes_of(params: Any, total: Any) -> Any:

@@ -61,6 +61,9 @@ class Problem(NamedTuple):
       key: the random key of the step, or None if encoders and heads take no key.
       specs: by input group, the structure of the features that its encoder returns.
       has_aux: whether encoders return ``(features, aux)`` and heads ``(loss, aux)``.
+      lookups: by input group, the tables whose gradients it has by rows: in the order in which the
+        encoder looks rows up, the index of the table among the leaves of `shared`, and the shape of
+        the ids.
     """
 
     encode: Mapping[str, Encode]
@@ -71,6 +74,7 @@ class Problem(NamedTuple):
     key: jax.Array | None
     specs: Mapping[str, "FeatureSpec"]
     has_aux: bool = False
+    lookups: Mapping[str, tuple[tuple[int, tuple[int, ...]], ...]] = {}  # noqa: RUF012 - not changed
 
 
 class FeatureSpec(NamedTuple):
@@ -78,7 +82,7 @@ class FeatureSpec(NamedTuple):
 
     Attributes:
       structure: the tree definition of the features.
-      floating: for each leaf, whether it is floating point or complex, and so differentiated.
+      floating: for each leaf, whether it is differentiated: it is floating point or complex.
       batched: for each leaf, whether it has a batch axis.
       shapes: for each leaf, its shape and dtype.
     """

@@ -1,35 +1,42 @@
 """Sparse per-task gradients of an embedding table of which each task reads few rows."""
 
+import dataclasses
 import functools
-from dataclasses import dataclass
 from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax.typing import ArrayLike
 
 
 @functools.partial(
     jax.tree_util.register_dataclass,
-    data_fields=("indices", "values"),
-    meta_fields=("num_rows",),
+    data_fields=("indices", "values", "dense"),
+    meta_fields=("num_rows", "dense_tasks"),
 )
-@dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True)
 class RowGradients:
     """A leaf of per-task gradients that stands for ``[T, V, *row]``, most of whose rows are zero.
 
-    `gramian`, `combine`, `sketch` and the other functions of this package take it as one leaf.
+    `gramian`, `combine`, `sketch` and the other functions of this package take it as one leaf. Some
+    tasks may read all rows, as one whose softmax is tied to the table: their gradients are `dense`,
+    and they have no entries besides.
 
     Attributes:
       indices: ``[T, N]``, integers, ascending and without repetition in each task; unused entries
         come last and are `num_rows`. `unique_rows` brings any indices into this form.
       values: ``[T, N, *row]``, floating point, zero in unused entries.
       num_rows: V, the number of rows of the table.
+      dense: ``[K, V, *row]``, the gradients of K of the tasks; None for none.
+      dense_tasks: the indices of these tasks, ascending.
     """
 
     indices: jax.Array
     values: jax.Array
     num_rows: int
+    dense: jax.Array | None = None
+    dense_tasks: tuple[int, ...] = ()
 
 
 def is_rows(node: Any) -> bool:
@@ -60,67 +67,74 @@ def unique_rows(indices: ArrayLike, values: ArrayLike, num_rows: int) -> RowGrad
         raise ValueError(
             f"indices [T, N] and values [T, N, ...] have shapes {indices.shape} and {values.shape}"
         )
+    count, size = indices.shape
+    row = values.shape[2:]
+    inside = (indices >= 0) & (indices < num_rows)
+    places = jnp.broadcast_to(jnp.arange(size, dtype=jnp.int32), indices.shape)
+    found, places = jax.lax.sort(
+        (jnp.where(inside, indices, num_rows), places), dimension=1, num_keys=1
+    )
+    # Where a row is met for the first time, it takes the next position.
+    is_first = jnp.diff(found, axis=1, prepend=-1) > 0
+    positions = jnp.cumsum(is_first, axis=1, dtype=jnp.int32) - 1
+    tasks = jnp.arange(count, dtype=jnp.int32)[:, None]
+    unique = jnp.full((count, size), num_rows, jnp.int32).at[tasks, positions].set(found)
+    # Values are added where they stand, not sorted before: they are large.
+    targets = jnp.zeros((count, size), jnp.int32).at[tasks, places].set(positions)
+    wide = values.astype(jnp.promote_types(values.dtype, jnp.float32))
+    wide = jnp.where(_over_rows(inside, values), wide, 0)
+    flat = (tasks * size + targets).reshape(-1)
+    summed = jnp.zeros((count * size, *row), wide.dtype).at[flat].add(wide.reshape(-1, *row))
+    return RowGradients(unique, summed.reshape(values.shape).astype(values.dtype), num_rows)
 
-    def of_task(index: jax.Array, rows: jax.Array) -> tuple[jax.Array, jax.Array]:
-        inside = (index >= 0) & (index < num_rows)
-        index = jnp.where(inside, index, num_rows)
-        wide = rows.astype(jnp.promote_types(rows.dtype, jnp.float32))
-        wide = jnp.where(inside.reshape(-1, *(1,) * (rows.ndim - 1)), wide, 0)
-        unique, positions = jnp.unique(
-            index, return_inverse=True, size=index.size, fill_value=num_rows
-        )
-        summed = jnp.zeros_like(wide).at[positions.reshape(-1)].add(wide)
-        return unique, summed.astype(rows.dtype)
 
-    return RowGradients(*jax.vmap(of_task)(indices, values), num_rows)
-
-
-def row_products(grads: RowGradients, other: RowGradients) -> jax.Array:
-    """Inner products ``<g_i, h_j>`` of two leaves of one table; see `cross_gramian`.
-
-    About ``T U N`` products of rows, whatever the size of the table.
+def as_dense(task_grads: Any) -> Any:
+    """Per-task gradients as arrays: every `RowGradients` becomes ``[T, V, *row]``.
 
     Args:
-      grads: the gradients of T tasks.
-      other: the gradients of U tasks.
+      task_grads: a tree of leaves ``[T, *param]``, or `RowGradients`.
 
     Returns:
-      ``[T, U]``, float32 (float64 if the values are).
+      The same tree of arrays.
 
-    Raises:
-      ValueError: the tables have different numbers of rows.
+    >>> as_dense({"words": RowGradients(jnp.array([[1, 3]]), jnp.array([[2.0, 0.0]]), 3)})
+    {'words': Array([[0., 2., 0.]], dtype=float32)}
     """
-    if grads.num_rows != other.num_rows:
-        raise ValueError(f"rows of tables of {grads.num_rows} and of {other.num_rows}")
-    dtype = jnp.promote_types(jnp.result_type(grads.values, other.values), jnp.float32)
 
-    def of_task(task: tuple[jax.Array, jax.Array]) -> jax.Array:
-        index, rows = task
+    def of_leaf(leaf: Any) -> Any:
+        if not isinstance(leaf, RowGradients):
+            return leaf
+        count = leaf.indices.shape[0]
+        tasks = jnp.arange(count)[:, None]
+        table = jnp.zeros((count, leaf.num_rows, *leaf.values.shape[2:]), leaf.values.dtype)
+        table = table.at[tasks, leaf.indices].add(leaf.values, mode="drop")
+        if leaf.dense is None:
+            return table
+        return table.at[np.array(leaf.dense_tasks)].set(leaf.dense)
 
-        def with_task(other_index: jax.Array, other_rows: jax.Array) -> jax.Array:
-            # Indices are sorted: a row of one task is looked up among those of the other.
-            positions = jnp.searchsorted(other_index, index)
-            candidates = other_index.at[positions].get(mode="fill", fill_value=-1)
-            shared = (candidates == index) & (index < grads.num_rows)
-            partners = other_rows.at[positions].get(mode="clip")
-            products = rows.astype(dtype) * partners.astype(dtype)
-            return jnp.sum(jnp.where(shared.reshape(-1, *(1,) * (rows.ndim - 1)), products, 0))
+    return jax.tree.map(of_leaf, task_grads, is_leaf=is_rows)
 
-        return jax.vmap(with_task)(other.indices, other.values)
 
-    # One task against all others at a time, so that no more than [U, N, *row] of partners are held.
-    return jax.lax.map(of_task, (grads.indices, grads.values))
+def as_rows(leaf: Any) -> RowGradients:
+    """A leaf ``[T, V, *row]`` as `RowGradients`, all of its tasks dense; rows as they are."""
+    if isinstance(leaf, RowGradients):
+        return leaf
+    leaf = jnp.asarray(leaf)
+    count, num_rows, *row = leaf.shape
+    none = jnp.zeros((count, 0), jnp.int32)
+    values = jnp.zeros((count, 0, *row), leaf.dtype)
+    return RowGradients(none, values, num_rows, leaf, tuple(range(count)))
 
 
 def dense_sum(weights: jax.Array, grads: RowGradients) -> jax.Array:
-    """The weighted sum ``sum_i w_i g_i`` of a leaf, by one scatter; see `combine`.
+    """The weighted sum ``sum_i w_i g_i`` of the rows of a leaf, by one scatter; see `combine`.
 
     Args:
       weights: ``[T]``; a task of weight 0 is left out.
-      grads: the gradients of T tasks.
+      grads: the gradients of T tasks, whose `dense` part is left out.
 
     Returns:
-      ``[V, *row]``, of the dtype of the values, accumulated in float32 or wider.
+      ``[V, *row]``, float32 or as wide as the values.
     """
     dtype = jnp.promote_types(grads.values.dtype, jnp.float32)
     weights = weights.astype(dtype).reshape(-1, *(1,) * (grads.values.ndim - 1))
@@ -128,5 +142,9 @@ def dense_sum(weights: jax.Array, grads: RowGradients) -> jax.Array:
     row = grads.values.shape[2:]
     total = jnp.zeros((grads.num_rows, *row), dtype)
     # Unused entries have an index past the end, which is dropped.
-    total = total.at[grads.indices.reshape(-1)].add(scaled.reshape(-1, *row), mode="drop")
-    return total.astype(grads.values.dtype)
+    return total.at[grads.indices.reshape(-1)].add(scaled.reshape(-1, *row), mode="drop")
+
+
+def _over_rows(mask: jax.Array, values: jax.Array) -> jax.Array:
+    """A mask ``[T, N]`` that meets values ``[T, N, *row]``."""
+    return mask.reshape(*mask.shape, *(1,) * (values.ndim - mask.ndim))

@@ -1,6 +1,5 @@
 """Gramians of per-task gradients whose squares would overflow or underflow."""
 
-import dataclasses
 import functools
 from typing import Any, NamedTuple
 
@@ -11,7 +10,7 @@ from jax.typing import ArrayLike
 from mtljax.gradients.dense_products import leaf_products, sum_over_blocks
 from mtljax.gradients.gramian import gramian, gramian_diagonal
 from mtljax.gradients.row_gradients import RowGradients
-from mtljax.gradients.task_axis import leaves_of, stored_entries, task_count
+from mtljax.gradients.task_axis import by_task, leaves_of, reduced, task_count
 
 _BLOCK = 8192
 """Parameters that are scaled and multiplied at once on a CPU."""
@@ -135,9 +134,8 @@ def _rescaled(axis_name: Any, products: jax.Array, task_grads: Any) -> ScaledGra
     dtype = products.dtype
     largest = jnp.zeros(task_count(task_grads), dtype)
     leaves = leaves_of(task_grads)
-    for leaf in map(stored_entries, leaves):
-        entries = jnp.max(jnp.abs(leaf), axis=range(1, leaf.ndim), initial=0).astype(dtype)
-        largest = jnp.maximum(largest, entries)
+    for leaf in leaves:
+        largest = jnp.maximum(largest, reduced(_largest, leaf).astype(dtype))
     largest = _reduced(axis_name, jax.lax.pmax, largest)
     # Division by a power of two does not round. Its inverse must be a normal number as well.
     limit = -jnp.finfo(dtype).minexp
@@ -149,8 +147,7 @@ def _rescaled(axis_name: Any, products: jax.Array, task_grads: Any) -> ScaledGra
     def products_of(leaf: Any) -> jax.Array:
         compute = gramian if products.ndim == 2 else gramian_diagonal
         if isinstance(leaf, RowGradients):
-            values = _times(leaf.values, inverse)
-            return compute(dataclasses.replace(leaf, values=values)).astype(dtype)
+            return compute(by_task(_times, leaf, inverse)).astype(dtype)
         if products.ndim == 2:
             return _scaled_products(leaf, inverse)
         return compute(_times(leaf, inverse))
@@ -160,6 +157,10 @@ def _rescaled(axis_name: Any, products: jax.Array, task_grads: Any) -> ScaledGra
     if products.ndim == 2:
         total = (total + total.T) / 2
     return ScaledGramian(total, jnp.ldexp(jnp.ones((), dtype), exponent))
+
+
+def _largest(leaf: jax.Array) -> jax.Array:
+    return jnp.max(jnp.abs(leaf), axis=range(1, leaf.ndim), initial=0)
 
 
 def _times(leaf: jax.Array, factors: jax.Array) -> jax.Array:

@@ -10,7 +10,6 @@ from mtljax.gradients.problem import (
     Aux,
     Problem,
     aux_zeros,
-    encode_group,
     group_key,
     head_gradients,
     stack_trees,
@@ -18,6 +17,7 @@ from mtljax.gradients.problem import (
     unstack_by_task,
 )
 from mtljax.gradients.same_shapes import why_heads_differ
+from mtljax.gradients.tables import encoder_vjp, sort_rows
 
 
 class TaskResult(NamedTuple):
@@ -25,7 +25,8 @@ class TaskResult(NamedTuple):
 
     Attributes:
       loss: the loss of the task, a scalar.
-      shared: its gradient with respect to the shared parameters, ``[*param]``.
+      shared: its gradient with respect to the shared parameters, ``[*param]``; tables by rows as
+        `encoder_vjp` has them.
       head: its gradient with respect to its head; empty where the heads differ in shape.
     """
 
@@ -45,7 +46,7 @@ def scanned(problem: Problem) -> tuple[jax.Array, Any, dict[str, Any], Aux]:
       and heads returned besides.
     """
     _, results, heads, aux = scan_tasks(problem, (), lambda index, carry, result: (carry, result))
-    return results.loss, results.shared, heads, aux
+    return results.loss, sort_rows(results.shared), heads, aux
 
 
 def scan_tasks(
@@ -80,11 +81,7 @@ def scan_tasks(
         carry, of_heads = carried
         index, group_index, inputs, *head_arguments = task_arguments
         key = group_key(problem, group_index)
-        floating, vjp, encoded = jax.vjp(
-            lambda shared: encode_group(problem, name, shared, inputs, key),
-            problem.shared,
-            has_aux=True,
-        )
+        floating, vjp, encoded = encoder_vjp(problem, name, inputs, key)
         head_grad, aux = (), ()
         if heads_stack:
             loss, head_grad, cotangent, aux = head_gradients(

@@ -6,6 +6,7 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from mtljax.gradients.row_gradients import RowGradients
 from mtljax.gradients.task_axis import leaves_of, task_count
@@ -57,18 +58,26 @@ def sketch(task_grads: Any, size: int = 4096, seed: int = 0) -> jax.Array:
         salt = _hash(jnp.uint32((seed * 0x9E3779B9 + index) % 2**32))
         if isinstance(leaf, RowGradients):
             total = total + _sketch_rows(leaf, width, begin, salt)
+            if leaf.dense is None:
+                continue
+            tasks = np.array(leaf.dense_tasks)
+            total = total.at[tasks].add(_sketch_dense(leaf.dense, width, begin, salt))
             continue
-        # A parameter's position is its index modulo the width: padded and folded to blocks of that
-        # width, a leaf is summed over them, with no scatter. Only the signs are hashed.
-        flat = leaf.reshape(count, -1)
-        blocks = -(-(begin + flat.shape[1]) // width)
-        end = blocks * width - begin - flat.shape[1]
-        flat = jnp.pad(flat, ((0, 0), (begin, end)))
-        wide = flat.astype(jnp.promote_types(leaf.dtype, jnp.float32)).reshape(count, blocks, width)
-        positions = jnp.arange(blocks * width, dtype=jnp.uint32).reshape(blocks, width)
-        negative = _hash(positions ^ salt) >> 31
-        total = total + jnp.sum(jnp.where(negative, -wide, wide), axis=1)
+        total = total + _sketch_dense(leaf, width, begin, salt)
     return total
+
+
+def _sketch_dense(leaf: jax.Array, width: int, begin: int, salt: jax.Array) -> jax.Array:
+    # A parameter's position is its index modulo the width: padded and folded to blocks of that
+    # width, a leaf is summed over them, with no scatter. Only the signs are hashed.
+    flat = leaf.reshape(leaf.shape[0], -1)
+    blocks = -(-(begin + flat.shape[1]) // width)
+    end = blocks * width - begin - flat.shape[1]
+    flat = jnp.pad(flat, ((0, 0), (begin, end)))
+    wide = flat.astype(jnp.promote_types(leaf.dtype, jnp.float32)).reshape(-1, blocks, width)
+    positions = jnp.arange(blocks * width, dtype=jnp.uint32).reshape(blocks, width)
+    negative = _hash(positions ^ salt) >> 31
+    return jnp.sum(jnp.where(negative, -wide, wide), axis=1)
 
 
 def _sketch_rows(leaf: RowGradients, width: int, begin: int, salt: jax.Array) -> jax.Array:

@@ -1,9 +1,12 @@
 """The leading task axis of trees of per-task gradients."""
 
+import dataclasses
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from mtljax.gradients.row_gradients import RowGradients, is_rows
 
@@ -55,6 +58,58 @@ def leaves_of(task_grads: Any) -> list[jax.Array | RowGradients]:
     return [leaf if isinstance(leaf, RowGradients) else jnp.asarray(leaf) for leaf in leaves]
 
 
-def stored_entries(leaf: jax.Array | RowGradients) -> jax.Array:
-    """The entries of a leaf that are stored, ``[T, ...]``: norms need no others."""
-    return leaf.values if isinstance(leaf, RowGradients) else leaf
+def reduced(reduce: Callable[[jax.Array], jax.Array], leaf: jax.Array | RowGradients) -> jax.Array:
+    """A number for each task of a leaf.
+
+    Args:
+      reduce: ``[T, ...] -> [T]``, of which entries of 0 do not change anything.
+      leaf: ``[T, *param]``, or `RowGradients`, of which it reads the entries that are stored.
+
+    Returns:
+      ``[T]``.
+    """
+    if not isinstance(leaf, RowGradients):
+        return reduce(leaf)
+    found = reduce(leaf.values)
+    if leaf.dense is None:
+        return found
+    return found.at[np.array(leaf.dense_tasks)].set(reduce(leaf.dense))
+
+
+def by_task(
+    function: Callable[[jax.Array, jax.Array], jax.Array],
+    leaf: jax.Array | RowGradients,
+    vector: jax.Array,
+) -> Any:
+    """A leaf whose entries were changed by something of their tasks.
+
+    Args:
+      function: from entries ``[T, ...]`` and the vector to entries of the same shape; those of 0
+        stay 0.
+      leaf: ``[T, *param]``, or `RowGradients`, whose indices stay.
+      vector: ``[T]``.
+
+    Returns:
+      A leaf like it.
+    """
+    if not isinstance(leaf, RowGradients):
+        return function(leaf, vector)
+    values, dense = function(leaf.values, vector), leaf.dense
+    if dense is not None:
+        dense = function(dense, vector[np.array(leaf.dense_tasks)])
+    return dataclasses.replace(leaf, values=values, dense=dense)
+
+
+def take_tasks(leaf: jax.Array | RowGradients, tasks: Sequence[int]) -> Any:
+    """A leaf of some tasks, in the order in which they are named."""
+    order = np.array(tasks)
+    if not isinstance(leaf, RowGradients):
+        return leaf[order]
+    dense, dense_tasks = leaf.dense, ()
+    if dense is not None:
+        positions = {task: k for k, task in enumerate(leaf.dense_tasks)}
+        dense_tasks = tuple(i for i, task in enumerate(tasks) if task in positions)
+        dense = dense[np.array([positions[tasks[i]] for i in dense_tasks], int)]
+        dense = dense if dense_tasks else None
+    values = leaf.values[order]
+    return RowGradients(leaf.indices[order], values, leaf.num_rows, dense, dense_tasks)

@@ -16,6 +16,7 @@ from mtljax.gradients.problem import (
 )
 from mtljax.gradients.same_shapes import why_groups_differ, why_heads_differ
 from mtljax.gradients.scanned import scanned
+from mtljax.gradients.tables import with_tables
 from mtljax.gradients.unrolled import unrolled
 from mtljax.gradients.vmapped import vmapped
 
@@ -25,7 +26,8 @@ class TaskGradients(NamedTuple):
 
     Attributes:
       losses: ``[T]``, float32 or wider.
-      shared: the gradient of each loss with respect to the shared parameters, ``[T, *param]``.
+      shared: the gradient of each loss with respect to the shared parameters, ``[T, *param]``; a
+        large table of which the encoders `look_up` few rows is a `RowGradients`.
       heads: by task, the gradient of its own loss with respect to its head.
       aux: with `has_aux`, what encoders and heads returned besides; else None.
     """
@@ -114,7 +116,9 @@ def task_gradients(
     """
     problem = make_problem(encode, heads, shared, head_params, batch, key, has_aux)
     check_differentiable(problem)
-    losses, shared_grads, head_grads, aux = compute(problem, chosen_strategy(problem, strategy))
+    strategy = chosen_strategy(problem, strategy)
+    problem = with_tables(problem, alike=strategy != "unrolled")
+    losses, shared_grads, head_grads, aux = compute(problem, strategy)
     return TaskGradients(losses, shared_grads, head_grads, aux if has_aux else None)
 
 

@@ -4,10 +4,10 @@ from collections.abc import Callable
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 
 from mtljax.gradients.group_heads import group_head_gradients, in_task_order, vjp_per_task
-from mtljax.gradients.problem import Aux, Problem, encode_group, group_key
+from mtljax.gradients.problem import Aux, Problem, group_key
+from mtljax.gradients.tables import encoder_vjp, join_blocks, sort_rows
 
 
 def unrolled(problem: Problem) -> tuple[jax.Array, Any, dict[str, Any], Aux]:
@@ -27,12 +27,8 @@ def unrolled(problem: Problem) -> tuple[jax.Array, Any, dict[str, Any], Aux]:
         head_grads |= group_head_grads
         aux = Aux(aux.groups | group_aux.groups, aux.tasks | group_aux.tasks)
         blocks.append((losses, vjp_per_task(vjp, cotangents)))
-    # Concatenating one block would copy it.
-    gradients = blocks[0]
-    if len(blocks) > 1:
-        gradients = jax.tree.map(lambda *leaves: jnp.concatenate(leaves), *blocks)
-    losses, shared = in_task_order(tasks, list(head_grads), gradients)
-    return losses, shared, {task: head_grads[task] for task in tasks}, aux
+    losses, shared = in_task_order(tasks, list(head_grads), join_blocks(blocks))
+    return losses, sort_rows(shared), {task: head_grads[task] for task in tasks}, aux
 
 
 def group_vjp(
@@ -46,16 +42,11 @@ def group_vjp(
       name: the name of the group.
 
     Returns:
-      The VJP of the encoder, from a cotangent of the features to a tuple of one, the gradient of
-      the shared parameters; losses ``[n]``; cotangents ``[n, *feature]``; head gradients by task;
-      what the encoder and the heads returned besides.
+      The VJP of the encoder, see `encoder_vjp`; losses ``[n]``; cotangents ``[n, *feature]``; head
+      gradients by task; what the encoder and the heads returned besides.
     """
     inputs, key = problem.batch[name].inputs, group_key(problem, index)
-    floating, vjp, encoded = jax.vjp(
-        lambda shared: encode_group(problem, name, shared, inputs, key),
-        problem.shared,
-        has_aux=True,
-    )
+    floating, vjp, encoded = encoder_vjp(problem, name, inputs, key)
     losses, cotangents, head_grads, aux = group_head_gradients(
         problem, name, floating, encoded.others
     )

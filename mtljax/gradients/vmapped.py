@@ -9,7 +9,6 @@ from mtljax.gradients.problem import (
     Aux,
     Problem,
     aux_zeros,
-    encode_group,
     group_key,
     head_gradients,
     stack_trees,
@@ -17,6 +16,7 @@ from mtljax.gradients.problem import (
     unstack_by_task,
 )
 from mtljax.gradients.same_shapes import why_heads_differ
+from mtljax.gradients.tables import encoder_vjp, sort_rows
 
 
 def vmapped(problem: Problem) -> tuple[jax.Array, Any, dict[str, Any], Aux]:
@@ -42,11 +42,7 @@ def vmapped(problem: Problem) -> tuple[jax.Array, Any, dict[str, Any], Aux]:
 
     def gradients_of(index, group_index, inputs, head_arguments):
         key = group_key(problem, group_index)
-        floating, vjp, encoded = jax.vjp(
-            lambda shared: encode_group(problem, names[0], shared, inputs, key),
-            problem.shared,
-            has_aux=True,
-        )
+        floating, vjp, encoded = encoder_vjp(problem, names[0], inputs, key)
         if heads_stack:
             loss, head_grad, cotangent, aux = head_gradients(
                 problem,
@@ -77,7 +73,7 @@ def vmapped(problem: Problem) -> tuple[jax.Array, Any, dict[str, Any], Aux]:
         head_grads, head_aux = (
             dict(zip(tasks, tree, strict=True)) for tree in (head_grads, head_aux)
         )
-    return losses, shared, head_grads, Aux(group_aux, head_aux)
+    return losses, sort_rows(shared), head_grads, Aux(group_aux, head_aux)
 
 
 def _unstacked_heads(

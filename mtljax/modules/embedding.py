@@ -6,6 +6,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
+from mtljax.gradients import look_up
 from mtljax.modules.dropout import LockedDropout, drop_tokens
 from mtljax.modules.named_axes import named
 from mtljax.special_tokens import OOV
@@ -82,12 +83,12 @@ class TokenEmbedding(nn.Module):
             tokens = jnp.where(kept, tokens, OOV)
         if train and self.word_dropout:
             tokens = drop_tokens(tokens, self.word_dropout, OOV, self.make_rng("dropout"))
-        vectors = jnp.take(table, tokens, axis=0)
+        vectors = look_up(table, tokens)
         if self.affix_buckets and affixes is not None:
             hashed = self.param("affixes", init, (self.affix_buckets, self.features))
             affixes = jnp.where(kept[..., None], affixes, 0)
             present = (affixes > 0)[..., None].astype(vectors.dtype)
-            summed = (jnp.take(hashed, affixes, axis=0) * present).sum(-2)
+            summed = (look_up(hashed, affixes) * present).sum(-2)
             vectors = vectors + summed / jnp.sqrt(jnp.maximum(present.sum(-2), 1.0))
         vectors = LockedDropout(self.dropout)(self.scale * vectors, texts, train=train)
         return Embedded(vectors, table)

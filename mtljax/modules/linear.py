@@ -6,6 +6,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
+from mtljax.gradients import look_up
 from mtljax.modules.named_axes import named
 
 # Odd multipliers of a multiplicative hash on 32 bits (Knuth, volume 3, section 6.4).
@@ -87,7 +88,7 @@ class LinearEncoder(nn.Module):
                 (self.buckets, self.features),
             )
             buckets = ngram_buckets(tokens, segments, order, self.buckets)
-            x = x + jnp.take(table, buckets, axis=0) * (buckets > 0)[..., None].astype(x.dtype)
+            x = x + look_up(table, buckets) * (buckets > 0)[..., None].astype(x.dtype)
         return x
 
     def prefill(

@@ -30,6 +30,8 @@ class Method(NamedTuple):
         ``'weighted'`` for a weighting that reads no gradients, else ``'own'``.
       inner_lr: learning rate of the inner steps of bilevel methods, which are gradient descent.
       inner_steps: number of inner steps, for methods that take several.
+      takes_rows: whether an aggregator takes gradients of tables by rows, `gradients.RowGradients`;
+        others get ``[T, *param]``. Weightings take them.
     """
 
     rule: Rule
@@ -37,6 +39,7 @@ class Method(NamedTuple):
     heads: str = "auto"
     inner_lr: float = 0.1
     inner_steps: int = 5
+    takes_rows: bool = False
 
 
 def as_method(rule: Method | Rule) -> Method:

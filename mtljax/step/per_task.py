@@ -5,7 +5,9 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from mtljax.gradients import TaskGradients, combine, gramian_diagonal
+from mtljax.gradients import TaskGradients, as_dense, combine, gramian_diagonal
+from mtljax.gradients.row_gradients import is_rows
+from mtljax.gradients.task_axis import by_task
 from mtljax.optim import weigh
 from mtljax.step.method import Method, weighted_heads
 from mtljax.step.objectives import Objectives, losses_alone
@@ -29,7 +31,7 @@ def measure(
     gradients = objectives.task_gradients(state.params, inputs.batch, inputs.key, options.strategy)
     if options.accumulate > 1:
         # Sums are kept in the shapes of the parameters, whatever the layout.
-        shared = objectives.layout.to_parameter_shapes(gradients.shared, 1)
+        shared = objectives.layout.to_parameter_shapes(as_dense(gradients.shared), 1)
         gradients = gradients._replace(shared=shared)
     measured = Measured(*_times_task_weights(objectives, inputs, gradients))
     return Measurement(gradients.losses, measured, None, gradients.aux)
@@ -64,7 +66,9 @@ def decide(
         second = objectives.task_gradients(params, inputs.extra.second, key, options.strategy)
         second_grads = _times_task_weights(objectives, inputs, second)[2]
         signals["cross_gramian"] = layout.cross_gramian(measured.shared, second_grads)
-        shared = jax.tree.map(lambda a, b: (a + b) / 2, measured.shared, second_grads)
+        shared = jax.tree.map(
+            lambda a, b: (a + b) / 2, as_dense(measured.shared), as_dense(second_grads)
+        )
         measured = measured._replace(shared=shared)
 
     # The Gramian, or its diagonal alone, which also shows which gradients are finite.
@@ -103,7 +107,7 @@ def decide(
             heads = weigh_heads(objectives.names, method, weights, mask, heads)
     else:
         direction, rule = method.rule.update(
-            layout.to_parameter_shapes(shared, 1),
+            layout.to_parameter_shapes(shared if method.takes_rows else as_dense(shared), 1),
             state.optimizer.weighting,
             shared_params,
             losses=losses,
@@ -122,9 +126,12 @@ def _times_task_weights(
 ) -> tuple[jax.Array, jax.Array, Any, dict[str, Any]]:
     """The first four fields of `Measured`."""
     task_weights = inputs.task_weights
+
+    def times(leaf: jax.Array, factors: jax.Array) -> jax.Array:
+        return leaf * factors.astype(leaf.dtype).reshape((-1,) + (1,) * (leaf.ndim - 1))
+
     shared = jax.tree.map(
-        lambda leaf: leaf * task_weights.astype(leaf.dtype).reshape((-1,) + (1,) * (leaf.ndim - 1)),
-        gradients.shared,
+        lambda leaf: by_task(times, leaf, task_weights), gradients.shared, is_leaf=is_rows
     )
     heads = times_task_weights(objectives.names, task_weights, gradients.heads)
     return task_weights * gradients.losses, inputs.present, shared, heads
@@ -133,7 +140,7 @@ def _times_task_weights(
 def _only(objectives: Objectives, measured: Measured, keep: jax.Array) -> Measured:
     """What was measured, with zeros for the tasks that are not kept ``[T]``."""
 
-    def of_tasks(leaf: jax.Array) -> jax.Array:
+    def of_tasks(leaf: jax.Array, keep: jax.Array = keep) -> jax.Array:
         return jnp.where(keep.reshape((-1,) + (1,) * (leaf.ndim - 1)), leaf, 0)
 
     heads = {
@@ -144,7 +151,7 @@ def _only(objectives: Objectives, measured: Measured, keep: jax.Array) -> Measur
     return Measured(
         of_tasks(measured.objectives),
         of_tasks(measured.present),
-        jax.tree.map(of_tasks, measured.shared),
+        jax.tree.map(lambda leaf: by_task(of_tasks, leaf, keep), measured.shared, is_leaf=is_rows),
         heads,
     )
 
@@ -164,7 +171,9 @@ def _bilevel_keywords(
             state.params, inputs.extra.validation, None, options.strategy
         )
         validation_grads = _times_task_weights(objectives, inputs, validation)[2]
-        keywords["validation_grads"] = objectives.layout.to_parameter_shapes(validation_grads, 1)
+        keywords["validation_grads"] = objectives.layout.to_parameter_shapes(
+            as_dense(validation_grads), 1
+        )
     if "inner_losses" in method.requires:
         weights = state.optimizer.weighting.weights
 

@@ -111,6 +111,7 @@ def _make(name: str, options: dict[str, Any], num_tasks: int) -> Method:
                 raise ValueError("groups: not for methods that read products of several batches")
             rule = aggregation.per_group(rule, num_tasks, GROUPS[groups])
             requires = requires - GRADIENT_SIGNALS
+            step_options["takes_rows"] = True
     method = Method(rule, requires, **step_options)
     check_heads(method)
     return method

@@ -18,7 +18,7 @@ def test_examples():
     names = {}
     for block in blocks:
         exec(compile(block, str(PAGE), "exec"), names)
-    assert jax.tree.map(jnp.shape, names["direction"]) == {"rows": (50_000, 4), "kernel": (4, 4)}
+    assert jax.tree.map(jnp.shape, names["direction"]) == {"words": (50_000, 4), "kernel": (4, 4)}
     np.testing.assert_allclose(
-        names["last"] + names["grams"]["rows"], sum(names["grams"].values()), rtol=1e-6
+        names["last"] + names["grams"]["words"], sum(names["grams"].values()), rtol=1e-6
     )

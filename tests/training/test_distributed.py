@@ -295,3 +295,15 @@ print(found[1][0].about.rpartition(": ")[2])
         "{'affixes': None, 'words': None} [None, None]",
         "some parameters are frozen",
     ]
+
+
+def test_tables_by_rows(on_eight_devices: Callable[[str], str]):
+    """Rows of a batch are on eight devices, rows of a table on two."""
+    printed = on_eight_devices(f"""{START}
+from mtljax.gradients import tables
+tables._MIN_SIZE, tables._MIN_ROWS_PER_LOOKUP = 1, 0
+compare(configuration("linear", "imtl_g", heads=HeadsConfig(negatives=0)), [LABEL, NEXT, STARS],
+        [JIT, {{"data": 4, "model": 2}}])
+print("done")
+""")
+    assert printed == "done\n"
