@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from mtljax import gradients as gradients
     from mtljax import inference as inference
     from mtljax import kinds as kinds
+    from mtljax import linear as linear
     from mtljax import losses as losses
     from mtljax import metrics as metrics
     from mtljax import modules as modules
@@ -47,6 +48,7 @@ _MODULES = (
     "gradients",
     "inference",
     "kinds",
+    "linear",
     "losses",
     "metrics",
     "modules",

@@ -1,0 +1,26 @@
+"""Linear models of many tasks, solved to the optimum.
+
+    min_w  sum_i alpha_i l(y_i, <w_t(i), x_i> + b_t(i)) + Omega(W)
+
+with ``l`` the logistic loss, the hinge, its square or the squared error, and ``Omega`` a quadratic
+form over tasks, which says how they are related, and a norm. Pure functions over arrays.
+"""
+
+from mtljax.linear.features import SparseFeatures as SparseFeatures
+from mtljax.linear.features import from_scipy as from_scipy
+from mtljax.linear.features import scores as scores
+from mtljax.linear.fit import Solution as Solution
+from mtljax.linear.fit import fit as fit
+from mtljax.linear.mtrl import Related as Related
+from mtljax.linear.mtrl import best_covariance as best_covariance
+from mtljax.linear.mtrl import fit_relation as fit_relation
+from mtljax.linear.omega import Omega as Omega
+from mtljax.linear.omega import graph_laplacian as graph_laplacian
+from mtljax.linear.omega import l1 as l1
+from mtljax.linear.omega import l2 as l2
+from mtljax.linear.omega import mean_regularized as mean_regularized
+from mtljax.linear.omega import task_groups as task_groups
+from mtljax.linear.omega import trace_norm as trace_norm
+from mtljax.linear.path import accuracy as accuracy
+from mtljax.linear.path import best_of as best_of
+from mtljax.linear.path import fit_path as fit_path

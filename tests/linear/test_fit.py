@@ -1,0 +1,209 @@
+import functools
+import json
+from pathlib import Path
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+import scipy.sparse
+from sklearn.linear_model import LogisticRegression, MultiTaskElasticNet
+from sklearn.svm import LinearSVC
+
+from mtljax import linear
+from tests.linear.problems import ADJACENCY, CASES, NUM_TASKS, Sample, sample
+
+GOLDEN = json.loads((Path(__file__).parent / "golden.json").read_text())
+jitted = jax.jit(linear.fit, static_argnames=("num_tasks", "loss", "intercept"))
+
+
+def penalty(ridge=0.0, graph=0.0, **norm) -> linear.Omega:
+    if graph:
+        return linear.graph_laplacian(ADJACENCY, graph, ridge)
+    return linear.Omega(ridge=ridge, **norm)
+
+
+def fitted_case(name: str, start: float = 0.0, max_steps: int = 5000) -> linear.Solution:
+    """From weights that are all `start`; in float64."""
+    loss, kind, arguments = CASES[name]
+    data = sample(kind)
+    first = np.full((NUM_TASKS, 7), start), np.full(NUM_TASKS, start)
+    with jax.enable_x64(True):
+        fitted = jitted(
+            data.features, data.targets, data.task, num_tasks=NUM_TASKS, loss=loss,
+            omega=penalty(**arguments), alpha=data.alpha, tolerance=1e-8, max_steps=max_steps,
+            start=linear.Solution(*first, 0.0, 0.0, 0),
+        )  # fmt: skip
+        assert fitted.weights.dtype == jnp.float64
+        return jax.tree.map(np.asarray, fitted)
+
+
+def objective(data: Sample, loss: str, omega: linear.Omega, weights, intercept) -> float:
+    """In NumPy, from the definitions."""
+    scores = np.sum(data.features * weights[data.task], 1) + intercept[data.task]
+    margins = (2 * data.targets - 1) * scores
+    losses = {
+        "logistic": np.logaddexp(0, -margins),
+        "hinge": np.maximum(0, 1 - margins),
+        "squared_hinge": np.maximum(0, 1 - margins) ** 2,
+        "squared": (scores - data.targets) ** 2,
+    }[loss]
+    singular = np.linalg.svd(weights, compute_uv=False)
+    norm = {
+        "none": 0.0,
+        "l1": np.abs(weights).sum(),
+        "groups": np.linalg.norm(weights, axis=0).sum(),
+        "trace": singular.sum(),
+        "squared_trace": singular.sum() ** 2 / 2,
+    }[omega.norm]
+    matrix = omega.ridge * np.eye(NUM_TASKS)
+    if omega.relation is not None:
+        matrix = matrix + omega.relation
+    quadratic = np.trace(weights.T @ matrix @ weights) / 2
+    return float(data.alpha @ losses + quadratic + omega.strength * norm)
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_the_optimum_of_another_solver_is_reached(name):
+    loss, kind, arguments = CASES[name]
+    fitted = fitted_case(name)
+    assert fitted.objective == pytest.approx(GOLDEN[name], rel=1e-6)
+    own = objective(sample(kind), loss, penalty(**arguments), fitted.weights, fitted.intercept)
+    assert fitted.objective == pytest.approx(own, rel=1e-10)
+    # The gap is a proof: the optimum is not below what it says, and it is as small as asked for.
+    assert fitted.objective - fitted.gap <= GOLDEN[name] * (1 + 2e-7)
+    assert fitted.gap <= 1e-8 * fitted.objective
+    # So it is where nothing has been solved.
+    for start in (0.0, 1.0):
+        before = fitted_case(name, start, max_steps=0)
+        assert before.steps == 0 and before.objective > 1.01 * GOLDEN[name]
+        assert before.objective - before.gap <= GOLDEN[name]
+
+
+def test_scikit_learn():
+    data = sample()
+    alone = data.task == 0
+    features, targets = data.features[alone], data.targets[alone].astype(int)
+    signs = 2 * targets - 1
+    with jax.enable_x64(True):
+        fit = functools.partial(
+            linear.fit, features, targets, np.zeros(len(targets), int), num_tasks=1,
+            omega=linear.l2(1.0), tolerance=1e-9,
+        )  # fmt: skip
+        theirs = LogisticRegression(C=1.0, tol=1e-10, max_iter=1000).fit(features, targets)
+        ours = fit()
+        np.testing.assert_allclose(ours.weights, theirs.coef_, atol=2e-5)
+        np.testing.assert_allclose(ours.intercept, theirs.intercept_, atol=2e-5)
+        for loss in ("hinge", "squared_hinge"):
+            svc = LinearSVC(C=1.0, loss=loss, fit_intercept=False, tol=1e-10, max_iter=10**6)
+            weights = svc.fit(features, targets).coef_[0]
+            slack = np.maximum(0, 1 - signs * (features @ weights))
+            theirs = (slack ** (1 + (loss == "squared_hinge"))).sum() + weights @ weights / 2
+            assert float(fit(loss=loss, intercept=False).objective) == pytest.approx(
+                theirs, rel=1e-6
+            )
+    rng = np.random.default_rng(3)
+    features = rng.normal(size=(40, 7))
+    answers = features @ (rng.normal(size=(7, 3)) * (np.arange(7) < 3)[:, None])
+    answers = answers + 0.3 * rng.normal(size=answers.shape)
+    scale = 2 * len(features) * 0.3
+    with jax.enable_x64(True):
+        ours = linear.fit(
+            np.tile(features, (3, 1)), answers.T.reshape(-1), np.repeat(np.arange(3), 40),
+            num_tasks=3, loss="squared", omega=linear.task_groups(scale * 0.7, scale * 0.3),
+            tolerance=1e-12,
+        )  # fmt: skip
+        theirs = MultiTaskElasticNet(alpha=0.3, l1_ratio=0.7, tol=1e-12).fit(features, answers)
+        np.testing.assert_allclose(ours.weights, theirs.coef_, atol=1e-6)
+        np.testing.assert_allclose(ours.intercept, theirs.intercept_, atol=1e-6)
+        # Features that no task wants are exactly 0, those of others are not.
+        np.testing.assert_array_equal(ours.weights != 0, theirs.coef_ != 0)
+
+
+def test_sparse_features_and_float32():
+    data = sample()
+    features = data.features * (np.random.default_rng(1).random(data.features.shape) < 0.4)
+    options = dict(num_tasks=NUM_TASKS, omega=linear.l2(0.5), alpha=data.alpha)
+    entries = linear.from_scipy(scipy.sparse.csc_matrix(features))
+    sparse = linear.fit(entries, data.targets, data.task, **options)
+    dense = linear.fit(features.astype(np.float32), data.targets, data.task, **options)
+    assert sparse.weights.dtype == jnp.float32
+    assert float(sparse.gap) <= 2e-5 * float(sparse.objective)
+    np.testing.assert_allclose(sparse.weights, dense.weights, atol=2e-3)
+    np.testing.assert_allclose(
+        linear.scores(entries, dense.weights, jnp.asarray(data.task)),
+        np.sum(features * np.asarray(dense.weights)[data.task], 1),
+        atol=1e-5,
+    )
+
+
+def test_shared_and_own_features_are_a_relation():
+    """Daume's copies of features, fitted as one task: the same model as with `mean_regularized`."""
+    data = sample()
+    own, shared = 2.0, 0.5
+    copies = np.zeros((len(data.task), NUM_TASKS + 1, data.features.shape[1]))
+    copies[:, 0] = data.features / np.sqrt(shared)
+    copies[np.arange(len(data.task)), 1 + data.task] = data.features / np.sqrt(own)
+    with jax.enable_x64(True):
+        relation = linear.fit(
+            data.features, data.targets, data.task, num_tasks=NUM_TASKS, intercept=False,
+            omega=linear.mean_regularized(own, shared, NUM_TASKS), alpha=data.alpha,
+        )  # fmt: skip
+        copied = linear.fit(
+            copies.reshape(len(data.task), -1), data.targets, np.zeros_like(data.task), num_tasks=1,
+            intercept=False, omega=linear.l2(1.0), alpha=data.alpha,
+        )  # fmt: skip
+        parts = np.asarray(copied.weights).reshape(NUM_TASKS + 1, -1)
+        both = parts[0] / np.sqrt(shared) + parts[1:] / np.sqrt(own)
+        assert float(relation.objective) == pytest.approx(float(copied.objective), rel=1e-7)
+        np.testing.assert_allclose(relation.weights, both, atol=1e-3)
+
+
+def test_a_sample_of_weight_zero_is_not_there():
+    data = sample()
+    alpha = np.where(np.arange(len(data.task)) % 3 == 0, 0, data.alpha)
+    there = alpha > 0
+    options = dict(num_tasks=NUM_TASKS, omega=linear.l2(0.5))
+    with jax.enable_x64(True):
+        one = linear.fit(data.features, data.targets, data.task, alpha=alpha, **options)
+        rest = [array[there] for array in (data.features, data.targets, data.task)]
+        other = linear.fit(*rest, alpha=alpha[there], **options)
+        np.testing.assert_allclose(one.objective, other.objective, rtol=1e-7)
+
+
+def test_a_start_saves_steps():
+    data = sample()
+    fit = functools.partial(
+        linear.fit, data.features, data.targets, data.task, num_tasks=NUM_TASKS,
+        omega=linear.l1(1.0),
+    )  # fmt: skip
+    with jax.enable_x64(True):
+        first = fit()
+        assert int(first.steps) > 0 == int(fit(start=first).steps)
+
+
+@pytest.mark.parametrize(
+    "change, message",
+    [
+        ({"loss": "huber"}, "loss must be one of"),
+        ({"omega": linear.l2(0.0)}, "a ridge above 0, a relation or a norm"),
+        ({"alpha": [1.0]}, r"alpha must be \[120\]"),
+        ({"targets": [1.0]}, r"targets must be \[120\]"),
+        ({"features": np.ones((120, 2), int)}, "features must be"),
+        ({"num_tasks": 3, "omega": linear.graph_laplacian(ADJACENCY, 1.0, 1.0)}, "relation of 3"),
+    ],
+)
+def test_what_does_not_fit_is_named(change, message):
+    data = sample()
+    arguments = {**data._asdict(), "num_tasks": NUM_TASKS, "omega": linear.l2(1.0), **change}
+    with pytest.raises(ValueError, match=message):
+        linear.fit(**arguments)
+
+
+def test_penalties_that_make_no_sense_are_named():
+    with pytest.raises(ValueError, match="symmetric"):
+        linear.graph_laplacian([[0, 1], [0, 0]], 1.0, 1.0)
+    with pytest.raises(ValueError, match="T, T"):
+        linear.graph_laplacian([1, 2], 1.0, 1.0)
+    with pytest.raises(ValueError, match="above 0"):
+        linear.mean_regularized(0.0, 1.0, 3)

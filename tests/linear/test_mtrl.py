@@ -1,0 +1,59 @@
+import jax
+import numpy as np
+import pytest
+
+from mtljax import linear
+
+GROUPS = [0, 0, 0, 1, 1, 2, 2]
+OPPOSED = 7
+
+
+@pytest.mark.parametrize("seed", range(10))
+def test_a_planted_relation_is_recovered(seed):
+    """Three groups of tasks, and one that wants the opposite of the first group."""
+    rng = np.random.default_rng(seed)
+    count, width = 60, 20
+    base, _ = np.linalg.qr(rng.normal(size=(width, 3)))
+    weights = np.stack([base[:, g] for g in GROUPS] + [-base[:, 0]])
+    weights = 3 * (weights + 0.1 * rng.normal(size=weights.shape) / np.sqrt(width))
+    task = np.repeat(np.arange(len(weights)), count)
+    features = rng.normal(size=(len(task), width))
+    noisy = np.sum(features * weights[task], 1) + 0.5 * rng.normal(size=len(task))
+    related = _fit(features, noisy > 0, task)
+    found = np.asarray(related.correlation)
+    expected = np.equal.outer(GROUPS, GROUPS).astype(float)
+    same = expected.astype(bool)
+    others = found[:OPPOSED, :OPPOSED]
+    assert others[same].min() > 0.7 > 0.6 > np.abs(others[~same]).max()
+    assert found[OPPOSED, :3].max() < -0.7 and np.abs(found[OPPOSED, 3:OPPOSED]).max() < 0.6
+    np.testing.assert_allclose(np.trace(related.covariance), 1, rtol=1e-5)
+
+
+_fit = jax.jit(
+    lambda features, targets, task: linear.fit_relation(
+        features.astype("float32"), targets, task, num_tasks=8, ridge=0.1, strength=2.0
+    )
+)
+
+
+def test_the_covariance_is_the_best_one():
+    """No other of trace 1 gives a smaller penalty: the bound of Zhang and Yeung's equation 12."""
+    rng = np.random.default_rng(0)
+    weights = rng.normal(size=(4, 9))
+    with jax.enable_x64(True):
+        best = np.asarray(linear.best_covariance(weights))
+    trace_norm = np.linalg.svd(weights, compute_uv=False).sum()
+    assert np.trace(weights.T @ np.linalg.inv(best) @ weights) == pytest.approx(trace_norm**2)
+    for _ in range(20):
+        other = rng.normal(size=(4, 6))
+        other = other @ other.T
+        other /= np.trace(other)
+        assert np.trace(weights.T @ np.linalg.inv(other) @ weights) >= trace_norm**2
+
+
+def test_nothing_to_learn():
+    related = linear.fit_relation(
+        np.ones((4, 2), np.float32), [0, 1, 0, 1], [0, 0, 1, 1], num_tasks=2, ridge=1.0,
+        strength=1e3,
+    )  # fmt: skip
+    assert not np.isnan(related.correlation).any()
