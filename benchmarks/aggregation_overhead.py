@@ -53,7 +53,7 @@ from rich.table import Table
 
 from mtljax import aggregation, gradients, weighting
 from mtljax.gradients import Examples
-from mtljax.modules.transformer import gelu
+from mtljax.modules.feed_forward import gelu
 from mtljax.versions import versions
 
 CLASSES = 10

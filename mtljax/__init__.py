@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from mtljax import parallel as parallel
     from mtljax import planning as planning
     from mtljax import presets as presets
+    from mtljax import pretrained as pretrained
     from mtljax import regularizers as regularizers
     from mtljax import solvers as solvers
     from mtljax import step as step
@@ -55,6 +56,7 @@ _MODULES = (
     "optim",
     "parallel",
     "planning",
+    "pretrained",
     "presets",
     "regularizers",
     "solvers",

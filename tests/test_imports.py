@@ -18,6 +18,7 @@ BELOW_TRAINING = {
     *("json_values", "yaml_values", "ranges", "span_schemes", "special_tokens", "versions"),
     *("losses", "regularizers", "metrics", "solvers", "weighting", "gradients", "aggregation"),
     *("optim", "parallel", "step", "generation", "modules", "kinds", "tasks", "data", "presets"),
+    "pretrained",
 }
 INTERNAL = {
     "errors": set(),
@@ -43,6 +44,7 @@ INTERNAL = {
     "data": {"kinds", "tasks", "ranges", "special_tokens"},
     "modules": {"gradients", "ranges", "special_tokens"},
     "presets": {"kinds", "tasks", "ranges", "modules", "data", "yaml_values"},
+    "pretrained": {"ranges", "special_tokens", "parallel", "modules", "data"},
     "training": BELOW_TRAINING,
     "inference": BELOW_TRAINING | {"training"},
     "planning": BELOW_TRAINING | {"training"},
@@ -70,6 +72,7 @@ THIRD_PARTY = {
     "generation": PURE,
     "kinds": PURE,
     "tasks": {"yaml"},
+    "pretrained": PURE | {"safetensors"},
 }
 # The only parts that may import these.
 OWNERS = {
@@ -79,6 +82,7 @@ OWNERS = {
     "tokenizers": {"data"},
     "array_record": {"data"},
     "sacrebleu": {"metrics"},
+    "safetensors": {"pretrained"},
 }
 # Within a package: modules that must not import others, at any depth.
 INNER = {
@@ -213,7 +217,10 @@ def loaded_by(code: str) -> set[str]:
     return {name.split(".")[0] for name in result.stdout.split()}
 
 
-HEAVY = {"flax", "sacrebleu", "grain", "tensorflow_datasets", "tokenizers", "tensorflow", "orbax"}
+HEAVY = {
+    *("flax", "sacrebleu", "grain", "tensorflow_datasets", "tokenizers", "tensorflow", "orbax"),
+    "safetensors",
+}
 
 
 def test_importing_the_package_is_cheap():

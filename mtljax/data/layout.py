@@ -7,6 +7,7 @@ from typing import Any
 from mtljax.data.batching.batches import Shape
 from mtljax.data.encoding.input_groups import Group
 from mtljax.kinds import Output
+from mtljax.special_tokens import OWN_MARKS, Marks, marks_from_json
 from mtljax.tasks.task import Task
 
 
@@ -20,6 +21,7 @@ class Layout:
         shapes: the static shape of each group's batches, by name of group.
         vocab_size: number of input ids.
         affix_buckets: number of hash values of affixes, or 0 where there are none.
+        marks: the special ids among the input ids.
     """
 
     groups: tuple[Group, ...]
@@ -27,6 +29,7 @@ class Layout:
     shapes: Mapping[str, Shape]
     vocab_size: int
     affix_buckets: int
+    marks: Marks = OWN_MARKS
 
     def group(self, name: str) -> Group:
         """The group of that name.
@@ -67,6 +70,7 @@ class Layout:
             "shapes": {name: vars(shape) for name, shape in self.shapes.items()},
             "vocab_size": self.vocab_size,
             "affix_buckets": self.affix_buckets,
+            **({} if self.marks == OWN_MARKS else {"marks": self.marks._asdict()}),
         }
 
     @classmethod
@@ -93,6 +97,7 @@ class Layout:
             shapes={name: Shape(**shape) for name, shape in content["shapes"].items()},
             vocab_size=content["vocab_size"],
             affix_buckets=content["affix_buckets"],
+            marks=marks_from_json(content.get("marks", {})),
         )
 
 

@@ -152,6 +152,7 @@ def load_data(
         },
         vocab_size=tokenizer.vocab_size,
         affix_buckets=tokenizer.settings.affix_buckets if tokenizer.settings.affixes else 0,
+        marks=tokenizer.marks,
     )
     return MultitaskData(
         tokenizer, layout, examples, plans, stages, options.mixture, sources, digests

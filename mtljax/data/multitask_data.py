@@ -3,6 +3,8 @@
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
+import numpy as np
+
 from mtljax.data.batching.batches import GroupBatch, evaluation_batches
 from mtljax.data.batching.group_schedule import AllGroups, GroupSchedule, GroupSubset
 from mtljax.data.batching.mixture import MixtureSettings, group_rates, inclusion, progress
@@ -14,8 +16,8 @@ from mtljax.data.encoding.input_groups import Group
 from mtljax.data.layout import Layout
 from mtljax.data.sources.source import Source
 from mtljax.data.tokenizers import Text, Tokenizer
+from mtljax.data.tokenizers.subword import special_ids
 from mtljax.kinds import KINDS, Output
-from mtljax.special_tokens import SPECIALS
 
 
 @dataclass(frozen=True)
@@ -124,7 +126,9 @@ class MultitaskData:
         assert output.ids is not None
         # A word is renamed to any that the task can write, so that its target has a class.
         classes = output.class_of_id(self.layout.vocab_size)
-        return Renaming(task.rename_words, classes, output.ids[output.ids >= len(SPECIALS)])
+        special = special_ids(self.tokenizer)
+        names = output.ids[~np.isin(output.ids, list(special))]
+        return Renaming(task.rename_words, classes, names, special)
 
     def epochs(self, schedule: GroupSchedule, step: int) -> dict[str, float]:
         """Passes of each task over its training split in the steps before this one."""

@@ -19,7 +19,7 @@ from mtljax.modules import (
 )
 from mtljax.modules.config import output_width
 from mtljax.modules.network import Params
-from mtljax.special_tokens import END, OOV
+from mtljax.special_tokens import OWN_MARKS, Marks
 from mtljax.training.model import Model
 
 
@@ -58,11 +58,14 @@ def make_decoder(model: Model, task: str, affix_table: np.ndarray) -> Decoder:
     ids = model.layout.outputs[task].ids
     assert ids is not None
     ready = functools.partial(prepare, model, task)
-    return compiled(make_decodable(model, task, affix_table), ready, ids)
+    return compiled(make_decodable(model, task, affix_table), ready, ids, model.layout.marks)
 
 
 def compiled(
-    decodable: Decodable, prepare: Callable[[Params], Any], output_ids: np.ndarray
+    decodable: Decodable,
+    prepare: Callable[[Params], Any],
+    output_ids: np.ndarray,
+    marks: Marks = OWN_MARKS,
 ) -> Decoder:
     """A `Decoder` of a model, compiled when its functions are first called.
 
@@ -72,9 +75,12 @@ def compiled(
       decodable: the model.
       prepare: the function from its parameters to the weights that the model takes.
       output_ids: int32 ``[V_out]``, the token of each class, the end mark among them.
+      marks: the special ids of the vocabulary.
     """
-    end = int(np.flatnonzero(output_ids == END)[0])
-    banned = tuple(np.flatnonzero(output_ids == OOV).tolist())
+    end = int(np.flatnonzero(output_ids == marks.end)[0])
+    banned = tuple(
+        np.flatnonzero((output_ids == marks.unknown) & (output_ids != marks.end)).tolist()
+    )
 
     @functools.partial(jax.jit, static_argnames="room")
     def start(weights, batch, context, keys, limits, first, room: int) -> Rows:

@@ -82,7 +82,8 @@ def group_answers(
     passages: Sequence[Any] = texts
     firsts = list(range(len(texts)))
     if any(KINDS[task.kind].reads_whole_texts for task in tasks):
-        limit = reading_length(model, group_name) - 1
+        around = len(tokenizer.marks.prefix) + len(tokenizer.marks.suffix)
+        limit = reading_length(model, group_name) - around
         plans = [_plan(cast(Text, text), tasks, tokenizer, limit) for text in texts]
         # The first chunk of a text is the text as it would be truncated, for the other kinds.
         firsts = np.cumsum([0, *(len(plan.chunks) for plan in plans)])[:-1].tolist()

@@ -13,7 +13,7 @@ from mtljax.data.tokenizers import Text, Tokenizer
 from mtljax.data.tokenizers.affixes import affix_ids
 from mtljax.errors import UserError
 from mtljax.kinds import KINDS
-from mtljax.special_tokens import END, SPECIALS, START
+from mtljax.special_tokens import SPECIALS
 from mtljax.tasks import Task
 
 _TAIL = 256  # characters a piece, at most, that are encoded for the end of a long prompt
@@ -79,7 +79,9 @@ def read_prompt(
         prompt = keep_last(prompt, most) if too_long == "left" else first
     if answers:
         nothing = np.zeros_like(prompt.affixes[:1])
-        prompt = Prompt(np.append(prompt.tokens, END), np.concatenate([prompt.affixes, nothing]))
+        prompt = Prompt(
+            np.append(prompt.tokens, tokenizer.marks.end), np.concatenate([prompt.affixes, nothing])
+        )
     return Prompt(prompt.tokens.astype(np.int32), prompt.affixes)
 
 
@@ -88,7 +90,7 @@ def keep_last(prompt: Prompt, most: int) -> Prompt:
     if len(prompt.tokens) <= most:
         return prompt
     last = slice(len(prompt.tokens) - most + 1, None)
-    tokens = np.concatenate([[START], prompt.tokens[last]]).astype(np.int32)
+    tokens = np.concatenate([prompt.tokens[:1], prompt.tokens[last]]).astype(np.int32)
     return Prompt(tokens, np.concatenate([prompt.affixes[:1], prompt.affixes[last]]))
 
 

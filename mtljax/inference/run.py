@@ -30,7 +30,6 @@ from mtljax.inference.text_generator import OnText, TextGenerator, make_text_gen
 from mtljax.kinds import KINDS
 from mtljax.modules.network import Params
 from mtljax.presets import Config
-from mtljax.special_tokens import END, START
 from mtljax.tasks import Task, suggestion
 from mtljax.training.evaluation import Evaluator, Values
 from mtljax.training.model import Model, data_options
@@ -238,7 +237,7 @@ class Run:
         text = select_input(writer, prompt, named=True)
         assert text is not None
         read = self._generators(writer.name).read_prompt(text, config)
-        if set(read.tokens.tolist()) <= {START, END}:
+        if set(read.tokens.tolist()) <= {self.tokenizer.marks.start, self.tokenizer.marks.end}:
             raise UserError("the text is empty")
 
     def evaluate(

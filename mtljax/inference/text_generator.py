@@ -11,6 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from mtljax.data.tokenizers import Tokenizer
+from mtljax.data.tokenizers.subword import special_ids
 from mtljax.errors import UserError
 from mtljax.generation import Sampling
 from mtljax.generation.loop import padded_length
@@ -22,7 +23,6 @@ from mtljax.inference.predictions import reading_length
 from mtljax.inference.prompts import Prompt, keep_last, prompt_keys, read_prompt
 from mtljax.kinds import KINDS
 from mtljax.modules.network import Params
-from mtljax.special_tokens import SPECIALS
 from mtljax.tasks import Task
 from mtljax.training.model import Model
 
@@ -120,7 +120,7 @@ class TextGenerator:
         ids = self.decoder.output_ids
         table = np.full(self.tokenizer.vocab_size, -1, np.int32)
         table[ids] = np.arange(len(ids))
-        table[: len(SPECIALS)] = -1
+        table[list(special_ids(self.tokenizer))] = -1
         return table
 
 

@@ -21,3 +21,12 @@ def attention_mask(
         seen = jnp.arange(size)[:, None] >= jnp.arange(size)[None, :]
         same = same & (seen if source is None else seen | source[:, None, :])
     return same[:, None]
+
+
+def window_mask(size: int, window: int) -> jax.Array:
+    """Which columns are at most ``window`` away from which: bool ``[1, 1, size, size]``.
+
+    Texts lie in one piece, so that distances between columns are those within a text.
+    """
+    columns = jnp.arange(size)
+    return (jnp.abs(columns[:, None] - columns[None, :]) <= window)[None, None]

@@ -79,6 +79,14 @@ def attend_beams(query: jax.Array, cache: BeamKeysValues, mask: jax.Array) -> ja
     """
     prompts, beams, _ = mask.shape
     by_prompt = query.reshape(prompts, beams, *query.shape[2:])
+    shared = query.shape[2] // cache.keys.shape[1]
+    if shared > 1:
+        # Queries that share keys are as many beams more that see the same columns.
+        split = by_prompt.reshape(prompts, beams, -1, shared, query.shape[-1]).swapaxes(2, 3)
+        folded = split.reshape(prompts * beams * shared, 1, -1, query.shape[-1])
+        attended = attend_beams(folded, cache, jnp.repeat(mask, shared, axis=1))
+        attended = attended.reshape(prompts, beams, shared, -1, query.shape[-1])
+        return attended.swapaxes(2, 3).reshape(query.shape)
     wide = jnp.promote_types(query.dtype, jnp.float32)
     scores = jnp.einsum("pkhd,phdc->phkc", by_prompt, cache.keys, preferred_element_type=wide)
     scores = jnp.where(mask[:, None], scores * query.shape[-1] ** -0.5, jnp.finfo(wide).min)

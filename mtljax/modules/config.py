@@ -3,6 +3,7 @@
 import dataclasses
 from typing import Literal
 
+from mtljax.modules.architecture import DEFAULT, Architecture
 from mtljax.modules.linear import MAX_ORDER
 from mtljax.ranges import at_least, bounded, fraction, size
 
@@ -10,6 +11,9 @@ Attention = Literal["bidirectional", "causal", "prefix", "separate"]
 """Which positions of a text a position sees: all of them; those before it; all of the source, and
 of the answer those before it (a prefix language model); all of the source, or of the answer, that
 it is in."""
+
+Pooling = Literal["mean", "root", "max", "last", "attention", "cls", "pooler"]
+"""How positions become one vector a text, see `HeadsConfig`."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -42,6 +46,10 @@ class EncoderConfig:
       recurrent_dropout: probability that a recurrent weight is dropped (lstm).
       from_run: directory of a run whose encoder and tokenizer a run starts from; on the command
         line they have its settings then, where no others are given.
+      pretrained: directory of a pretrained model in the layout of Hugging Face (`config.json`,
+        `model.safetensors`, `tokenizer.json`), which the encoder and the tokenizer then are: a
+        transformer of its shape, whatever else is said of that.
+      architecture: what the layers are made of (transformer).
     """
 
     kind: Literal["lstm", "transformer", "linear"] = "lstm"
@@ -64,6 +72,8 @@ class EncoderConfig:
     dropout_mask: Literal["row", "text"] = "row"
     recurrent_dropout: float = fraction(default=0.0)
     from_run: str = ""
+    pretrained: str = ""
+    architecture: Architecture = DEFAULT
 
 
 def output_width(encoder: EncoderConfig) -> int:
@@ -97,7 +107,8 @@ class HeadsConfig:
 
     Attributes:
       pooling: how positions become one vector a text; several are concatenated: 'mean', 'root'
-        (sum over the root of the length), 'max', 'last', 'attention'.
+        (sum over the root of the length), 'max', 'last', 'attention', 'cls' (the first position),
+        'pooler' (that, through a dense layer and tanh, as BERT has it).
       hidden: width of a relu layer in classification and regression heads; 0 for none.
       tag_hidden: width of a relu layer in tagging heads; 0 for none.
       lookahead: following tokens a tagging head sees where the encoder has not read them.
@@ -109,7 +120,7 @@ class HeadsConfig:
       from_run: take the heads of tasks of the same name from `encoder.from_run` too.
     """
 
-    pooling: tuple[Literal["mean", "root", "max", "last", "attention"], ...] = ("mean", "max")
+    pooling: tuple[Pooling, ...] = ("mean", "max")
     hidden: int = size(0, default=0)
     tag_hidden: int = size(0, default=0)
     lookahead: int = size(0, default=2)

@@ -11,7 +11,7 @@ from jax.typing import DTypeLike
 from mtljax.modules.attention_mask import attention_mask
 from mtljax.modules.heads import Features, LanguageModelHead, Readout
 from mtljax.modules.keys_values import KeysValues, keys_values
-from mtljax.modules.transformer import TransformerLayer
+from mtljax.modules.transformer_layer import TransformerLayer
 
 
 class DecoderStack(nn.Module):
@@ -76,7 +76,7 @@ class DecoderStack(nn.Module):
                 name=f"layer_{i}",
             )
             cache = None if caches is None else caches[i]
-            x, cache = layer(x, mask, positions, None, cache, column, (layer_memory, source))
+            x, cache = layer(x, mask, positions, None, None, cache, column, (layer_memory, source))
             written.append(cache)
         return nn.LayerNorm(dtype=self.dtype, name="final_norm")(x), tuple(written)
 

@@ -39,6 +39,7 @@ class TokenEmbedding(nn.Module):
       dropout: probability that a feature is dropped, at all positions of a row.
       zeros: whether vectors start at zero, so that words that are rare in training add nothing
         rather than something random; for linear models, whose heads break the symmetry.
+      unknown: the id of an unknown word.
       scale: factor of the vectors; the table that is returned is without it, for a tied softmax.
     """
 
@@ -50,6 +51,7 @@ class TokenEmbedding(nn.Module):
     dropout: float = 0.0
     zeros: bool = False
     scale: float = 1.0
+    unknown: int = OOV
 
     @nn.compact
     def __call__(
@@ -80,9 +82,10 @@ class TokenEmbedding(nn.Module):
                 kept.astype(jnp.int32), self.token_dropout, 0, self.make_rng("dropout")
             )
             kept = marked > 0
-            tokens = jnp.where(kept, tokens, OOV)
+            tokens = jnp.where(kept, tokens, self.unknown)
         if train and self.word_dropout:
-            tokens = drop_tokens(tokens, self.word_dropout, OOV, self.make_rng("dropout"))
+            key = self.make_rng("dropout")
+            tokens = drop_tokens(tokens, self.word_dropout, self.unknown, key)
         vectors = look_up(table, tokens)
         if self.affix_buckets and affixes is not None:
             hashed = self.param("affixes", init, (self.affix_buckets, self.features))

@@ -22,8 +22,9 @@ from mtljax.modules.heads import Features
 from mtljax.modules.linear import LinearEncoder
 from mtljax.modules.lstm import LSTMEncoder
 from mtljax.modules.named_axes import named_dense
-from mtljax.modules.packed_rows import by_rows, source_part
+from mtljax.modules.packed_rows import by_rows, second_part, source_part
 from mtljax.modules.transformer import TransformerEncoder
+from mtljax.special_tokens import OWN_MARKS, Marks
 
 
 class EncoderCache(NamedTuple):
@@ -54,6 +55,7 @@ class Encoder(nn.Module):
       bidirectional: whether an LSTM reads in both directions.
       dtype: dtype of the computation; parameters stay float32.
       rows: how the rows of activations are split among devices; None to leave that to XLA.
+      marks: the special ids of the vocabulary.
     """
 
     config: EncoderConfig
@@ -62,13 +64,16 @@ class Encoder(nn.Module):
     bidirectional: bool = False
     dtype: DTypeLike = jnp.float32
     rows: NamedSharding | None = None
+    marks: Marks = OWN_MARKS
 
     def setup(self) -> None:
         """Name the parts."""
         c = self.config
         # Layers add to what they read: a word has to be as large as what they add, or it is lost
         # among it (Vaswani et al. 2017, section 3.4).
-        scale = c.embedding**0.5 if c.kind == "transformer" else 1.0
+        scale = 1.0
+        if c.kind == "transformer":
+            scale = c.architecture.embedding_scale or c.embedding**0.5
         self.embedding = TokenEmbedding(
             self.vocabulary_size,
             c.embedding,
@@ -78,6 +83,7 @@ class Encoder(nn.Module):
             dropout=c.embedding_dropout,
             zeros=c.kind == "linear",
             scale=scale,
+            unknown=self.marks.unknown,
         )
         self.body = self._make_body(name=c.kind)
         if c.dense:
@@ -92,7 +98,8 @@ class Encoder(nn.Module):
 
         Args:
           batch: ``tokens``, ``segments``, ``positions`` ``[R, S]`` and, where the tokenizer makes
-            them, ``affixes`` ``[R, S, A]``.
+            them, ``affixes`` ``[R, S, A]``; ``types`` ``[R, S]``, token types, by default 1 in
+            the second text of a pair and 0 elsewhere.
           attention: what positions see of each other. An LSTM reads in its own direction whatever
             is asked, ``separate`` texts each for itself.
           train: whether dropout is on (it needs the RNG ``dropout``).
@@ -103,7 +110,7 @@ class Encoder(nn.Module):
         Raises:
           ValueError: if a bidirectional LSTM is not to see ahead.
         """
-        parts, source = _parts_and_source(batch, attention)
+        parts, source = _parts_and_source(batch, attention, self.marks.end)
         texts = batch["segments"] if self.config.dropout_mask == "text" else None
         embedded, table = self.embed(batch["tokens"], batch.get("affixes"), texts, train=train)
         embedded = by_rows(embedded, self.rows)
@@ -122,6 +129,7 @@ class Encoder(nn.Module):
                     causal=attention in ("causal", "prefix"),
                     train=train,
                     source=source,
+                    types=self._types(batch, attention),
                 )
             case LinearEncoder():
                 hidden = self.body(x, batch["tokens"], parts)
@@ -146,7 +154,7 @@ class Encoder(nn.Module):
           ValueError: if the encoder is a bidirectional LSTM.
         """
         tokens, segments = batch["tokens"], batch["segments"]
-        parts, source = _parts_and_source(batch, attention)
+        parts, source = _parts_and_source(batch, attention, self.marks.end)
         embedded, table = self.embed(tokens, batch.get("affixes"), train=False)
         embedded = by_rows(embedded, self.rows)
         x = embedded.astype(self.dtype)
@@ -160,6 +168,7 @@ class Encoder(nn.Module):
                     batch["positions"],
                     causal=attention in ("causal", "prefix"),
                     source=source,
+                    types=self._types(batch, attention),
                     room=room,
                 )
             case LinearEncoder():
@@ -219,6 +228,15 @@ class Encoder(nn.Module):
         """Embed tokens, without their context; see `TokenEmbedding`."""
         return self.embedding(tokens, affixes, texts, train=train)
 
+    def _types(self, batch: dict[str, jax.Array], attention: Attention) -> jax.Array | None:
+        """Token types ``[R, S]``; None where they are all 0, or there are none."""
+        if "types" in batch or self.config.architecture.token_types < 2:
+            return batch.get("types")
+        if attention != "bidirectional":
+            return None
+        inputs = (batch[name] for name in ("tokens", "segments", "positions"))
+        return second_part(*inputs, end=self.marks.end).astype(jnp.int32)
+
     def _through_dense(
         self, hidden: jax.Array, texts: jax.Array | None = None, *, train: bool
     ) -> jax.Array:
@@ -249,6 +267,7 @@ class Encoder(nn.Module):
                 remat=c.remat,
                 unroll=c.unroll,
                 implementation=None if c.attention == "auto" else c.attention,
+                architecture=c.architecture,
                 dtype=self.dtype,
                 rows=self.rows,
                 name=name,
@@ -257,11 +276,11 @@ class Encoder(nn.Module):
 
 
 def _parts_and_source(
-    batch: dict[str, jax.Array], attention: Attention
+    batch: dict[str, jax.Array], attention: Attention, end: int
 ) -> tuple[jax.Array, jax.Array | None]:
     """What positions are read together with, ``[R, S]``, and which of them are of a source."""
     segments = batch["segments"]
     if attention not in ("prefix", "separate"):
         return segments, None
-    source = source_part(batch["tokens"], segments, batch["positions"])
+    source = source_part(batch["tokens"], segments, batch["positions"], end)
     return (2 * segments - source if attention == "separate" else segments), source

@@ -10,7 +10,7 @@ from mtljax.modules import pooling
 from mtljax.modules.by_position import by_position
 from mtljax.modules.dropout import LockedDropout
 
-POOLINGS = ("mean", "root", "max", "last", "attention")
+POOLINGS = ("mean", "root", "max", "last", "attention", "cls", "pooler")
 
 
 class Features(NamedTuple):
@@ -62,11 +62,15 @@ class SegmentHead(nn.Module):
         if name == "attention":
             scores = nn.Dense(1, name="scores")(hidden)[..., 0]
             return pooling.attention_pool(hidden, scores, members)
+        if name == "pooler":
+            first = pooling.first_pool(hidden, members)
+            return nn.tanh(nn.Dense(hidden.shape[-1], name="pooler")(first))
         pool = {
             "mean": pooling.mean_pool,
             "root": pooling.root_pool,
             "max": pooling.max_pool,
             "last": pooling.last_pool,
+            "cls": pooling.first_pool,
         }[name]
         return pool(hidden, members)
 

@@ -10,7 +10,7 @@ class KeysValues(NamedTuple):
     """Keys and values of C positions, the columns of a cache.
 
     Attributes:
-      keys: ``[R, heads, size, C]``, rotated.
+      keys: ``[R, heads, size, C]``, rotated; of heads of keys, which may be fewer.
       values: ``[R, heads, size, C]``.
     """
 
@@ -30,13 +30,22 @@ def attend(query: jax.Array, cache: KeysValues, mask: jax.Array) -> jax.Array:
     """Scaled dot-product attention to the columns of a cache.
 
     Args:
-      query: ``[R, S, heads, size]``, rotated.
+      query: ``[R, S, heads, size]``, rotated; several in turn may share the keys of one head.
       cache: of C columns.
       mask: bool ``[R, 1, S, C]``, the columns that each position sees.
 
     Returns:
       ``[R, S, heads, size]``; scores and softmax are float32 or wider.
     """
+    heads, shared = query.shape[2], query.shape[2] // cache.keys.shape[1]
+    if shared > 1:
+        # Queries that share keys are as many positions more that see the same columns.
+        rows, length, _, size = query.shape
+        query = query.reshape(rows, length, -1, shared, size).swapaxes(2, 3)
+        query = query.reshape(rows, length * shared, -1, size)
+        attended = attend(query, cache, jnp.repeat(mask, shared, axis=2))
+        attended = attended.reshape(rows, length, shared, -1, size).swapaxes(2, 3)
+        return attended.reshape(rows, length, heads, size)
     wide = jnp.promote_types(query.dtype, jnp.float32)
     scores = jnp.einsum("rshd,rhdc->rhsc", query, cache.keys, preferred_element_type=wide)
     scores = jnp.where(mask, scores * query.shape[-1] ** -0.5, jnp.finfo(wide).min)

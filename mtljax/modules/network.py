@@ -23,6 +23,7 @@ from mtljax.modules.decoder import DecoderHead
 from mtljax.modules.encoder import Encoder
 from mtljax.modules.heads import Features, Readout
 from mtljax.modules.task_heads import HeadSettings
+from mtljax.special_tokens import OWN_MARKS, Marks
 
 Params = dict[str, Any]
 
@@ -72,6 +73,7 @@ def build(
     affix_buckets: int = 0,
     dtype: Any = jnp.float32,
     decoder: DecoderConfig = DecoderConfig(),  # noqa: B008 - immutable
+    marks: Marks = OWN_MARKS,
 ) -> Network:
     """Wire an encoder to the heads of some tasks.
 
@@ -85,6 +87,7 @@ def build(
       affix_buckets: number of affix ids besides 0; 0 for none.
       dtype: dtype of the encoder's computation; parameters and heads' outputs are float32.
       decoder: shape of the decoders.
+      marks: the special ids of the vocabulary.
 
     Returns:
       A `Network`; nothing is computed yet.
@@ -107,7 +110,7 @@ def build(
             dtype=dtype,
         )
         modules[name] = spec.head(settings)
-    module = Encoder(encoder, vocabulary_size, affix_buckets, two_ways, dtype)
+    module = Encoder(encoder, vocabulary_size, affix_buckets, two_ways, dtype, marks=marks)
     return Network(module, modules, specs, attention)
 
 
@@ -166,24 +169,42 @@ def logical_axes(network: Network, params: Params) -> Any:
     Returns:
       A tree like `params` of tuples of names; None for a parameter that was made without any.
     """
-    batch = {name: jnp.zeros((1, 2), jnp.int32) for name in ("tokens", "segments", "positions")}
-    if network.encoder.affix_buckets:
-        batch["affixes"] = jnp.zeros((1, 2, 1), jnp.int32)
     attention = next(iter(network.attention.values()))
-    variables: Any = jax.eval_shape(
-        lambda key: network.encoder.init(key, batch, attention=attention, train=False),
-        jax.random.key(0),
-    )
-    boxes = jax.tree_util.tree_leaves_with_path(
-        variables["params"], is_leaf=lambda node: isinstance(node, nn.Partitioned)
-    )
-    names = {path: box.names for path, box in boxes if isinstance(box, nn.Partitioned)}
+    _, axes = encoder_parameters(network.encoder, attention)
+    names = dict(jax.tree_util.tree_leaves_with_path(axes, is_leaf=lambda x: isinstance(x, tuple)))
     return {
         "shared": jax.tree_util.tree_map_with_path(
             lambda path, _: names.get(path), params["shared"]
         ),
         "heads": jax.tree.map(lambda leaf: (TASK_HEAD,) * len(leaf.shape), params["heads"]),
     }
+
+
+def encoder_parameters(encoder: Encoder, attention: Attention = "bidirectional") -> tuple[Any, Any]:
+    """What the parameters of an encoder are, without making them.
+
+    Args:
+      encoder: the module.
+      attention: some attention that it can serve.
+
+    Returns:
+      Two trees: of their shapes and dtypes, and of the names of their dimensions, None for one
+      without.
+    """
+    batch = {name: jnp.zeros((1, 2), jnp.int32) for name in ("tokens", "segments", "positions")}
+    if encoder.affix_buckets:
+        batch["affixes"] = jnp.zeros((1, 2, 1), jnp.int32)
+    variables: Any = jax.eval_shape(
+        lambda key: encoder.init(key, batch, attention=attention, train=False),
+        jax.random.key(0),
+    )
+    boxed = variables["params"]
+
+    def names(leaf: Any) -> Any:
+        return leaf.names if isinstance(leaf, nn.Partitioned) else None
+
+    axes = jax.tree.map(names, boxed, is_leaf=lambda node: isinstance(node, nn.Partitioned))
+    return nn.unbox(boxed), axes
 
 
 def encode(

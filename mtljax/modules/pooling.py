@@ -66,6 +66,12 @@ def last_pool(hidden: jax.Array, members: jax.Array) -> jax.Array:
     return jnp.where(members.any(-1, keepdims=True), picked, 0)
 
 
+def first_pool(hidden: jax.Array, members: jax.Array) -> jax.Array:
+    """The state at a segment's first position: ``[R, N, D]``."""
+    picked = jnp.take_along_axis(hidden, jnp.argmax(members, axis=-1)[..., None], axis=1)
+    return jnp.where(members.any(-1, keepdims=True), picked, 0)
+
+
 def attention_pool(hidden: jax.Array, scores: jax.Array, members: jax.Array) -> jax.Array:
     """Mean weighted by the softmax of ``scores`` ``[R, S]`` within each segment: ``[R, N, D]``."""
     masked = jnp.where(members, scores[:, None, :], jnp.finfo(scores.dtype).min)

@@ -34,6 +34,7 @@ AXIS_RULES: Mapping[str, AxisRule] = {
     "features": AxisRule(None, fsdp=True),
     "qkv": AxisRule(None, fsdp=True),
     "head_features": AxisRule(None, fsdp=True),
+    "table_rows": AxisRule(None, fsdp=True),
     "gates": AxisRule(None, fsdp=True),
     "dense": AxisRule(None, fsdp=True),
     # A loop takes stacked layers one by one: no layer may be on some of the devices alone.

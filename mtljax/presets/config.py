@@ -10,6 +10,7 @@ from typing import Any, Literal
 from mtljax.data.batching.mixture import MixtureSettings
 from mtljax.data.tokenizers import TokenizerSettings
 from mtljax.errors import UserError
+from mtljax.modules.architecture import head_size
 from mtljax.modules.config import DecoderConfig, EncoderConfig, HeadsConfig, output_width
 from mtljax.ranges import at_least, bounded, check_ranges, fraction, positive, size
 
@@ -235,7 +236,7 @@ class Config:
 
 ENCODER_SHAPE = (
     *("kind", "embedding", "features", "layers", "bidirectional", "heads", "feed_forward"),
-    *("dense", "ngrams", "ngram_buckets"),
+    *("dense", "ngrams", "ngram_buckets", "architecture"),
 )
 """Fields of an encoder that decide which parameters it has, and what they mean."""
 
@@ -260,13 +261,9 @@ def check(config: Config) -> None:
       UserError: naming the first field that is out of range, and its value.
     """
     check_ranges(config)
-    if config.encoder.kind == "transformer" and config.encoder.features % (
-        2 * config.encoder.heads
-    ):
-        raise UserError(
-            f"encoder.features: must be a multiple of 2 * encoder.heads ({config.encoder.heads}),"
-            f" got {config.encoder.features}"
-        )
+    encoder = config.encoder
+    if encoder.kind == "transformer":
+        _check_transformer(encoder)
     width = output_width(config.encoder)
     if config.decoder.layers and width % (2 * config.decoder.heads):
         raise UserError(
@@ -282,3 +279,21 @@ def check(config: Config) -> None:
         raise UserError("heads.from_run: needs encoder.from_run")
     if not config.heads.pooling:
         raise UserError("heads.pooling: name at least one")
+
+
+def _check_transformer(encoder: EncoderConfig) -> None:
+    architecture = encoder.architecture
+    rotary = architecture.positions == "rotary" and not architecture.head_size
+    if rotary and encoder.features % (2 * encoder.heads):
+        raise UserError(
+            f"encoder.features: must be a multiple of 2 * encoder.heads ({encoder.heads}),"
+            f" got {encoder.features}"
+        )
+    if architecture.positions == "learned" and not architecture.max_positions:
+        raise UserError("encoder.architecture.max_positions: learned positions need some")
+    if not architecture.window_pattern:
+        raise UserError("encoder.architecture.window_pattern: name at least one")
+    try:
+        head_size(architecture, encoder.features, encoder.heads)
+    except ValueError as error:
+        raise UserError(f"encoder: {error}") from None

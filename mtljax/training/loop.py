@@ -27,6 +27,12 @@ from mtljax.training.multihost import check_same, collective_error, is_writer, o
 from mtljax.training.optimizer import make_optimizer
 from mtljax.training.persistence import run_directory
 from mtljax.training.persistence.checkpoints import UNMEASURED, Checkpoints
+from mtljax.training.pretrained_start import (
+    check_positions,
+    check_pretrained,
+    resolved,
+    start_from_pretrained,
+)
 from mtljax.training.reporting.data_notes import data_notes
 from mtljax.training.reporting.data_overview import class_counts, describe, total_steps
 from mtljax.training.reporting.progress import format_value, notebook_console, notes_on
@@ -86,7 +92,7 @@ def train(
         loss is no longer finite.
       Preempted: after `preempted` returned True, when the state is saved.
     """
-    config, tasks = read_config(config), parse_tasks(tasks, Path.cwd())
+    config, tasks = resolved(read_config(config), Path(run_dir)), parse_tasks(tasks, Path.cwd())
     console = console or notebook_console()
     console = console if console and is_writer() else Console(quiet=True)
     directory = Path(run_dir)
@@ -114,6 +120,8 @@ def train(
         first = on_all_processes(
             lambda: starting_point(config, composed.model, data.tokenizer, origin, say)
         )
+        if start.saved is None:
+            on_all_processes(lambda: check_pretrained(config))
         on_all_processes(lambda: begin(config, tasks, start, data, lock, say))
         on_all_processes(lambda: run_directory.check_shared(directory))
         seconds = time.monotonic() - began
@@ -178,6 +186,7 @@ def _content(data: MultitaskData) -> dict[str, str]:
 
 
 def _compose(config: Config, data: MultitaskData, method: Method) -> Composed:
+    check_positions(config, data.layout)
     model = build_model(config, data.layout, class_counts(data))
     check_penalty(config, model)
     check_strategy(config, model, method)
@@ -222,6 +231,8 @@ def _restore(session: Session, first: StartingPoint | None) -> _Restored:
     session.batches.set_state({"next_index": 0})
     found = session.checkpoints.latest(state)
     if found is None:
+        say = notes_on(session.console)
+        state = on_all_processes(lambda: start_from_pretrained(session.config, state, say))
         return _Restored(0, started(state, first), last_line=-1)
     step, state, progress = found
     session.batches.set_state(progress["position"])

@@ -134,6 +134,7 @@ def build_model(
         affix_buckets=layout.affix_buckets + 1 if layout.affix_buckets else 0,
         dtype=compute_dtype(config),
         decoder=config.decoder,
+        marks=layout.marks,
     )
     proposals = {
         name: unigram_proposal(count, config.heads.negatives_power)

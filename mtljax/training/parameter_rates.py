@@ -16,7 +16,9 @@ from mtljax.errors import UserError
 from mtljax.modules.transformer import LAYERS
 from mtljax.presets import OptimizerConfig
 
-_BELOW = re.compile(r"^shared/(embedding/|[^/]+/(project/|ngrams_))")
+_BELOW = re.compile(
+    r"^shared/(embedding/|[^/]+/(project/|positions/|token_types/|embedding_norm/|ngrams_))"
+)
 """What an encoder reads before its first layer."""
 
 _ONE_LAYER = re.compile(r"/layer_(\d+)")

@@ -7,12 +7,10 @@ import numpy as np
 import pytest
 
 from mtljax.modules.attention_mask import attention_mask
-from mtljax.modules.transformer import (
-    TransformerEncoder,
-    TransformerLayer,
-    gelu,
-    rotate,
-)
+from mtljax.modules.feed_forward import gelu
+from mtljax.modules.positions import rotate
+from mtljax.modules.transformer import TransformerEncoder
+from mtljax.modules.transformer_layer import TransformerLayer
 
 FEATURES, HEADS = 8, 2
 

@@ -44,8 +44,10 @@ def configs(cls):
     if "vocab_size" in fields:  # the settings of a tokenizer check themselves
         fields["vocab_size"] = st.integers(300, 10**6)
         fields["file"] = st.text(min_size=1)
-        of_file = st.builds(cls, **fields | {"kind": st.just("file")})
-        fields["kind"] = values(hints["kind"]).filter(lambda kind: kind != "file")
+        of_file = st.builds(cls, **fields | {"kind": st.sampled_from(["file", "pretrained"])})
+        fields["kind"] = values(hints["kind"]).filter(
+            lambda kind: kind not in ("file", "pretrained")
+        )
         return st.builds(cls, **fields | {"file": st.just("")}) | of_file
     if "temperature" in fields:  # so do those of a mixture
         fields |= dict.fromkeys(("temperature", "final_temperature"), st.floats(0.1, 1e9))

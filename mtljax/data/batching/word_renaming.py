@@ -12,8 +12,6 @@ import numpy as np
 from mtljax.data.batching.batches import GroupBatch
 from mtljax.special_tokens import SPECIALS
 
-_WORDS = len(SPECIALS)  # ids from here on are words
-
 
 @dataclass(frozen=True)
 class Renaming:
@@ -23,11 +21,13 @@ class Renaming:
         rate: probability that a word which source and target share is renamed.
         classes: int32 `[V]`, the class of each input id.
         names: int32 `[W]`, ids of the words that replace others, all equally often.
+        special: ids that are no words.
     """
 
     rate: float
     classes: np.ndarray
     names: np.ndarray
+    special: frozenset[int] = frozenset(range(len(SPECIALS)))
 
 
 def rename(batch: GroupBatch, renaming: Renaming, seeds: Sequence[Sequence[int]]) -> GroupBatch:
@@ -51,7 +51,7 @@ def rename(batch: GroupBatch, renaming: Renaming, seeds: Sequence[Sequence[int]]
     predicts = np.any([weights > 0 for weights in batch["weights"].values()], axis=0)
     in_target = np.zeros_like(predicts)
     in_target[:, 1:] = predicts[:, :-1]  # the end of a target is predicted and not read
-    word = tokens >= _WORDS
+    word = ~np.isin(tokens, list(renaming.special))
     # One number for each distinct word of each text of each row.
     size = len(renaming.classes)
     text = np.arange(len(tokens))[:, None] * (segments.shape[1] + 1) + segments

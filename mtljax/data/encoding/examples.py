@@ -10,7 +10,7 @@ import numpy as np
 
 from mtljax.data.encoding.cut_texts import counts, cut_counts
 from mtljax.data.encoding.input_groups import Group
-from mtljax.data.encoding.multi_part_inputs import encode_parts, first_yields, longest_first
+from mtljax.data.encoding.multi_part_inputs import encode_parts, first_yields
 from mtljax.data.encoding.passages import Passages, cut_off, overlapping
 from mtljax.data.encoding.targets import read_targets
 from mtljax.data.sources.bad_rows import BadRows
@@ -101,7 +101,8 @@ def read_examples(
         UserError: with task, split and row, if a target or weight cannot be used and `bad_rows`
             is 'stop'.
     """
-    limit = min(row_length, group.max_length or row_length)
+    suffix = () if group.chunked or group.text_to_text else tokenizer.marks.suffix
+    limit = min(row_length, group.max_length or row_length) - len(suffix)
     names = list(dict.fromkeys(task.source_name for task in group.tasks))
     streams = [_blocks(sources[name].splits[split]) for name in names]
     # Numbers in the rows are numbers of classes where the data set names these.
@@ -113,9 +114,10 @@ def read_examples(
     first = 0
     for blocks in zip(*streams, strict=True):
         rows = dict(zip(names, blocks, strict=True))
-        yield _read_block(
+        block = _read_block(
             group, split, rows, first, sources, tokenizer, outputs, limit, bad_rows, numbered
         )
+        yield with_suffix(block, suffix)
         first += len(blocks[0])
     # How many rows were left out is known when all have been read: an empty block says it.
     malformed = {
@@ -238,8 +240,9 @@ def _encoded(
 ) -> Encodings:
     if len(parts) > 1:
         assert limit is not None
-        shorten = first_yields if group.text_to_text else longest_first
-        return encode_parts(parts, tokenizer, limit, shorten)
+        if group.text_to_text:
+            return encode_parts(parts, tokenizer, limit, first_yields, (tokenizer.marks.end,))
+        return encode_parts(parts, tokenizer, limit)
     # One id more than is kept, which the last position of a truncated text predicts.
     return tokenizer.encode(parts[0], None if group.chunked or limit is None else limit + 1)
 
@@ -258,13 +261,43 @@ def encode_inputs(
         limit: ids of an example at most.
         parts: number of texts that are concatenated to one example.
     """
+    suffix = tokenizer.marks.suffix
+    limit -= len(suffix)
     if parts == 1:
         encodings = tokenizer.encode(texts, limit)
     else:
         encodings = encode_parts(
             [[text[i] for text in texts] for i in range(parts)], tokenizer, limit
         )
-    return _select(encodings, cut_off(encodings, limit), {}, {}, [])
+    return with_suffix(_select(encodings, cut_off(encodings, limit), {}, {}, []), suffix)
+
+
+def with_suffix(examples: Examples, suffix: Sequence[int]) -> Examples:
+    """Examples with some ids after each, which have no target."""
+    if not suffix:
+        return examples
+    size, ends = len(suffix), np.repeat(examples.starts[1:], len(suffix))
+    tokens = np.insert(examples.tokens, ends, np.tile(suffix, len(examples)))
+    per_token = len(examples.tokens)
+
+    def longer(values: np.ndarray) -> np.ndarray:
+        return np.insert(values, ends, 0, axis=0)
+
+    def by_task(values: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+        return {name: longer(v) if name in counted_by_token else v for name, v in values.items()}
+
+    # Weights are a number a target: of tasks with a target a token, as many as there are ids.
+    counted_by_token = {
+        name for name, w in examples.weights.items() if len(w) == per_token != len(examples)
+    }
+    return replace(
+        examples,
+        tokens=tokens,
+        affixes=longer(examples.affixes),
+        starts=examples.starts + size * np.arange(len(examples.starts)),
+        targets=by_task(examples.targets),
+        weights=by_task(examples.weights),
+    )
 
 
 def concatenated(blocks: Iterable[Examples]) -> Examples:

@@ -6,7 +6,6 @@ import numpy as np
 
 from mtljax.data.encoding.packing import spans
 from mtljax.data.tokenizers import Encodings, Text, Tokenizer
-from mtljax.special_tokens import END, START
 
 Shorten = Callable[[np.ndarray, int], np.ndarray]
 """From the lengths of the parts, int `[texts, P]`, and the most ids of a text to kept lengths."""
@@ -66,6 +65,7 @@ def encode_parts(
     tokenizer: Tokenizer,
     limit: int,
     shorten: Shorten = longest_first,
+    between: Sequence[int] | None = None,
 ) -> Encodings:
     """Encodes texts of several parts.
 
@@ -74,11 +74,17 @@ def encode_parts(
         tokenizer: a trained tokenizer.
         limit: ids of a text at most, including its marks; at least P.
         shorten: how many ids each part of a longer text keeps; each loses its last ones.
+        between: ids between two parts, at least one; None for those of the tokenizer.
 
     Returns:
         The concatenated parts, `<s>` before the first and `</s>` before each other; `words` counts
         within each part.
     """
+    marks = tokenizer.marks
+    between = marks.between if between is None else between
+    # Each later part begins with one mark; where there are to be more, they take room too.
+    more = len(between) - 1
+    limit -= more * (len(parts) - 1)
     encoded = [tokenizer.encode(texts, limit + 1) for texts in parts]
     lengths = np.stack([np.diff(part.starts) for part in encoded], axis=1)
     kept = shorten(lengths, limit)
@@ -89,10 +95,14 @@ def encode_parts(
     )
     indices = spans(begin.reshape(-1), kept.reshape(-1))
     tokens = np.concatenate([part.tokens for part in encoded])
-    tokens[ends[1] :][tokens[ends[1] :] == START] = END
-    return Encodings(
-        tokens=tokens[indices],
-        affixes=np.concatenate([part.affixes for part in encoded])[indices],
-        words=np.concatenate([part.words for part in encoded])[indices],
-        starts=np.concatenate([[0], np.cumsum(kept.sum(axis=1))]).astype(np.int64),
-    )
+    tokens[begin[:, 1:].reshape(-1)] = between[0]
+    tokens, words = tokens[indices], np.concatenate([part.words for part in encoded])[indices]
+    affixes = np.concatenate([part.affixes for part in encoded])[indices]
+    if more:
+        marked = np.cumsum(kept.reshape(-1)).reshape(kept.shape)[:, :-1].reshape(-1) + 1
+        at = np.repeat(marked, more)
+        tokens = np.insert(tokens, at, np.tile(between[1:], len(marked)))
+        words, affixes = np.insert(words, at, -1), np.insert(affixes, at, 0, axis=0)
+    sizes = kept.sum(axis=1) + more * (len(parts) - 1)
+    starts = np.concatenate([[0], np.cumsum(sizes)]).astype(np.int64)
+    return Encodings(tokens=tokens, affixes=affixes, words=words, starts=starts)

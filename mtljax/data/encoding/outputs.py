@@ -8,13 +8,13 @@ import numpy as np
 from mtljax.data.encoding.class_weights import class_weights
 from mtljax.data.sources.source import Source
 from mtljax.data.tokenizers import Tokenizer
+from mtljax.data.tokenizers.subword import special_ids
 from mtljax.data.tokenizers.word_splitting import WORD_RULE
 from mtljax.data.tokenizers.words import WordTokenizer, count_words
 from mtljax.errors import UserError
 from mtljax.kinds import KINDS, Output
 from mtljax.kinds.labels import class_names_of, indexed, named_class
 from mtljax.kinds.target_rows import is_float32
-from mtljax.special_tokens import END, OOV, SPECIALS
 from mtljax.tasks.choices import metric_names
 from mtljax.tasks.task import Task
 
@@ -41,7 +41,10 @@ def task_output(
     """
     kind = KINDS[task.kind]
     if kind.writes:
-        ids = np.asarray([OOV, END, *_word_ids(task, source, tokenizer)], np.int32)
+        marks = tokenizer.marks
+        words = _word_ids(task, source, tokenizer)
+        # A vocabulary without a piece for unknown words has another in its place.
+        ids = np.asarray([*dict.fromkeys((marks.unknown, marks.end)), *words], np.int32)
         return Output(num_classes=len(ids), ids=ids)
     if not kind.has_classes:
         if not kind.standardized:
@@ -103,15 +106,15 @@ def class_note(task: Task, classes: Sequence[str]) -> str | None:
 
 
 def _word_ids(task: Task, source: Source, tokenizer: Tokenizer) -> Iterable[int]:
-    first = len(SPECIALS)
     settings = tokenizer.settings
+    special = special_ids(tokenizer)
     if settings.kind != "words":
-        return range(first, tokenizer.vocab_size)
+        return [i for i in range(tokenizer.vocab_size) if i not in special]
     feature = task.targets or task.parts[0]
     texts = (row[feature] for row in source.splits["train"])
     rule = tokenizer.word_rule if isinstance(tokenizer, WordTokenizer) else WORD_RULE
     counts = count_words((text for text in texts if text is not None), settings.lowercase, rule)
-    known = {word: i for i, word in enumerate(tokenizer.pieces) if i >= first}
+    known = {word: i for i, word in enumerate(tokenizer.pieces) if i not in special}
     words = [w for w, n in counts.items() if n >= settings.min_count and w in known]
     return [known[word] for word in sorted(words, key=lambda word: (-counts[word], word))]
 

@@ -5,7 +5,6 @@ import numpy as np
 from mtljax.data.tokenizers import Encodings, Tokenizer
 from mtljax.kinds import KINDS, Output, TargetRows
 from mtljax.kinds.target_rows import Fault, Rows
-from mtljax.special_tokens import END
 from mtljax.tasks.task import Task
 
 
@@ -50,7 +49,7 @@ def read_targets(
             tokens=encodings.tokens,
             words=encodings.words,
             starts=encodings.starts,
-            end_id=END,
+            end_id=tokenizer.marks.end,
             vocab_size=tokenizer.vocab_size,
             output=output,
             fault=once,

@@ -11,7 +11,7 @@ from mtljax.data.tokenizers.protocol import Encodings, Text
 from mtljax.data.tokenizers.settings import TokenizerSettings
 from mtljax.data.tokenizers.spelling import spell
 from mtljax.data.tokenizers.vocabulary import vocabulary
-from mtljax.special_tokens import OOV, SPECIALS
+from mtljax.special_tokens import OOV, OWN_MARKS, SPECIALS, Marks
 
 
 class CharacterTokenizer:
@@ -46,6 +46,11 @@ class CharacterTokenizer:
     def vocab_size(self) -> int:
         """Number of ids, with the four special ones."""
         return len(self.pieces)
+
+    @property
+    def marks(self) -> Marks:
+        """Its special ids, those of all our own tokenizers."""
+        return OWN_MARKS
 
     def encode(self, texts: Sequence[Text], max_length: int | None = None) -> Encodings:
         """Encodes texts; see `Tokenizer.encode`. A space goes between the words of a list."""

@@ -16,6 +16,7 @@ from mtljax.data.tokenizers.fingerprint import (
     fingerprint_of_model,
     read_along,
 )
+from mtljax.data.tokenizers.pretrained import read_pretrained_tokenizer
 from mtljax.data.tokenizers.protocol import Text, Tokenizer
 from mtljax.data.tokenizers.settings import TokenizerSettings
 from mtljax.data.tokenizers.subword import SubwordTokenizer
@@ -24,6 +25,7 @@ from mtljax.data.tokenizers.word_pieces import train_word_pieces
 from mtljax.data.tokenizers.word_splitting import WORD_RULE
 from mtljax.data.tokenizers.words import WordTokenizer, train_words
 from mtljax.errors import UserError
+from mtljax.special_tokens import marks_from_json
 
 _FORMAT = 2  # 1 had neither fingerprint nor digest
 
@@ -32,8 +34,8 @@ def train_tokenizer(corpora: Iterable[Iterable[Text]], settings: TokenizerSettin
     """Trains a tokenizer in one pass over the texts; memory holds their distinct words.
 
     Args:
-        corpora: training texts, each distinct source once; not read for the kinds `byte` and
-            `file`.
+        corpora: training texts, each distinct source once; not read for the kinds `byte`, `file`
+            and `pretrained`.
         settings: kind and sizes of the tokenizer.
 
     Raises:
@@ -45,6 +47,12 @@ def train_tokenizer(corpora: Iterable[Iterable[Text]], settings: TokenizerSettin
         content = read_tokenizer_json(settings.file)
         fingerprint = fingerprint_of_model(settings, content)
         return SubwordTokenizer(json.dumps(content), settings, fingerprint)
+    if settings.kind == "pretrained":
+        model = read_pretrained_tokenizer(settings.file)
+        fingerprint = fingerprint_of_model(settings, [model.content, model.marks, model.vocabulary])
+        return SubwordTokenizer(
+            json.dumps(model.content), settings, fingerprint, model.marks, model.vocabulary
+        )
     hashed = begin_fingerprint(settings)
     corpora = read_along(corpora, hashed)
     if settings.kind == "words":
@@ -116,7 +124,11 @@ def _tokenizer(content: Mapping[str, Any]) -> Tokenizer:
         return WordTokenizer(_strings(content, "words"), settings, fingerprint, rule)
     if settings.kind == "character":
         return CharacterTokenizer(_strings(content, "characters"), settings, fingerprint)
-    return SubwordTokenizer(json.dumps(content["model"]), settings, fingerprint)
+    model = json.dumps(content["model"])
+    if settings.kind == "pretrained":
+        marks = marks_from_json(content["marks"])
+        return SubwordTokenizer(model, settings, fingerprint, marks, content["vocabulary"])
+    return SubwordTokenizer(model, settings, fingerprint)
 
 
 def _strings(content: Mapping[str, Any], name: str) -> list[str]:

@@ -7,6 +7,7 @@ from typing import Any, Protocol, runtime_checkable
 import numpy as np
 
 from mtljax.data.tokenizers.settings import TokenizerSettings
+from mtljax.special_tokens import Marks
 
 Text = str | Sequence[str]
 """A text, or the list of its words."""
@@ -14,7 +15,7 @@ Text = str | Sequence[str]
 
 @dataclass(frozen=True)
 class Encodings:
-    """Texts as ids, concatenated to `n` ids; each text begins with `<s>`.
+    """Texts as ids, concatenated to `n` ids; each text begins with `<s>`, or what it is instead.
 
     Attributes:
         tokens: int32 `[n]`, ids.
@@ -52,6 +53,11 @@ class Tokenizer(Protocol):
     @property
     def fingerprint(self) -> str:
         """Hash of settings and training texts, or of the model where these are not known."""
+        ...
+
+    @property
+    def marks(self) -> Marks:
+        """Its special ids; what follows a text, their `suffix`, is not among what it encodes."""
         ...
 
     def encode(self, texts: Sequence[Text], max_length: int | None = None) -> Encodings:

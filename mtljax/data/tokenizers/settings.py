@@ -6,7 +6,7 @@ from typing import Any, Literal, get_args
 from mtljax.errors import UserError
 from mtljax.ranges import at_least, range_of, size
 
-Kind = Literal["words", "bpe", "wordpiece", "character", "byte", "file"]
+Kind = Literal["words", "bpe", "wordpiece", "character", "byte", "file", "pretrained"]
 """The unit of text that an id stands for."""
 
 
@@ -16,8 +16,9 @@ class TokenizerSettings:
 
     Attributes:
         kind: `words` (a vocabulary of words, the others are `<oov>`), `bpe` (byte pairs),
-            `wordpiece` (parts of words), `character`, `byte`, or `file` (a `tokenizer.json`).
-        lowercase: whether capitals are lower-cased first (not for `byte` and `file`).
+            `wordpiece` (parts of words), `character`, `byte`, `file` (a `tokenizer.json`), or
+            `pretrained` (that of a pretrained model, with its ids).
+        lowercase: whether capitals are lower-cased first (not for `byte`, `file` and `pretrained`).
         num_words: words in the vocabulary at most, the most frequent ones (`words` only).
         min_count: times a word or character must be seen within one data set to enter (`words` and
             `character` only).
@@ -27,7 +28,8 @@ class TokenizerSettings:
         affix_buckets: number of hash values, shared by prefixes, suffixes and shapes.
         vocab_size: pieces in the vocabulary at most, including the four special ones and for `bpe`
             256 bytes (`bpe` and `wordpiece` only).
-        file: path of a `tokenizer.json` of the tokenizers library (`file` only).
+        file: path of a `tokenizer.json` of the tokenizers library (`file`), or of the directory of
+            a pretrained model (`pretrained`).
 
     Raises:
         UserError: with the name of the setting that is out of range.
@@ -65,7 +67,9 @@ class TokenizerSettings:
             raise UserError(f"tokenizer file: expected a path, got {self.file!r}")
         if self.kind == "file" and not self.file:
             raise UserError("tokenizer file: kind 'file' needs the path of a tokenizer.json")
-        if self.kind != "file" and self.file:
+        if self.kind == "pretrained" and not self.file:
+            raise UserError("tokenizer file: kind 'pretrained' needs the directory of a model")
+        if self.kind not in ("file", "pretrained") and self.file:
             raise UserError(
                 f"tokenizer file: {self.file!r} is read by kind 'file' only, not by {self.kind!r}"
             )

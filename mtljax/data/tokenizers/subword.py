@@ -7,10 +7,10 @@ from typing import Any
 import numpy as np
 
 from mtljax.data.tokenizers.fingerprint import fingerprint_of_model
-from mtljax.data.tokenizers.protocol import Encodings, Text
+from mtljax.data.tokenizers.protocol import Encodings, Text, Tokenizer
 from mtljax.data.tokenizers.settings import TokenizerSettings
 from mtljax.data.tokenizers.word_splitting import usual_spaces
-from mtljax.special_tokens import OOV, SPECIALS, START
+from mtljax.special_tokens import OOV, OWN_MARKS, SPECIALS, Marks
 
 _REMEMBERED = 1 << 20  # distinct words of lists; a longer list is forgotten
 _LONGEST_REMEMBERED = 64  # characters
@@ -29,21 +29,34 @@ class SubwordTokenizer:
             ones, unless it is from a file: then its ids are moved behind them.
         settings: the settings it was trained with.
         fingerprint: that of its training texts; by default that of the model.
+        marks: the special ids of a pretrained model, whose ids stay as they are.
+        vocabulary: ids of a pretrained model, of which the last may stand for nothing.
     """
 
     def __init__(
-        self, model: str, settings: TokenizerSettings, fingerprint: str | None = None
+        self,
+        model: str,
+        settings: TokenizerSettings,
+        fingerprint: str | None = None,
+        marks: Marks = OWN_MARKS,
+        vocabulary: int = 0,
     ) -> None:
         import tokenizers
 
         self.settings = settings
+        self.marks = marks
         self._model = tokenizers.Tokenizer.from_str(model)
         # Else a text with "<s>" in it would have a start in its middle.
         self._model.encode_special_tokens = True
         size = max(self._model.get_vocab().values(), default=-1) + 1
         pieces = tuple(self._model.id_to_token(i) or "" for i in range(size))
-        if settings.kind == "file":
-            self.pieces: tuple[str, ...] = SPECIALS + pieces
+        self.pieces: tuple[str, ...]
+        if settings.kind == "pretrained":
+            self.pieces = pieces + ("",) * (vocabulary - size)
+            self._ids = np.arange(size, dtype=np.int32)
+            self._model_ids = _shown_ids(self._model, marks, size, len(self.pieces))
+        elif settings.kind == "file":
+            self.pieces = SPECIALS + pieces
             self._ids, self._model_ids = _shifted_ids(self._model, json.loads(model)["model"], size)
         else:
             if pieces[: len(SPECIALS)] != SPECIALS:
@@ -57,8 +70,16 @@ class SubwordTokenizer:
         alone, spaced, pair = (self._model_pieces(text) for text in ("b", " b", "a b"))
         self._before = " " if alone != spaced and pair == self._model_pieces("a") + spaced else ""
         # An empty word still needs a piece to carry its tag.
-        self._empty_word = self._model_pieces(" x")[:1] if settings.kind == "bpe" else [OOV]
+        bpe = settings.kind == "bpe"
+        self._empty_word = self._model_pieces(" x")[:1] if bpe else [marks.unknown]
         self._words: dict[str, list[int]] = {}
+
+    @property
+    def special_ids(self) -> frozenset[int]:
+        """See the function of this name."""
+        if self.settings.kind != "pretrained":
+            return frozenset(range(len(SPECIALS)))
+        return frozenset(np.flatnonzero(self._model_ids < 0).tolist()) | {self.marks.unknown}
 
     @property
     def vocab_size(self) -> int:
@@ -67,7 +88,8 @@ class SubwordTokenizer:
 
     def encode(self, texts: Sequence[Text], max_length: int | None = None) -> Encodings:
         """Encodes texts; see `Tokenizer.encode`."""
-        limit = None if max_length is None else max(max_length - 1, 0)
+        prefix = np.asarray(self.marks.prefix, np.int32)
+        limit = None if max_length is None else max(max_length - len(prefix), 0)
         tokens = [np.zeros(0, np.int32)]
         words = [np.zeros(0, np.int32)]
         starts = [0]
@@ -78,9 +100,9 @@ class SubwordTokenizer:
                 first = np.full(len(ids), -1, np.int32)
             else:
                 ids, first = self._encode_list(text, limit)
-            tokens += [np.array([START], np.int32), ids]
-            words += [np.array([-1], np.int32), first]
-            starts.append(starts[-1] + 1 + len(ids))
+            tokens += [prefix, ids]
+            words += [np.full(len(prefix), -1, np.int32), first]
+            starts.append(starts[-1] + len(prefix) + len(ids))
         return Encodings(
             tokens=np.concatenate(tokens),
             affixes=np.zeros((starts[-1], 0), np.int32),
@@ -98,7 +120,10 @@ class SubwordTokenizer:
 
     def to_json(self) -> dict[str, Any]:
         """The model, as JSON."""
-        return {"model": json.loads(self._model.to_str())}
+        content = {"model": json.loads(self._model.to_str())}
+        if self.settings.kind != "pretrained":
+            return content
+        return {**content, "marks": self.marks._asdict(), "vocabulary": len(self.pieces)}
 
     def _encode_strings(self, texts: Sequence[str], limit: int | None) -> Iterator[np.ndarray]:
         longest = self._longest_text(limit)
@@ -145,6 +170,13 @@ class SubwordTokenizer:
         return (limit + 2) * self._longest
 
 
+def special_ids(tokenizer: Tokenizer) -> frozenset[int]:
+    """The ids that stand for no text: special ones, and those without a piece."""
+    if isinstance(tokenizer, SubwordTokenizer):
+        return tokenizer.special_ids
+    return frozenset(range(len(SPECIALS)))
+
+
 def well_formed(text: str) -> str:
     """A text without lone surrogates, which become `?`: UTF-8 has no place for them."""
     try:
@@ -152,6 +184,15 @@ def well_formed(text: str) -> str:
     except UnicodeEncodeError:
         return text.encode("utf-8", "replace").decode("utf-8")
     return text
+
+
+def _shown_ids(model: Any, marks: Marks, size: int, vocabulary: int) -> np.ndarray:
+    # The ids that are decoded; -1 for special ones and those that stand for nothing.
+    ids = np.where(np.arange(vocabulary) < size, np.arange(vocabulary), -1)
+    special = {i for i, token in model.get_added_tokens_decoder().items() if token.special}
+    special |= {marks.pad, marks.start, marks.end, *marks.prefix, *marks.between, *marks.suffix}
+    ids[list(special - {marks.unknown})] = -1
+    return ids
 
 
 def _shifted_ids(model: Any, content: dict[str, Any], size: int) -> tuple[np.ndarray, np.ndarray]:

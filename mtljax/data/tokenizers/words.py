@@ -12,7 +12,7 @@ from mtljax.data.tokenizers.protocol import Encodings, Text
 from mtljax.data.tokenizers.settings import TokenizerSettings
 from mtljax.data.tokenizers.vocabulary import vocabulary
 from mtljax.data.tokenizers.word_splitting import WORD_RULE, split_words, usual_spaces
-from mtljax.special_tokens import OOV, SPECIALS, START
+from mtljax.special_tokens import OOV, OWN_MARKS, SPECIALS, START, Marks
 
 _REMEMBERED = 1 << 20  # distinct words; a longer list is forgotten
 _LONGEST_REMEMBERED = 64  # characters
@@ -50,6 +50,11 @@ class WordTokenizer:
     def vocab_size(self) -> int:
         """Number of ids, with the four special ones."""
         return len(self.pieces)
+
+    @property
+    def marks(self) -> Marks:
+        """Its special ids, those of all our own tokenizers."""
+        return OWN_MARKS
 
     def encode(self, texts: Sequence[Text], max_length: int | None = None) -> Encodings:
         """Encodes texts; see `Tokenizer.encode`. Words of a list are taken as they are."""

@@ -51,7 +51,8 @@ def of_kind(bert_file: Path) -> Callable[..., Tokenizer]:
     """Trains a small tokenizer of a kind."""
 
     def train(kind: Any, **options: Any) -> Tokenizer:
-        file = str(bert_file) if kind == "file" else ""
+        files = {"file": str(bert_file), "pretrained": str(bert_file.parent)}
+        file = files.get(kind, "")
         settings = TokenizerSettings(kind, vocab_size=300, file=file, **options)
         return train_tokenizer(CORPUS, settings)
 

@@ -72,16 +72,16 @@ def test_every_setting_counts_but_the_path_of_a_file():
 
 
 def test_of_trained_tokenizers(bert_file):
+    files = {"file": str(bert_file), "pretrained": str(bert_file.parent)}
     settings = [
-        TokenizerSettings(kind, vocab_size=300, file=str(bert_file) if kind == "file" else "")
-        for kind in get_args(Kind)
+        TokenizerSettings(kind, vocab_size=300, file=files.get(kind, "")) for kind in get_args(Kind)
     ]
     corpora = [[["a cat"]], [["a", "cat"]], [["a", "cats"]]]
     found = {
         (s.kind, i): train_tokenizer(texts, s).fingerprint
         for s, (i, texts) in itertools.product(settings, enumerate(corpora))
     }
-    for kind in ("file", "byte"):  # on which texts have no bearing
+    for kind in ("file", "byte", "pretrained"):  # on which texts have no bearing
         assert len({found.pop((kind, i)) for i in range(3)}) == 1
     assert len(set(found.values())) == len(found)
     assert found["words", 0] == fingerprint(corpora[0], settings[0])

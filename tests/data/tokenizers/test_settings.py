@@ -28,7 +28,7 @@ def test_bad_settings(fields):
 
 
 def test_all_kinds_are_named():
-    with pytest.raises(UserError, match="'words', 'bpe', .*'byte' or 'file'"):
+    with pytest.raises(UserError, match="'words', 'bpe', .*'file' or 'pretrained'"):
         TokenizerSettings("letters")  # type: ignore[arg-type]
 
 

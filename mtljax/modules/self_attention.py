@@ -1,0 +1,114 @@
+"""Self-attention of a transformer layer: over a row, or over the columns of a cache."""
+
+from typing import Any, Literal, NamedTuple
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+from jax.typing import DTypeLike
+
+from mtljax.modules.architecture import Architecture
+from mtljax.modules.beam_cache import BeamKeysValues, attend_beams, write_beams
+from mtljax.modules.by_position import by_position
+from mtljax.modules.fused_attention import fused_attention
+from mtljax.modules.keys_values import KeysValues, attend, keys_values
+from mtljax.modules.named_axes import named_dense
+from mtljax.modules.norms import head_norm
+from mtljax.modules.positions import layer_frequencies, rotate
+
+Implementation = Literal["xla", "cudnn"]
+
+
+class QueriesKeysValues(NamedTuple):
+    """Of the positions of rows, with rotary positions where there are any.
+
+    Attributes:
+      query: ``[R, S, heads, size]``, scaled so that products are to be divided by ``sqrt(size)``.
+      key: ``[R, S, kv_heads, size]``.
+      value: ``[R, S, kv_heads, size]``.
+    """
+
+    query: jax.Array
+    key: jax.Array
+    value: jax.Array
+
+
+def queries_keys_values(
+    x: jax.Array,
+    architecture: Architecture,
+    heads: int,
+    size: int,
+    positions: jax.Array,
+    local: jax.Array | bool,
+    dtype: DTypeLike,
+) -> QueriesKeysValues:
+    """Queries, keys and values of the layer that calls it, whose modules it makes.
+
+    Args:
+      x: ``[R, S, D]``.
+      architecture: their heads, biases, norms and positions.
+      heads: of the queries.
+      size: features of a head.
+      positions: ``[R, S]``, within the text.
+      local: whether the layer sees a window, a bool scalar.
+      dtype: of the computation.
+    """
+    a = architecture
+    settings: dict[str, Any] = {"dtype": dtype, "use_bias": a.qkv_bias}
+    split = ("qkv", "heads", "head_features")
+    if a.kv_heads in (0, heads):
+        names = named_dense(("features", *split), split)
+        qkv = by_position(nn.DenseGeneral((3, heads, size), name="qkv", **settings, **names), x)
+        query, key, value = (qkv[:, :, i] for i in range(3))
+    else:
+        names = named_dense(("features", *split[1:]), split[1:])
+        query = by_position(nn.DenseGeneral((heads, size), name="query", **settings, **names), x)
+        names = named_dense(("features", *split), split)
+        shape = (2, a.kv_heads, size)
+        both = by_position(nn.DenseGeneral(shape, name="key_value", **settings, **names), x)
+        key, value = both[:, :, 0], both[:, :, 1]
+    if a.query_key_norm:
+        query = head_norm(a, dtype, "query_norm")(query)
+        key = head_norm(a, dtype, "key_norm")(key)
+    if a.positions == "rotary":
+        frequencies = layer_frequencies(a, size, local)
+        query, key = rotate(query, positions, frequencies), rotate(key, positions, frequencies)
+    if a.query_scale:
+        query = query * jnp.asarray(a.query_scale * size**0.5, query.dtype)
+    return QueriesKeysValues(query, key, value)
+
+
+def attend_row(
+    qkv: QueriesKeysValues, mask: jax.Array | None, implementation: Implementation | None
+) -> jax.Array:
+    """Attention of the positions of a row to each other: ``[R, S, heads, size]``."""
+    query, key, value = qkv
+    if implementation == "cudnn" and mask is not None:
+        return fused_attention(query, key, value, mask)
+    return jax.nn.dot_product_attention(query, key, value, mask=mask, implementation=implementation)  # pyright: ignore[reportReturnType]
+
+
+def attend_cache(
+    qkv: QueriesKeysValues,
+    mask: jax.Array,
+    cache: KeysValues | BeamKeysValues,
+    column: jax.Array | int,
+) -> tuple[jax.Array, KeysValues | BeamKeysValues]:
+    """Attention to a cache, in which the keys and values are first written.
+
+    Args:
+      qkv: of the positions that are read.
+      mask: bool, which columns they see.
+      cache: of C columns.
+      column: where the first of them is written.
+
+    Returns:
+      ``[R, S, heads, size]``, and the cache with them.
+    """
+    new = keys_values(qkv.key, qkv.value)
+    if isinstance(cache, BeamKeysValues):
+        cache = write_beams(cache, new, column)
+        return attend_beams(qkv.query, cache, mask), cache
+    write = jax.lax.dynamic_update_slice_in_dim
+    cache = KeysValues(*(write(*x, column, axis=3) for x in zip(cache, new, strict=True)))
+    return attend(qkv.query, cache, mask), cache

@@ -1,0 +1,23 @@
+"""The families of pretrained models that can be read, one file each."""
+
+from mtljax.errors import UserError
+from mtljax.pretrained.families.bert import BERT
+from mtljax.pretrained.families.family import Family as Family
+from mtljax.pretrained.families.family import Shape as Shape
+from mtljax.pretrained.fields import Fields
+
+FAMILIES: dict[str, Family] = {name: family for family in (BERT,) for name in family.model_types}
+"""By what `config.json` calls a model."""
+
+
+def family_of(fields: Fields) -> Family:
+    """The family of a configuration.
+
+    Raises:
+      UserError: if it is not known; names those that are.
+    """
+    name = fields.get("model_type", str)
+    if name not in FAMILIES:
+        known = ", ".join(sorted(FAMILIES))
+        raise UserError(f"{fields.where}: model type {name!r} is not known; known are {known}")
+    return FAMILIES[name]

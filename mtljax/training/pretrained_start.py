@@ -1,0 +1,137 @@
+"""A run that starts from a pretrained encoder: its configuration, checks and first parameters."""
+
+import dataclasses
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+from mtljax.data import Layout
+from mtljax.data.tokenizers import TokenizerSettings
+from mtljax.errors import UserError
+from mtljax.presets import Config
+from mtljax.pretrained.load import PretrainedFiles, open_source, read_parameters, read_shape
+from mtljax.step.state import TrainState
+from mtljax.training.persistence import run_directory
+
+_SHAPE = ("kind", "embedding", "features", "layers", "heads", "feed_forward", "architecture")
+"""Fields of the encoder that a pretrained model decides."""
+
+
+def resolved(config: Config, run: Path | None = None) -> Config:
+    """The configuration with the shape and the tokenizer of its pretrained model, if it names one.
+
+    Args:
+      config: the configuration.
+      run: a run directory. If it holds a run of the same pretrained model, what it says of that is
+        taken, and the model need not be there any more.
+
+    Raises:
+      UserError: if the model is of no known kind, or its configuration cannot be read.
+    """
+    directory = config.encoder.pretrained
+    if not directory:
+        return config
+    if config.encoder.from_run:
+        raise UserError("encoder.pretrained and encoder.from_run: name one of them")
+    if run is not None and run_directory.holds_run(run):
+        begun = run_directory.read_config(run)
+        if begun.encoder.pretrained == directory:
+            return _with_encoder(config, begun.encoder, begun.tokenizer)
+    encoder = read_shape(directory).encoder
+    tokenizer = TokenizerSettings(kind="pretrained", file=directory)
+    return _with_encoder(config, encoder, tokenizer)
+
+
+def _with_encoder(config: Config, encoder: Any, tokenizer: TokenizerSettings) -> Config:
+    shape = {name: getattr(encoder, name) for name in _SHAPE}
+    encoder = dataclasses.replace(config.encoder, **shape)
+    return dataclasses.replace(config, encoder=encoder, tokenizer=tokenizer)
+
+
+def check_pretrained(config: Config) -> None:
+    """Check that a run can start from its pretrained model: all tensors are there.
+
+    Raises:
+      UserError: naming the tensor or file.
+    """
+    if config.encoder.pretrained:
+        _open(config)
+
+
+def check_positions(config: Config, layout: Layout) -> None:
+    """Check that no text is longer than the positions that a transformer has learned.
+
+    Raises:
+      UserError: naming the input group.
+    """
+    architecture = config.encoder.architecture
+    if config.encoder.kind != "transformer" or architecture.positions != "learned":
+        return
+    most = architecture.max_positions - architecture.position_offset
+    for group in layout.groups:
+        length = layout.shapes[group.name].row_length
+        length = min(length, group.max_length or length)
+        if length > most:
+            raise UserError(
+                f"batch.row_length: input group {group.name!r} reads texts of up to {length}, and "
+                f"the encoder has {most} positions; max_length of its tasks makes them shorter"
+            )
+
+
+def _open(config: Config) -> PretrainedFiles:
+    source = open_source(Path(config.encoder.pretrained))
+    if "pooler" in config.heads.pooling and not source.matched.pooler:
+        raise UserError(f"heads.pooling 'pooler': {config.encoder.pretrained} has none")
+    return source
+
+
+def start_from_pretrained(
+    config: Config, state: TrainState, say: Callable[[str], None]
+) -> TrainState:
+    """The first state of a run with the parameters of its pretrained model, on the same devices.
+
+    Args:
+      config: the configuration, `resolved`.
+      state: as drawn.
+      say: is called with one line on what was read.
+
+    Raises:
+      UserError: as `mtljax.pretrained.load`.
+    """
+    if not config.encoder.pretrained:
+        return state
+    source = _open(config)
+    shared = _leaves(state.params["shared"])
+    read, pooler = read_parameters(source, shared)
+    params = _replaced(state.params, read, pooler)
+    say(f"{config.encoder.pretrained}: {source.matched.report.summary()}")
+    average = state.average
+    if average is not None:
+        average = jax.tree.map(
+            lambda new, old: jax.device_put(jnp.copy(new), old.sharding), params, average
+        )
+    return state._replace(params=params, average=average)
+
+
+def _replaced(params: Any, read: Mapping[str, jax.Array], pooler: Mapping[str, jax.Array]) -> Any:
+    def value(path: Any, leaf: jax.Array) -> jax.Array:
+        name = _name(path)
+        found = read.get(name.removeprefix("shared/")) if name.startswith("shared/") else None
+        # Each task trains a pooler of its own, all from the one that was read.
+        part, _, last = name.rpartition("/pooler/")
+        if pooler and part.startswith("heads/") and part.count("/") == 1:
+            found = pooler[last]
+        return leaf if found is None else jax.device_put(found, leaf.sharding)
+
+    return jax.tree_util.tree_map_with_path(value, params)
+
+
+def _leaves(tree: Any) -> dict[str, Any]:
+    return {_name(path): leaf for path, leaf in jax.tree_util.tree_leaves_with_path(tree)}
+
+
+def _name(path: Any) -> str:
+    return jax.tree_util.keystr(path, simple=True, separator="/")

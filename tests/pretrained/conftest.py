@@ -1,0 +1,1 @@
+collect_ignore = ["golden/make.py"]  # needs PyTorch and transformers

@@ -1,0 +1,124 @@
+"""Makes the tiny random models of this directory, and what transformers computes with them.
+
+It needs PyTorch and transformers, which the tests do not: `python make.py [FAMILY ...]`, in an
+environment that has both (made with torch 2.13.0 and transformers 5.23.0).
+"""
+
+# pyright: reportMissingImports=false
+
+import json
+import shutil
+import sys
+from pathlib import Path
+
+import numpy as np
+import tokenizers
+import torch
+import transformers
+from tokenizers import decoders, models, normalizers, pre_tokenizers, processors, trainers
+
+HERE = Path(__file__).parent
+TEXTS = [
+    "A man is eating food.",
+    "the quick brown fox jumps over the lazy dog",
+    "Don't stop, Zoë!",
+    "unknowable",
+    "",
+]
+PAIRS = [("A man is eating.", "The girl is carrying a baby."), ("fox", "the dog the dog the dog")]
+ROWS, LENGTH = 3, 13
+LENGTHS = (13, 7, 4)
+
+
+def small(**kwargs):
+    """The shape that most families share."""
+    return {
+        "vocab_size": 96,
+        "hidden_size": 32,
+        "intermediate_size": 48,
+        "num_hidden_layers": 2,
+        "num_attention_heads": 4,
+    } | kwargs
+
+
+def word_pieces():
+    tokenizer = tokenizers.Tokenizer(models.WordPiece(unk_token="[UNK]"))
+    tokenizer.normalizer = normalizers.BertNormalizer()
+    tokenizer.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
+    tokenizer.decoder = decoders.WordPiece()
+    special = ["[PAD]", "[A]", "[B]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
+    trainer = trainers.WordPieceTrainer(vocab_size=90, special_tokens=special, show_progress=False)
+    tokenizer.train_from_iterator(TEXTS, trainer)
+    ids = [("[CLS]", tokenizer.token_to_id("[CLS]")), ("[SEP]", tokenizer.token_to_id("[SEP]"))]
+    tokenizer.post_processor = processors.TemplateProcessing(
+        single="[CLS] $A [SEP]", pair="[CLS] $A [SEP] $B:1 [SEP]:1", special_tokens=ids
+    )
+    return transformers.PreTrainedTokenizerFast(
+        tokenizer_object=tokenizer,
+        unk_token="[UNK]",
+        pad_token="[PAD]",
+        cls_token="[CLS]",
+        sep_token="[SEP]",
+        mask_token="[MASK]",
+    )
+
+
+def bert():
+    config = transformers.BertConfig(**small(max_position_embeddings=40))
+    return transformers.BertForMaskedLM(config), word_pieces()
+
+
+FAMILIES = {"bert": bert}
+
+
+def make(name):
+    torch.manual_seed(sum(map(ord, name)))
+    model, tokenizer = FAMILIES[name]()
+    model = model.eval()
+    with torch.no_grad():
+        # As they are drawn, numbers are so small that a wrong layer would hardly show.
+        for path, parameter in model.named_parameters():
+            drawn = torch.randn_like(parameter)
+            norm = "norm" in path.lower() and path.endswith("weight")
+            parameter.copy_(1 + 0.2 * drawn if norm else 0.25 * drawn)
+    directory = HERE / name
+    shutil.rmtree(directory, ignore_errors=True)
+    model.save_pretrained(directory)
+    (directory / "generation_config.json").unlink(missing_ok=True)
+    found = {}
+    if tokenizer is not None:
+        tokenizer.save_pretrained(directory)
+        for path in directory.glob("*.jinja"):
+            path.unlink()
+        single, pairs = tokenizer(TEXTS), tokenizer(*map(list, zip(*PAIRS, strict=True)))
+        found = {"texts": TEXTS, "pairs": PAIRS, "single": dict(single), "pair": dict(pairs)}
+    (directory / "golden.json").write_text(json.dumps(found))
+
+    base = model.base_model
+    generator = np.random.default_rng(0)
+    size = model.config.get_text_config().vocab_size
+    tokens = generator.integers(8, min(size, 90), (ROWS, LENGTH))
+    mask = np.arange(LENGTH) < np.array(LENGTHS)[:, None]
+    pad = model.config.get_text_config().pad_token_id or 0
+    tokens = np.where(mask, tokens, pad)
+    inputs = {"input_ids": torch.tensor(tokens), "attention_mask": torch.tensor(mask).long()}
+    arrays = {"tokens": tokens.astype(np.int32), "mask": mask}
+    with torch.no_grad():
+        arrays["hidden"] = base(**inputs).last_hidden_state.numpy()
+        whole = torch.tensor(tokens[:1])
+        arrays["unmasked"] = base(input_ids=whole).last_hidden_state.numpy()
+        if getattr(model.config, "type_vocab_size", 0) > 1:
+            types = np.arange(LENGTH)[None] >= np.array([5, 3, 2])[:, None]
+            arrays["types"] = types.astype(np.int32)
+            typed = base(**inputs, token_type_ids=torch.tensor(types).long())
+            arrays["typed"] = typed.last_hidden_state.numpy()
+        if model.can_generate():
+            arrays["generated"] = model.generate(
+                whole, max_new_tokens=64, do_sample=False, eos_token_id=None, pad_token_id=pad
+            )[0, LENGTH:].numpy()
+    np.savez_compressed(directory / "golden.npz", **arrays)
+
+
+if __name__ == "__main__":
+    for name in sys.argv[1:] or FAMILIES:
+        make(name)

@@ -1,0 +1,82 @@
+"""A run that starts from a pretrained model, and needs it no more."""
+
+import dataclasses
+import json
+import random
+import shutil
+
+import jax
+import numpy as np
+import pytest
+
+from mtljax.errors import UserError
+from mtljax.inference import load_run
+from mtljax.modules import EncoderConfig, HeadsConfig
+from mtljax.presets import BatchConfig, Config, OptimizerConfig
+from mtljax.pretrained import load
+from mtljax.training import train
+from tests.pretrained.test_families import GOLDEN
+
+TASKS = """
+sources:
+  texts: {{splits: {{train: {0}, validation: {0}, test: {0}}}}}
+tasks:
+  mood: {{dataset: texts, kind: classification, inputs: text, targets: mood}}
+  same: {{dataset: texts, kind: classification, inputs: [text, other], targets: same}}
+  tags: {{dataset: texts, kind: tagging, inputs: words, targets: tags}}
+"""
+
+
+def write_rows(path):
+    generator = random.Random(0)
+    with path.open("w") as file:
+        for _ in range(24):
+            a, b = (generator.choice(["fox", "dog", "man"]) for _ in range(2))
+            row = {"text": f"the {a} is", "other": f"a {b}", "mood": a, "same": str(a == b)}
+            words = ["the", a, "jumps"]
+            file.write(json.dumps(row | {"words": words, "tags": ["O", a, "O"]}) + "\n")
+    return path
+
+
+def config(directory, steps):
+    return Config(
+        steps=steps,
+        evaluate_every=1,
+        batch=BatchConfig(tokens=72, row_length=24, ahead=0),
+        encoder=EncoderConfig(pretrained=str(directory), dropout=0.1),
+        heads=HeadsConfig(pooling=("cls", "mean")),
+        optimizer=OptimizerConfig(learning_rate=1e-3, average=0.5),
+    )
+
+
+def test_a_run_starts_from_the_model_and_needs_it_no_more(tmp_path):
+    directory = shutil.copytree(GOLDEN / "bert", tmp_path / "model")
+    rows = write_rows(tmp_path / "rows.jsonl")
+    tasks, run = TASKS.format(rows), tmp_path / "run"
+    train(config(directory, 0), tasks, run)
+    # The parameters before a step are those of the model; so is their average, which is saved.
+    started, model = load_run(run), load(directory)
+    assert jax.tree.all(jax.tree.map(np.array_equal, started.params["shared"], model.params))
+    assert started.layout.marks.suffix == (5,)
+
+    shutil.rmtree(directory)
+    train(config(directory, 1), tasks, run)
+    trained = load_run(run)
+    assert not jax.tree.all(jax.tree.map(np.array_equal, trained.params["shared"], model.params))
+    answer = trained.predict([{"text": "the fox is", "other": "a dog", "words": ["the", "fox"]}])[0]
+    assert list(answer) == ["mood", "same", "tags"] and len(answer["tags"]["tags"]) == 2
+    with pytest.raises(UserError, match="no such directory"):
+        train(config(directory, 1), tasks, tmp_path / "other")
+    assert not (tmp_path / "other").exists()
+
+
+def test_what_does_not_fit_is_refused_before_anything_is_written(tmp_path):
+    rows = write_rows(tmp_path / "rows.jsonl")
+    asked = config(GOLDEN / "bert", 1)
+    longer = dataclasses.replace(asked, batch=BatchConfig(tokens=100, row_length=50))
+    with pytest.raises(UserError, match="batch.row_length.*'texts' reads texts of up to 50.*40"):
+        train(longer, TASKS.format(rows), tmp_path / "run")
+    pooler = dataclasses.replace(asked, heads=HeadsConfig(pooling=("pooler",)))
+    with pytest.raises(UserError, match="heads.pooling 'pooler'.*has none"):
+        train(pooler, TASKS.format(rows), tmp_path / "run")
+    assert not (tmp_path / "run").exists()
