@@ -1,6 +1,7 @@
 """Multi-objective optimization through Optax.
 
-Two interfaces to the same updates, with the same `MultiObjectiveState`:
+`proximal` lets a penalty that makes exact zeros act after the updates of any optimizer. For several
+objectives there are two interfaces to the same updates, with the same `MultiObjectiveState`:
 
 - `multi_objective`, an Optax optimizer of per-task gradients, with any weighting;
 - `weigh` and `apply_direction`, between which the caller differentiates the weighted sum of the
@@ -14,6 +15,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 import jax
+import jax.numpy as jnp
 import optax
 
 from mtljax.aggregation import from_weighting
@@ -132,6 +134,60 @@ def _without_signals(value_fn: Callable[..., Any]) -> Callable[..., Any]:
     with_added = signature.replace(parameters=[*own[:end], *added, *own[end:]])
     without_signals.__signature__ = with_added  # type: ignore[attr-defined]
     return without_signals
+
+
+class ProximalState(NamedTuple):
+    """The state of an optimizer, and the number of its updates: an int32 scalar."""
+
+    optimizer: Any
+    count: jax.Array
+
+
+def proximal(
+    optimizer: optax.GradientTransformation,
+    step: Callable[[optax.Params, jax.Array], optax.Params],
+    learning_rate: optax.ScalarOrSchedule,
+) -> optax.GradientTransformationExtraArgs:
+    """A proximal step after each update, for penalties whose zeros should be exact.
+
+    Forward-backward splitting (Duchi and Singer, "Efficient Online and Batch Learning using Forward
+    Backward Splitting", JMLR 2009): the optimizer moves along the gradient of the losses, then
+    `step` solves for the penalty. Behind an adaptive optimizer the penalty acts with the plain
+    learning rate, as decoupled weight decay does. Its gradient must not be in the losses as well.
+
+    Args:
+      optimizer: any Optax optimizer.
+      step: ``(params, learning_rate) -> params``, such as a tree map of
+        ``regularizers.soft_threshold(leaf, learning_rate * factor)``.
+      learning_rate: that of the optimizer, a number or a schedule.
+
+    Returns:
+      A transformation whose `update` needs the parameters.
+
+    >>> from mtljax.regularizers import soft_threshold
+    >>> optimizer = proximal(optax.sgd(0.5), lambda w, rate: soft_threshold(w, 0.2 * rate), 0.5)
+    >>> params = jnp.array([1.0, -0.05])
+    >>> updates, _ = optimizer.update(jnp.zeros(2), optimizer.init(params), params)
+    >>> optax.apply_updates(params, updates)
+    Array([0.9, 0. ], dtype=float32)
+    """
+    inner = optax.with_extra_args_support(optimizer)
+
+    def init(params: optax.Params) -> ProximalState:
+        return ProximalState(inner.init(params), jnp.zeros((), jnp.int32))
+
+    def update(
+        updates: optax.Updates, state: Any, params: optax.Params | None = None, **extra_args: Any
+    ) -> tuple[optax.Updates, Any]:
+        if params is None:
+            raise ValueError("proximal: update needs the parameters")
+        updates, new = inner.update(updates, state.optimizer, params, **extra_args)
+        rate = learning_rate(state.count) if callable(learning_rate) else learning_rate
+        moved = step(optax.apply_updates(params, updates), jnp.asarray(rate))
+        updates = jax.tree.map(lambda after, before: after - before, moved, params)
+        return updates, ProximalState(new, jnp.asarray(optax.safe_increment(state.count)))
+
+    return optax.GradientTransformationExtraArgs(init, update)
 
 
 def weigh(

@@ -7,7 +7,7 @@ import numpy as np
 import optax
 import pytest
 
-from mtljax import gradients, optim, weighting
+from mtljax import gradients, optim, regularizers, weighting
 
 T = 3
 PARAMS = {"kernel": jnp.array([[0.5, -1.0], [2.0, 0.3]]), "bias": jnp.array([0.1, -0.2])}
@@ -387,3 +387,34 @@ def test_wrong_arguments_are_named():
         transformation.update(task_grads, transformation.init(PARAMS), PARAMS)
     with pytest.raises(ValueError, match="num_tasks"):
         optim.multi_objective(METHODS["equal"], optax.sgd(1.0), 0)
+
+
+def test_proximal_steps_reach_the_optimum_of_scikit_learn():
+    from sklearn.linear_model import Lasso
+
+    rng = np.random.default_rng(0)
+    features = rng.normal(size=(50, 8)).astype(np.float32)
+    targets = features @ np.where(np.arange(8) < 3, 1.0, 0.0).astype(np.float32)
+    lasso = Lasso(alpha=0.1, fit_intercept=False, tol=1e-10).fit(
+        features.astype(float), targets.astype(float)
+    )
+    rate = optax.cosine_decay_schedule(0.3, 300, 0.1)
+    optimizer = optim.proximal(
+        optax.sgd(rate), lambda w, size: regularizers.soft_threshold(w, 0.1 * size), rate
+    )
+
+    def loss(w):
+        return jnp.mean((features @ w - targets) ** 2) / 2
+
+    def step(_, carry):
+        params, state = carry
+        updates, state = optimizer.update(jax.grad(loss)(params), state, params)
+        return optax.apply_updates(params, updates), state
+
+    params = jnp.ones(8)
+    params, state = jax.lax.fori_loop(0, 300, step, (params, optimizer.init(params)))
+    assert int(state.count) == 300
+    np.testing.assert_allclose(params, lasso.coef_, atol=1e-5)
+    np.testing.assert_array_equal(params == 0, lasso.coef_ == 0)
+    with pytest.raises(ValueError, match="needs the parameters"):
+        optimizer.update(params, state)

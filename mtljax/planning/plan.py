@@ -138,7 +138,9 @@ def plan(
     method = make_method(config, len(layout.tasks))
     check_parameters(config, model, method)
     batch = abstract_batch(layout)
-    optimizer = make_optimizer(config.optimizer, max(config.steps, 1), config.encoder.layers)
+    optimizer = make_optimizer(
+        config.optimizer, max(config.steps, 1), config.encoder.layers, config.regularizer
+    )
     distributed = distribute(config, model, method, optimizer, batch, devices)
     rows = {name: shape.rows for name, shape in layout.shapes.items()}
     check_stages(distributed, [rows])

@@ -117,14 +117,21 @@ class RegularizerConfig:
     Attributes:
       l2: factor of half the squared L2 norm.
       l2_on: regular expression that picks parameters for `l2` by their paths, such as 'shared/.*'.
+      l1: factor of the sum of absolute values.
+      l1_on: regular expression that picks parameters for `l1` by their paths.
       group_lasso: factor of the group lasso, whose groups are the rows of a parameter.
       group_lasso_on: regular expression that picks parameters for `group_lasso` by their paths.
+      proximal: whether `l1` and `group_lasso` act by a proximal step after each update, which makes
+        exact zeros, in place of their gradients.
     """
 
     l2: float = at_least(0, default=0.0)
     l2_on: str = "kernel"
+    l1: float = at_least(0, default=0.0)
+    l1_on: str = "kernel"
     group_lasso: float = at_least(0, default=0.0)
     group_lasso_on: str = "shared/embedding/words"
+    proximal: bool = False
 
 
 @dataclasses.dataclass(frozen=True)

@@ -26,11 +26,12 @@ def check_penalty(config: Config, model: Model) -> None:
     Raises:
       UserError: an expression is not valid, or matches no path; names the expression.
     """
-    if not (config.regularizer.l2 or config.regularizer.group_lasso):
+    regularizer = config.regularizer
+    if not (regularizer.l2 or regularizer.l1 or regularizer.group_lasso):
         return
     params = jax.eval_shape(lambda: initial_params(model))
     try:
-        jax.eval_shape(lambda params: penalty(config.regularizer, params), params)
+        jax.eval_shape(lambda params: penalty(regularizer, params), params)
     except ValueError as error:
         raise UserError(f"regularizer: {error}") from None
 

@@ -194,7 +194,7 @@ def _compose(config: Config, data: MultitaskData, method: Method) -> Composed:
     check_validation(data, config, method.requires)
     check_stopping(config.stopping, data)
     steps = total_steps(config, data)
-    optimizer = make_optimizer(config.optimizer, steps, config.encoder.layers)
+    optimizer = make_optimizer(config.optimizer, steps, config.encoder.layers, config.regularizer)
     devices = distribute(config, model, method, optimizer, abstract_batch(data.layout))
     check_stages(devices, data.stages)
     return Composed(model, method, devices, steps)

@@ -10,7 +10,7 @@ from mtljax import losses
 from mtljax.kinds import KINDS, LossSettings
 from mtljax.modules import Readout
 from mtljax.presets import RegularizerConfig
-from mtljax.regularizers import group_lasso, l2, on
+from mtljax.regularizers import group_lasso, l1, l2, on
 from mtljax.tasks import Task, loss_name
 from mtljax.training.model import Model
 
@@ -85,9 +85,14 @@ def full_softmax_loss(model: Model, readout: Readout, targets: jax.Array) -> jax
 
 def penalty(config: RegularizerConfig, params: Params) -> jax.Array:
     """Omega(w) of a configuration: a scalar, 0 where no factor is set."""
-    total = jnp.zeros((), jnp.float32)
-    if config.l2:
-        total = total + config.l2 * on(l2, config.l2_on)(params)
+    sparse = jnp.zeros((), jnp.float32)
+    if config.l1:
+        sparse = sparse + config.l1 * on(l1, config.l1_on)(params)
     if config.group_lasso:
-        total = total + config.group_lasso * on(group_lasso, config.group_lasso_on)(params)
-    return total
+        sparse = sparse + config.group_lasso * on(group_lasso, config.group_lasso_on)(params)
+    if config.proximal:
+        # Reported, but minimized by the optimizer: see `proximal_step`.
+        sparse = jax.lax.stop_gradient(sparse)
+    if config.l2:
+        return sparse + config.l2 * on(l2, config.l2_on)(params)
+    return sparse

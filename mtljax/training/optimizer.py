@@ -1,8 +1,15 @@
 """The Optax optimizer and the learning-rate schedule of a configuration."""
 
+import re
+from collections.abc import Callable
+from typing import Any
+
+import jax
 import optax
 
-from mtljax.presets import OptimizerConfig
+from mtljax.optim import proximal
+from mtljax.presets import OptimizerConfig, RegularizerConfig
+from mtljax.regularizers import shrink_groups, soft_threshold
 from mtljax.training.parameter_rates import decayed, scale_by_factors
 
 
@@ -36,7 +43,10 @@ def learning_rate_schedule(config: OptimizerConfig, steps: int) -> optax.Schedul
 
 
 def make_optimizer(
-    config: OptimizerConfig, steps: int, layers: int = 1
+    config: OptimizerConfig,
+    steps: int,
+    layers: int = 1,
+    regularizer: RegularizerConfig = RegularizerConfig(),  # noqa: B008 - immutable
 ) -> optax.GradientTransformation:
     """Return AdamW with a schedule, after clipping by the global norm (Loshchilov & Hutter 2019).
 
@@ -47,6 +57,7 @@ def make_optimizer(
       config: of the optimizer.
       steps: steps of the whole run.
       layers: of the encoder, for factors by layer where all stacked layers are frozen.
+      regularizer: whose proximal step follows each update, if it has one.
 
     Returns:
       An Optax transformation.
@@ -62,4 +73,35 @@ def make_optimizer(
     parts.append(adamw)
     if config.rates or config.layer_decay < 1 or config.unfreeze:
         parts.append(scale_by_factors(config, layers))
-    return optax.chain(*parts)
+    optimizer = optax.chain(*parts)
+    if regularizer.proximal and (regularizer.l1 or regularizer.group_lasso):
+        return proximal(
+            optimizer, proximal_step(regularizer), learning_rate_schedule(config, steps)
+        )
+    return optimizer
+
+
+def proximal_step(config: RegularizerConfig) -> Callable[[Any, jax.Array], Any]:
+    """The proximal step of the L1 penalty and the group lasso of a configuration.
+
+    Args:
+      config: the penalties.
+
+    Returns:
+      A function of parameters and the learning rate.
+    """
+
+    def step(params: Any, rate: jax.Array) -> Any:
+        def of_leaf(path: Any, leaf: jax.Array) -> jax.Array:
+            name = jax.tree_util.keystr(path, simple=True, separator="/")
+            # Together they are the sparse group lasso, whose proximal operator is one after the
+            # other in this order (Friedman, Hastie and Tibshirani 2010).
+            if config.l1 and re.search(config.l1_on, name):
+                leaf = soft_threshold(leaf, rate * config.l1)
+            if config.group_lasso and re.search(config.group_lasso_on, name):
+                leaf = shrink_groups(leaf, rate * config.group_lasso)
+            return leaf
+
+        return jax.tree_util.tree_map_with_path(of_leaf, params)
+
+    return step

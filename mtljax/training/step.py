@@ -77,7 +77,7 @@ def step_options(config: Config, model: Model) -> StepOptions:
       The options of `mtljax.step.train_step`.
     """
     regularizer, frozen = config.regularizer, config.optimizer.frozen
-    has_penalty = bool(regularizer.l2 or regularizer.group_lasso)
+    has_penalty = bool(regularizer.l2 or regularizer.l1 or regularizer.group_lasso)
     return StepOptions(
         task_weights=tuple(task.weight for task in model.tasks),
         strategy=config.gradients.strategy,

@@ -174,6 +174,17 @@ def test_penalty():
     assert lasso == pytest.approx(2 * np.sqrt(2) * 5) or lasso == pytest.approx(2 * 5)
     both = RegularizerConfig(l2=0.5, group_lasso=2.0)
     np.testing.assert_allclose(penalty(both, params), 0.5 * 2.5 + float(lasso), rtol=1e-6)
+    assert penalty(RegularizerConfig(l1=0.5), params) == pytest.approx(0.5 * 3)
+
+
+def test_a_proximal_penalty_has_no_gradient_besides():
+    params = {"shared": {"embedding": {"words": jnp.ones((2, 2))}}, "kernel": jnp.ones(2)}
+    config = RegularizerConfig(l2=0.5, l1=2.0, group_lasso=1.0)
+    proximal = dataclasses.replace(config, proximal=True)
+    assert penalty(proximal, params) == penalty(config, params)
+    gradient = jax.grad(lambda params: penalty(proximal, params))(params)
+    np.testing.assert_array_equal(gradient["shared"]["embedding"]["words"], 0)
+    np.testing.assert_array_equal(gradient["kernel"], 0.5)
 
 
 @pytest.mark.parametrize(

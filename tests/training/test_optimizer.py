@@ -6,8 +6,9 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from mtljax.presets import OptimizerConfig
-from mtljax.training.optimizer import learning_rate_schedule, make_optimizer
+from mtljax import regularizers
+from mtljax.presets import OptimizerConfig, RegularizerConfig
+from mtljax.training.optimizer import learning_rate_schedule, make_optimizer, proximal_step
 
 PEAK, FINAL = 2.0, 0.1
 
@@ -106,3 +107,44 @@ def test_clipping_makes_the_second_step_blind_to_size():
     clipped = dataclasses.replace(PLAIN, clip_norm=0.5)
     np.testing.assert_allclose(after_two(clipped, 10.0), after_two(clipped, 1000.0), rtol=1e-6)
     assert not np.allclose(after_two(PLAIN, 10.0), after_two(PLAIN, 1000.0), rtol=1e-3)
+
+
+def test_the_proximal_step_solves_for_both_penalties():
+    """Of the sparse group lasso no other point is better, by half the squared distance."""
+    config = RegularizerConfig(l1=0.3, group_lasso=0.2, l1_on="words", group_lasso_on="words")
+    rng = np.random.default_rng(0)
+    leaf = jnp.asarray(
+        rng.normal(size=(5, 4)) * np.array([[1], [0.2], [1], [2], [0.4]]), jnp.float32
+    )
+    rate = 0.9
+    step = jax.jit(proximal_step(config))({"words": leaf, "bias": leaf}, rate)
+    np.testing.assert_array_equal(step["bias"], leaf)
+    best = step["words"]
+    assert np.any(best == 0) and np.any(np.all(best == 0, axis=1)) and np.any(best != 0)
+
+    def objective(words):
+        penalty = 0.3 * regularizers.l1(words) + 0.2 * regularizers.group_lasso(words)
+        return rate * penalty + jnp.sum((words - leaf) ** 2) / 2
+
+    others = [best + scale * rng.normal(size=leaf.shape) for scale in (1e-2, 0.1, 1.0) * 4]
+    for other in (*others, leaf, 0.9 * best):
+        distance = float(jnp.sum((other - best) ** 2) / 2)
+        assert objective(other) >= objective(best) + distance - 1e-5
+
+
+def test_a_run_has_the_step_after_its_update():
+    config = OptimizerConfig(1e-2, "constant", warmup_steps=0, clip_norm=0.0)
+    regularizer = RegularizerConfig(group_lasso=1.0, group_lasso_on="words", proximal=True)
+    params = {"words": jnp.array([[1e-3, 2e-3], [3.0, 4.0]]), "kernel": jnp.ones((2, 2))}
+    gradients = jax.tree.map(jnp.ones_like, params)
+    updated = []
+    for penalty in (RegularizerConfig(), regularizer):
+        optimizer = make_optimizer(config, 10, regularizer=penalty)
+        updates, _ = optimizer.update(gradients, optimizer.init(params), params)
+        updated.append(jax.tree.map(jnp.add, params, updates))
+    plain, sparse = updated
+    np.testing.assert_array_equal(sparse["kernel"], plain["kernel"])
+    np.testing.assert_array_equal(sparse["words"][0], 0)
+    length = np.linalg.norm(plain["words"][1])
+    expected = plain["words"][1] * (1 - 1e-2 * 2**0.5 / length)
+    np.testing.assert_allclose(sparse["words"][1], expected, rtol=1e-6)
