@@ -20,6 +20,8 @@ class Architecture:
         sum (Vaswani et al. 2017); 'around': before each block, and after it on its branch.
       norm_eps: what is added to the variance.
       norm_bias: whether layer norms have a bias.
+      fast_variance: whether layer norms take the variance in one pass, with the mean, which loses
+        digits where the mean is large.
       first_norm: whether the first layer has a norm before its attention.
       embedding_norm: whether what the first layer reads is normalized.
       embedding_scale: factor of the word vectors; 0 for the root of their width.
@@ -29,6 +31,11 @@ class Architecture:
       rotary_base: the longest wavelength is about two pi times as many positions.
       rotary_local_base: the same of local layers; 0 for that of the others.
       rotary_factor: by which positions are divided, but in layers with a base of their own.
+      rotary_original: if not 0, positions are divided only for wavelengths above as many positions
+        over `rotary_low`, not for those below as many over `rotary_high`, and between by degrees
+        (Llama 3.1).
+      rotary_low: see `rotary_original`.
+      rotary_high: see `rotary_original`.
       token_types: rows of the table of token types: the first text of a pair has type 0, the second
         type 1; 0 for no table.
       head_size: features of an attention head; 0 for the width over the number of heads.
@@ -50,6 +57,7 @@ class Architecture:
     norm_placement: Literal["before", "after", "around"] = "before"
     norm_eps: float = positive(default=1e-6)
     norm_bias: bool = True
+    fast_variance: bool = True
     first_norm: bool = True
     embedding_norm: bool = False
     embedding_scale: float = at_least(0, default=0.0)
@@ -59,6 +67,9 @@ class Architecture:
     rotary_base: float = positive(default=10_000.0)
     rotary_local_base: float = at_least(0, default=0.0)
     rotary_factor: float = positive(default=1.0)
+    rotary_original: int = size(0, default=0)
+    rotary_low: float = positive(default=1.0)
+    rotary_high: float = positive(default=4.0)
     token_types: int = size(0, default=0)
     head_size: int = size(0, default=0)
     kv_heads: int = size(0, default=0)

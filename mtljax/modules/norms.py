@@ -36,8 +36,7 @@ def make_norm(
         epsilon=a.norm_eps,
         dtype=dtype,
         use_bias=a.norm_bias,
-        # In one pass the variance of features with a large mean would lose digits.
-        use_fast_variance=a.norm_placement == "before" and not a.embedding_norm,
+        use_fast_variance=a.fast_variance,
         name=name,
         **names,
     )

@@ -24,10 +24,21 @@ def layer_frequencies(
     a = architecture
     frequencies = rotary_frequencies(size, a.rotary_base)
     if a.rotary_factor != 1.0:
-        frequencies = frequencies / a.rotary_factor
+        frequencies = frequencies * _divided(a, frequencies)
     if a.rotary_local_base:
         frequencies = jnp.where(local, rotary_frequencies(size, a.rotary_local_base), frequencies)
     return frequencies
+
+
+def _divided(architecture: Architecture, frequencies: jax.Array) -> jax.Array:
+    """By what the frequencies are multiplied, for positions that are divided."""
+    a, factor = architecture, 1 / architecture.rotary_factor
+    if not a.rotary_original:
+        return jnp.full_like(frequencies, factor)
+    # Waves in as many positions: few of the long ones.
+    waves = a.rotary_original * frequencies / (2 * jnp.pi)
+    kept = jnp.clip((waves - a.rotary_low) / (a.rotary_high - a.rotary_low), 0, 1)
+    return kept + (1 - kept) * factor
 
 
 def rotate(x: jax.Array, positions: jax.Array, frequencies: jax.Array | None = None) -> jax.Array:

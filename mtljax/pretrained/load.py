@@ -282,6 +282,9 @@ def open_source(directory: Path) -> PretrainedFiles:
     checkpoint = open_checkpoint(directory)
     shapes, _ = encoder_parameters(make_encoder(shape, jnp.dtype(jnp.float32), Marks()))
     by_path = {path: leaf.shape for path, leaf in _by_path(shapes).items()}
+    width = shape.encoder.features
+    by_path |= {"pooler/kernel": (width, width), "pooler/bias": (width,)}
+    by_path["output"] = (shape.vocabulary, width)
     matched = match(
         checkpoint,
         family.name_map(shape),

@@ -48,7 +48,7 @@ def match(
       name_map: of the family.
       layers: number of layers.
       family: what the configuration calls it.
-      shapes: of the parameters of the encoder, by path, stacked over the layers.
+      shapes: of the parameters by path, stacked over the layers; those of pooler and output too.
 
     Returns:
       `Matched`.
@@ -87,7 +87,7 @@ def match(
         find(entry)
     pooler = _all_or_none(find, name_map.pooler)
     output = _all_or_none(find, name_map.output)
-    for entry in name_map.entries:
+    for entry in (*name_map.entries, *pooler, *output):
         shape = shapes[entry.path][1:] if entry.stacked else shapes[entry.path]
         expected = entry.tensor_shape(shape)
         for template in entry.names:

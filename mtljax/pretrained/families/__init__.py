@@ -2,11 +2,19 @@
 
 from mtljax.errors import UserError
 from mtljax.pretrained.families.bert import BERT
+from mtljax.pretrained.families.distilbert import DISTILBERT
+from mtljax.pretrained.families.electra import ELECTRA
 from mtljax.pretrained.families.family import Family as Family
 from mtljax.pretrained.families.family import Shape as Shape
+from mtljax.pretrained.families.gpt2 import GPT2
+from mtljax.pretrained.families.llama import GEMMA3, LLAMA, QWEN3
+from mtljax.pretrained.families.modernbert import MODERNBERT
+from mtljax.pretrained.families.roberta import ROBERTA
 from mtljax.pretrained.fields import Fields
 
-FAMILIES: dict[str, Family] = {name: family for family in (BERT,) for name in family.model_types}
+_ALL = (BERT, ROBERTA, DISTILBERT, ELECTRA, MODERNBERT, GPT2, LLAMA, QWEN3, GEMMA3)
+
+FAMILIES: dict[str, Family] = {name: family for family in _ALL for name in family.model_types}
 """By what `config.json` calls a model."""
 
 

@@ -7,7 +7,7 @@ from mtljax.pretrained.fields import Fields
 from mtljax.pretrained.name_map import LAYERS, Entry, Left, NameMap, dense, norm, table
 
 
-def shape(fields: Fields, position_offset: int = 0) -> Shape:
+def shape(fields: Fields, position_offset: int = 0, embedding_size: int = 0) -> Shape:
     """Read the fields that BERT, RoBERTa and ELECTRA have in common."""
     fields.only("position_embedding_type", "absolute")
     width = fields.get("hidden_size", int)
@@ -15,6 +15,7 @@ def shape(fields: Fields, position_offset: int = 0) -> Shape:
     architecture = Architecture(
         norm_placement="after",
         norm_eps=fields.get("layer_norm_eps", float, 1e-12),
+        fast_variance=False,
         embedding_norm=True,
         embedding_scale=1.0,
         positions="learned",
@@ -25,7 +26,7 @@ def shape(fields: Fields, position_offset: int = 0) -> Shape:
     )
     encoder = EncoderConfig(
         kind="transformer",
-        embedding=fields.get("embedding_size", int, width),
+        embedding=fields.get("embedding_size", int, embedding_size or width),
         features=width,
         layers=fields.get("num_hidden_layers", int),
         heads=fields.get("num_attention_heads", int),

@@ -68,7 +68,148 @@ def bert():
     return transformers.BertForMaskedLM(config), word_pieces()
 
 
-FAMILIES = {"bert": bert}
+def byte_pairs(special, **kwargs):
+    tokenizer = tokenizers.Tokenizer(models.BPE())
+    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    tokenizer.decoder = decoders.ByteLevel()
+    trainer = trainers.BpeTrainer(vocab_size=90, special_tokens=special, show_progress=False)
+    tokenizer.train_from_iterator(TEXTS + [text for pair in PAIRS for text in pair], trainer)
+    if "sep_token" in kwargs:
+        ends = [(kwargs[name], special.index(kwargs[name])) for name in ("sep_token", "cls_token")]
+        tokenizer.post_processor = processors.RobertaProcessing(*ends, add_prefix_space=False)
+    return transformers.PreTrainedTokenizerFast(tokenizer_object=tokenizer, **kwargs)
+
+
+def roberta_tokenizer():
+    special = ["<s>", "<pad>", "</s>", "<unk>", "<mask>"]
+    names = ("bos_token", "pad_token", "eos_token", "unk_token", "mask_token")
+    both = {"cls_token": "<s>", "sep_token": "</s>"}
+    return byte_pairs(special, **dict(zip(names, special, strict=True)), **both)
+
+
+def unigram():
+    special = ["<s>", "<pad>", "</s>", "<unk>"]
+    tokenizer = tokenizers.Tokenizer(models.Unigram())
+    tokenizer.pre_tokenizer = pre_tokenizers.Metaspace()
+    tokenizer.decoder = decoders.Metaspace()
+    trainer = trainers.UnigramTrainer(
+        vocab_size=90, special_tokens=special, unk_token="<unk>", show_progress=False
+    )
+    tokenizer.train_from_iterator(TEXTS * 4 + [text for pair in PAIRS for text in pair], trainer)
+    tokenizer.post_processor = processors.TemplateProcessing(
+        single="<s> $A </s>",
+        pair="<s> $A </s> </s> $B </s>",
+        special_tokens=[("<s>", 0), ("</s>", 2)],
+    )
+    return transformers.PreTrainedTokenizerFast(
+        tokenizer_object=tokenizer,
+        bos_token="<s>",
+        cls_token="<s>",
+        pad_token="<pad>",
+        eos_token="</s>",
+        sep_token="</s>",
+        unk_token="<unk>",
+    )
+
+
+def roberta():
+    config = transformers.RobertaConfig(
+        **small(max_position_embeddings=42, type_vocab_size=1, layer_norm_eps=1e-5)
+    )
+    return transformers.RobertaModel(config), roberta_tokenizer()
+
+
+def xlm_roberta():
+    config = transformers.XLMRobertaConfig(
+        **small(max_position_embeddings=62, type_vocab_size=1, layer_norm_eps=1e-5)
+    )
+    return transformers.XLMRobertaForMaskedLM(config), unigram()
+
+
+def distilbert():
+    config = transformers.DistilBertConfig(
+        vocab_size=96, dim=32, hidden_dim=48, n_layers=2, n_heads=4, max_position_embeddings=40
+    )
+    return transformers.DistilBertForMaskedLM(config), None
+
+
+def electra():
+    config = transformers.ElectraConfig(**small(max_position_embeddings=40, embedding_size=16))
+    return transformers.ElectraForPreTraining(config), None
+
+
+def modernbert():
+    config = transformers.ModernBertConfig(
+        **small(num_hidden_layers=4, local_attention=6),
+        pad_token_id=0,
+        bos_token_id=1,
+        eos_token_id=2,
+        cls_token_id=1,
+        sep_token_id=2,
+    )
+    return transformers.ModernBertForMaskedLM(config), None
+
+
+def gpt2():
+    config = transformers.GPT2Config(
+        vocab_size=96,
+        n_embd=32,
+        n_layer=2,
+        n_head=4,
+        n_inner=48,
+        n_positions=80,
+        bos_token_id=0,
+        eos_token_id=0,
+    )
+    end = "<|endoftext|>"
+    tokenizer = byte_pairs([end], bos_token=end, eos_token=end, unk_token=end)
+    return transformers.GPT2LMHeadModel(config), tokenizer
+
+
+def llama():
+    config = transformers.LlamaConfig(
+        **small(num_key_value_heads=2, head_dim=8),
+        rope_parameters={
+            "rope_type": "llama3",
+            "rope_theta": 10000.0,
+            "factor": 4.0,
+            "low_freq_factor": 1.0,
+            "high_freq_factor": 4.0,
+            "original_max_position_embeddings": 64,
+        },
+    )
+    return transformers.LlamaForCausalLM(config), None
+
+
+def qwen3():
+    config = transformers.Qwen3Config(
+        **small(num_key_value_heads=2, head_dim=16), tie_word_embeddings=True
+    )
+    return transformers.Qwen3ForCausalLM(config), None
+
+
+def gemma3():
+    config = transformers.Gemma3TextConfig(
+        **small(num_hidden_layers=3, num_key_value_heads=1, head_dim=16),
+        query_pre_attn_scalar=12,
+        sliding_window=4,
+        sliding_window_pattern=3,
+    )
+    return transformers.Gemma3ForCausalLM(config), None
+
+
+FAMILIES = {
+    "bert": bert,
+    "roberta": roberta,
+    "xlm-roberta": xlm_roberta,
+    "distilbert": distilbert,
+    "electra": electra,
+    "modernbert": modernbert,
+    "gpt2": gpt2,
+    "llama": llama,
+    "qwen3": qwen3,
+    "gemma3": gemma3,
+}
 
 
 def make(name):
