@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from mtljax import aggregation as aggregation
     from mtljax import data as data
     from mtljax import errors as errors
+    from mtljax import export as export
     from mtljax import generation as generation
     from mtljax import gradients as gradients
     from mtljax import inference as inference
@@ -45,6 +46,7 @@ _MODULES = (
     "cli",
     "data",
     "errors",
+    "export",
     "generation",
     "gradients",
     "inference",

@@ -48,6 +48,7 @@ INTERNAL = {
     "training": BELOW_TRAINING,
     "inference": BELOW_TRAINING | {"training"},
     "planning": BELOW_TRAINING | {"training"},
+    "export": BELOW_TRAINING | {"training", "inference"},
     "versions": set(),
 }
 # The only third parties of the pure parts.
@@ -82,7 +83,8 @@ OWNERS = {
     "tokenizers": {"data"},
     "array_record": {"data"},
     "sacrebleu": {"metrics"},
-    "safetensors": {"pretrained"},
+    "safetensors": {"pretrained", "export"},
+    "flatbuffers": {"export"},
 }
 # Within a package: modules that must not import others, at any depth.
 INNER = {

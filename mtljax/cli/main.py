@@ -16,6 +16,7 @@ COMMANDS = {
     "evaluate": "measure a run on a split of its data",
     "predict": "answer some texts by every task of a run",
     "generate": "continue a prompt with a language model of a run, or answer it with text to text",
+    "export": "write a run in a form that works without this library",
     "plan": "estimate what a step costs on devices that need not be at hand",
     "prepare": "download data sets of the TFDS catalogue",
 }

@@ -154,7 +154,7 @@ def penalize_repetition(
         # `NOTHING` is written past the end, and dropped.
         at = jnp.where(history < 0, size, history)
         flat, at = logits.reshape(-1, size), at.reshape(-1, at.shape[-1])
-        rows = jnp.arange(len(flat))[:, None]
+        rows = jnp.arange(flat.shape[0])[:, None]
         seen = jnp.zeros(flat.shape, bool).at[rows, at].set(True, mode="drop")
         seen = seen.reshape(logits.shape)
         punished = jnp.where(logits > 0, logits / penalty, logits * penalty)
@@ -196,5 +196,5 @@ def forbid_repeated_ngrams(
     last = history[..., size - 1 :]
     at = jnp.where(repeats & (last >= 0), last, logits.shape[-1])
     flat, at = logits.reshape(-1, logits.shape[-1]), at.reshape(-1, starts)
-    rows = jnp.arange(len(flat))[:, None]
+    rows = jnp.arange(flat.shape[0])[:, None]
     return flat.at[rows, at].set(-jnp.inf, mode="drop").reshape(logits.shape)

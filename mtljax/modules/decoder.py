@@ -202,8 +202,8 @@ class DecoderHead(nn.Module):
         columns = jnp.arange(cache.answer[0].keys.shape[-1])
         hidden, answer = self.stack(
             features.embedded,
-            jnp.broadcast_to(columns <= column, (1, 1, 1, len(columns))),
-            jnp.broadcast_to(column, (len(cache.source), 1)),
+            jnp.broadcast_to(columns <= column, (1, 1, 1, columns.shape[0])),
+            jnp.broadcast_to(column, (cache.source.shape[0], 1)),
             cache.memory,
             cache.source[:, None, None],
             cache.answer,

@@ -97,7 +97,7 @@ def like_run(base: Config, directory: str) -> Config:
     if not path.is_file():
         raise UserError(f"encoder.from_run {directory}: no run there (config.yaml is missing)")
     begun = parse_config(read_yaml_file(path))
-    encoder = dataclasses.replace(begun.encoder, from_run=directory)
+    encoder = dataclasses.replace(begun.encoder, from_run=directory, pretrained="")
     return dataclasses.replace(base, encoder=encoder, tokenizer=begun.tokenizer)
 
 

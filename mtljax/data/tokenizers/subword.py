@@ -125,6 +125,21 @@ class SubwordTokenizer:
             return content
         return {**content, "marks": self.marks._asdict(), "vocabulary": len(self.pieces)}
 
+    def outside(self) -> dict[str, Any]:
+        """What a model of the `tokenizers` library needs to give our ids, and to take them back.
+
+        As JSON: ``ids``, ours of each of its own (None where they are the same), ``back``, its own
+        of each of ours (-1 for those that are not decoded), ``before_word``, what stands before a
+        word of a list, and ``empty_word``, the ids of an empty one.
+        """
+        ids = self._ids.tolist()
+        return {
+            "ids": None if ids == list(range(len(ids))) else ids,
+            "back": self._model_ids.tolist(),
+            "before_word": self._before,
+            "empty_word": list(self._empty_word),
+        }
+
     def _encode_strings(self, texts: Sequence[str], limit: int | None) -> Iterator[np.ndarray]:
         longest = self._longest_text(limit)
         for first in range(0, len(texts), _BATCH):

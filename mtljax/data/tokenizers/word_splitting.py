@@ -55,13 +55,29 @@ def usual_spaces(text: str) -> str:
     >>> usual_spaces("पसंद है ।"), usual_spaces("你好 ， 世界 。")
     ('पसंद है।', '你好，世界。')
     """
-    text = re.sub(r" ([.,;:!?…%)\]}।॥،؛؟۔])", r"\1", text)
-    text = re.sub(r"([(\[{$£€¥]) ", r"\1", text)
-    text = re.sub(r"(?<=\d\.) (?=\d)", "", text)
-    # Full-width punctuation has its own space.
-    text = re.sub(r" ?([、。，！？：；（）【】「」『』《》〈〉]) ?", r"\1", text)
+    for pattern, replacement in _SPACES:
+        text = re.sub(pattern, replacement, text)
     # A hyphen between words is far more frequent than a dash of that form.
     return (re.compile(r"(?<=\w) - (?=\w)") if text.isascii() else _hyphen()).sub("-", text)
+
+
+_SPACES = (
+    (r" ([.,;:!?…%)\]}।॥،؛؟۔])", r"\1"),
+    (r"([(\[{$£€¥]) ", r"\1"),
+    (r"(?<=\d\.) (?=\d)", ""),
+    # Full-width punctuation has its own space.
+    (r" ?([、。，！？：；（）【】「」『』《》〈〉]) ?", r"\1"),
+)
+
+
+def words_pattern(rule: int = WORD_RULE) -> str:
+    """The regular expression whose matches `split_words` returns."""
+    return (_RULE_1 if rule == 1 else _rule_2()).pattern
+
+
+def usual_spaces_patterns() -> list[tuple[str, str]]:
+    """The regular expressions that `usual_spaces` replaces, one after another, and by what."""
+    return [*_SPACES, (_hyphen().pattern, "-")]
 
 
 @functools.cache

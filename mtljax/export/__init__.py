@@ -1,0 +1,3 @@
+"""Trained runs in forms that work without this library."""
+
+from mtljax.export.stablehlo import to_stablehlo as to_stablehlo
