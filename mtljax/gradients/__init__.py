@@ -1,6 +1,7 @@
 """Per-task gradients: trees whose leaves ``[T, *param]`` have a leading task axis."""
 
 from mtljax.gradients.combine import combine as combine
+from mtljax.gradients.draws_by_row import DrawsByRow as DrawsByRow
 from mtljax.gradients.gather_rows import GatheredRows as GatheredRows
 from mtljax.gradients.gather_rows import gather_rows as gather_rows
 from mtljax.gradients.gramian import cross_gramian as cross_gramian
@@ -30,3 +31,5 @@ from mtljax.gradients.task_gradients import task_gradients as task_gradients
 from mtljax.gradients.task_losses import task_losses as task_losses
 from mtljax.gradients.task_parallel import task_parallel_gradients as task_parallel_gradients
 from mtljax.gradients.task_parallel import task_parallel_order as task_parallel_order
+from mtljax.gradients.weighted_gradient import WeightedGradient as WeightedGradient
+from mtljax.gradients.weighted_gradient import weighted_gradient as weighted_gradient

@@ -6,6 +6,8 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
+from mtljax.gradients.draws_by_row import DrawsByRow
+
 Encode = Callable[..., Any]
 Head = Callable[..., Any]
 
@@ -169,7 +171,12 @@ def make_problem(
     else:
         by_group = dict.fromkeys(batch, encode)
     problem = Problem(by_group, heads, shared, head_params, batch, key, {}, has_aux)
-    return problem._replace(specs={name: _feature_spec(problem, name) for name in batch})
+    specs: dict[Any, FeatureSpec] = {}
+    for name, examples in batch.items():
+        # One trace for groups of one encoder and equal shapes.
+        alike = (id(by_group[name]), str(jax.eval_shape(lambda inputs=examples.inputs: inputs)))
+        specs[name] = specs[alike] = specs.get(alike) or _feature_spec(problem, name)
+    return problem._replace(specs={name: specs[name] for name in batch})
 
 
 def _check_names(what: str, names: Any, other: str, expected: Any, kind: str = "tasks") -> None:
@@ -242,7 +249,11 @@ def _materialized(leaf: Any) -> jax.Array:
 
 def group_key(problem: Problem, index: Any) -> jax.Array | None:
     """The random key of the encoder for the group of this index; None if the problem has none."""
-    return None if problem.key is None else jax.random.fold_in(problem.key, index)
+    if problem.key is None:
+        return None
+    if all(isinstance(encode, DrawsByRow) for encode in problem.encode.values()):
+        index = 0
+    return jax.random.fold_in(problem.key, index)
 
 
 def task_key(problem: Problem, index: Any) -> jax.Array | None:
@@ -266,17 +277,23 @@ def encode_group(
     features, aux = encode(shared, inputs, *keys), ()
     if problem.has_aux:
         features, aux = features
+    floating, others = split_features(problem.specs[name], features)
+    return floating, Encoded(others, aux)
+
+
+def split_features(
+    spec: FeatureSpec, features: Any
+) -> tuple[tuple[jax.Array, ...], tuple[jax.Array, ...]]:
+    """The leaves of the features that are differentiated, and the others; see `join_features`."""
     floating, others = [], []
-    for leaf, is_floating in zip(
-        jax.tree.leaves(features), problem.specs[name].floating, strict=True
-    ):
+    for leaf, is_floating in zip(jax.tree.leaves(features), spec.floating, strict=True):
         if not is_floating:
             others.append(leaf)
         elif jnp.iscomplexobj(leaf):
             floating += [jnp.real(leaf), jnp.imag(leaf)]
         else:
             floating.append(leaf)
-    return tuple(floating), Encoded(tuple(others), aux)
+    return tuple(floating), tuple(others)
 
 
 def join_features(spec: FeatureSpec, floating: Any, others: Any) -> Any:

@@ -7,6 +7,7 @@ import jax
 import jax.numpy as jnp
 
 from mtljax.gradients.group_heads import group_losses, group_tasks, in_task_order
+from mtljax.gradients.one_pass import EncodeTogether, losses_in_one_pass
 from mtljax.gradients.problem import (
     Aux,
     Encode,
@@ -34,6 +35,7 @@ def task_losses(
     batch: Mapping[str, Examples],
     *,
     key: jax.Array | None = None,
+    encode_together: EncodeTogether | None = None,
     has_aux: Literal[False] = False,
 ) -> jax.Array: ...
 
@@ -47,6 +49,7 @@ def task_losses(
     batch: Mapping[str, Examples],
     *,
     key: jax.Array | None = None,
+    encode_together: EncodeTogether | None = None,
     has_aux: Literal[True],
 ) -> tuple[jax.Array, Aux]: ...
 
@@ -59,6 +62,7 @@ def task_losses(
     batch: Mapping[str, Examples],
     *,
     key: jax.Array | None = None,
+    encode_together: EncodeTogether | None = None,
     has_aux: bool = False,
 ) -> jax.Array | tuple[jax.Array, Aux]:
     """The losses ``[T]``, each input group encoded once: the forward pass of `task_gradients`.
@@ -74,6 +78,9 @@ def task_losses(
       head_params: by task, the parameters of its head.
       batch: by input group, its `Examples`.
       key: the random key of the step; if given, encoders and heads take a key as last argument.
+      encode_together: ``(shared, {group: inputs}[, key]) -> {group: features}``, all groups encoded
+        in one pass; if given, it is called once in place of the encoders, which say what it
+        returns for each group. Its key is that of the first group.
       has_aux: whether encoders return ``(features, aux)`` and heads ``(loss, aux)``.
 
     Returns:
@@ -81,11 +88,14 @@ def task_losses(
       encoders and heads returned besides.
 
     Raises:
-      ValueError: as `task_gradients`.
+      ValueError: as `task_gradients`; `encode_together` returns other groups or features.
     """
     problem = make_problem(encode, heads, shared, head_params, batch, key, has_aux)
-    can_stack = chosen_strategy(problem, "auto") == "scanned"
-    losses, aux = (_stacked_losses if can_stack else _losses_by_group)(problem)
+    if encode_together is not None:
+        losses, aux = losses_in_one_pass(problem, encode_together)
+    else:
+        can_stack = chosen_strategy(problem, "auto") == "scanned"
+        losses, aux = (_stacked_losses if can_stack else _losses_by_group)(problem)
     return (losses, aux) if has_aux else losses
 
 

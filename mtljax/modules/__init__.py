@@ -9,6 +9,7 @@ from mtljax.modules.config import DecoderConfig as DecoderConfig
 from mtljax.modules.config import EncoderConfig as EncoderConfig
 from mtljax.modules.config import HeadsConfig as HeadsConfig
 from mtljax.modules.decoder import DecoderHead as DecoderHead
+from mtljax.modules.encode_together import encode_together as encode_together
 from mtljax.modules.encoder import Encoder as Encoder
 from mtljax.modules.heads import Features as Features
 from mtljax.modules.heads import LanguageModelHead as LanguageModelHead

@@ -1,25 +1,50 @@
 """Which positions of packed rows attend to which."""
 
+from typing import NamedTuple
+
 import jax
 import jax.numpy as jnp
 
+from mtljax.modules.config import Attention
+
+
+class AttentionByRow(NamedTuple):
+    """What positions see of each other, where that differs from row to row.
+
+    Attributes:
+      kinds: those that there are, each once.
+      of_row: int32 ``[R]``, which of them each row has.
+    """
+
+    kinds: tuple[Attention, ...]
+    of_row: jax.Array
+
+
+def is_any(attention: Attention | AttentionByRow, *names: Attention) -> bool | jax.Array:
+    """Whether the attention is one of `names`; bool ``[R]`` where some rows' is, others' is not."""
+    if not isinstance(attention, AttentionByRow):
+        return attention in names
+    flags = [kind in names for kind in attention.kinds]
+    return flags[0] if len(set(flags)) == 1 else jnp.asarray(flags)[attention.of_row]
+
 
 def attention_mask(
-    segments: jax.Array, *, causal: bool, source: jax.Array | None = None
+    segments: jax.Array, *, causal: bool | jax.Array, source: jax.Array | None = None
 ) -> jax.Array:
     """Which positions see which: ``[R, S]`` segments to ``[R, 1, S, S]`` bool.
 
-    A position sees the positions of its own segment, in ``causal`` mode only those not after it,
-    and those of ``source`` ``[R, S]`` bool wherever they are (a prefix language model; Raffel et
-    al. 2020, figure 4).
+    A position sees the positions of its own segment, in ``causal`` mode (of all rows, or of those
+    that ``[R]`` bool names) only those not after it, and those of ``source`` ``[R, S]`` bool
+    wherever they are (a prefix language model; Raffel et al. 2020, figure 4).
     Padding (segment 0) sees padding, so that no row of the softmax is empty; what comes out there
     is finite and never counted.
     """
     same = segments[:, :, None] == segments[:, None, :]
-    if causal:
+    if causal is not False:
         size = segments.shape[1]
         seen = jnp.arange(size)[:, None] >= jnp.arange(size)[None, :]
-        same = same & (seen if source is None else seen | source[:, None, :])
+        seen = seen if source is None else seen | source[:, None, :]
+        same = same & (seen if causal is True else seen | ~causal[:, None, None])
     return same[:, None]
 
 

@@ -9,6 +9,7 @@ import jax.numpy as jnp
 from jax.typing import DTypeLike
 
 from mtljax.modules.attention_mask import attention_mask
+from mtljax.modules.dropout import Masked
 from mtljax.modules.heads import Features, LanguageModelHead, Readout
 from mtljax.modules.keys_values import KeysValues, keys_values
 from mtljax.modules.transformer_layer import TransformerLayer
@@ -43,6 +44,7 @@ class DecoderStack(nn.Module):
         source: jax.Array,
         caches: Sequence[KeysValues] | None = None,
         column: jax.Array | int = 0,
+        masked: Masked | None = None,
         *,
         train: bool,
     ) -> tuple[jax.Array, tuple[Any, ...]]:
@@ -56,6 +58,7 @@ class DecoderStack(nn.Module):
           source: which of these each position sees, ``[R, 1, S, L]``.
           caches: by layer, what was read before, of C columns; None where x is all there is.
           column: where x is written in `caches`.
+          masked: what has dropout masks of its own; None for rows 0 to R - 1.
           train: whether dropout is on.
 
         Returns:
@@ -76,7 +79,9 @@ class DecoderStack(nn.Module):
                 name=f"layer_{i}",
             )
             cache = None if caches is None else caches[i]
-            x, cache = layer(x, mask, positions, None, None, cache, column, (layer_memory, source))
+            x, cache = layer(
+                x, mask, positions, masked, None, cache, column, (layer_memory, source)
+            )
             written.append(cache)
         return nn.LayerNorm(dtype=self.dtype, name="final_norm")(x), tuple(written)
 
@@ -155,6 +160,7 @@ class DecoderHead(nn.Module):
             jnp.broadcast_to(jnp.arange(segments.shape[1]), segments.shape),
             self.remember(features.hidden),
             (same & source[:, None, :])[:, None],
+            masked=features.masked(),
             train=train,
         )
         return self.readout(features._replace(hidden=hidden), output_ids, train=train)

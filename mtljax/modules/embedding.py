@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 
 from mtljax.gradients import look_up
-from mtljax.modules.dropout import LockedDropout, drop_tokens
+from mtljax.modules.dropout import LockedDropout, Masked, drop_tokens
 from mtljax.modules.named_axes import named
 from mtljax.special_tokens import OOV
 
@@ -58,7 +58,7 @@ class TokenEmbedding(nn.Module):
         self,
         tokens: jax.Array,
         affixes: jax.Array | None = None,
-        texts: jax.Array | None = None,
+        masked: Masked | None = None,
         *,
         train: bool,
     ) -> Embedded:
@@ -67,7 +67,7 @@ class TokenEmbedding(nn.Module):
         Args:
           tokens: ``[R, S]`` ids.
           affixes: ``[R, S, A]``, the hashed affixes of each, 0 where there is none.
-          texts: ``[R, S]``, positions that share a dropout mask; None for one mask a row.
+          masked: what has dropout masks of its own; None for rows 0 to R - 1.
           train: whether dropout is on.
 
         Returns:
@@ -77,15 +77,15 @@ class TokenEmbedding(nn.Module):
         init = named(init, ("vocabulary", "embedding"))
         table = self.param("words", init, (self.vocabulary_size, self.features))
         kept = jnp.ones(tokens.shape, bool)
+        rows = None if masked is None else masked.rows
         if train and self.token_dropout:
-            marked = drop_tokens(
-                kept.astype(jnp.int32), self.token_dropout, 0, self.make_rng("dropout")
-            )
+            ones = kept.astype(jnp.int32)
+            marked = drop_tokens(ones, self.token_dropout, 0, self.make_rng("dropout"), rows)
             kept = marked > 0
             tokens = jnp.where(kept, tokens, self.unknown)
         if train and self.word_dropout:
             key = self.make_rng("dropout")
-            tokens = drop_tokens(tokens, self.word_dropout, self.unknown, key)
+            tokens = drop_tokens(tokens, self.word_dropout, self.unknown, key, rows)
         vectors = look_up(table, tokens)
         if self.affix_buckets and affixes is not None:
             hashed = self.param("affixes", init, (self.affix_buckets, self.features))
@@ -93,5 +93,5 @@ class TokenEmbedding(nn.Module):
             present = (affixes > 0)[..., None].astype(vectors.dtype)
             summed = (look_up(hashed, affixes) * present).sum(-2)
             vectors = vectors + summed / jnp.sqrt(jnp.maximum(present.sum(-2), 1.0))
-        vectors = LockedDropout(self.dropout)(self.scale * vectors, texts, train=train)
+        vectors = LockedDropout(self.dropout)(self.scale * vectors, masked, train=train)
         return Embedded(vectors, table)

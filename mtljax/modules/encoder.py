@@ -5,6 +5,7 @@ token by token in `Encoder.decode_step`. Prompts end at the last column of their
 follows has the same column in all of them; what is before a prompt is padding, which nothing sees.
 """
 
+from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 import flax.linen as nn
@@ -13,10 +14,11 @@ import jax.numpy as jnp
 from jax.sharding import NamedSharding
 from jax.typing import DTypeLike
 
+from mtljax.modules.attention_mask import AttentionByRow, is_any
 from mtljax.modules.beam_cache import beam_mask
 from mtljax.modules.by_position import by_position
 from mtljax.modules.config import Attention, EncoderConfig
-from mtljax.modules.dropout import LockedDropout
+from mtljax.modules.dropout import LockedDropout, Masked
 from mtljax.modules.embedding import Embedded, TokenEmbedding
 from mtljax.modules.heads import Features
 from mtljax.modules.linear import LinearEncoder
@@ -92,16 +94,21 @@ class Encoder(nn.Module):
             self.dense_dropout = LockedDropout(c.dropout, name="LockedDropout_0")
 
     def __call__(
-        self, batch: dict[str, jax.Array], *, attention: Attention, train: bool
+        self,
+        batch: Mapping[str, jax.Array],
+        *,
+        attention: Attention | AttentionByRow,
+        train: bool,
     ) -> Features:
-        """Encode the packed rows of one input group.
+        """Encode packed rows.
 
         Args:
           batch: ``tokens``, ``segments``, ``positions`` ``[R, S]`` and, where the tokenizer makes
             them, ``affixes`` ``[R, S, A]``; ``types`` ``[R, S]``, token types, by default 1 in
-            the second text of a pair and 0 elsewhere.
-          attention: what positions see of each other. An LSTM reads in its own direction whatever
-            is asked, ``separate`` texts each for itself.
+            the second text of a pair and 0 elsewhere; ``rows`` ``[R]``, numbers by which rows draw
+            their dropout, 0 to R - 1 by default.
+          attention: what positions see of each other, in all rows or in each. An LSTM reads in its
+            own direction whatever is asked, ``separate`` texts each for itself.
           train: whether dropout is on (it needs the RNG ``dropout``).
 
         Returns:
@@ -111,30 +118,33 @@ class Encoder(nn.Module):
           ValueError: if a bidirectional LSTM is not to see ahead.
         """
         parts, source = _parts_and_source(batch, attention, self.marks.end)
-        texts = batch["segments"] if self.config.dropout_mask == "text" else None
-        embedded, table = self.embed(batch["tokens"], batch.get("affixes"), texts, train=train)
+        causal = is_any(attention, "causal", "prefix")
+        rows = batch.get("rows")
+        rows = jnp.arange(parts.shape[0]) if rows is None else rows
+        masked = Masked(rows, batch["segments"] if self.config.dropout_mask == "text" else None)
+        embedded, table = self.embed(batch["tokens"], batch.get("affixes"), masked, train=train)
         embedded = by_rows(embedded, self.rows)
         x = embedded.astype(self.dtype)
         match self.body:
             case LSTMEncoder():
-                if self.bidirectional and attention in ("causal", "prefix"):
-                    raise ValueError(f"a bidirectional LSTM cannot serve a {attention} input group")
-                hidden = self.body(x, parts, texts, train=train)
+                if self.bidirectional and causal is not False:
+                    raise ValueError("a bidirectional LSTM cannot serve a causal input group")
+                hidden = self.body(x, parts, masked, train=train)
             case TransformerEncoder():
                 hidden = self.body(
                     x,
                     parts,
                     batch["positions"],
-                    texts,
-                    causal=attention in ("causal", "prefix"),
+                    masked,
+                    causal=causal,
                     train=train,
-                    source=source,
+                    source=_seen_by_all(source, attention),
                     types=self._types(batch, attention),
                 )
             case LinearEncoder():
                 hidden = self.body(x, batch["tokens"], parts)
-        hidden = by_rows(self._through_dense(hidden, texts, train=train), self.rows)
-        return Features(hidden, embedded, table, batch["segments"], source)
+        hidden = by_rows(self._through_dense(hidden, masked, train=train), self.rows)
+        return Features(hidden, embedded, table, batch["segments"], source, rows)
 
     def prefill(
         self, batch: dict[str, jax.Array], *, attention: Attention, room: int
@@ -221,29 +231,33 @@ class Encoder(nn.Module):
         self,
         tokens: jax.Array,
         affixes: jax.Array | None = None,
-        texts: jax.Array | None = None,
+        masked: Masked | None = None,
         *,
         train: bool,
     ) -> Embedded:
         """Embed tokens, without their context; see `TokenEmbedding`."""
-        return self.embedding(tokens, affixes, texts, train=train)
+        return self.embedding(tokens, affixes, masked, train=train)
 
-    def _types(self, batch: dict[str, jax.Array], attention: Attention) -> jax.Array | None:
+    def _types(
+        self, batch: Mapping[str, jax.Array], attention: Attention | AttentionByRow
+    ) -> jax.Array | None:
         """Token types ``[R, S]``; None where they are all 0, or there are none."""
         if "types" in batch or self.config.architecture.token_types < 2:
             return batch.get("types")
-        if attention != "bidirectional":
+        both_ways = is_any(attention, "bidirectional")
+        if both_ways is False:
             return None
         inputs = (batch[name] for name in ("tokens", "segments", "positions"))
-        return second_part(*inputs, end=self.marks.end).astype(jnp.int32)
+        second = second_part(*inputs, end=self.marks.end)
+        return (second if both_ways is True else second & both_ways[:, None]).astype(jnp.int32)
 
     def _through_dense(
-        self, hidden: jax.Array, texts: jax.Array | None = None, *, train: bool
+        self, hidden: jax.Array, masked: Masked | None = None, *, train: bool
     ) -> jax.Array:
         if not self.config.dense:
             return hidden
         hidden = nn.relu(by_position(self.dense, hidden))
-        return self.dense_dropout(hidden, texts, train=train)
+        return self.dense_dropout(hidden, masked, train=train)
 
     def _make_body(self, name: str) -> LSTMEncoder | TransformerEncoder | LinearEncoder:
         c = self.config
@@ -276,11 +290,24 @@ class Encoder(nn.Module):
 
 
 def _parts_and_source(
-    batch: dict[str, jax.Array], attention: Attention, end: int
+    batch: Mapping[str, jax.Array], attention: Attention | AttentionByRow, end: int
 ) -> tuple[jax.Array, jax.Array | None]:
     """What positions are read together with, ``[R, S]``, and which of them are of a source."""
     segments = batch["segments"]
-    if attention not in ("prefix", "separate"):
+    if is_any(attention, "prefix", "separate") is False:
         return segments, None
     source = source_part(batch["tokens"], segments, batch["positions"], end)
-    return (2 * segments - source if attention == "separate" else segments), source
+    separate, apart = is_any(attention, "separate"), 2 * segments - source
+    if isinstance(separate, bool):
+        return (apart if separate else segments), source
+    return jnp.where(separate[:, None], apart, segments), source
+
+
+def _seen_by_all(
+    source: jax.Array | None, attention: Attention | AttentionByRow
+) -> jax.Array | None:
+    """Which positions all of a causal text see: those of a prefix; None where there is none."""
+    prefix = is_any(attention, "prefix")
+    if source is None or prefix is False:
+        return None
+    return source if prefix is True else source & prefix[:, None]

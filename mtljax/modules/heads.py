@@ -8,7 +8,7 @@ import jax.numpy as jnp
 
 from mtljax.modules import pooling
 from mtljax.modules.by_position import by_position
-from mtljax.modules.dropout import LockedDropout
+from mtljax.modules.dropout import Dropout, LockedDropout, Masked
 
 POOLINGS = ("mean", "root", "max", "last", "attention", "cls", "pooler")
 
@@ -22,6 +22,7 @@ class Features(NamedTuple):
       table: ``[V, E]``, the word table, for a tied softmax.
       segments: ``[R, S]``, which text a position belongs to, 0 for padding.
       source: bool ``[R, S]``, which positions are of a text to be answered; None where none are.
+      rows: integers ``[R]``, numbers by which rows draw their dropout; None for 0 to R - 1.
     """
 
     hidden: jax.Array
@@ -29,6 +30,11 @@ class Features(NamedTuple):
     table: jax.Array
     segments: jax.Array
     source: jax.Array | None = None
+    rows: jax.Array | None = None
+
+    def masked(self) -> Masked | None:
+        """One dropout mask a row."""
+        return None if self.rows is None else Masked(self.rows)
 
 
 class SegmentHead(nn.Module):
@@ -52,10 +58,10 @@ class SegmentHead(nn.Module):
         members = pooling.segment_members(features.segments, count)
         pooled = [self._pool(name, features.hidden, members) for name in self.poolings]
         x = jnp.concatenate(pooled, axis=-1)
-        x = nn.Dropout(self.dropout)(x, deterministic=not train)
+        x = Dropout(self.dropout)(x, features.rows, train=train)
         if self.hidden:
             x = nn.relu(nn.Dense(self.hidden, name="hidden")(x))
-            x = nn.Dropout(self.dropout)(x, deterministic=not train)
+            x = Dropout(self.dropout)(x, features.rows, train=train)
         return nn.Dense(self.outputs, name="out")(x).astype(jnp.float32)
 
     def _pool(self, name: str, hidden: jax.Array, members: jax.Array) -> jax.Array:
@@ -98,10 +104,10 @@ class TokenHead(nn.Module):
         for distance in range(1, self.lookahead + 1):
             parts.append(pooling.following(features.embedded, features.segments, distance))
         x = jnp.concatenate(parts, axis=-1) if self.lookahead else features.hidden
-        x = LockedDropout(self.dropout)(x, train=train)
+        x = LockedDropout(self.dropout)(x, features.masked(), train=train)
         if self.hidden:
             x = nn.relu(by_position(nn.Dense(self.hidden, name="hidden"), x))
-            x = LockedDropout(self.dropout)(x, train=train)
+            x = LockedDropout(self.dropout)(x, features.masked(), train=train)
         return by_position(nn.Dense(self.outputs, name="out"), x).astype(jnp.float32)
 
 
@@ -150,7 +156,7 @@ class LanguageModelHead(nn.Module):
         Returns:
           A `Readout` over ``outputs`` classes.
         """
-        x = LockedDropout(self.dropout)(features.hidden, train=train)
+        x = LockedDropout(self.dropout)(features.hidden, features.masked(), train=train)
         width = features.table.shape[-1]
         if self.project or x.shape[-1] != width:
             x = nn.Dense(width, name="project")(x)

@@ -9,7 +9,7 @@ import jax.numpy as jnp
 from jax.typing import DTypeLike
 
 from mtljax.modules.by_position import by_position
-from mtljax.modules.dropout import LockedDropout
+from mtljax.modules.dropout import LockedDropout, Masked
 from mtljax.modules.named_axes import named, named_dense
 
 
@@ -123,7 +123,7 @@ class LSTMEncoder(nn.Module):
         self,
         x: jax.Array,
         segments: jax.Array,
-        texts: jax.Array | None = None,
+        masked: Masked | None = None,
         *,
         train: bool,
     ) -> jax.Array:
@@ -132,13 +132,13 @@ class LSTMEncoder(nn.Module):
         Args:
           x: ``[R, S, E]``, what is read.
           segments: ``[R, S]``, which text a position belongs to.
-          texts: ``[R, S]``, positions that share a dropout mask; None for one mask a row.
+          masked: what has dropout masks of its own; None for rows 0 to R - 1.
           train: whether dropout is on.
 
         Returns:
           ``[R, S, D]``.
         """
-        return self._scan_positions(x, segments, texts, train=train)[0]
+        return self._scan_positions(x, segments, masked, train=train)[0]
 
     def prefill(self, x: jax.Array, segments: jax.Array) -> tuple[jax.Array, tuple[LSTMState, ...]]:
         """Encode prompts that end at the last column, and return what `decode_step` continues from.
@@ -176,7 +176,7 @@ class LSTMEncoder(nn.Module):
         return x[:, None], tuple(after)
 
     def _scan_positions(
-        self, x: jax.Array, segments: jax.Array, texts: jax.Array | None, *, train: bool
+        self, x: jax.Array, segments: jax.Array, masked: Masked | None, *, train: bool
     ) -> tuple[jax.Array, tuple[LSTMState, ...]]:
         """The output, and the state in which each layer's first direction ends."""
         states = []
@@ -195,7 +195,7 @@ class LSTMEncoder(nn.Module):
             states.append(outputs[0][0])
             hidden = [output for _, output in outputs]
             x = jnp.concatenate(hidden, axis=-1) if len(hidden) > 1 else hidden[0]
-            x = self.dropouts[layer](x, texts, train=train)
+            x = self.dropouts[layer](x, masked, train=train)
         return x, tuple(states)
 
 

@@ -13,6 +13,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from mtljax.modules.attention_mask import AttentionByRow
 from mtljax.modules.config import (
     Attention,
     DecoderConfig,
@@ -220,16 +221,27 @@ def encode(
       network: from `build`.
       shared: ``params["shared"]``.
       group: name of the input group.
-      batch: its ``tokens``, ``segments``, ``positions`` (and ``affixes``).
+      batch: its ``tokens``, ``segments``, ``positions`` (and ``affixes``, ``rows``).
       key: of the dropout; None for none, as in evaluation.
 
     Returns:
       `Features`, ``hidden`` is ``[R, S, D]``.
     """
+    return apply_encoder(network, shared, batch, network.attention[group], key)
+
+
+def apply_encoder(
+    network: Network,
+    shared: Params,
+    batch: Mapping[str, Any],
+    attention: Attention | AttentionByRow,
+    key: jax.Array | None,
+) -> Features:
+    """Encode rows, of which `attention` says what positions see of each other; see `encode`."""
     return network.encoder.apply(
         {"params": shared},
         batch,
-        attention=network.attention[group],
+        attention=attention,
         train=key is not None,
         rngs={} if key is None else {"dropout": key},
     )  # pyright: ignore[reportReturnType]

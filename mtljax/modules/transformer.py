@@ -13,6 +13,7 @@ from mtljax.modules.added_rows import AddedRows
 from mtljax.modules.architecture import DEFAULT, Architecture, head_size, is_local
 from mtljax.modules.attention_mask import attention_mask, window_mask
 from mtljax.modules.beam_cache import BeamKeysValues
+from mtljax.modules.dropout import Masked
 from mtljax.modules.keys_values import KeysValues
 from mtljax.modules.named_axes import named_dense
 from mtljax.modules.norms import make_norm
@@ -94,9 +95,9 @@ class TransformerEncoder(nn.Module):
         x: jax.Array,
         segments: jax.Array | None,
         positions: jax.Array,
-        texts: jax.Array | None = None,
+        masked: Masked | None = None,
         *,
-        causal: bool,
+        causal: bool | jax.Array,
         train: bool,
         source: jax.Array | None = None,
         types: jax.Array | None = None,
@@ -109,7 +110,7 @@ class TransformerEncoder(nn.Module):
             first position to its last: what reads in both directions then needs no mask, which
             costs fused attention time.
           positions: ``[R, S]``, positions within the segment.
-          texts: ``[R, S]``, positions that share a dropout mask; None for one mask a row.
+          masked: what has dropout masks of its own; None for rows 0 to R - 1.
           causal: see `attention_mask`.
           train: whether dropout is on.
           source: bool ``[R, S]``, see `attention_mask`.
@@ -119,12 +120,12 @@ class TransformerEncoder(nn.Module):
           ``[R, S, D]``.
         """
         mask = None
-        if segments is None and (causal or source is not None or self._windows):
+        if segments is None and (causal is not False or source is not None or self._windows):
             segments = jnp.ones(x.shape[:2], jnp.int32)
         if segments is not None:
             mask = attention_mask(segments, causal=causal, source=source)
         hidden, _ = self._scan_layers(
-            x, mask, positions, texts, types, train=train, return_cache=False
+            x, mask, positions, masked, types, train=train, return_cache=False
         )
         return hidden
 
@@ -214,7 +215,7 @@ class TransformerEncoder(nn.Module):
         x: jax.Array,
         mask: jax.Array | None,
         positions: jax.Array,
-        texts: jax.Array | None,
+        masked: Masked | None,
         types: jax.Array | None,
         *,
         train: bool,
@@ -249,7 +250,7 @@ class TransformerEncoder(nn.Module):
             return_cache=return_cache,
             name=LAYERS,
         )
-        x, caches = stack(x, masks, positions, texts, *kinds)
+        x, caches = stack(x, masks, positions, masked, *kinds)
         return self._after_layers(x), caches
 
     def _after_layers(self, x: jax.Array) -> jax.Array:

@@ -11,7 +11,7 @@ from jax.typing import DTypeLike
 from mtljax.modules.architecture import DEFAULT, Architecture, head_size
 from mtljax.modules.beam_cache import BeamKeysValues
 from mtljax.modules.by_position import by_position
-from mtljax.modules.dropout import LockedDropout
+from mtljax.modules.dropout import LockedDropout, Masked
 from mtljax.modules.feed_forward import feed_forward
 from mtljax.modules.keys_values import KeysValues, attend, keys_values
 from mtljax.modules.named_axes import named_dense
@@ -77,7 +77,7 @@ class TransformerLayer(nn.Module):
         x: jax.Array,
         mask: jax.Array | Masks | None,
         positions: jax.Array,
-        texts: jax.Array | None,
+        masked: Masked | None,
         kind: LayerKind | None = None,
         cache: KeysValues | BeamKeysValues | None = None,
         column: jax.Array | int = 0,
@@ -91,7 +91,7 @@ class TransformerLayer(nn.Module):
             them), or ``[R, 1, S, C]`` columns of ``cache``, or what `beam_mask` returns; both
             masks where some layers are local.
           positions: ``[R, S]``, of the rotary embedding.
-          texts: ``[R, S]``, positions that share a dropout mask; None for one mask a row.
+          masked: what has dropout masks of its own; None for rows 0 to R - 1.
           kind: in what it differs from other layers; None where all are alike.
           cache: keys and values of C columns, those of ``x`` to be written among them.
           column: where the first position of ``x`` is written in ``cache``.
@@ -128,7 +128,7 @@ class TransformerLayer(nn.Module):
             name="out",
             **out_names,
         )
-        x = self._add(x, by_position(out, y), texts, "attention")
+        x = self._add(x, by_position(out, y), masked, "attention")
         if source is not None:
             y = self._before("source_norm", x)
             source_query = nn.DenseGeneral(
@@ -141,10 +141,10 @@ class TransformerLayer(nn.Module):
             out = nn.DenseGeneral(
                 self.features, axis=(-2, -1), dtype=self.dtype, name="source_out", **out_names
             )
-            x = self._add(x, by_position(out, y), texts, "source")
+            x = self._add(x, by_position(out, y), masked, "source")
         y = self._before("feed_forward_norm", x)
         y = feed_forward(y, a, self.feed_forward, self.dtype)
-        return self._add(x, y, texts, "feed_forward", last=True), cache
+        return self._add(x, y, masked, "feed_forward", last=True), cache
 
     def _before(self, name: str, x: jax.Array) -> jax.Array:
         """What a block reads."""
@@ -153,13 +153,13 @@ class TransformerLayer(nn.Module):
         return make_norm(self.architecture, self.dtype, name)(x)
 
     def _add(
-        self, x: jax.Array, y: jax.Array, texts: jax.Array | None, block: str, *, last: bool = False
+        self, x: jax.Array, y: jax.Array, masked: Masked | None, block: str, *, last: bool = False
     ) -> jax.Array:
         """The residual sum of a block, with its norm where there is one."""
         placement = self.architecture.norm_placement
         if placement == "around":
             y = make_norm(self.architecture, self.dtype, f"{block}_out_norm")(y)
-        x = x + LockedDropout(self.dropout)(y, texts, train=self.train)
+        x = x + LockedDropout(self.dropout)(y, masked, train=self.train)
         if placement == "after":
             x = make_norm(self.architecture, self.dtype, f"{block}_norm")(x)
         return x if last else by_rows(x, self.rows)

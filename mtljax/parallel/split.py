@@ -61,19 +61,17 @@ def identity_with_psum_gradient(tree: Any, axes: Axes) -> Any:
     )
 
 
-def fold_axis_index(key: jax.Array | None, axes: Axes) -> jax.Array | None:
-    """A random key for each device, for what is drawn for each of its rows.
+def first_row(count: int, axes: Axes) -> jax.Array | int:
+    """The number of this device's first row among all rows that are split over the devices.
 
     Args:
-      key: equal on all devices; None is returned as it is.
-      axes: of the mesh; none for the same key.
+      count: rows of each device.
+      axes: of the mesh; none where the program sees all rows.
 
     Returns:
-      The key of this device.
+      int32 scalar; 0 without axes.
     """
-    if key is None or not axes:
-        return key
-    return jax.random.fold_in(key, jax.lax.axis_index(axes))
+    return jax.lax.axis_index(axes) * count if axes else 0
 
 
 def share_of_mean(weights: jax.Array, axes: Axes) -> jax.Array:

@@ -136,13 +136,16 @@ class RegularizerConfig:
 
 @dataclasses.dataclass(frozen=True)
 class GradientsConfig:
-    """How per-task gradients are computed, for weightings that read them.
+    """How gradients are computed: per task, for weightings that read them, or of one weighted sum.
 
     Attributes:
       strategy: exact, and equal up to rounding: 'unrolled', 'vmapped', 'scanned', or 'auto', which
         chooses one of them. Approximate: 'representation', gradients at the encoder's output only;
         'lagged' or 'sketched', stale weights, each per-task gradient freed once accumulated.
       sketch: numbers that 'sketched' keeps of each gradient.
+      passes: how input groups are encoded where the gradient of one weighted sum is taken: 'one'
+        pass over the rows of all groups; 'by_group', one group after the other; 'auto', by group on
+        one CPU device, else one pass.
       telemetry: write the Gramian, norms, cosines and conflicts of the tasks' gradients with the
         metrics.
     """
@@ -151,6 +154,7 @@ class GradientsConfig:
         "auto", "unrolled", "vmapped", "scanned", "representation", "lagged", "sketched"
     ] = "auto"
     sketch: int = size(2, default=4096, high=2**30)
+    passes: Literal["auto", "one", "by_group"] = "auto"
     telemetry: bool = False
 
 

@@ -13,13 +13,17 @@ from mtljax.gradients import (
     LaggedGradients,
     RepresentationGradients,
     TaskGradients,
+    WeightedGradient,
     combine,
     gramian,
     sketch,
 )
+from mtljax.gradients.draws_by_row import DrawsByRow
+from mtljax.gradients.one_pass import EncodeTogether
 from mtljax.gradients.problem import Encode, Head, value_and_aux
 from mtljax.step.frozen import bind
 from mtljax.step.gradient_layout import FullGradients, GradientLayout
+from mtljax.step.passes import choose_passes
 
 
 class LossesOf(Protocol):
@@ -54,6 +58,8 @@ class Objectives(NamedTuple):
       layout: how the per-task gradients lie on devices.
       with_frozen: from frozen parameters, a tree like the parameters with None for those that are
         trained, to objectives of the trained ones alone; None where that cannot be.
+      weighted_gradient: ``(params, batch, key, weights) -> WeightedGradient``, input groups one
+        after the other; None where the losses are differentiated as one.
     """
 
     names: tuple[str, ...]
@@ -67,6 +73,7 @@ class Objectives(NamedTuple):
     keyed: bool = False
     layout: GradientLayout = FullGradients()
     with_frozen: Callable[[Any], Any] | None = None
+    weighted_gradient: Callable[..., WeightedGradient] | None = None
 
 
 def losses_and_aux(objectives: Objectives, *args: Any) -> tuple[jax.Array, Aux | None]:
@@ -207,6 +214,8 @@ def from_encoder(
     keyed: bool = False,
     present: Callable[[Any], jax.Array] | None = None,
     examples: Callable[[Any], Mapping[str, Examples]] = lambda batch: batch,
+    encode_together: EncodeTogether | None = None,
+    passes: str = "auto",
     has_aux: bool = False,
 ) -> Objectives:
     """Objectives of a shared encoder and a head per task: each example is encoded once.
@@ -218,6 +227,12 @@ def from_encoder(
       keyed: whether encoders and heads take a random key as one more argument.
       present: ``batch -> [T]`` bool, the tasks that have a target; all by default.
       examples: from a batch to `Examples` by input group; by default the batch is that.
+      encode_together: ``(shared, {group: inputs}[, key]) -> {group: features}``, the rows of all
+        groups encoded in one pass. What it draws at random should not depend on which groups it
+        is given: see `mtljax.gradients.DrawsByRow`.
+      passes: for the gradient of one weighted sum: ``'one'``, all groups in one pass;
+        ``'by_group'``, one after the other; ``'auto'``, by group on a CPU, else one pass if there
+        is an `encode_together`.
       has_aux: whether encoders return ``(features, aux)`` and heads ``(loss, aux)``, where `aux` is
         any tree of arrays, such as statistics of the batch: what a step reports as ``metrics.aux``.
 
@@ -225,9 +240,15 @@ def from_encoder(
       Objectives for `train_step`, whose parameters are ``{"shared": ..., "heads": {task: ...}}``.
 
     Raises:
-      ValueError: at trace time, where names, shapes or the strategy do not fit.
+      ValueError: another `passes`, or one pass without `encode_together`; at trace time, where
+        names, shapes or the strategy do not fit.
     """
     names = tuple(heads)
+    apart = "" if encode_together is not None else "there is no encode_together"
+    platform = jax.default_backend()
+    chosen = choose_passes(passes, platform, 1, groups_apart=apart).passes
+    together = encode_together if chosen == "one" else None
+    by_group = chosen == "by_group" and (passes == "by_group" or platform == "cpu")
     aux: Any = {"has_aux": has_aux}
 
     def losses(
@@ -240,13 +261,21 @@ def from_encoder(
                 for (name, head), share in zip(heads.items(), shares, strict=True)
             }
         parts = (params["shared"], params["heads"], examples(batch))
-        return gradients.task_losses(encode, scaled, *parts, key=key, **aux)
+        return gradients.task_losses(
+            encode, scaled, *parts, key=key, encode_together=together, **aux
+        )
 
     def task_gradients(
         params: Any, batch: Any, key: jax.Array | None, strategy: str = "auto"
     ) -> TaskGradients:
         parts = (params["shared"], params["heads"], examples(batch))
         return gradients.task_gradients(encode, heads, *parts, key=key, strategy=strategy, **aux)
+
+    def weighted_gradient(
+        params: Any, batch: Any, key: jax.Array | None, weights: jax.Array
+    ) -> WeightedGradient:
+        parts = (params["shared"], params["heads"], examples(batch))
+        return gradients.weighted_gradient(encode, heads, *parts, weights, key=key, **aux)
 
     def lagged_gradients(
         params: Any, batch: Any, key: jax.Array | None, weights: jax.Array, size: int | None
@@ -270,20 +299,27 @@ def from_encoder(
         return jnp.ones(len(names), bool)
 
     def with_frozen(frozen: Any) -> Objectives:
+        def of_trained(function: Any) -> Any:
+            if isinstance(function, DrawsByRow):
+                return DrawsByRow(bind(function.encode, frozen["shared"]))
+            return bind(function, frozen["shared"])
+
         bound: Any
         if isinstance(encode, Mapping):
             # Groups that have one function keep one, so that they are traced as one.
             functions = {id(function): function for function in encode.values()}
-            by_id = {name: bind(function, frozen["shared"]) for name, function in functions.items()}
+            by_id = {name: of_trained(function) for name, function in functions.items()}
             bound = {group: by_id[id(function)] for group, function in encode.items()}
         else:
-            bound = bind(encode, frozen["shared"])
+            bound = of_trained(encode)
         return from_encoder(
             bound,
             {name: bind(head, frozen["heads"][name]) for name, head in heads.items()},
             keyed=keyed,
             present=present,
             examples=examples,
+            encode_together=None if encode_together is None else of_trained(encode_together),
+            passes=passes,
             has_aux=has_aux,
         )
 
@@ -301,6 +337,7 @@ def from_encoder(
         },
         keyed=keyed,
         with_frozen=with_frozen,
+        weighted_gradient=weighted_gradient if by_group else None,
     )
 
 

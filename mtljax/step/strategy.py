@@ -61,15 +61,7 @@ def choose_strategy(objectives: Objectives, method: Method, options: StepOptions
             functools.partial(approximate.decide_representation, objectives, method),
             False,
         )
-    # A gradient that is not finite is left out only where it can be told from the others.
-    in_one_pass = not (
-        reads_gradients(method)
-        or isinstance(objectives.layout, ShardedGradients)
-        or method.heads == "own"
-        or options.non_finite == "leave_out"
-        or options.telemetry
-    )
-    if in_one_pass:
+    if not (why_by_task(method, options) or isinstance(objectives.layout, ShardedGradients)):
         return Strategy(
             functools.partial(weighted_sum.measure, objectives, method),
             functools.partial(weighted_sum.decide, objectives, method),
@@ -81,6 +73,18 @@ def choose_strategy(objectives: Objectives, method: Method, options: StepOptions
         functools.partial(per_task.decide, objectives, method, options),
         True,
     )
+
+
+def why_by_task(method: Method, options: StepOptions) -> str:
+    """Why a step takes the gradient of every task, not that of one sum; empty if it does not."""
+    if reads_gradients(method):
+        return "the method reads the gradient of every task"
+    if method.heads == "own":
+        return "heads 'own' takes the gradient of every task's own loss"
+    # A gradient that is not finite is left out only where it can be told from the others.
+    if options.non_finite == "leave_out":
+        return "non_finite 'leave_out' looks at the gradient of every task"
+    return "telemetry reads the gradient of every task" if options.telemetry else ""
 
 
 def find_direction(

@@ -19,6 +19,8 @@ def measure(
     """The losses, and the gradient of their sum with the weights that they give."""
     rule = method.rule
     assert isinstance(rule, Weighting)
+    if rule.ahead and objectives.weighted_gradient is not None:
+        return _measure_by_group(objectives, rule, state, inputs)
 
     def weighted_sum(params: Any) -> tuple[jax.Array, tuple[jax.Array, Any]]:
         losses, aux = losses_and_aux(objectives, params, inputs.batch, inputs.key)
@@ -37,6 +39,22 @@ def measure(
     scaled = inputs.task_weights * losses
     measured = Measured(scaled, inputs.present, *objectives.split(gradient))
     return Measurement(losses, measured, None, aux)
+
+
+def _measure_by_group(
+    objectives: Objectives, rule: Weighting, state: TrainState, inputs: StepInputs
+) -> Measurement:
+    """The same with weights that are known beforehand: one input group after the other."""
+    assert objectives.weighted_gradient is not None
+    # Any losses do: they change the state alone, which `decide` updates with those of the step.
+    unread = jnp.ones_like(inputs.task_weights)
+    weights, _ = weigh(rule, unread, state.optimizer, mask=inputs.present, **inputs.signals)
+    found = objectives.weighted_gradient(
+        state.params, inputs.batch, inputs.key, weights * inputs.task_weights
+    )
+    scaled = inputs.task_weights * found.losses
+    measured = Measured(scaled, inputs.present, found.shared, found.heads)
+    return Measurement(found.losses, measured, None, found.aux)
 
 
 def decide(

@@ -38,6 +38,7 @@ from mtljax.step.strategy import APPROXIMATE
 from mtljax.training.model import Model
 from mtljax.training.objective import StepBatch
 from mtljax.training.objectives.device_layout import DeviceLayout
+from mtljax.training.passes import passes_of
 from mtljax.training.step import make_step
 
 _SHOWN_PATHS = 3
@@ -63,6 +64,7 @@ class Distributed(NamedTuple):
         arrays.
       replicated: the sharding under which every process has the full array; None on one device.
       task_parallel: whether groups of devices work on different tasks.
+      passes: how input groups are encoded, in one line; empty where there is no choice.
     """
 
     mesh: Mesh | None
@@ -77,6 +79,7 @@ class Distributed(NamedTuple):
     place_own: Callable[[Any], Any] = jax.device_put
     replicated: NamedSharding | None = None
     task_parallel: bool = False
+    passes: str = ""
 
     def evaluated(self, params: Any) -> Any:
         """Parameters for evaluation, with the shardings of those that are trained."""
@@ -127,9 +130,10 @@ def distribute(
 def _on_one_device(
     config: Config, model: Model, method: Method, optimizer: optax.GradientTransformation
 ) -> Distributed:
-    step = make_step(model, method, optimizer, config)
     # Committed to its device, as a state from a checkpoint is: both have the same compiled step.
     (device,) = jnp.zeros(()).devices()
+    passes, about_passes = passes_of(config, model, method, [device])
+    step = make_step(model, method, optimizer, config, DeviceLayout(passes=passes))
     return Distributed(
         mesh=None,
         model=model,
@@ -139,6 +143,7 @@ def _on_one_device(
         place=jax.device_put,
         row_devices=1,
         about="",
+        passes=about_passes,
     )
 
 
@@ -173,7 +178,10 @@ def _on_mesh(
     encoder = model.network.encoder.clone(rows=NamedSharding(mesh, rows))
     network = dataclasses.replace(model.network, encoder=encoder)
     model_by_rows = dataclasses.replace(model, network=network)
-    layout = DeviceLayout(split_of(mesh, parallel.strategy), placement)
+    passes, about_passes = passes_of(
+        config, model, method, list(mesh.devices.flat), placed=placement is not None
+    )
+    layout = DeviceLayout(split_of(mesh, parallel.strategy), placement, passes=passes)
     step_model = model
     if parallel.strategy == "jit" and placement is None:
         step_model = model_by_rows
@@ -203,6 +211,7 @@ def _on_mesh(
         place_own=lambda tree: _put_rows(tree, mesh, rows, share if several else None),
         replicated=NamedSharding(mesh, P()),
         task_parallel=placement is not None,
+        passes=about_passes,
     )
 
 

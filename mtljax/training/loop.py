@@ -201,8 +201,8 @@ def _compose(config: Config, data: MultitaskData, method: Method) -> Composed:
 
 
 def _announce(devices: Distributed, data: MultitaskData, say: Say) -> None:
-    if devices.about:
-        say(devices.about)
+    for line in filter(None, (devices.about, devices.passes)):
+        say(line)
     for note in data_notes(data):
         say(note)
 

@@ -55,9 +55,10 @@ def make_step(
     Raises:
       ValueError: see `mtljax.step.train_step`.
     """
-    step = train_step(
-        model_objectives(model, layout), method, optimizer, step_options(config, model)
-    )
+    options = step_options(config, model)
+    if layout.passes == "auto":
+        layout = layout._replace(passes=config.gradients.passes)
+    step = train_step(model_objectives(model, layout), method, optimizer, options)
 
     def initial_state(batch: StepBatch) -> TrainState:
         params = init(model.network, jax.random.key(config.seed), batch)

@@ -161,6 +161,7 @@ def coba(
         update,
         fallback=lambda state, counted: equal_weights(counted, "mean"),
         requires=("losses", "validation_losses"),
+        ahead=True,
         per_task=("first", "tasks"),
     )
 

@@ -105,4 +105,5 @@ def dwa(temperature: float | jax.Array = 2.0, period: int = 100) -> Weighting:
         update,
         fallback=lambda state, counted: equal_weights(counted, "sum"),
         per_task=DWAState._fields,
+        ahead=True,
     )

@@ -65,4 +65,5 @@ def equal(scale: str = "mean", pref: Sequence[float] | np.ndarray | None = None)
         init,
         lambda losses, state, *, present: (weigh(present, losses.dtype), state),
         fallback=lambda state, counted: weigh(counted, jnp.zeros(()).dtype),
+        ahead=True,
     )

@@ -51,4 +51,9 @@ def fixed(weights: Sequence[float] | np.ndarray) -> Weighting:
             raise ValueError(f"losses has {losses.size} tasks, but weights {vector.size}")
         return jnp.asarray(vector, losses.dtype), state
 
-    return guard(init, update, fallback=lambda state, counted: jnp.asarray(vector, jnp.float32))
+    return guard(
+        init,
+        update,
+        fallback=lambda state, counted: jnp.asarray(vector, jnp.float32),
+        ahead=True,
+    )

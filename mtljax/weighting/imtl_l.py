@@ -78,4 +78,5 @@ def imtl_l(lr: float | jax.Array = 1e-2) -> Weighting:
         update,
         fallback=lambda state, counted: jnp.exp(state.log_weight),
         per_task=("log_weight", "adam"),
+        ahead=True,
     )

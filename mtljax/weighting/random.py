@@ -67,4 +67,9 @@ def random(seed: int | jax.Array = 0, scale: str = "mean") -> Weighting:
             weights = weights * jnp.sum(present)
         return weights, RandomState(words)
 
-    return guard(init, update, fallback=lambda state, counted: equal_weights(counted, scale))
+    return guard(
+        init,
+        update,
+        fallback=lambda state, counted: equal_weights(counted, scale),
+        ahead=True,
+    )

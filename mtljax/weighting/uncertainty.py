@@ -100,4 +100,5 @@ def uncertainty(
         update,
         fallback=lambda state, counted: weigh(state.log_variance),
         per_task=("log_variance", "adam"),
+        ahead=True,
     )

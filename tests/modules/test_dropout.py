@@ -3,7 +3,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from mtljax.modules.dropout import LockedDropout, drop_tokens
+from mtljax.modules.dropout import Dropout, LockedDropout, Masked, drop_tokens
 
 
 def test_one_mask_a_row():
@@ -34,6 +34,7 @@ def test_share_of_dropped_tokens(rate):
 def test_a_mask_for_each_text_of_a_row():
     x = jnp.ones((2, 6, 5000))
     texts = jnp.asarray([[1, 1, 2, 2, 3, 3], [1, 2, 2, 2, 2, 0]])
+    texts = Masked(jnp.arange(2), texts)
     out = LockedDropout(0.3).apply({}, x, texts, train=True, rngs={"dropout": jax.random.key(1)})
     np.testing.assert_array_equal(out[0, 0], out[0, 1])
     np.testing.assert_array_equal(out[1, 1], out[1, 4])
@@ -43,3 +44,35 @@ def test_a_mask_for_each_text_of_a_row():
         assert abs((kept[a] & kept[b]).mean() - 0.49) < 0.03
     np.testing.assert_allclose(out[kept], 1 / 0.7, rtol=1e-6)
     np.testing.assert_array_equal(LockedDropout(0.3).apply({}, x, texts, train=False), x)
+
+
+@pytest.mark.parametrize("with_texts", [False, True])
+def test_a_row_draws_the_same_wherever_it_is(with_texts):
+    """Its mask follows from its number, not from its place or its neighbours."""
+    x, key = jnp.ones((5, 4, 30)), jax.random.key(2)
+    texts = jnp.asarray([[1, 1, 2, 2]] * 5) if with_texts else None
+    numbers = jnp.asarray([3, 70_000, 9, 3, 2**32 - 5], jnp.uint32)
+
+    def drop(rows):
+        masked = Masked(numbers[rows], None if texts is None else texts[rows])
+        locked = LockedDropout(0.5).apply({}, x[rows], masked, train=True, rngs={"dropout": key})
+        every = Dropout(0.5).apply({}, x[rows], masked.rows, train=True, rngs={"dropout": key})
+        tokens = jnp.full((len(rows), 40), 7)
+        tokens = drop_tokens(tokens, 0.5, 1, key, masked.rows)
+        return [np.asarray(x) for x in (locked, every, tokens)]
+
+    whole, some = drop(jnp.arange(5)), drop(jnp.array([4, 1]))
+    for of_all, of_some in zip(whole, some, strict=True):
+        np.testing.assert_array_equal(of_some, of_all[[4, 1]])
+        np.testing.assert_array_equal(of_all[0], of_all[3])
+        assert len({row.tobytes() for row in of_all}) == 4
+
+
+def test_every_element_has_a_mask_of_its_own():
+    x = jnp.ones((20, 50, 20))
+    out = Dropout(0.3).apply({}, x, train=True, rngs={"dropout": jax.random.key(0)})
+    np.testing.assert_allclose(np.unique(out), [0, 1 / 0.7], rtol=1e-6)
+    kept = np.asarray(out) > 0
+    assert abs(kept.mean() - 0.7) < 5 * np.sqrt(0.21 / x.size)
+    assert abs((kept[:, 0] & kept[:, 1]).mean() - 0.49) < 5 * np.sqrt(0.25 / 400)
+    np.testing.assert_array_equal(Dropout(0.3).apply({}, x, train=False), x)

@@ -7,7 +7,7 @@ import pytest
 
 from mtljax.losses import weighted_mean
 from mtljax.parallel import identity_with_psum_gradient, psum_with_local_gradient
-from mtljax.parallel.split import any_device, fold_axis_index, share_of_mean
+from mtljax.parallel.split import any_device, first_row, share_of_mean
 
 AXES = ("rows",)
 
@@ -66,18 +66,15 @@ def test_true_on_one_device_is_true_on_all():
     np.testing.assert_array_equal(found, [[True, False], [True, False]])
 
 
-def test_devices_draw_of_their_own():
-    key = jax.random.key(3)
-    drawn = jax.vmap(
-        lambda _: jax.random.bits(fold_axis_index(key, AXES)), axis_name="rows"
-    )(jnp.arange(4))  # fmt: skip
-    assert len(set(drawn.tolist())) == 4
+def test_rows_are_numbered_through_all_devices():
+    numbers = on_devices(lambda rows: first_row(2, AXES) + jnp.arange(2), jnp.zeros((3, 2)))
+    np.testing.assert_array_equal(numbers, [[0, 1], [2, 3], [4, 5]])
 
 
 def test_a_program_that_sees_all_rows_adds_nothing_up():
-    key, tree = jax.random.key(0), {"a": jnp.ones(2)}
+    tree = {"a": jnp.ones(2)}
     assert (
         psum_with_local_gradient(tree, ()) is tree and identity_with_psum_gradient(tree, ()) is tree
     )
-    assert fold_axis_index(key, ()) is key and fold_axis_index(None, AXES) is None
+    assert first_row(7, ()) == 0
     assert any_device(tree["a"], ()) is tree["a"]

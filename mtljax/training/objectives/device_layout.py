@@ -15,11 +15,14 @@ class DeviceLayout(NamedTuple):
       placement: which groups of devices work on which tasks; None if all work on all tasks.
       fsdp: the shardings of shared parameters that are all-gathered at use; None to leave that to
         XLA.
+      passes: whether input groups are encoded in one pass where that is possible, see
+        `mtljax.step.passes`.
     """
 
     split: Split = ALL_ROWS
     placement: TaskPlacement | None = None
     fsdp: FsdpShardings | None = None
+    passes: str = "auto"
 
 
 ONE_PROGRAM = DeviceLayout()

@@ -5,13 +5,14 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 
 from mtljax import losses
-from mtljax.gradients import Examples, Unbatched
-from mtljax.modules import Readout, encode, predict
+from mtljax.gradients import DrawsByRow, Examples, Unbatched
+from mtljax.modules import Readout, encode, encode_together, predict
 from mtljax.parallel.fsdp_gather import gather_for_use
 from mtljax.parallel.split import (
-    fold_axis_index,
+    first_row,
     identity_with_psum_gradient,
     share_of_mean,
 )
@@ -39,9 +40,22 @@ def encoders(model: Model, layout: DeviceLayout) -> dict[str, Callable[..., Any]
     functions = {}
     for group in model.layout.groups:
         attention = model.network.attention[group.name]
-        by_attention.setdefault(attention, functools.partial(_encode, model, layout, group.name))
-        functions[group.name] = by_attention[attention]
+        encoder = DrawsByRow(functools.partial(_encode, model, layout, group.name))
+        functions[group.name] = by_attention.setdefault(attention, encoder)
     return functions
+
+
+def encoder_of_all(model: Model, layout: DeviceLayout) -> Callable[..., dict[str, Any]]:
+    """The encoder of a model for the rows of all input groups in one pass.
+
+    Args:
+      model: the model.
+      layout: how the devices share a step.
+
+    Returns:
+      ``(shared, {group: inputs}[, key]) -> {group: Features}``, those that `encoders` return.
+    """
+    return functools.partial(_encode_together, model, layout)
 
 
 def heads(model: Model, layout: DeviceLayout) -> dict[str, Callable[..., jax.Array]]:
@@ -72,10 +86,15 @@ def examples(model: Model, layout: DeviceLayout, batch: StepBatch) -> dict[str, 
       By input group, inputs and ``(targets, weights)`` by task; where rows are split, targets have
       a third entry, the device's share of the mean.
     """
-    by_group = {}
-    for group in model.layout.groups:
+    by_group, groups = {}, model.layout.groups
+    for number, group in enumerate(groups):
         rows = batch[group.name]
         inputs = {name: value for name, value in rows.items() if name not in _TARGETS}
+        # What a row draws at random follows from its number: no two rows of a step have the same,
+        # and it does not depend on how many rows the other groups have, nor on the devices.
+        count = inputs["tokens"].shape[0]
+        first = first_row(count, layout.split.axes)
+        inputs["rows"] = (first + jnp.arange(count)) * len(groups) + number
         targets = {task.name: tuple(rows[n][task.name] for n in _TARGETS) for task in group.tasks}
         if axes := layout.split.axes:
             # Not in the heads: devices that run different heads cannot all take part in their psum.
@@ -94,12 +113,27 @@ def _encode(
     inputs: Mapping[str, Any],
     key: jax.Array | None = None,
 ) -> Any:
-    axes, summed = layout.split
-    shared = gather_for_use(
-        identity_with_psum_gradient(shared, axes if summed else ()), layout.fsdp
-    )
-    features = encode(model.network, shared, group, inputs, fold_axis_index(key, axes))
+    features = encode(model.network, _for_use(layout, shared), group, inputs, key)
     return features._replace(table=Unbatched(features.table))
+
+
+def _encode_together(
+    model: Model,
+    layout: DeviceLayout,
+    shared: Any,
+    inputs: Mapping[str, Any],
+    key: jax.Array | None = None,
+) -> dict[str, Any]:
+    features = encode_together(model.network, _for_use(layout, shared), inputs, key)
+    table = Unbatched(next(iter(features.values())).table)
+    return {name: of_group._replace(table=table) for name, of_group in features.items()}
+
+
+def _for_use(layout: DeviceLayout, shared: Any) -> Any:
+    """Shared parameters as rows meet them, whose gradients are summed over the devices."""
+    axes, summed = layout.split
+    summed_over = axes if summed else ()
+    return gather_for_use(identity_with_psum_gradient(shared, summed_over), layout.fsdp)
 
 
 def _loss(
@@ -116,9 +150,9 @@ def _loss(
     head = identity_with_psum_gradient(head, axes if summed else ())
     head_key = loss_key = None
     if key is not None:
-        # What is drawn for all rows, the negatives of a softmax, is the same on all devices.
+        # What is drawn for all rows, the negatives of a softmax, is the same on all devices, and
+        # dropout follows from the numbers of the rows.
         head_key, loss_key = jax.random.split(key)
-        head_key = fold_axis_index(head_key, axes)
     features = features._replace(table=features.table.value)
     count = model.layout.shapes[model.layout.group_of(task.name).name].max_segments
     predictions = predict(model.network, head, task.name, features, count, head_key)

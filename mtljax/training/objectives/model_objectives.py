@@ -7,7 +7,12 @@ import jax
 import jax.numpy as jnp
 from jax.sharding import NamedSharding, PartitionSpec
 
-from mtljax.gradients import LaggedGradients, RepresentationGradients, TaskGradients
+from mtljax.gradients import (
+    LaggedGradients,
+    RepresentationGradients,
+    TaskGradients,
+    WeightedGradient,
+)
 from mtljax.parallel.split import (
     any_device,
     identity_with_psum_gradient,
@@ -35,6 +40,8 @@ def model_objectives(model: Model, layout: DeviceLayout = ONE_PROGRAM) -> Object
     """
     if layout.split.axes:
         return _over_split_rows(model, layout)
+    if layout.placement is not None:
+        layout = layout._replace(passes="by_group")
     objectives = _of_one_program(model, layout)
     return objectives if layout.placement is None else _task_parallel(model, layout, objectives)
 
@@ -58,6 +65,8 @@ def _of_one_program(model: Model, layout: DeviceLayout) -> Objectives:
         model_functions.encoders(model, layout),
         model_functions.heads(model, layout),
         keyed=True,
+        encode_together=model_functions.encoder_of_all(model, layout),
+        passes=layout.passes,
         present=functools.partial(present_tasks, model),
         examples=functools.partial(model_functions.examples, model, layout),
     )
@@ -93,6 +102,13 @@ def _over_split_rows(model: Model, layout: DeviceLayout, frozen: Any = None) -> 
         gradients = objectives.task_gradients(*arguments)
         return gradients._replace(losses=psum_with_local_gradient(gradients.losses, axes))
 
+    def weighted_gradient(*arguments: Any) -> WeightedGradient:
+        assert local.weighted_gradient is not None
+        found = local.weighted_gradient(*arguments)
+        # Summed once, after the last group.
+        sums = jax.lax.psum((found.losses, found.shared, found.heads), axes)
+        return WeightedGradient(sums[0], sums[1], sums[2], found.aux)
+
     def lagged_gradients(*arguments: Any) -> LaggedGradients:
         gradients = objectives.lagged_gradients(*arguments)
         return gradients._replace(losses=psum_with_local_gradient(gradients.losses, axes))
@@ -114,6 +130,7 @@ def _over_split_rows(model: Model, layout: DeviceLayout, frozen: Any = None) -> 
 
     return objectives._replace(
         losses=losses,
+        weighted_gradient=None if local.weighted_gradient is None else weighted_gradient,
         task_gradients=task_gradients,
         lagged_gradients=lagged_gradients,
         representation_gradients=representation_gradients,
@@ -139,6 +156,7 @@ def _task_parallel(model: Model, layout: DeviceLayout, objectives: Objectives) -
 
     return objectives._replace(
         losses=losses,
+        weighted_gradient=None,
         task_gradients=functools.partial(sharded_task_gradients, model, placement, gradient_layout),
         layout=gradient_layout,
         with_frozen=None,

@@ -70,8 +70,11 @@ class Weighting(NamedTuple):
         Works under jit and vmap.
       requires: the names out of `SIGNALS` that `update` reads. A weighting that reads only
         ``losses`` costs one backward pass of the weighted sum.
+      ahead: whether the weights are known before the losses of the step: these change the state
+        alone. A number that is not finite still has the weights changed.
     """
 
     init: InitFn
     update: UpdateFn
     requires: frozenset[str]
+    ahead: bool = False

@@ -19,6 +19,7 @@ def guard(
     fallback: Callable[[Any, jax.Array], jax.Array],
     requires: Iterable[str] = ("losses",),
     per_task: Iterable[str] = (),
+    ahead: bool = False,
 ) -> Weighting:
     """Makes a `Weighting` of the bare formulas of a method.
 
@@ -48,6 +49,7 @@ def guard(
         `counted [T]`, boolean, used when a number is not finite.
       requires: names out of `SIGNALS`.
       per_task: the fields of the state (a NamedTuple) whose leaves have a leading task axis.
+      ahead: whether the losses change the state alone, not the weights of their own step.
 
     Returns:
       The weighting.
@@ -111,7 +113,7 @@ def guard(
         new = jax.tree.map(lambda n, o: jnp.where(usable, n, o).astype(o.dtype), new, state)
         return jax.lax.stop_gradient((weights, new))
 
-    return Weighting(guarded_init, guarded_update, names)
+    return Weighting(guarded_init, guarded_update, names, ahead)
 
 
 def finite_tasks(losses: ArrayLike, **signals: ArrayLike) -> jax.Array:

@@ -126,7 +126,7 @@ def every(weighting: Weighting, k: int) -> Weighting:
         jax.eval_shape(reuse, *operands)
         return jax.lax.cond(needs_gradients(state, mask), renew, reuse, *operands)
 
-    return Weighting(init, update, weighting.requires)
+    return Weighting(init, update, weighting.requires, weighting.ahead)
 
 
 def needs_gradients(state: Any, mask: ArrayLike | None = None) -> jax.Array:

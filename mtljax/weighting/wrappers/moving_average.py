@@ -103,7 +103,7 @@ def moving_average(weighting: Weighting, alpha: float | jax.Array | Schedule = 0
         weights, average = method.update(losses, state.average, mask=mask, **signals)
         return weights, MovingAverageState(inner, average)
 
-    return Weighting(init, update, weighting.requires)
+    return Weighting(init, update, weighting.requires, weighting.ahead)
 
 
 cr_mogm = moving_average

@@ -63,4 +63,4 @@ def scale(weighting: Weighting, to: str = "mean") -> Weighting:
         )
         return method.update(losses, (), mask=mask, **signals)[0], state
 
-    return Weighting(weighting.init, update, weighting.requires)
+    return Weighting(weighting.init, update, weighting.requires, weighting.ahead)

@@ -1,0 +1,173 @@
+"""The gradient of a weighted sum of losses, one input group after the other."""
+
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+from mtljax.gradients.differentiable import check_differentiable
+from mtljax.gradients.group_heads import group_losses, group_tasks, in_task_order
+from mtljax.gradients.problem import (
+    Aux,
+    Encode,
+    Examples,
+    Head,
+    Problem,
+    encode_group,
+    group_key,
+    head_loss,
+    make_problem,
+    stack_params,
+    stack_trees,
+    task_key,
+    unstack_by_task,
+)
+from mtljax.gradients.task_gradients import chosen_strategy
+
+
+class WeightedGradient(NamedTuple):
+    """Losses, and the gradient of their weighted sum.
+
+    Attributes:
+      losses: ``[T]``, float32 or wider.
+      shared: the gradient with respect to the shared parameters, ``[*param]``.
+      heads: by task, that with respect to its head.
+      aux: with `has_aux`, what encoders and heads returned besides; else None.
+    """
+
+    losses: jax.Array
+    shared: Any
+    heads: dict[str, Any]
+    aux: Aux | None = None
+
+
+def weighted_gradient(
+    encode: Encode | Mapping[str, Encode],
+    heads: Mapping[str, Head],
+    shared: Any,
+    head_params: Mapping[str, Any],
+    batch: Mapping[str, Examples],
+    weights: jax.Array,
+    *,
+    key: jax.Array | None = None,
+    has_aux: bool = False,
+) -> WeightedGradient:
+    """The gradient of ``sum_i w_i L_i`` with weights that are known beforehand.
+
+    A group's forward and backward pass are done before those of the next, and its gradient is added
+    at once: one group's activations are held, which stay in the caches of a CPU. Groups of equal
+    shapes are traced once, in a compiled loop.
+
+    Args:
+      encode: ``(shared, inputs) -> features``, or one by input group: see `task_gradients`.
+      heads: by task, ``(params, features, targets) -> loss``, a scalar.
+      shared: the parameters of the encoder, a tree of arrays.
+      head_params: by task, the parameters of its head.
+      batch: by input group, its `Examples`.
+      weights: ``[T]``, constants.
+      key: the random key of the step; if given, encoders and heads take a key as last argument.
+      has_aux: whether encoders return ``(features, aux)`` and heads ``(loss, aux)``.
+
+    Returns:
+      `WeightedGradient`.
+
+    Raises:
+      TypeError: as `task_gradients`.
+      ValueError: as `task_gradients`; weights of another shape.
+    """
+    problem = make_problem(encode, heads, shared, head_params, batch, key, has_aux)
+    check_differentiable(problem)
+    weights = jax.lax.stop_gradient(jnp.asarray(weights))
+    if weights.shape != (len(heads),):
+        raise ValueError(f"weights must have shape ({len(heads)},), got {weights.shape}")
+    can_stack = chosen_strategy(problem, "auto") == "scanned"
+    found = (_looped if can_stack else _unrolled)(problem, weights)
+    return found if has_aux else found._replace(aux=None)
+
+
+def _looped(problem: Problem, weights: jax.Array) -> WeightedGradient:
+    tasks, names = list(problem.heads), list(problem.batch)
+    group_of = {task: name for name, examples in problem.batch.items() for task in examples.targets}
+
+    def add(total: Any, arguments: Any) -> tuple[Any, Any]:
+        index, group_index, weight, inputs, params, targets = arguments
+
+        def weighted(shared: Any, params: Any) -> tuple[jax.Array, Any]:
+            key = group_key(problem, group_index)
+            floating, encoded = encode_group(problem, names[0], shared, inputs, key)
+            of_task = (targets, task_key(problem, index))
+            loss, aux = head_loss(
+                problem, names[0], tasks[0], params, floating, encoded.others, *of_task
+            )
+            return weight.astype(loss.dtype) * loss, (loss, encoded.aux, aux)
+
+        differentiate = jax.grad(weighted, argnums=(0, 1), has_aux=True)
+        (of_shared, of_head), values = differentiate(problem.shared, params)
+        return _added(total, of_shared), (of_head, values)
+
+    arguments = (
+        jnp.arange(len(tasks)),
+        jnp.array([names.index(group_of[task]) for task in tasks]),
+        weights,
+        stack_trees([problem.batch[group_of[task]].inputs for task in tasks]),
+        stack_params([problem.head_params[task] for task in tasks]),
+        stack_trees([problem.batch[group_of[task]].targets[task] for task in tasks]),
+    )
+    total, (of_heads, values) = jax.lax.scan(add, _zeros(problem.shared), arguments)
+    losses, encoder_aux, head_aux = values
+    by_task = unstack_by_task(encoder_aux, tasks)
+    aux = Aux({group_of[task]: by_task[task] for task in tasks}, unstack_by_task(head_aux, tasks))
+    gradient = _as_dtypes_of(problem.shared, total)
+    return WeightedGradient(losses, gradient, unstack_by_task(of_heads, tasks), aux)
+
+
+def _unrolled(problem: Problem, weights: jax.Array) -> WeightedGradient:
+    tasks = list(problem.heads)
+    total, aux = _zeros(problem.shared), Aux({}, {})
+    blocks, computed, of_heads = [], [], {}
+    for index, name in enumerate(problem.batch):
+        names = group_tasks(problem, name)
+        of_group = weights[jnp.array([tasks.index(task) for task in names])]
+
+        def weighted(
+            shared: Any, heads: Any, index: int = index, name: str = name, weights: Any = of_group
+        ) -> tuple[jax.Array, Any]:
+            mine = problem._replace(head_params={**problem.head_params, **heads})
+            inputs = problem.batch[name].inputs
+            floating, encoded = encode_group(mine, name, shared, inputs, group_key(problem, index))
+            losses, task_aux = group_losses(mine, name, floating, encoded.others)
+            values = losses, Aux({name: encoded.aux}, task_aux)
+            return jnp.sum(weights.astype(losses.dtype) * losses), values
+
+        shared = problem.shared
+        if index:
+            # The next group begins when this one's gradient is added.
+            shared, total = jax.lax.optimization_barrier((shared, total))
+        differentiate = jax.grad(weighted, argnums=(0, 1), has_aux=True)
+        heads = {task: problem.head_params[task] for task in names}
+        (of_shared, of_mine), (losses, group_aux) = differentiate(shared, heads)
+        total = _added(total, of_shared)
+        blocks.append(losses)
+        computed += names
+        of_heads |= of_mine
+        aux = Aux(aux.groups | group_aux.groups, aux.tasks | group_aux.tasks)
+    losses = in_task_order(tasks, computed, jnp.concatenate(blocks))
+    gradient = _as_dtypes_of(problem.shared, total)
+    return WeightedGradient(losses, gradient, {task: of_heads[task] for task in tasks}, aux)
+
+
+def _zeros(params: Any) -> Any:
+    # Sums of bfloat16 gradients would lose what is smaller than 1/256 of them.
+    def wide(leaf: Any) -> jax.Array:
+        return jnp.zeros(jnp.shape(leaf), jnp.promote_types(jnp.result_type(leaf), jnp.float32))
+
+    return jax.tree.map(wide, params)
+
+
+def _added(total: Any, gradient: Any) -> Any:
+    return jax.tree.map(lambda sum_, leaf: sum_ + leaf.astype(sum_.dtype), total, gradient)
+
+
+def _as_dtypes_of(params: Any, total: Any) -> Any:
+    return jax.tree.map(lambda leaf, like: leaf.astype(jnp.result_type(like)), total, params)
