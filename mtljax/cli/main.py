@@ -17,6 +17,7 @@ COMMANDS = {
     "predict": "answer some texts by every task of a run",
     "generate": "continue a prompt with a language model of a run, or answer it with text to text",
     "export": "write a run in a form that works without this library",
+    "inspect": "say what is in the directory of a run or of a pretrained model",
     "plan": "estimate what a step costs on devices that need not be at hand",
     "prepare": "download data sets of the TFDS catalogue",
 }

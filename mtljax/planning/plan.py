@@ -30,6 +30,7 @@ from mtljax.training.inputs.abstract_batch import abstract_batch, abstract_extra
 from mtljax.training.method import make_method
 from mtljax.training.model import Model, build_model, data_options
 from mtljax.training.optimizer import make_optimizer
+from mtljax.training.pretrained_start import resolved
 
 
 class Plan(NamedTuple):
@@ -81,6 +82,7 @@ def layout_of(
     data_dir: Any = None,
 ) -> Layout:
     """The layout of the data, from its first rows or from none; see `planned_layout`."""
+    config = resolved(config)
     check(config)
     options = data_options(config, tuple(tasks))
     return planned_layout(
@@ -126,6 +128,7 @@ def plan(
     Raises:
       UserError: for a mesh, a method or a batch that the devices cannot have.
     """
+    config = resolved(config)
     check(config)
     if topology.chip is not None and config.dtype == "auto":
         config = dataclasses.replace(config, dtype="bfloat16")

@@ -28,13 +28,17 @@ class Checkpoint(NamedTuple):
         """The shape of a tensor, which is not read for it."""
         return tuple(self.files[name].get_slice(name).get_shape())
 
+    def kind(self, name: str) -> str:
+        """The kind of numbers of a tensor, as safetensors names it, such as F32."""
+        return self.files[name].get_slice(name).get_dtype()
+
     def read(self, name: str) -> np.ndarray:
         """A tensor.
 
         Raises:
           UserError: if it is not of floating-point numbers.
         """
-        kind = self.files[name].get_slice(name).get_dtype()
+        kind = self.kind(name)
         if kind not in _FLOATS:
             raise UserError(
                 f"pretrained model {self.directory}: tensor {name!r} is of {kind}; only "

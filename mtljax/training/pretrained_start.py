@@ -107,6 +107,8 @@ def start_from_pretrained(
     shared = _leaves(state.params["shared"])
     read, pooler = read_parameters(source, shared)
     params = _replaced(state.params, read, pooler)
+    if source.shape.causal and source.shape.tied:
+        params = {**params, "heads": jax.tree.map(_as_read_out, params["heads"], is_leaf=_writes)}
     say(f"{config.encoder.pretrained}: {source.matched.report.summary()}")
     average = state.average
     if average is not None:
@@ -114,6 +116,23 @@ def start_from_pretrained(
             lambda new, old: jax.device_put(jnp.copy(new), old.sharding), params, average
         )
     return state._replace(params=params, average=average)
+
+
+def _writes(head: Any) -> bool:
+    """Whether a tree is a head that writes words by the table of the encoder."""
+    return isinstance(head, dict) and {"project", "bias"} <= head.keys()
+
+
+def _as_read_out(head: Any) -> Any:
+    """Such a head that begins as the model reads out its words: hidden states as they are."""
+    if not _writes(head):
+        return head
+    kernel = head["project"]["kernel"]
+    if kernel.shape[0] != kernel.shape[1]:
+        return head
+    same = jax.device_put(jnp.eye(len(kernel), dtype=kernel.dtype), kernel.sharding)
+    bias = jax.device_put(jnp.zeros_like(head["bias"]), head["bias"].sharding)
+    return {**head, "project": {**head["project"], "kernel": same}, "bias": bias}
 
 
 def _replaced(params: Any, read: Mapping[str, jax.Array], pooler: Mapping[str, jax.Array]) -> Any:

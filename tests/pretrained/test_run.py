@@ -13,7 +13,7 @@ from mtljax.errors import UserError
 from mtljax.inference import load_run
 from mtljax.modules import EncoderConfig, HeadsConfig
 from mtljax.presets import BatchConfig, Config, OptimizerConfig
-from mtljax.pretrained import load
+from mtljax.pretrained import greedy_tokens, load
 from mtljax.training import train
 from tests.pretrained.test_families import GOLDEN
 
@@ -80,3 +80,19 @@ def test_what_does_not_fit_is_refused_before_anything_is_written(tmp_path):
     with pytest.raises(UserError, match="heads.pooling 'pooler'.*has none"):
         train(pooler, TASKS.format(rows), tmp_path / "run")
     assert not (tmp_path / "run").exists()
+
+
+def test_a_language_model_begins_as_the_pretrained_one(tmp_path):
+    rows = tmp_path / "rows.jsonl"
+    rows.write_text('{"text": "the quick brown fox jumps"}\n' * 8)
+    tasks = f"""
+sources: {{texts: {{splits: {{train: {rows}, validation: {rows}, test: {rows}}}}}}}
+tasks: {{next: {{dataset: texts, kind: language_model, inputs: text}}}}
+"""
+    train(config(GOLDEN / "gpt2", 0), tasks, tmp_path / "run")
+    run, model = load_run(tmp_path / "run"), load(GOLDEN / "gpt2")
+    prompt = model.tokens(["the lazy"]).tokens
+    written = greedy_tokens(model, prompt, 6)[0].tolist()
+    assert model.module.marks.end not in written
+    expected = run.tokenizer.decode([*prompt[0].tolist(), *written])
+    assert "the lazy" + run.generate(["the lazy"], max_tokens=6, temperature=0.0)[0] == expected

@@ -205,8 +205,9 @@ def _shown_ids(model: Any, marks: Marks, size: int, vocabulary: int) -> np.ndarr
     # The ids that are decoded; -1 for special ones and those that stand for nothing.
     ids = np.where(np.arange(vocabulary) < size, np.arange(vocabulary), -1)
     special = {i for i, token in model.get_added_tokens_decoder().items() if token.special}
-    special |= {marks.pad, marks.start, marks.end, *marks.prefix, *marks.between, *marks.suffix}
-    ids[list(special - {marks.unknown})] = -1
+    special -= {marks.unknown}
+    special |= {marks.start, marks.end, *marks.prefix, *marks.between, *marks.suffix}
+    ids[list(special)] = -1
     return ids
 
 
