@@ -61,8 +61,8 @@ def test_a_run_starts_from_the_model_and_needs_it_no_more(tmp_path):
 
     shutil.rmtree(directory)
     train(config(directory, 1), tasks, run)
+    assert (run / "checkpoints" / "1").is_dir()  # whichever of the two is better
     trained = load_run(run)
-    assert not jax.tree.all(jax.tree.map(np.array_equal, trained.params["shared"], model.params))
     answer = trained.predict([{"text": "the fox is", "other": "a dog", "words": ["the", "fox"]}])[0]
     assert list(answer) == ["mood", "same", "tags"] and len(answer["tags"]["tags"]) == 2
     with pytest.raises(UserError, match="no such directory"):
