@@ -204,18 +204,12 @@ def load(
     marks = Marks() if tokenizer is None else tokenizer.marks
     module = make_encoder(source.shape, dtype, marks)
     shapes, axes = encoder_parameters(module)
+    places: dict[str, Any] = {}
     if mesh is not None:
         specs, _ = parameter_specs(shapes, axes, mesh, fsdp=fsdp)
-        shapes = jax.tree.map(
-            lambda leaf, spec: _struct(
-                leaf.shape,
-                jax.ShapeDtypeStruct((), dtype, sharding=NamedSharding(mesh, spec)),
-            ),
-            shapes,
-            specs,
-        )
+        places = {path: NamedSharding(mesh, spec) for path, spec in _by_path(specs).items()}
     like = {
-        path: jax.ShapeDtypeStruct(leaf.shape, dtype, sharding=leaf.sharding)
+        path: jax.ShapeDtypeStruct(leaf.shape, dtype, sharding=places.get(path))
         for path, leaf in _by_path(shapes).items()
     }
     arrays, pooler = read_parameters(source, like)
