@@ -18,11 +18,23 @@ from mtljax.modules import (
     init,
     kv_cache_decoding,
 )
+from mtljax.modules.architecture import Architecture
 from tests.modules.conftest import drawn
 
 VOCABULARY, BUCKETS, MARK = 20, 9, 3
 ENCODER = EncoderConfig(
     embedding=6, features=8, heads=2, feed_forward=16, layers=2, ngrams=3, ngram_buckets=32
+)
+# Two queries a key, windows in two layers of three, positions that are learned.
+SHARED = Architecture(
+    norm="rms",
+    norm_placement="around",
+    positions="learned",
+    max_positions=11,
+    kv_heads=2,
+    gated=True,
+    window=2,
+    window_pattern=("local", "global", "local"),
 )
 WIDTH, ROOM = 5, 6
 LENGTHS = np.array([5, 1, 3])
@@ -101,6 +113,7 @@ def stepwise(network, shared, tokens, affixes):
     [
         ("transformer", {}),
         ("transformer", {"dense": 4, "embedding": 8, "remat": "full"}),
+        ("transformer", {"heads": 4, "layers": 3, "architecture": SHARED}),
         ("lstm", {}),
         ("lstm", {"dense": 4}),
         ("linear", {}),
@@ -182,9 +195,10 @@ def test_a_bidirectional_lstm_has_no_cache(tokens, affixes):
         kv_cache_decoding.prefill(network, params["shared"], "words", batch, 1)
 
 
-def test_branches_are_rows_that_change_places(tokens, affixes):
+@pytest.mark.parametrize("changes", [{}, {"heads": 4, "layers": 3, "architecture": SHARED}])
+def test_branches_are_rows_that_change_places(changes, tokens, affixes):
     """Forked and chosen, a state gives what its rows give when they are copied."""
-    network, shared = make("transformer", affixes)
+    network, shared = make("transformer", affixes, **changes)
     rows, count = len(LENGTHS), 2
     parents = np.array(
         [[[0, 0], [0, 1], [0, 0]], [[1, 0], [1, 1], [0, 1]], [[0, 1], [1, 0], [1, 1]]]
