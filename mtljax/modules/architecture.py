@@ -25,8 +25,10 @@ class Architecture:
       first_norm: whether the first layer has a norm before its attention.
       embedding_norm: whether what the first layer reads is normalized.
       embedding_scale: factor of the word vectors; 0 for the root of their width.
-      positions: 'rotary' (Su et al. 2021), 'learned', a vector for each, or 'none'.
-      max_positions: rows of the table of learned positions.
+      positions: 'rotary' (Su et al. 2021), 'learned', a vector for each, 'disentangled', queries
+        and keys for each distance (He et al. 2021), or 'none'.
+      max_positions: rows of the table of learned positions; distances that are told apart.
+      position_buckets: of distances to one side; 0 for one a distance.
       position_offset: row of the table that the first position of a text reads.
       rotary_base: the longest wavelength is about two pi times as many positions.
       rotary_local_base: the same of local layers; 0 for that of the others.
@@ -61,8 +63,9 @@ class Architecture:
     first_norm: bool = True
     embedding_norm: bool = False
     embedding_scale: float = at_least(0, default=0.0)
-    positions: Literal["rotary", "learned", "none"] = "rotary"
+    positions: Literal["rotary", "learned", "disentangled", "none"] = "rotary"
     max_positions: int = size(0, default=0)
+    position_buckets: int = size(0, default=0)
     position_offset: int = size(0, default=0)
     rotary_base: float = positive(default=10_000.0)
     rotary_local_base: float = at_least(0, default=0.0)
@@ -100,6 +103,8 @@ def head_size(architecture: Architecture, features: int, heads: int) -> int:
         raise ValueError(f"features must be a multiple of {times}heads, got {features} and {heads}")
     if a.positions == "rotary" and a.head_size % 2:
         raise ValueError(f"head_size must be even with rotary positions, got {a.head_size}")
+    if a.positions == "disentangled" and a.kv_heads not in (0, heads):
+        raise ValueError("kv_heads: not with disentangled positions")
     if a.kv_heads and heads % a.kv_heads:
         raise ValueError(f"heads must be a multiple of kv_heads, got {heads} and {a.kv_heads}")
     return a.head_size or features // heads

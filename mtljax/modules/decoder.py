@@ -80,7 +80,7 @@ class DecoderStack(nn.Module):
             )
             cache = None if caches is None else caches[i]
             x, cache = layer(
-                x, mask, positions, masked, None, cache, column, (layer_memory, source)
+                x, mask, positions, masked, None, None, cache, column, (layer_memory, source)
             )
             written.append(cache)
         return nn.LayerNorm(dtype=self.dtype, name="final_norm")(x), tuple(written)

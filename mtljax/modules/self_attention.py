@@ -10,6 +10,7 @@ from jax.typing import DTypeLike
 from mtljax.modules.architecture import Architecture
 from mtljax.modules.beam_cache import BeamKeysValues, attend_beams, write_beams
 from mtljax.modules.by_position import by_position
+from mtljax.modules.disentangled import distance_scores
 from mtljax.modules.fused_attention import fused_attention
 from mtljax.modules.keys_values import KeysValues, attend, keys_values
 from mtljax.modules.named_axes import named_dense
@@ -26,11 +27,13 @@ class QueriesKeysValues(NamedTuple):
       query: ``[R, S, heads, size]``, scaled so that products are to be divided by ``sqrt(size)``.
       key: ``[R, S, kv_heads, size]``.
       value: ``[R, S, kv_heads, size]``.
+      scores: ``[R, heads, S, S]``, what is added to their inner products, scaled; None for nothing.
     """
 
     query: jax.Array
     key: jax.Array
     value: jax.Array
+    scores: jax.Array | None = None
 
 
 def queries_keys_values(
@@ -40,6 +43,7 @@ def queries_keys_values(
     size: int,
     positions: jax.Array,
     local: jax.Array | bool,
+    distances: jax.Array | None,
     dtype: DTypeLike,
 ) -> QueriesKeysValues:
     """Queries, keys and values of the layer that calls it, whose modules it makes.
@@ -51,15 +55,21 @@ def queries_keys_values(
       size: features of a head.
       positions: ``[R, S]``, within the text.
       local: whether the layer sees a window, a bool scalar.
+      distances: ``[rows, D]``, the table of disentangled positions; None where there is none.
       dtype: of the computation.
     """
-    a = architecture
+    a, scores = architecture, None
     settings: dict[str, Any] = {"dtype": dtype, "use_bias": a.qkv_bias}
     split = ("qkv", "heads", "head_features")
     if a.kv_heads in (0, heads):
         names = named_dense(("features", *split), split)
-        qkv = by_position(nn.DenseGeneral((3, heads, size), name="qkv", **settings, **names), x)
+        dense = nn.DenseGeneral((3, heads, size), name="qkv", **settings, **names)
+        qkv = by_position(dense, x)
         query, key, value = (qkv[:, :, i] for i in range(3))
+        if distances is not None:
+            far = dense(distances)
+            scores = distance_scores(query, key, far[:, 0], far[:, 1], a)
+            scores = scores * (a.query_scale or size**-0.5)
     else:
         names = named_dense(("features", *split[1:]), split[1:])
         query = by_position(nn.DenseGeneral((heads, size), name="query", **settings, **names), x)
@@ -75,14 +85,18 @@ def queries_keys_values(
         query, key = rotate(query, positions, frequencies), rotate(key, positions, frequencies)
     if a.query_scale:
         query = query * jnp.asarray(a.query_scale * size**0.5, query.dtype)
-    return QueriesKeysValues(query, key, value)
+    return QueriesKeysValues(query, key, value, scores)
 
 
 def attend_row(
     qkv: QueriesKeysValues, mask: jax.Array | None, implementation: Implementation | None
 ) -> jax.Array:
     """Attention of the positions of a row to each other: ``[R, S, heads, size]``."""
-    query, key, value = qkv
+    query, key, value, scores = qkv
+    if scores is not None:
+        return jax.nn.dot_product_attention(
+            query, key, value, bias=scores.astype(query.dtype), mask=mask, implementation="xla"
+        )  # pyright: ignore[reportReturnType]
     if implementation == "cudnn" and mask is not None:
         return fused_attention(query, key, value, mask)
     return jax.nn.dot_product_attention(query, key, value, mask=mask, implementation=implementation)  # pyright: ignore[reportReturnType]

@@ -13,6 +13,7 @@ from mtljax.modules.added_rows import AddedRows
 from mtljax.modules.architecture import DEFAULT, Architecture, head_size, is_local
 from mtljax.modules.attention_mask import attention_mask, window_mask
 from mtljax.modules.beam_cache import BeamKeysValues
+from mtljax.modules.disentangled import DistanceTable
 from mtljax.modules.dropout import Masked
 from mtljax.modules.keys_values import KeysValues
 from mtljax.modules.named_axes import named_dense
@@ -75,6 +76,8 @@ class TransformerEncoder(nn.Module):
             self.token_types = AddedRows(a.token_types)
         if a.positions == "learned":
             self.positions = AddedRows(a.max_positions)
+        if a.positions == "disentangled":
+            self.distances = DistanceTable(a, self.features, self.dtype)
         if a.embedding_norm:
             self.embedding_norm = make_norm(a, self.dtype)
         # Without parameters where what is read has the width of the layers already.
@@ -186,7 +189,12 @@ class TransformerEncoder(nn.Module):
 
         Returns:
           ``[R, 1, D]``, and the new caches.
+
+        Raises:
+          ValueError: if positions are disentangled.
         """
+        if self.architecture.positions == "disentangled":
+            raise ValueError("positions: disentangled ones are read in whole rows alone")
         x, written = self._read(x, positions, types), []
         near = mask
         if self._windows:
@@ -197,7 +205,7 @@ class TransformerEncoder(nn.Module):
         kinds = zip(self.single_layers, caches, self._local, strict=True)
         for i, (layer, cache, local) in enumerate(kinds):
             kind = LayerKind(local, i == 0)
-            x, cache = layer(x, near if local else mask, positions, None, kind, cache, column)
+            x, cache = layer(x, near if local else mask, positions, None, kind, None, cache, column)
             written.append(cache)
         return self._after_layers(x), tuple(written)
 
@@ -229,11 +237,14 @@ class TransformerEncoder(nn.Module):
         if self.remat != "none":
             layer = nn.remat(layer, prevent_cse=False, policy=_KEPT[self.remat])
         # Where all layers are alike there is nothing to be told of each.
-        kinds: Any = ()
+        told: Any = ()
         in_axes: Any = (nn.broadcast,) * 3
         if self._windows or not self.architecture.first_norm:
             first = jnp.arange(self.layers) == 0
-            kinds, in_axes = (LayerKind(jnp.asarray(self._local), first),), (*in_axes, 0)
+            told, in_axes = (LayerKind(jnp.asarray(self._local), first),), (*in_axes, 0)
+        if self.architecture.positions == "disentangled":
+            told = (*(told or (None,)), self.distances())
+            in_axes = (*in_axes[:3], 0 if told[0] else nn.broadcast, nn.broadcast)
         stack = nn.scan(
             layer,
             variable_axes={"params": 0},
@@ -250,7 +261,7 @@ class TransformerEncoder(nn.Module):
             return_cache=return_cache,
             name=LAYERS,
         )
-        x, caches = stack(x, masks, positions, masked, *kinds)
+        x, caches = stack(x, masks, positions, masked, *told)
         return self._after_layers(x), caches
 
     def _after_layers(self, x: jax.Array) -> jax.Array:

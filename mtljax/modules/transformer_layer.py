@@ -79,6 +79,7 @@ class TransformerLayer(nn.Module):
         positions: jax.Array,
         masked: Masked | None,
         kind: LayerKind | None = None,
+        distances: jax.Array | None = None,
         cache: KeysValues | BeamKeysValues | None = None,
         column: jax.Array | int = 0,
         source: tuple[KeysValues, jax.Array] | None = None,
@@ -93,6 +94,7 @@ class TransformerLayer(nn.Module):
           positions: ``[R, S]``, of the rotary embedding.
           masked: what has dropout masks of its own; None for rows 0 to R - 1.
           kind: in what it differs from other layers; None where all are alike.
+          distances: ``[rows, D]``, the table of disentangled positions; None where there is none.
           cache: keys and values of C columns, those of ``x`` to be written among them.
           column: where the first position of ``x`` is written in ``cache``.
           source: keys and values of another text, and which of its columns each position sees;
@@ -111,7 +113,7 @@ class TransformerLayer(nn.Module):
         y = self._before("attention_norm", x)
         if not a.first_norm and kind is not None:
             y = jnp.where(kind.first, x, y)
-        qkv = queries_keys_values(y, a, self.heads, size, positions, local, self.dtype)
+        qkv = queries_keys_values(y, a, self.heads, size, positions, local, distances, self.dtype)
         if cache is None:
             y = attend_row(qkv, mask, self.implementation)
             if self.return_cache:

@@ -300,8 +300,10 @@ def _check_transformer(encoder: EncoderConfig) -> None:
             f"encoder.features: must be a multiple of 2 * encoder.heads ({encoder.heads}),"
             f" got {encoder.features}"
         )
-    if architecture.positions == "learned" and not architecture.max_positions:
-        raise UserError("encoder.architecture.max_positions: learned positions need some")
+    if architecture.positions in ("learned", "disentangled") and not architecture.max_positions:
+        raise UserError(
+            f"encoder.architecture.max_positions: {architecture.positions} positions need some"
+        )
     if not architecture.window_pattern:
         raise UserError("encoder.architecture.window_pattern: name at least one")
     try:

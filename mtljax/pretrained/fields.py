@@ -112,6 +112,15 @@ class Fields:
                 "not supported"
             )
 
+    def present(self, name: str) -> None:
+        """Refuses a configuration without a field, whose default would change the numbers.
+
+        Raises:
+          UserError: naming it.
+        """
+        if self.content.get(name) is None:
+            raise UserError(f"{self.where}: field {name!r} is missing")
+
     def harmless(self, *names: str) -> None:
         """Names fields of a family that change no number."""
         self._known.update(names)

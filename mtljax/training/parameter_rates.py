@@ -17,7 +17,7 @@ from mtljax.modules.transformer import LAYERS
 from mtljax.presets import OptimizerConfig
 
 _BELOW = re.compile(
-    r"^shared/(embedding/|[^/]+/(project/|positions/|token_types/|embedding_norm/|ngrams_))"
+    r"^shared/(embedding/|[^/]+/(project/|positions/|distances/|token_types/|embedding_norm/|ngrams_))"
 )
 """What an encoder reads before its first layer."""
 

@@ -11,6 +11,7 @@ import jax.numpy as jnp
 from mtljax.data import Layout
 from mtljax.data.tokenizers import TokenizerSettings
 from mtljax.errors import UserError
+from mtljax.kinds import KINDS
 from mtljax.presets import Config
 from mtljax.pretrained.load import PretrainedFiles, open_source, read_parameters, read_shape
 from mtljax.step.state import TrainState
@@ -64,10 +65,19 @@ def check_pretrained(config: Config) -> None:
 def check_positions(config: Config, layout: Layout) -> None:
     """Check that no text is longer than the positions that a transformer has learned.
 
+    And that none is written by one that reads whole rows alone.
+
     Raises:
-      UserError: naming the input group.
+      UserError: naming the input group or the task.
     """
     architecture = config.encoder.architecture
+    if config.encoder.kind == "transformer" and architecture.positions == "disentangled":
+        for task in layout.tasks:
+            if KINDS[task.kind].writes and not config.decoder.layers:
+                raise UserError(
+                    f"task {task.name!r}: an encoder with disentangled positions writes no text; "
+                    "--decoder.layers has a decoder write it"
+                )
     if config.encoder.kind != "transformer" or architecture.positions != "learned":
         return
     most = architecture.max_positions - architecture.position_offset

@@ -12,6 +12,7 @@ import pytest
 from mtljax.errors import UserError
 from mtljax.inference import load_run
 from mtljax.modules import EncoderConfig, HeadsConfig
+from mtljax.modules.architecture import Architecture
 from mtljax.presets import BatchConfig, Config, OptimizerConfig
 from mtljax.pretrained import greedy_tokens, load
 from mtljax.training import train
@@ -79,6 +80,11 @@ def test_what_does_not_fit_is_refused_before_anything_is_written(tmp_path):
     pooler = dataclasses.replace(asked, heads=HeadsConfig(pooling=("pooler",)))
     with pytest.raises(UserError, match="heads.pooling 'pooler'.*has none"):
         train(pooler, TASKS.format(rows), tmp_path / "run")
+    distances = Architecture(positions="disentangled", max_positions=8)
+    encoder = EncoderConfig("transformer", embedding=8, features=8, heads=2, architecture=distances)
+    writes = TASKS.format(rows) + "  next: {dataset: texts, kind: language_model, inputs: text}\n"
+    with pytest.raises(UserError, match="'next': an encoder with disentangled .* writes no text"):
+        train(dataclasses.replace(asked, encoder=encoder), writes, tmp_path / "run")
     assert not (tmp_path / "run").exists()
 
 

@@ -2,6 +2,7 @@
 
 from mtljax.errors import UserError
 from mtljax.pretrained.families.bert import BERT
+from mtljax.pretrained.families.deberta import DEBERTA
 from mtljax.pretrained.families.distilbert import DISTILBERT
 from mtljax.pretrained.families.electra import ELECTRA
 from mtljax.pretrained.families.family import Family as Family
@@ -12,7 +13,7 @@ from mtljax.pretrained.families.modernbert import MODERNBERT
 from mtljax.pretrained.families.roberta import ROBERTA
 from mtljax.pretrained.fields import Fields
 
-_ALL = (BERT, ROBERTA, DISTILBERT, ELECTRA, MODERNBERT, GPT2, LLAMA, QWEN3, GEMMA3)
+_ALL = (BERT, ROBERTA, DISTILBERT, ELECTRA, MODERNBERT, DEBERTA, GPT2, LLAMA, QWEN3, GEMMA3)
 
 FAMILIES: dict[str, Family] = {name: family for family in _ALL for name in family.model_types}
 """By what `config.json` calls a model."""

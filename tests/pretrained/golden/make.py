@@ -150,6 +150,20 @@ def modernbert():
     return transformers.ModernBertForMaskedLM(config), None
 
 
+def deberta():
+    config = transformers.DebertaV2Config(
+        **small(max_position_embeddings=40, layer_norm_eps=1e-7),
+        relative_attention=True,
+        position_buckets=6,
+        max_relative_positions=-1,
+        norm_rel_ebd="layer_norm",
+        share_att_key=True,
+        pos_att_type="p2c|c2p",
+        position_biased_input=False,
+    )
+    return transformers.DebertaV2Model(config), None
+
+
 def gpt2():
     config = transformers.GPT2Config(
         vocab_size=96,
@@ -205,6 +219,7 @@ FAMILIES = {
     "distilbert": distilbert,
     "electra": electra,
     "modernbert": modernbert,
+    "deberta": deberta,
     "gpt2": gpt2,
     "llama": llama,
     "qwen3": qwen3,
