@@ -67,25 +67,46 @@ def unique_rows(indices: ArrayLike, values: ArrayLike, num_rows: int) -> RowGrad
         raise ValueError(
             f"indices [T, N] and values [T, N, ...] have shapes {indices.shape} and {values.shape}"
         )
-    count, size = indices.shape
-    row = values.shape[2:]
-    inside = (indices >= 0) & (indices < num_rows)
-    places = jnp.broadcast_to(jnp.arange(size, dtype=jnp.int32), indices.shape)
-    found, places = jax.lax.sort(
-        (jnp.where(inside, indices, num_rows), places), dimension=1, num_keys=1
+    of_task = functools.partial(unique_rows_of_task, num_rows=num_rows)
+    unique = jax.lax.platform_dependent(
+        indices,
+        values,
+        # One task after the other, whose values stay in the cache.
+        cpu=lambda *arrays: jax.lax.map(lambda pair: of_task(*pair), arrays),
+        default=jax.vmap(of_task),
     )
+    return RowGradients(*unique, num_rows)
+
+
+def unique_rows_of_task(
+    indices: jax.Array, values: jax.Array, num_rows: int
+) -> tuple[jax.Array, jax.Array]:
+    """`unique_rows` of one task: indices ``[N]`` and values ``[N, *row]``, without its axis."""
+    size = indices.shape[0]
+    inside = (indices >= 0) & (indices < num_rows)
+    found, places = _sorted(jnp.where(inside, indices, num_rows), num_rows)
     # Where a row is met for the first time, it takes the next position.
-    is_first = jnp.diff(found, axis=1, prepend=-1) > 0
-    positions = jnp.cumsum(is_first, axis=1, dtype=jnp.int32) - 1
-    tasks = jnp.arange(count, dtype=jnp.int32)[:, None]
-    unique = jnp.full((count, size), num_rows, jnp.int32).at[tasks, positions].set(found)
-    # Values are added where they stand, not sorted before: they are large.
-    targets = jnp.zeros((count, size), jnp.int32).at[tasks, places].set(positions)
+    positions = jnp.cumsum(jnp.diff(found, prepend=-1) > 0, dtype=jnp.int32) - 1
+    unique = jnp.full_like(indices, num_rows).at[positions].set(found)
+    # Values are added from where they stand, not sorted before: they are large. What lies outside
+    # is dropped.
+    targets = jnp.where(found < num_rows, positions, size)
+    targets = jnp.zeros_like(indices).at[places].set(targets)
     wide = values.astype(jnp.promote_types(values.dtype, jnp.float32))
-    wide = jnp.where(_over_rows(inside, values), wide, 0)
-    flat = (tasks * size + targets).reshape(-1)
-    summed = jnp.zeros((count * size, *row), wide.dtype).at[flat].add(wide.reshape(-1, *row))
-    return RowGradients(unique, summed.reshape(values.shape).astype(values.dtype), num_rows)
+    summed = jnp.zeros_like(wide).at[targets].add(wide, mode="drop")
+    return unique, summed.astype(values.dtype)
+
+
+def _sorted(indices: jax.Array, num_rows: int) -> tuple[jax.Array, jax.Array]:
+    """Indices ``[N]`` up to `num_rows`, ascending, and where each of them stood."""
+    size = indices.shape[0]
+    places = jnp.arange(size, dtype=jnp.int32)
+    if (num_rows + 1) * size > 2**32:
+        found, places = jax.lax.sort((indices, places), num_keys=1)
+        return found, places
+    # One number for both, which takes half the time.
+    keys = jnp.sort(indices.astype(jnp.uint32) * size + places.astype(jnp.uint32))
+    return (keys // size).astype(jnp.int32), (keys % size).astype(jnp.int32)
 
 
 def as_dense(task_grads: Any) -> Any:
@@ -137,14 +158,23 @@ def dense_sum(weights: jax.Array, grads: RowGradients) -> jax.Array:
       ``[V, *row]``, float32 or as wide as the values.
     """
     dtype = jnp.promote_types(grads.values.dtype, jnp.float32)
-    weights = weights.astype(dtype).reshape(-1, *(1,) * (grads.values.ndim - 1))
-    scaled = jnp.where(weights != 0, weights * grads.values.astype(dtype), 0)
-    row = grads.values.shape[2:]
-    total = jnp.zeros((grads.num_rows, *row), dtype)
-    # Unused entries have an index past the end, which is dropped.
-    return total.at[grads.indices.reshape(-1)].add(scaled.reshape(-1, *row), mode="drop")
+    total = jnp.zeros((grads.num_rows, *grads.values.shape[2:]), dtype)
 
+    def add(total: jax.Array, task: tuple[jax.Array, ...]) -> jax.Array:
+        weight, indices, values = task
+        weight = weight.reshape(-1, *(1,) * (values.ndim - 1))
+        scaled = jnp.where(weight != 0, weight * values.astype(dtype), 0)
+        # Unused entries have an index past the end, which is dropped.
+        return total.at[indices].add(scaled, mode="drop")
 
-def _over_rows(mask: jax.Array, values: jax.Array) -> jax.Array:
-    """A mask ``[T, N]`` that meets values ``[T, N, *row]``."""
-    return mask.reshape(*mask.shape, *(1,) * (values.ndim - mask.ndim))
+    def at_once(tasks: tuple[jax.Array, ...]) -> jax.Array:
+        weights, indices, values = tasks
+        weights = jnp.repeat(weights, indices.shape[1])
+        return add(total, (weights, indices.reshape(-1), values.reshape(-1, *values.shape[2:])))
+
+    return jax.lax.platform_dependent(
+        (weights.astype(dtype), grads.indices, grads.values),
+        # One task after the other, so that its scaled values stay in the cache.
+        cpu=lambda tasks: jax.lax.scan(lambda *pair: (add(*pair), None), total, tasks)[0],
+        default=at_once,
+    )

@@ -1,6 +1,7 @@
 """Inner products of per-task gradients of which most rows are zero."""
 
-import math
+import itertools
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -9,16 +10,19 @@ import numpy as np
 from mtljax.gradients.dense_products import dense_products, leaf_products
 from mtljax.gradients.row_gradients import RowGradients
 
-_BLOCK = 2**15
-"""Parameters, about, of the shared rows whose products are computed at once."""
+_BLOCK = 2**14
+"""Parameters, about, of each task in the shared rows whose products are computed at once."""
+
+_FEW = 4
+"""Tasks, at most, that read a row whose products are taken pair by pair."""
 
 
 def row_products(grads: RowGradients, other: RowGradients | None = None) -> jax.Array:
     """Inner products ``<g_i, h_j>`` of two leaves of one table; see `cross_gramian`.
 
-    Rows that several tasks read are brought together, block by block, and multiplied as matrices:
-    about ``T U S`` products of rows, where S is the number of rows that several tasks have in
-    common, whatever the size of the table.
+    The rows that several tasks read are brought together, block by block: about ``T U S`` products
+    of rows, where S is the number of rows that many tasks have in common, and less for those that
+    few have, whatever the size of the table.
 
     Args:
       grads: the gradients of T tasks.
@@ -32,82 +36,148 @@ def row_products(grads: RowGradients, other: RowGradients | None = None) -> jax.
     """
     if other is not None and grads.num_rows != other.num_rows:
         raise ValueError(f"rows of tables of {grads.num_rows} and of {other.num_rows}")
-    if other is None:
-        products = _shared_row_products((grads,))
-        # Rows that one task alone reads are in its own norm only.
-        squares = jnp.sum(jnp.square(grads.values.astype(products.dtype)), _axes(grads.values))
-        products = jnp.where(jnp.eye(len(squares), dtype=bool), squares, products)
-    else:
-        products = _shared_row_products((grads, other))
-    for part in _dense_parts(grads, other):
-        rows, columns, block = part
+    products = _of_one_leaf(grads) if other is None else _of_two_leaves(grads, other)
+    for rows, columns, block in _dense_parts(grads, other):
         products = products.at[np.ix_(rows, columns)].add(block.astype(products.dtype))
     return products
 
 
-def _shared_row_products(sides: tuple[RowGradients, ...]) -> jax.Array:
-    """Sums over the rows that two tasks have in common; of one leaf with itself, or of two."""
-    first, last = sides[0], sides[-1]
-    num_rows, row_size = first.num_rows, math.prod(first.values.shape[2:])
-    dtype = jnp.promote_types(jnp.result_type(first.values, last.values), jnp.float32)
-    counts = [
-        jnp.zeros(num_rows, jnp.int32).at[side.indices.reshape(-1)].add(1, mode="drop")
-        for side in sides
+def _of_one_leaf(grads: RowGradients) -> jax.Array:
+    count = grads.indices.shape[0]
+    dtype = jnp.promote_types(grads.values.dtype, jnp.float32)
+    squares = jnp.sum(jnp.square(grads.values.astype(dtype)), _axes(grads.values))
+    if not grads.indices.size:
+        return jnp.diag(squares)
+
+    # How many tasks read each row, and for each entry how many tasks before its own.
+    def read(readers: jax.Array, indices: jax.Array) -> tuple[jax.Array, jax.Array]:
+        before = readers.at[indices].get(mode="fill", fill_value=0)
+        return readers.at[indices].add(1, mode="drop"), before
+
+    readers, ranks = jax.lax.scan(read, jnp.zeros(grads.num_rows, jnp.int32), grads.indices)
+    tasks = _tasks(grads)
+    if count <= _FEW:
+        products = _products_of_blocks([_entries(grads, readers > 1, tasks, count, 2)])
+    else:
+        few = _entries(grads, (readers > 1) & (readers <= _FEW), ranks, _FEW, 2)
+        many = _entries(grads, readers > _FEW, tasks, count, _FEW + 1)
+        products = _products_of_blocks([many]) + _products_of_pairs(few, count)
+    # Rows that one task alone reads are in its own norm only.
+    return jnp.where(jnp.eye(count, dtype=bool), squares, products)
+
+
+def _of_two_leaves(grads: RowGradients, other: RowGradients) -> jax.Array:
+    sides = (grads, other)
+    shape = (grads.indices.shape[0], other.indices.shape[0])
+    if not grads.indices.size or not other.indices.size:
+        return jnp.zeros(shape, jnp.promote_types(jnp.result_type(*_values(sides)), jnp.float32))
+    is_read = [
+        jnp.zeros(side.num_rows, bool).at[side.indices].set(True, mode="drop") for side in sides
     ]
-    is_shared = counts[0] > 1 if len(sides) == 1 else (counts[0] > 0) & (counts[1] > 0)
-    slots = jnp.cumsum(is_shared, dtype=jnp.int32)  # from 1 on, at shared rows
-    most = min(num_rows, *(side.indices.size for side in sides))
-    total = jnp.zeros((first.indices.shape[0], last.indices.shape[0]), dtype)
-    if not most:
-        return total
-    block = min(most, max(1, _BLOCK // row_size))
-    of_sides = [_slots_in_order(side, is_shared, slots, block) for side in sides]
-
-    def add(k: jax.Array, total: jax.Array) -> jax.Array:
-        rows = [
-            _block_of_rows(side, *of_side, k * block, block).astype(dtype)
-            for side, of_side in zip(sides, of_sides, strict=True)
-        ]
-        return total + leaf_products(*rows)
-
-    return jax.lax.fori_loop(0, -(-slots[-1] // block), add, total)
-
-
-def _slots_in_order(
-    side: RowGradients, is_shared: jax.Array, slots: jax.Array, block: int
-) -> tuple[jax.Array, jax.Array]:
-    """Of each task the shared rows that it has, ascending: their slots from 0 on, and their places.
-
-    Both are ``[T, N + block]``; unused entries come last, and have a slot past all others.
-    """
-    count, size = side.indices.shape
-    shared = is_shared.at[side.indices].get(mode="fill", fill_value=False)
-    positions = jnp.where(shared, jnp.cumsum(shared, axis=1) - 1, size + block)
-    tasks = jnp.arange(count)[:, None]
-    own = slots.at[side.indices].get(mode="clip") - 1
-    past = jnp.full((count, size + block), jnp.iinfo(jnp.int32).max, jnp.int32)
-    places = jnp.broadcast_to(jnp.arange(size, dtype=jnp.int32), (count, size))
-    return (
-        past.at[tasks, positions].set(own, mode="drop"),
-        jnp.zeros_like(past).at[tasks, positions].set(places, mode="drop"),
+    shared = is_read[0] & is_read[1]
+    return _products_of_blocks(
+        [_entries(side, shared, _tasks(side), len(side.indices), 1) for side in sides]
     )
 
 
-def _block_of_rows(
-    side: RowGradients, slots: jax.Array, places: jax.Array, begin: jax.Array, block: int
-) -> jax.Array:
-    """The rows of the slots from `begin` on, ``[T, block, *row]``; zeros where a task has none."""
+class _Entries(NamedTuple):
+    """Entries of a leaf, brought together by the rows that they are of.
 
-    def of_task(slots: jax.Array, places: jax.Array, values: jax.Array) -> jax.Array:
-        # Slots ascend, so that those of a block stand together.
-        start = jnp.sum(slots < begin)
-        own = jax.lax.dynamic_slice_in_dim(slots, start, block) - begin
-        own_places = jax.lax.dynamic_slice_in_dim(places, start, block)
-        by_slot = jnp.full(block, values.shape[0], jnp.int32)
-        by_slot = by_slot.at[own].set(own_places, mode="drop")
-        return values.at[by_slot].get(mode="fill", fill_value=0)
+    Attributes:
+      places: ``[K, S]``, of each row up to K entries, as indices of `rows`, and past its end where
+        there are fewer.
+      count: how many of the S rows there are.
+      rows: ``[T N, D]``, the values of all entries.
+      size: N.
+    """
 
-    return jax.vmap(of_task)(slots, places, side.values)
+    places: jax.Array
+    count: jax.Array
+    rows: jax.Array
+    size: int
+
+
+def _entries(
+    grads: RowGradients, chosen: jax.Array, columns: jax.Array, width: int, readers: int
+) -> _Entries:
+    """The entries of the chosen rows of a table.
+
+    Args:
+      grads: a leaf.
+      chosen: bool ``[V]``; each of these rows has `readers` entries or more.
+      columns: ``[T, N]``, where an entry stands among those of its row, below `width`.
+      width: K, entries of a row at most.
+      readers: entries of a chosen row at least.
+    """
+    total, size = grads.indices.size, grads.indices.shape[1]
+    most = min(grads.num_rows, total // readers)
+    slots = jnp.cumsum(chosen, dtype=jnp.int32)  # from 1 on, at chosen rows
+    own = jnp.where(chosen, slots - 1, most).at[grads.indices].get(mode="fill", fill_value=most)
+    places = jnp.full((width, most), total, jnp.int32)
+    numbers = jnp.arange(total, dtype=jnp.int32).reshape(grads.indices.shape)
+    places = places.at[columns, own].set(numbers, mode="drop")
+    return _Entries(places, slots[-1], grads.values.reshape(total, -1), size)
+
+
+def _block_of_rows(entries: _Entries, begin: jax.Array, block: int) -> tuple[jax.Array, jax.Array]:
+    """The places of a block of rows ``[K, block]``, and their values ``[K, block, D]``, wide."""
+    places = jax.lax.dynamic_slice_in_dim(entries.places, begin, block, 1)
+    rows = entries.rows.at[places].get(mode="fill", fill_value=0)
+    rows = rows.astype(jnp.promote_types(rows.dtype, jnp.float32))
+    # Else XLA gathers them once for each operand of a product.
+    return places, jax.lax.optimization_barrier(rows)
+
+
+def _products_of_blocks(sides: list[_Entries]) -> jax.Array:
+    """Products of tasks, from rows with an entry a task, of one leaf or of two."""
+    block, padded = _padded(sides, _BLOCK)
+
+    def add(k: jax.Array, total: jax.Array) -> jax.Array:
+        rows = [_block_of_rows(side, k * block, block)[1] for side in padded]
+        return total + leaf_products(*(part.reshape(part.shape[0], -1) for part in rows))
+
+    shape = (sides[0].places.shape[0], sides[-1].places.shape[0])
+    dtype = jnp.promote_types(jnp.result_type(*(side.rows for side in sides)), jnp.float32)
+    return jax.lax.fori_loop(0, -(-sides[0].count // block), add, jnp.zeros(shape, dtype))
+
+
+def _products_of_pairs(entries: _Entries, count: int) -> jax.Array:
+    """Products of `count` tasks, from rows with a few entries; the diagonal is left out."""
+    block, (padded,) = _padded([entries], 2 * _BLOCK)
+    pairs = np.array(list(itertools.combinations(range(entries.places.shape[0]), 2))).T
+
+    def add(k: jax.Array, total: jax.Array) -> jax.Array:
+        places, rows = _block_of_rows(padded, k * block, block)
+        products = jnp.stack([jnp.sum(rows[i] * rows[j], axis=-1) for i, j in pairs.T])
+        # Where there is no entry, the task is past the last one, and its product dropped.
+        tasks = places // entries.size
+        return total.at[tasks[pairs[0]], tasks[pairs[1]]].add(products, mode="drop")
+
+    dtype = jnp.promote_types(entries.rows.dtype, jnp.float32)
+    total = jnp.zeros((count, count), dtype)
+    total = jax.lax.fori_loop(0, -(-entries.count // block), add, total)
+    return total + total.T
+
+
+def _padded(sides: list[_Entries], parameters: int) -> tuple[int, list[_Entries]]:
+    """How many rows a block has, and the entries with places for whole blocks."""
+    most, row_size = sides[0].places.shape[1], sides[0].rows.shape[1]
+    block = max(1, min(most, parameters // max(row_size, 1)))
+
+    def padded(side: _Entries) -> _Entries:
+        pad = ((0, 0), (0, -side.places.shape[1] % block))
+        return side._replace(places=jnp.pad(side.places, pad, constant_values=len(side.rows)))
+
+    return block, [padded(side) for side in sides]
+
+
+def _tasks(grads: RowGradients) -> jax.Array:
+    tasks = jnp.arange(grads.indices.shape[0], dtype=jnp.int32)
+    return jnp.broadcast_to(tasks[:, None], grads.indices.shape)
+
+
+def _values(sides: tuple[RowGradients, ...]) -> list[jax.Array]:
+    return [side.values for side in sides]
 
 
 def _dense_parts(

@@ -46,7 +46,7 @@ def scanned(problem: Problem) -> tuple[jax.Array, Any, dict[str, Any], Aux]:
       and heads returned besides.
     """
     _, results, heads, aux = scan_tasks(problem, (), lambda index, carry, result: (carry, result))
-    return results.loss, sort_rows(results.shared), heads, aux
+    return results.loss, results.shared, heads, aux
 
 
 def scan_tasks(
@@ -99,7 +99,7 @@ def scan_tasks(
                 index, branches, floating, encoded.others, of_heads
             )
         (shared,) = vjp(cotangent)
-        carry, kept = keep(index, carry, TaskResult(loss, shared, head_grad))
+        carry, kept = keep(index, carry, TaskResult(loss, sort_rows(shared), head_grad))
         return (carry, of_heads), (kept, head_grad, (encoded.aux, aux))
 
     def branch(i):

@@ -11,7 +11,12 @@ import jax.numpy as jnp
 from mtljax.gradients.group_heads import group_tasks
 from mtljax.gradients.look_up import recorded
 from mtljax.gradients.problem import Encoded, Problem, encode_group
-from mtljax.gradients.row_gradients import RowGradients, is_rows, unique_rows
+from mtljax.gradients.row_gradients import (
+    RowGradients,
+    is_rows,
+    unique_rows,
+    unique_rows_of_task,
+)
 
 _MIN_ROWS_PER_LOOKUP = 4
 """Rows of a table, for each that a group looks up, from which on its gradients are kept by rows."""
@@ -201,11 +206,14 @@ def encoder_vjp(
 
 
 def sort_rows(task_grads: Any) -> Any:
-    """Brings leaves of `RowGradients` with an axis of tasks, in any order, into their form."""
+    """Brings leaves of `RowGradients` into their form, with an axis of tasks or without one."""
 
     def of_leaf(leaf: Any) -> Any:
         if not isinstance(leaf, RowGradients):
             return leaf
+        if leaf.indices.ndim == 1:
+            rows = unique_rows_of_task(leaf.indices, leaf.values, leaf.num_rows)
+            return dataclasses.replace(leaf, indices=rows[0], values=rows[1])
         rows = unique_rows(leaf.indices, leaf.values, leaf.num_rows)
         return dataclasses.replace(leaf, indices=rows.indices, values=rows.values)
 
