@@ -30,6 +30,8 @@ from mtljax.training import build_model, make_optimizer, make_step
 from mtljax.training.inputs.aligned_streams import AlignedStreams
 from mtljax.training.method import make_method
 from mtljax.training.model import data_options
+from mtljax.training.objectives.device_layout import DeviceLayout
+from mtljax.training.passes import passes_of
 from mtljax.training.reporting.data_overview import class_counts
 from mtljax.versions import versions
 
@@ -84,8 +86,10 @@ def measure(
     streams.close()
     compiled, states, found = {}, {}, {}
     for name in methods:
-        method = make_method(dataclasses.replace(config, weighting=name), len(tasks))
-        made = make_step(model, method, optimizer, config)
+        chosen = dataclasses.replace(config, weighting=name)
+        method = make_method(chosen, len(tasks))
+        passes, _ = passes_of(chosen, model, method, jax.devices()[:1])
+        made = make_step(model, method, optimizer, chosen, DeviceLayout(passes=passes))
         states[name] = jax.jit(made.init)(batches[0])
         step = jax.jit(made.update, donate_argnums=0)
         began = time.perf_counter()

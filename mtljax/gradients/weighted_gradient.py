@@ -14,7 +14,6 @@ from mtljax.gradients.problem import (
     Examples,
     Head,
     Problem,
-    encode_group,
     group_key,
     head_loss,
     make_problem,
@@ -23,6 +22,8 @@ from mtljax.gradients.problem import (
     task_key,
     unstack_by_task,
 )
+from mtljax.gradients.row_gradients import RowGradients
+from mtljax.gradients.tables import encoder_vjp, with_tables
 from mtljax.gradients.task_gradients import chosen_strategy
 
 
@@ -82,6 +83,7 @@ def weighted_gradient(
     if weights.shape != (len(heads),):
         raise ValueError(f"weights must have shape ({len(heads)},), got {weights.shape}")
     can_stack = chosen_strategy(problem, "auto") == "scanned"
+    problem = with_tables(problem, alike=can_stack)
     found = (_looped if can_stack else _unrolled)(problem, weights)
     return found if has_aux else found._replace(aux=None)
 
@@ -93,9 +95,10 @@ def _looped(problem: Problem, weights: jax.Array) -> WeightedGradient:
     def add(total: Any, arguments: Any) -> tuple[Any, Any]:
         index, group_index, weight, inputs, params, targets = arguments
 
-        def weighted(shared: Any, params: Any) -> tuple[jax.Array, Any]:
-            key = group_key(problem, group_index)
-            floating, encoded = encode_group(problem, names[0], shared, inputs, key)
+        key = group_key(problem, group_index)
+        floating, vjp, encoded = encoder_vjp(problem, names[0], inputs, key)
+
+        def weighted(floating: Any, params: Any) -> tuple[jax.Array, Any]:
             of_task = (targets, task_key(problem, index))
             loss, aux = head_loss(
                 problem, names[0], tasks[0], params, floating, encoded.others, *of_task
@@ -103,7 +106,8 @@ def _looped(problem: Problem, weights: jax.Array) -> WeightedGradient:
             return weight.astype(loss.dtype) * loss, (loss, encoded.aux, aux)
 
         differentiate = jax.grad(weighted, argnums=(0, 1), has_aux=True)
-        (of_shared, of_head), values = differentiate(problem.shared, params)
+        (cotangent, of_head), values = differentiate(floating, params)
+        (of_shared,) = vjp(cotangent)
         return _added(total, of_shared), (of_head, values)
 
     arguments = (
@@ -130,23 +134,29 @@ def _unrolled(problem: Problem, weights: jax.Array) -> WeightedGradient:
         names = group_tasks(problem, name)
         of_group = weights[jnp.array([tasks.index(task) for task in names])]
 
-        def weighted(
-            shared: Any, heads: Any, index: int = index, name: str = name, weights: Any = of_group
-        ) -> tuple[jax.Array, Any]:
-            mine = problem._replace(head_params={**problem.head_params, **heads})
-            inputs = problem.batch[name].inputs
-            floating, encoded = encode_group(mine, name, shared, inputs, group_key(problem, index))
-            losses, task_aux = group_losses(mine, name, floating, encoded.others)
-            values = losses, Aux({name: encoded.aux}, task_aux)
-            return jnp.sum(weights.astype(losses.dtype) * losses), values
-
         shared = problem.shared
         if index:
             # The next group begins when this one's gradient is added.
             shared, total = jax.lax.optimization_barrier((shared, total))
+        inputs, key = problem.batch[name].inputs, group_key(problem, index)
+        floating, vjp, encoded = encoder_vjp(problem._replace(shared=shared), name, inputs, key)
+
+        def weighted(
+            floating: Any,
+            heads: Any,
+            encoded: Any = encoded,
+            name: str = name,
+            weights: Any = of_group,
+        ) -> tuple[jax.Array, Any]:
+            mine = problem._replace(head_params={**problem.head_params, **heads})
+            losses, task_aux = group_losses(mine, name, floating, encoded.others)
+            values = losses, Aux({name: encoded.aux}, task_aux)
+            return jnp.sum(weights.astype(losses.dtype) * losses), values
+
         differentiate = jax.grad(weighted, argnums=(0, 1), has_aux=True)
         heads = {task: problem.head_params[task] for task in names}
-        (of_shared, of_mine), (losses, group_aux) = differentiate(shared, heads)
+        (cotangent, of_mine), (losses, group_aux) = differentiate(floating, heads)
+        (of_shared,) = vjp(cotangent)
         total = _added(total, of_shared)
         blocks.append(losses)
         computed += names
@@ -166,7 +176,12 @@ def _zeros(params: Any) -> Any:
 
 
 def _added(total: Any, gradient: Any) -> Any:
-    return jax.tree.map(lambda sum_, leaf: sum_ + leaf.astype(sum_.dtype), total, gradient)
+    def add(sum_: jax.Array, leaf: Any) -> jax.Array:
+        if isinstance(leaf, RowGradients):
+            return sum_.at[leaf.indices].add(leaf.values.astype(sum_.dtype), mode="drop")
+        return sum_ + leaf.astype(sum_.dtype)
+
+    return jax.tree.map(add, total, gradient)
 
 
 def _as_dtypes_of(params: Any, total: Any) -> Any:
