@@ -68,14 +68,14 @@ def unique_rows(indices: ArrayLike, values: ArrayLike, num_rows: int) -> RowGrad
             f"indices [T, N] and values [T, N, ...] have shapes {indices.shape} and {values.shape}"
         )
     of_task = functools.partial(unique_rows_of_task, num_rows=num_rows)
-    unique = jax.lax.platform_dependent(
+    unique, summed = jax.lax.platform_dependent(
         indices,
         values,
         # One task after the other, whose values stay in the cache.
         cpu=lambda *arrays: jax.lax.map(lambda pair: of_task(*pair), arrays),
         default=jax.vmap(of_task),
     )
-    return RowGradients(*unique, num_rows)
+    return RowGradients(unique, summed, num_rows)
 
 
 def unique_rows_of_task(

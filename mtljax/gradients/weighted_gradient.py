@@ -133,38 +133,39 @@ def _unrolled(problem: Problem, weights: jax.Array) -> WeightedGradient:
     for index, name in enumerate(problem.batch):
         names = group_tasks(problem, name)
         of_group = weights[jnp.array([tasks.index(task) for task in names])]
-
         shared = problem.shared
         if index:
             # The next group begins when this one's gradient is added.
             shared, total = jax.lax.optimization_barrier((shared, total))
-        inputs, key = problem.batch[name].inputs, group_key(problem, index)
-        floating, vjp, encoded = encoder_vjp(problem._replace(shared=shared), name, inputs, key)
-
-        def weighted(
-            floating: Any,
-            heads: Any,
-            encoded: Any = encoded,
-            name: str = name,
-            weights: Any = of_group,
-        ) -> tuple[jax.Array, Any]:
-            mine = problem._replace(head_params={**problem.head_params, **heads})
-            losses, task_aux = group_losses(mine, name, floating, encoded.others)
-            values = losses, Aux({name: encoded.aux}, task_aux)
-            return jnp.sum(weights.astype(losses.dtype) * losses), values
-
-        differentiate = jax.grad(weighted, argnums=(0, 1), has_aux=True)
-        heads = {task: problem.head_params[task] for task in names}
-        (cotangent, of_mine), (losses, group_aux) = differentiate(floating, heads)
-        (of_shared,) = vjp(cotangent)
+        of_shared, of_mine, losses, of_this = _of_group(
+            problem._replace(shared=shared), index, name, of_group
+        )
         total = _added(total, of_shared)
         blocks.append(losses)
         computed += names
         of_heads |= of_mine
-        aux = Aux(aux.groups | group_aux.groups, aux.tasks | group_aux.tasks)
+        aux = Aux(aux.groups | of_this.groups, aux.tasks | of_this.tasks)
     losses = in_task_order(tasks, computed, jnp.concatenate(blocks))
     gradient = _as_dtypes_of(problem.shared, total)
     return WeightedGradient(losses, gradient, {task: of_heads[task] for task in tasks}, aux)
+
+
+def _of_group(
+    problem: Problem, index: int, name: str, weights: jax.Array
+) -> tuple[Any, Any, jax.Array, Aux]:
+    """The gradients of a group's weighted losses, shared and by head; the losses, and the aux."""
+    inputs, key = problem.batch[name].inputs, group_key(problem, index)
+    floating, vjp, encoded = encoder_vjp(problem, name, inputs, key)
+
+    def weighted(floating: Any, heads: Any) -> tuple[jax.Array, Any]:
+        mine = problem._replace(head_params={**problem.head_params, **heads})
+        losses, task_aux = group_losses(mine, name, floating, encoded.others)
+        return jnp.sum(weights.astype(losses.dtype) * losses), (losses, task_aux)
+
+    differentiate = jax.grad(weighted, argnums=(0, 1), has_aux=True)
+    heads = {task: problem.head_params[task] for task in group_tasks(problem, name)}
+    (cotangent, of_heads), (losses, task_aux) = differentiate(floating, heads)
+    return vjp(cotangent)[0], of_heads, losses, Aux({name: encoded.aux}, task_aux)
 
 
 def _zeros(params: Any) -> Any:
