@@ -2,7 +2,6 @@
 
 import dataclasses
 import json
-import shutil
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -15,6 +14,7 @@ from mtljax.data.tokenizers import SubwordTokenizer, WordTokenizer
 from mtljax.data.tokenizers.word_splitting import usual_spaces_patterns, words_pattern
 from mtljax.errors import UserError
 from mtljax.export.answer_file import answer_file
+from mtljax.export.directory import new_directory
 from mtljax.export.functions import LEAST_LENGTH, Exported, exported_functions
 from mtljax.inference import Run
 from mtljax.inference.predictions import reading_length
@@ -50,8 +50,11 @@ def to_stablehlo(run: Run, directory: str | Path, tasks: Sequence[str] | None = 
         from safetensors.numpy import save_file
     except ImportError as error:
         raise UserError(f"export: needs the extra 'export' ({error.name} is missing)") from None
-    target = Path(directory)
-    _check_empty(target)
+    with new_directory(directory) as draft:
+        _write(run, draft, tasks, save_file)
+
+
+def _write(run: Run, draft: Path, tasks: Sequence[str] | None, save_file: Any) -> None:
     names = [task.name for task in run.tasks]
     for name in tasks or ():
         if name not in names:
@@ -76,29 +79,10 @@ def to_stablehlo(run: Run, directory: str | Path, tasks: Sequence[str] | None = 
     if "model" in (content := run.tokenizer.to_json()):
         files["tokenizer.json"] = json.dumps(content["model"], ensure_ascii=False)
 
-    # Under its name only when it is complete.
-    draft = target.with_name(f".{target.name}.unfinished")
-    try:
-        shutil.rmtree(draft, ignore_errors=True)
-        draft.mkdir(parents=True)
-        for name, content in files.items():
-            data = content if isinstance(content, bytes) else content.encode("utf-8")
-            (draft / name).write_bytes(data)
-        save_file(parameters, draft / "parameters.safetensors")
-        if target.exists():
-            target.rmdir()
-        draft.rename(target)
-    except OSError as error:
-        shutil.rmtree(draft, ignore_errors=True)
-        raise UserError(f"export {target}: {error.strerror or error}") from None
-
-
-def _check_empty(target: Path) -> None:
-    try:
-        if target.exists() and (not target.is_dir() or any(target.iterdir())):
-            raise UserError(f"export {target}: is there already; choose another directory")
-    except OSError as error:
-        raise UserError(f"export {target}: {error.strerror or error}") from None
+    for name, content in files.items():
+        data = content if isinstance(content, bytes) else content.encode("utf-8")
+        (draft / name).write_bytes(data)
+    save_file(parameters, draft / "parameters.safetensors")
 
 
 def _portable(run: Run) -> Model:

@@ -152,7 +152,8 @@ def _replaced(params: Any, read: Mapping[str, jax.Array], pooler: Mapping[str, j
         # Each task trains a pooler of its own, all from the one that was read.
         part, _, last = name.rpartition("/pooler/")
         if pooler and part.startswith("heads/") and part.count("/") == 1:
-            found = pooler[last]
+            # A copy: the state is donated, and no two of its arrays may be one.
+            found = jnp.copy(pooler[last])
         return leaf if found is None else jax.device_put(found, leaf.sharding)
 
     return jax.tree_util.tree_map_with_path(value, params)

@@ -7,21 +7,18 @@ import importlib.util
 import io
 import json
 import sys
-from pathlib import Path
 
 import jax
-import numpy as np
 import pytest
 
 from mtljax.cli import main
 from mtljax.data import TokenizerSettings
 from mtljax.errors import UserError
 from mtljax.export import to_stablehlo
-from mtljax.inference.run import Run
 from mtljax.modules import EncoderConfig, HeadsConfig
 from mtljax.training.pretrained_start import resolved
+from tests.export.runs import same, untrained
 from tests.pretrained.test_families import GOLDEN
-from tests.tiny_models import random_params
 
 pytest.importorskip("flatbuffers")
 
@@ -45,18 +42,6 @@ def loaded(directory):
     return module
 
 
-def same(found, expected):
-    """Equal but for numbers, which are so to 1e-5."""
-    if isinstance(expected, dict):
-        assert found.keys() == expected.keys()
-        for name in expected:
-            same(found[name], expected[name])
-    elif isinstance(expected, float):
-        np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-5)
-    else:
-        assert found == expected
-
-
 ENCODER = EncoderConfig(
     kind="transformer", embedding=6, features=8, layers=2, heads=2, feed_forward=8, ngram_buckets=32
 )
@@ -67,13 +52,6 @@ KINDS = {
     "wordpiece": ("linear", ("label", "next", "reply")),
     "character": ("linear", ("label", "tags", "next")),
 }
-
-
-def untrained(make, config, tasks):
-    """A run that was never trained."""
-    model, data = make(config, tasks)
-    parts = (data.tokenizer, data.layout, model, random_params(model))
-    return Run(Path("untrained"), config, tasks, *parts, step=7)
 
 
 @pytest.mark.parametrize("kind", KINDS)

@@ -1,0 +1,218 @@
+"""A run in the layout of Hugging Face, with the names that its pretrained model came with."""
+
+import json
+import shutil
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import jax
+import numpy as np
+
+from mtljax.errors import UserError
+from mtljax.export.directory import new_directory
+from mtljax.inference import Run
+from mtljax.presets import ENCODER_SHAPE
+from mtljax.pretrained.families import FAMILIES
+from mtljax.pretrained.fields import read_fields
+from mtljax.pretrained.load import PretrainedFiles, open_source
+from mtljax.pretrained.name_map import Entry
+from mtljax.tasks import Task
+
+_TOKENIZER = (
+    *("tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "added_tokens.json"),
+    *("vocab.txt", "vocab.json", "merges.txt", "spiece.model", "sentencepiece.bpe.model"),
+)
+"""Files of a tokenizer, which are copied where they are there."""
+
+
+class _Heads(NamedTuple):
+    """How transformers calls the models of a family that have a head.
+
+    Attributes:
+      name: what its classes begin with.
+      base: what stands before the names of the encoder in them.
+      dense: the dense layer over the first position, with tanh; None where the head for texts is
+        another one than ours.
+      out: the layer to the classes, of that head.
+    """
+
+    name: str
+    base: str
+    dense: str | None = None
+    out: str = "classifier"
+
+
+_HEADS: Mapping[str, _Heads] = {
+    "bert": _Heads("Bert", "bert", "bert.pooler.dense"),
+    "roberta": _Heads("Roberta", "roberta", "classifier.dense", "classifier.out_proj"),
+    "xlm-roberta": _Heads("XLMRoberta", "roberta", "classifier.dense", "classifier.out_proj"),
+    "electra": _Heads("Electra", "electra"),
+    "distilbert": _Heads("DistilBert", "distilbert"),
+}
+"""By model type."""
+
+
+def to_huggingface(
+    run: Run, directory: str | Path, task: str | None = None, like: str | Path | None = None
+) -> None:
+    """Write the encoder of a run, and the head of a task, so that transformers loads them.
+
+    The directory has ``config.json``, ``model.safetensors`` (float32) and the files of the
+    tokenizer. Without a task it is the base model (``AutoModel``), else the family's model for
+    sequence or token classification.
+
+    Args:
+      run: the run, from `mtljax.load_run`, whose encoder began as a pretrained one.
+      directory: to be made; it may exist if it is empty.
+      task: whose head is written too.
+      like: directory of the pretrained model; by default where the run had it from.
+
+    Raises:
+      UserError: there is no such model any more, the encoder or the head is none that the family
+        has, an unknown task, or a directory that holds something or cannot be written.
+    """
+    from safetensors.numpy import save_file
+
+    source = _source(run, like)
+    files = open_source(source)
+    _check_encoder(run, files, source)
+    model_type: str = read_fields(source).content["model_type"]
+    config = json.loads((source / "config.json").read_bytes())
+    heads = _HEADS.get(model_type)
+    tensors = _encoder(run, files, model_type)
+    if task is None:
+        tensors |= _pooler(files, model_type)
+        if heads is None:
+            config.pop("architectures", None)
+        else:
+            config["architectures"] = [f"{heads.name}Model"]
+    else:
+        chosen = next((each for each in run.tasks if each.name == task), None)
+        if chosen is None:
+            names = ", ".join(each.name for each in run.tasks)
+            raise UserError(f"task {task!r}: unknown to {run.directory}; has {names}")
+        if heads is None:
+            raise UserError(f"task {task!r}: no head of the family {model_type!r} is known here")
+        tensors = {f"{heads.base}.{name}": tensor for name, tensor in tensors.items()}
+        head, fields = _head(run, chosen, heads)
+        tensors |= head
+        config |= fields
+    with new_directory(directory) as draft:
+        for name in _TOKENIZER:
+            if (source / name).is_file():
+                shutil.copyfile(source / name, draft / name)
+        text = json.dumps({**config, "dtype": "float32"}, indent=2, ensure_ascii=False)
+        (draft / "config.json").write_text(f"{text}\n", encoding="utf-8")
+        # transformers wants to be told what library the tensors are for.
+        save_file(tensors, draft / "model.safetensors", metadata={"format": "pt"})
+
+
+def _source(run: Run, like: str | Path | None) -> Path:
+    tokenizer = run.config.tokenizer
+    known = run.config.encoder.pretrained
+    known = known or (tokenizer.file if tokenizer.kind == "pretrained" else "")
+    if not (like or known):
+        raise UserError(
+            f"export: the encoder of {run.directory} was no pretrained one; --like DIR names a "
+            "model of its shape"
+        )
+    source = Path(like or known)
+    if not (source / "config.json").is_file():
+        raise UserError(f"export: {source}: the pretrained model is not there; --like DIR names it")
+    return source
+
+
+def _check_encoder(run: Run, files: PretrainedFiles, source: Path) -> None:
+    ours, theirs = run.config.encoder, files.shape.encoder
+    for field in ENCODER_SHAPE:
+        if getattr(ours, field) != getattr(theirs, field):
+            raise UserError(
+                f"export: encoder.{field} is {getattr(ours, field)!r}, that of {source} is "
+                f"{getattr(theirs, field)!r}"
+            )
+    if run.layout.vocab_size != files.shape.vocabulary:
+        raise UserError(
+            f"export: the run has {run.layout.vocab_size} words, {source} {files.shape.vocabulary}"
+        )
+
+
+def _encoder(run: Run, files: PretrainedFiles, model_type: str) -> dict[str, np.ndarray]:
+    name_map = FAMILIES[model_type].name_map(files.shape)
+    params = {
+        jax.tree_util.keystr(path, simple=True, separator="/"): np.asarray(leaf, np.float32)
+        for path, leaf in jax.tree.leaves_with_path(run.params["shared"])
+    }
+    tensors: dict[str, np.ndarray] = {}
+    for entry in name_map.entries:
+        leaf = params.pop(entry.path)
+        if entry.stacked:
+            for layer in range(entry.first_layer, len(leaf)):
+                tensors |= _tensors(entry, leaf[layer], layer)
+        else:
+            tensors |= _tensors(entry, leaf)
+    if params:
+        raise UserError(f"export: {next(iter(params))} has no place in a {model_type!r} model")
+    return tensors
+
+
+def _tensors(entry: Entry, parameter: np.ndarray, layer: int = 0) -> dict[str, np.ndarray]:
+    made = zip(entry.names, entry.to_tensors(parameter), strict=True)
+    return {name.format(layer): np.ascontiguousarray(x, np.float32) for name, x in made}
+
+
+def _pooler(files: PretrainedFiles, model_type: str) -> dict[str, np.ndarray]:
+    """The pooler as the model came with it: the base model has one, and no task's is its own."""
+    entries = FAMILIES[model_type].name_map(files.shape).pooler if files.matched.pooler else ()
+    names = [name for entry in entries for name in entry.names]
+    read, known = files.checkpoint.read, files.matched.names
+    return {name: np.ascontiguousarray(read(known[name]), np.float32) for name in names}
+
+
+def _head(run: Run, task: Task, heads: _Heads) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
+    """The tensors of a head, and the fields of the configuration that go with them."""
+    params: Any = jax.tree.map(np.asarray, run.params["heads"][task.name])
+    output, what = run.layout.outputs[task.name], f"task {task.name!r}"
+    layers = {"out"} if task.kind == "tagging" else {"pooler", "out"}
+    if task.kind not in ("classification", "multilabel", "regression", "tagging"):
+        raise UserError(f"{what}: kind {task.kind!r} has no head there; leave --task out")
+    if params.keys() != layers or (task.kind != "tagging" and heads.dense is None):
+        wanted = (
+            "no --heads.tag-hidden"
+            if task.kind == "tagging"
+            else "--heads.pooling pooler and no --heads.hidden"
+            if heads.dense
+            else "another one than ours"
+        )
+        raise UserError(f"{what}: the head of a {heads.name} model is {wanted}; leave --task out")
+    kernel, bias = params["out"]["kernel"].T, params["out"]["bias"]
+    classes: Sequence[str] = output.classes or ("value",)
+    problem = "single_label_classification"
+    if task.kind == "regression":
+        # In the units of the data.
+        kernel, bias = kernel * output.deviation, bias * output.deviation + output.mean
+        problem = "regression"
+    elif task.kind == "multilabel":
+        problem = "multi_label_classification"
+    elif len(kernel) == 1 and len(classes) == 2:
+        # One logit z is two of a softmax, 0 and z.
+        kernel, bias = np.stack([0 * kernel[0], kernel[0]]), np.stack([0 * bias[0], bias[0]])
+    tensors = {"weight": kernel, "bias": bias}
+    if task.kind == "tagging":
+        tensors, model = {f"classifier.{name}": x for name, x in tensors.items()}, "Token"
+    else:
+        tensors, model = {f"{heads.out}.{name}": x for name, x in tensors.items()}, "Sequence"
+        dense = params["pooler"]
+        tensors |= {
+            f"{heads.dense}.weight": dense["kernel"].T,
+            f"{heads.dense}.bias": dense["bias"],
+        }
+    fields = {
+        "architectures": [f"{heads.name}For{model}Classification"],
+        "id2label": {str(i): name for i, name in enumerate(classes)},
+        "label2id": {name: i for i, name in enumerate(classes)},
+        "problem_type": problem,
+    }
+    if model == "Token":
+        del fields["problem_type"]
+    return {name: np.ascontiguousarray(x, np.float32) for name, x in tensors.items()}, fields
