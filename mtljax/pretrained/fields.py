@@ -49,7 +49,7 @@ _HARMLESS: frozenset[str] = frozenset(
         *("repetition_penalty", "length_penalty", "no_repeat_ngram_size", "num_return_sequences"),
         *("encoder_no_repeat_ngram_size", "output_scores", "remove_invalid_values"),
         *("exponential_decay_length_penalty", "suppress_tokens", "begin_suppress_tokens"),
-        *("tf_legacy_loss", "use_bfloat16"),
+        *("tf_legacy_loss", "use_bfloat16", "output_past", "xla_device"),
     )
 )
 
@@ -160,6 +160,7 @@ def read_fields(directory: Path) -> Fields:
         raise UserError(f"{path}: expected one entry a field")
     fields = Fields(content, str(path))
     fields.only("is_decoder", False)
+    fields.only("is_encoder_decoder", False)
     fields.only("add_cross_attention", False)
     fields.only("cross_attention_hidden_size")
     fields.only("pruned_heads", {})

@@ -67,11 +67,13 @@ class Entry(NamedTuple):
             tensors = [np.transpose(tensor) for tensor in tensors]
         axis = 1 if self.form in ("matrix", "untransposed") else 0
         joined = tensors[0] if len(tensors) == 1 else np.stack(tensors, axis)
-        return joined.reshape(shape) + (self.offset if self.offset else 0)
+        parameter = joined.reshape(shape)
+        return parameter + self.offset if self.offset else parameter
 
     def to_tensors(self, parameter: Any) -> list[np.ndarray]:
         """The tensors of a parameter, of one layer."""
-        array, count = np.asarray(parameter) - (self.offset if self.offset else 0), len(self.names)
+        array, count = np.asarray(parameter), len(self.names)
+        array = array - self.offset if self.offset else array
         if self.form in ("table", "vector"):
             if self.form == "table":
                 return [array]

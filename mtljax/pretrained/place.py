@@ -43,8 +43,8 @@ def _place(
     def read(layer: int, shape: Sequence[int]) -> np.ndarray:
         tensors = [checkpoint.read(names[name.format(layer)]) for name in entry.names]
         if entry.offset:
-            tensors = [tensor.astype(np.float32) for tensor in tensors]
-        return entry.to_parameter(tensors, shape).astype(like.dtype)
+            tensors = [tensor.astype(np.float32, copy=False) for tensor in tensors]
+        return entry.to_parameter(tensors, shape).astype(like.dtype, copy=False)
 
     if not entry.stacked:
         return _put(read(0, like.shape), like.sharding)

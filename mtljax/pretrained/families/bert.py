@@ -33,7 +33,8 @@ def shape(fields: Fields, position_offset: int = 0, embedding_size: int = 0) -> 
         feed_forward=fields.get("intermediate_size", int),
         architecture=architecture,
     )
-    fields.harmless("tie_word_embeddings")
+    fields.harmless("tie_word_embeddings", "directionality", "pooler_type", "pooler_fc_size")
+    fields.harmless("pooler_num_attention_heads", "pooler_num_fc_layers", "pooler_size_per_head")
     return Shape(encoder, fields.get("vocab_size", int), positions - position_offset)
 
 

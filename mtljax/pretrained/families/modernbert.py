@@ -11,6 +11,7 @@ from mtljax.pretrained.name_map import LAYERS, Left, NameMap, dense, norm, table
 def shape(fields: Fields) -> Shape:
     """Read the configuration."""
     fields.harmless("max_position_embeddings", "tie_word_embeddings", "decoder_bias")
+    fields.harmless("layer_norm_eps", "position_embedding_type")  # written, and never read
     fields.harmless("classifier_bias", "classifier_activation", "sliding_window")
     width, layers = fields.get("hidden_size", int), fields.get("num_hidden_layers", int)
     every = fields.get("global_attn_every_n_layers", int, 3)

@@ -1,0 +1,100 @@
+"""Configurations as older versions wrote them say the same as those of today."""
+
+import json
+
+import pytest
+
+from mtljax.errors import UserError
+from mtljax.pretrained import read_shape
+
+SIZES = {
+    "vocab_size": 96,
+    "hidden_size": 32,
+    "intermediate_size": 48,
+    "num_hidden_layers": 6,
+    "num_attention_heads": 4,
+}
+SCALING = {
+    "factor": 8.0,
+    "low_freq_factor": 1.0,
+    "high_freq_factor": 4.0,
+    "original_max_position_embeddings": 8192,
+    "rope_type": "llama3",
+}
+PAIRS = {
+    "modernbert": (
+        {
+            "global_rope_theta": 160000.0,
+            "local_rope_theta": 10000.0,
+            "global_attn_every_n_layers": 3,
+            "local_attention": 128,
+            "layer_norm_eps": 1e-05,
+            "norm_eps": 1e-05,
+            "position_embedding_type": "absolute",
+        },
+        {
+            "layer_types": (["full_attention"] + ["sliding_attention"] * 2) * 2,
+            "rope_parameters": {
+                "full_attention": {"rope_type": "default", "rope_theta": 160000.0},
+                "sliding_attention": {"rope_type": "default", "rope_theta": 10000.0},
+            },
+        },
+    ),
+    "gemma3_text": (
+        {
+            "rope_theta": 1000000,
+            "rope_local_base_freq": 10000,
+            "rope_scaling": {"factor": 8.0, "rope_type": "linear"},
+            "sliding_window": 512,
+            "sliding_window_pattern": 6,
+            "attn_logit_softcapping": None,
+            "hidden_activation": "gelu_pytorch_tanh",
+        },
+        {
+            "rope_parameters": {
+                "full_attention": {"rope_type": "linear", "factor": 8.0, "rope_theta": 1000000.0},
+                "sliding_attention": {"rope_type": "default", "rope_theta": 10000.0},
+            },
+            "sliding_window": 512,
+            "layer_types": ["sliding_attention"] * 5 + ["full_attention"],
+            "hidden_activation": "gelu_pytorch_tanh",
+        },
+    ),
+    "llama": (
+        {"rope_theta": 500000.0, "rope_scaling": SCALING, "num_key_value_heads": 2},
+        {"rope_parameters": {**SCALING, "rope_theta": 500000.0}, "num_key_value_heads": 2},
+    ),
+}
+
+
+def shape(directory, kind, **fields):
+    (directory / "config.json").write_text(json.dumps(SIZES | {"model_type": kind} | fields))
+    return read_shape(directory)
+
+
+@pytest.mark.parametrize("kind", PAIRS)
+def test_of_before_and_of_today(kind, tmp_path):
+    before, today = (shape(tmp_path, kind, **fields) for fields in PAIRS[kind])
+    assert before == today
+    if kind == "llama":
+        assert before.encoder.architecture.rotary_original == 8192
+    else:
+        assert "local" in before.encoder.architecture.window_pattern
+
+
+@pytest.mark.parametrize(
+    ("kind", "fields", "reason"),
+    [
+        ("llama", {"rope_scaling": {"type": "yarn", "factor": 2.0}}, "type 'yarn'"),
+        ("llama", {"rope_scaling": {"rope_type": "linear"}}, "'linear' with 'factor'"),
+        ("qwen3", {"use_sliding_window": True}, "use_sliding_window"),
+        ("qwen3", {"layer_types": ["full_attention", "sliding_attention"]}, "layer_types"),
+        ("gemma3_text", {"final_logit_softcapping": 30.0}, "final_logit_softcapping"),
+        ("gemma3_text", {"layer_types": ["chunked_attention"]}, "'chunked_attention'"),
+        ("deberta-v2", {}, "relative_attention.*missing"),
+        ("bert", {"is_encoder_decoder": True}, "is_encoder_decoder"),
+    ],
+)
+def test_what_would_change_the_numbers(kind, fields, reason, tmp_path):
+    with pytest.raises(UserError, match=reason):
+        shape(tmp_path, kind, **fields)
