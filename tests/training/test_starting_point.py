@@ -7,9 +7,11 @@ import numpy as np
 import pytest
 from rich.console import Console
 
+from mtljax.data import TokenizerSettings
 from mtljax.errors import UserError
 from mtljax.inference import load_run
-from mtljax.presets import like_run, read_config
+from mtljax.modules import EncoderConfig
+from mtljax.presets import Config, dump_config, like_run, read_config
 from mtljax.training.loop import train
 
 
@@ -83,6 +85,17 @@ def test_a_dictionary_takes_what_it_does_not_say_from_the_run(origin, linear):
     assert config.tokenizer == linear.tokenizer and config.steps == 1500
     with pytest.raises(UserError, match="config: encoder.from_run none: no run there"):
         read_config({"encoder": {"from_run": "none"}})
+
+
+def test_a_run_of_a_pretrained_encoder_is_started_from_as_a_run(tmp_path):
+    """Its shape and tokenizer are taken from it, not from the model that it began as."""
+    encoder = EncoderConfig(kind="transformer", layers=3, pretrained="somewhere")
+    tokenizer = TokenizerSettings(kind="pretrained", file="somewhere")
+    begun = Config(encoder=encoder, tokenizer=tokenizer)
+    (tmp_path / "config.yaml").write_text(dump_config(begun))
+    config = like_run(Config(), str(tmp_path))
+    assert config.encoder == dataclasses.replace(encoder, pretrained="", from_run=str(tmp_path))
+    assert config.tokenizer == tokenizer
 
 
 def changed(config, **fields):
