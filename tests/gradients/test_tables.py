@@ -194,6 +194,25 @@ def test_lagged(rng, case, strategy, size):
     )
 
 
+@pytest.mark.parametrize("case", ["alike", "tied"])
+def test_a_weighted_gradient_of_one_group_after_the_other(rng, case):
+    groups, tied = CASES[case]
+    shared, heads, params, batch = problem(rng, groups, tied)
+    weights = WEIGHTS[: len(heads)].astype(np.float32)
+    found = jax.jit(
+        lambda shared: gradients.weighted_gradient(
+            encoder(look_up), heads, shared, params, batch, weights
+        )
+    )(shared)
+    jax.tree.map(
+        lambda a, b: np.testing.assert_allclose(
+            a, np.tensordot(weights, b, 1), rtol=1e-4, atol=1e-5
+        ),
+        found.shared,
+        one_by_one(shared, heads, params, batch, None),
+    )
+
+
 def test_a_table_that_is_used_otherwise_is_dense(rng):
     """Cast, computed, or passed to a compiled function: `look_up` does not know it."""
     shared, heads, params, batch = problem(rng, CASES["alike"][0])
