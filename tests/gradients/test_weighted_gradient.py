@@ -92,3 +92,30 @@ def test_aux_of_every_group_and_task(name, cases):
 def test_one_weight_a_task(cases):
     with pytest.raises(ValueError, match=r"weights must have shape \(3,\), got \(2,\)"):
         call(cases["equal_shapes"](), jnp.ones(2))
+
+
+@pytest.mark.parametrize("rows", [(3, 3), (3, 4)])
+def test_rows_of_a_table_are_added_to_the_sum(rows, close):
+    """Those that two groups read, some of them twice, in a loop and one after the other."""
+    rng = np.random.default_rng(0)
+    shared = {"words": jnp.asarray(rng.normal(size=(6000, 3)), jnp.float32)}
+    params = {n: jnp.asarray(rng.normal(size=3), jnp.float32) for n in "ab"}
+    batch = {
+        n: gradients.Examples(jnp.asarray(rng.integers(0, 9, (count, 4))), {n: jnp.ones(count)})
+        for n, count in zip("ab", rows, strict=True)
+    }
+
+    def encode(shared, ids):
+        return jnp.tanh(gradients.look_up(shared["words"], ids)).sum(1)
+
+    heads = dict.fromkeys("ab", lambda params, x, y: jnp.mean((x @ params - y) ** 2))
+    weights = jnp.array([0.5, -2.0])
+
+    def weighted(shared, params):
+        return gradients.task_losses(encode, heads, shared, params, batch) @ weights
+
+    found = jax.jit(
+        lambda *parts: gradients.weighted_gradient(encode, heads, *parts, batch, weights)
+    )
+    wanted = jax.jit(jax.grad(weighted, argnums=(0, 1)))(shared, params)
+    close(found(shared, params)[1:3], wanted)
