@@ -1,6 +1,6 @@
 """Stale weights: each per-task gradient is freed once accumulated, and only measured."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 import jax
@@ -20,7 +20,8 @@ from mtljax.gradients.problem import (
     make_problem,
 )
 from mtljax.gradients.row_gradients import RowGradients
-from mtljax.gradients.scanned import scan_tasks
+from mtljax.gradients.same_shapes import alike_groups
+from mtljax.gradients.scanned import TaskResult, scan_tasks
 from mtljax.gradients.sketch import sketch as project
 from mtljax.gradients.tables import with_tables
 from mtljax.gradients.task_gradients import chosen_strategy, compute
@@ -96,7 +97,7 @@ def lagged_gradients(
     if weights.shape != (len(heads),):
         raise ValueError(f"weights must have shape ({len(heads)},), got {weights.shape}")
     strategy = chosen_strategy(problem, strategy)
-    problem = with_tables(problem, alike=strategy != "unrolled")
+    problem = with_tables(problem, alike=strategy in ("scanned", "vmapped"))
     if sketch is None:
         losses, task_grads, head_grads, aux = compute(problem, strategy)
         direction = combine(weights, task_grads)
@@ -105,49 +106,42 @@ def lagged_gradients(
         )
     if strategy == "vmapped":
         raise ValueError("strategy 'vmapped': a sketch goes from task to task; use 'scanned'")
-    accumulate = _scanned if strategy == "scanned" else _unrolled
-    losses, direction, sketches, head_grads, aux = accumulate(problem, weights, sketch, seed)
+    sets = {
+        "unrolled": [[name] for name in problem.batch],
+        "scanned": [list(problem.batch)],
+    }.get(strategy) or alike_groups(problem)
+    losses, direction, sketches, head_grads, aux = _accumulated(
+        problem, sets, weights, sketch, seed
+    )
     return LaggedGradients(
         losses, direction, gramian(sketches), head_grads, sketches, aux if has_aux else None
     )
 
 
-def _scanned(problem: Problem, weights: jax.Array, size: int, seed: int) -> Any:
-    def accumulate(index, total, result):
-        one_task = jax.tree.map(lambda leaf: leaf[None], result.shared)
-        projected = project(one_task, size, seed)[0]
-        return _add_weighted(total, weights[index], result.shared), (result.loss, projected)
-
-    total, (losses, sketches), head_grads, aux = scan_tasks(
-        problem, _wide_zeros(problem.shared), accumulate
-    )
-    return losses, _as_dtypes_of(problem.shared, total), sketches, head_grads, aux
-
-
-def _unrolled(problem: Problem, weights: jax.Array, size: int, seed: int) -> Any:
+def _accumulated(
+    problem: Problem, sets: list[list[str]], weights: jax.Array, size: int, seed: int
+) -> Any:
+    """Weighs and projects one gradient at a time, by sets of groups, of which several are alike."""
     tasks = list(problem.heads)
     total, blocks, head_grads = _wide_zeros(problem.shared), [], {}
     aux = Aux({}, {})
-    for index, name in enumerate(problem.batch):
-        vjp, losses, cotangents, group_head_grads, group_aux = group_vjp(problem, index, name)
-        head_grads |= group_head_grads
-        aux = Aux(aux.groups | group_aux.groups, aux.tasks | group_aux.tasks)
 
-        def accumulate(total: Any, weighted: Any, vjp: Any = vjp) -> tuple[Any, jax.Array]:
-            weight, cotangent = weighted
-            (shared,) = vjp(cotangent)
-            projected = project(jax.tree.map(lambda leaf: leaf[None], shared), size, seed)[0]
-            return _add_weighted(total, weight, shared), projected
+    def added(total: Any, weight: jax.Array, shared: Any) -> tuple[Any, jax.Array]:
+        projected = project(jax.tree.map(lambda leaf: leaf[None], shared), size, seed)[0]
+        return _add_weighted(total, weight, shared), projected
 
-        indices = jnp.array([tasks.index(task) for task in group_head_grads])
-        weighted = (weights[indices], cotangents)
-        if len(group_head_grads) == 1:
-            total, sketch = accumulate(total, jax.tree.map(lambda leaf: leaf[0], weighted))
-            sketches = sketch[None]
+    def keep(index: Any, total: Any, result: TaskResult) -> tuple[Any, Any]:
+        total, projected = added(total, weights[index], result.shared)
+        return total, (result.loss, projected)
+
+    for names in sets:
+        if len(names) > 1:
+            total, block, of_heads, of_set = scan_tasks(problem, total, keep, names)
         else:
-            # A loop, so that there is one backward pass to compile, and one gradient at a time.
-            total, sketches = jax.lax.scan(accumulate, total, weighted)
-        blocks.append((losses, sketches))
+            total, block, of_heads, of_set = _of_group(problem, names[0], total, weights, added)
+        head_grads |= of_heads
+        aux = Aux(aux.groups | of_set.groups, aux.tasks | of_set.tasks)
+        blocks.append(block)
     computed = jax.tree.map(lambda *leaves: jnp.concatenate(leaves), *blocks)
     losses, sketches = in_task_order(tasks, list(head_grads), computed)
     return (
@@ -157,6 +151,27 @@ def _unrolled(problem: Problem, weights: jax.Array, size: int, seed: int) -> Any
         {task: head_grads[task] for task in tasks},
         aux,
     )
+
+
+def _of_group(
+    problem: Problem, name: str, total: Any, weights: jax.Array, added: Callable[..., Any]
+) -> Any:
+    """The sum with the gradients of a group's tasks, their losses and sketches, heads and aux."""
+    tasks, index = list(problem.heads), list(problem.batch).index(name)
+    vjp, losses, cotangents, head_grads, aux = group_vjp(problem, index, name)
+
+    def accumulate(total: Any, weighted: Any) -> tuple[Any, jax.Array]:
+        weight, cotangent = weighted
+        return added(total, weight, vjp(cotangent)[0])
+
+    weighted = (weights[jnp.array([tasks.index(task) for task in head_grads])], cotangents)
+    if len(head_grads) == 1:
+        total, sketch = accumulate(total, jax.tree.map(lambda leaf: leaf[0], weighted))
+        sketches = sketch[None]
+    else:
+        # A loop, so that there is one backward pass to compile, and one gradient at a time.
+        total, sketches = jax.lax.scan(accumulate, total, weighted)
+    return total, (losses, sketches), head_grads, aux
 
 
 def _wide_zeros(params: Any) -> Any:

@@ -61,6 +61,35 @@ def why_heads_differ(problem: Problem, tasks: Iterable[str] | None = None) -> st
     return None
 
 
+def alike_groups(problem: Problem) -> list[list[str]]:
+    """The input groups in sets that can be traced as one, as few as there can be.
+
+    Args:
+      problem: the problem.
+
+    Returns:
+      Sets of groups, which together have every group once, in their order. Groups of one set have
+      one task each, one encoder, inputs of equal shapes, and one function as heads, whose
+      parameters and targets have equal shapes.
+    """
+    sets: dict[Any, list[str]] = {}
+    for name, examples in problem.batch.items():
+        key: Any = name
+        if len(examples.targets) == 1:
+            ((task, targets),) = examples.targets.items()
+            shapes = shapes_of((examples.inputs, problem.head_params[task], targets))
+            # By identity: what is traced for a set is the function of its first group.
+            key = (id(problem.encode[name]), id(problem.heads[task]), shapes)
+        sets.setdefault(key, []).append(name)
+    return list(sets.values())
+
+
+def shapes_of(tree: Any) -> Any:
+    """The structure, shapes and dtypes of a tree of arrays, which can be compared and hashed."""
+    leaves, structure = jax.tree.flatten(tree)
+    return structure, tuple((jnp.shape(leaf), jnp.result_type(leaf)) for leaf in leaves)
+
+
 def why_trees_differ(first: Any, second: Any) -> str | None:
     """The first difference in structure, shape or dtype of two trees of arrays; None if none."""
     if jax.tree.structure(first) != jax.tree.structure(second):

@@ -1,6 +1,6 @@
 """Per-task gradients, one task at a time in a compiled loop."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import jax
@@ -35,42 +35,53 @@ class TaskResult(NamedTuple):
     head: Any
 
 
-def scanned(problem: Problem) -> tuple[jax.Array, Any, dict[str, Any], Aux]:
+def scanned(
+    problem: Problem, groups: Sequence[str] | None = None
+) -> tuple[jax.Array, Any, dict[str, Any], Aux]:
     """One trace for all groups, and the activations of one at a time; `lax.switch` picks a head.
 
     Args:
-      problem: the problem, with T groups of one task and equal shapes.
+      problem: the problem.
+      groups: the n groups to compute, of one task each and of equal shapes; None for all.
 
     Returns:
-      Losses ``[T]``, shared gradients ``[T, *param]``, head gradients by task, and what encoders
-      and heads returned besides.
+      Losses ``[n]``, shared gradients ``[n, *param]``, head gradients by task, and what encoders
+      and heads returned besides; in the order of the heads.
     """
-    _, results, heads, aux = scan_tasks(problem, (), lambda index, carry, result: (carry, result))
+    _, results, heads, aux = scan_tasks(
+        problem, (), lambda index, carry, result: (carry, result), groups
+    )
     return results.loss, results.shared, heads, aux
 
 
 def scan_tasks(
-    problem: Problem, carry: Any, keep: Callable[[Any, Any, TaskResult], tuple[Any, Any]]
+    problem: Problem,
+    carry: Any,
+    keep: Callable[[Any, Any, TaskResult], tuple[Any, Any]],
+    groups: Sequence[str] | None = None,
 ) -> tuple[Any, Any, dict[str, Any], Aux]:
     """Computes the gradients of one task after the other, in the order of the heads.
 
     Args:
-      problem: the problem, with T groups of one task and equal shapes.
+      problem: the problem.
       carry: the first value of what is passed from task to task.
       keep: ``(index, carry, result) -> (carry, kept)``, called with the index of the task and its
         `TaskResult`; what it keeps is stacked.
+      groups: the n groups to compute, of one task each and of equal shapes; None for all.
 
     Returns:
-      The last carry, what was kept ``[T, ...]``, head gradients by task, and what encoders and
+      The last carry, what was kept ``[n, ...]``, head gradients by task, and what encoders and
       heads returned besides.
     """
-    tasks = list(problem.heads)
-    group_of = {task: name for name, examples in problem.batch.items() for task in examples.targets}
-    names = list(problem.batch)
-    name = names[0]
-    heads_stack = why_heads_differ(problem) is None
+    all_tasks, names = list(problem.heads), list(problem.batch)
+    groups = names if groups is None else groups
+    group_of = {task: name for name in groups for task in problem.batch[name].targets}
+    tasks = [task for task in all_tasks if task in group_of]
+    name = group_of[tasks[0]]
+    heads_stack = why_heads_differ(problem, tasks) is None
     inputs = stack_trees([problem.batch[group_of[task]].inputs for task in tasks])
-    task_indices = jnp.arange(len(tasks))
+    indices = [all_tasks.index(task) for task in tasks]
+    task_indices, positions = jnp.array(indices), jnp.arange(len(tasks))
     group_indices = jnp.array([names.index(group_of[task]) for task in tasks])
     targets = [problem.batch[group_of[task]].targets[task] for task in tasks]
     params = [problem.head_params[task] for task in tasks]
@@ -79,7 +90,7 @@ def scan_tasks(
     # cannot be stacked: it is carried, and each iteration replaces its own.
     def body(carried, task_arguments):
         carry, of_heads = carried
-        index, group_index, inputs, *head_arguments = task_arguments
+        position, index, group_index, inputs, *head_arguments = task_arguments
         key = group_key(problem, group_index)
         floating, vjp, encoded = encoder_vjp(problem, name, inputs, key)
         head_grad, aux = (), ()
@@ -96,7 +107,7 @@ def scan_tasks(
             )
         else:
             loss, cotangent, of_heads = jax.lax.switch(
-                index, branches, floating, encoded.others, of_heads
+                position, branches, floating, encoded.others, of_heads
             )
         (shared,) = vjp(cotangent)
         carry, kept = keep(index, carry, TaskResult(loss, sort_rows(shared), head_grad))
@@ -112,7 +123,7 @@ def scan_tasks(
                 floating,
                 others,
                 targets[i],
-                task_key(problem, i),
+                task_key(problem, indices[i]),
             )
             of_heads = (*of_heads[:i], (head_grad, aux), *of_heads[i + 1 :])
             return loss.astype(dtype), cotangent, of_heads
@@ -125,6 +136,7 @@ def scan_tasks(
 
     if heads_stack:
         arguments = (
+            positions,
             task_indices,
             group_indices,
             inputs,
@@ -143,7 +155,7 @@ def scan_tasks(
         for task, head in zip(tasks, params, strict=True)
     )
     (carry, of_heads), (kept, _, (encoder_aux, _)) = jax.lax.scan(
-        body, (carry, zeros), (task_indices, group_indices, inputs)
+        body, (carry, zeros), (positions, task_indices, group_indices, inputs)
     )
     head_grads = {task: grad for task, (grad, _) in zip(tasks, of_heads, strict=True)}
     head_aux = {task: aux for task, (_, aux) in zip(tasks, of_heads, strict=True)}

@@ -17,6 +17,7 @@ from mtljax.gradients.row_gradients import (
     unique_rows,
     unique_rows_of_task,
 )
+from mtljax.gradients.same_shapes import shapes_of
 
 _MIN_ROWS_PER_LOOKUP = 4
 """Rows of a table, for each that a group looks up, from which on its gradients are kept by rows."""
@@ -56,7 +57,7 @@ def with_tables(problem: Problem, *, alike: bool = False) -> Problem:
     uses: dict[Any, _Use] = {}
     lookups, unread = {}, {}
     for name, examples in problem.batch.items():
-        signature = (id(problem.encode[name]), _shapes(examples.inputs))
+        signature = (id(problem.encode[name]), shapes_of(examples.inputs))
         if signature not in uses:
             uses[signature] = _use_of(problem, name)
         use = uses[signature]
@@ -144,11 +145,6 @@ def _features_read(problem: Problem, name: str) -> frozenset[int]:
         used |= {id(variable) for variable in program.outvars}
         read |= {i for i in range(len(spec.shapes)) if id(program.invars[i]) in used}
     return frozenset(read)
-
-
-def _shapes(tree: Any) -> Any:
-    leaves, structure = jax.tree.flatten(tree)
-    return structure, tuple((jnp.shape(leaf), jnp.result_type(leaf)) for leaf in leaves)
 
 
 def encoder_vjp(

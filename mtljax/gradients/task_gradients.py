@@ -14,10 +14,10 @@ from mtljax.gradients.problem import (
     Problem,
     make_problem,
 )
-from mtljax.gradients.same_shapes import why_groups_differ, why_heads_differ
+from mtljax.gradients.same_shapes import alike_groups, why_groups_differ
 from mtljax.gradients.scanned import scanned
 from mtljax.gradients.tables import with_tables
-from mtljax.gradients.unrolled import unrolled
+from mtljax.gradients.unrolled import in_sets, unrolled
 from mtljax.gradients.vmapped import vmapped
 
 
@@ -43,6 +43,8 @@ _COMPUTE: dict[str, Callable[[Problem], tuple[jax.Array, Any, dict[str, Any], Au
     "vmapped": vmapped,
     "scanned": scanned,
 }
+
+_IN_SETS = "in_sets"
 
 STRATEGIES = ("auto", *_COMPUTE)
 """Names of the strategies that compute per-task gradients; they agree to rounding."""
@@ -70,10 +72,10 @@ def task_gradients(
     | `'unrolled'` | nothing | the number of groups | as XLA schedules them |
     | `'vmapped'` | one encoder, one task per group, equal shapes | heads of unequal shapes | all |
     | `'scanned'` | the same | the same | those of one group |
-    | `'auto'` | nothing | | |
+    | `'auto'` | nothing | groups that are not alike | those of one group of a set |
 
-    `'auto'` is `'scanned'` where that fits and all heads are one function of equal shapes, else
-    `'unrolled'`.
+    `'auto'` sorts the groups into sets that are alike: one task each, one encoder, equal shapes,
+    heads that are one function. Each set is `'scanned'`, other groups are `'unrolled'`.
 
     Args:
       encode: ``(shared, inputs) -> features``, or one by input group. Features are a tree of arrays
@@ -117,14 +119,14 @@ def task_gradients(
     problem = make_problem(encode, heads, shared, head_params, batch, key, has_aux)
     check_differentiable(problem)
     strategy = chosen_strategy(problem, strategy)
-    problem = with_tables(problem, alike=strategy != "unrolled")
+    problem = with_tables(problem, alike=strategy in ("scanned", "vmapped"))
     losses, shared_grads, head_grads, aux = compute(problem, strategy)
     return TaskGradients(losses, shared_grads, head_grads, aux if has_aux else None)
 
 
 def compute(problem: Problem, strategy: str) -> tuple[jax.Array, Any, dict[str, Any], Aux]:
-    """Losses, gradients and aux of a checked problem, by any strategy but `'auto'`."""
-    return _COMPUTE[strategy](problem)
+    """Losses, gradients and aux of a checked problem, by what `chosen_strategy` returns."""
+    return in_sets(problem) if strategy == _IN_SETS else _COMPUTE[strategy](problem)
 
 
 def chosen_strategy(problem: Problem, strategy: str) -> str:
@@ -135,7 +137,8 @@ def chosen_strategy(problem: Problem, strategy: str) -> str:
       strategy: one of `STRATEGIES`.
 
     Returns:
-      One of `STRATEGIES`, but not `'auto'`.
+      One of `STRATEGIES`, but not `'auto'`; or `'in_sets'`, where some groups can be scanned
+      together, and others not.
 
     Raises:
       ValueError: no such strategy, or one that the shapes do not allow.
@@ -143,8 +146,10 @@ def chosen_strategy(problem: Problem, strategy: str) -> str:
     if strategy not in STRATEGIES:
         raise ValueError(f"strategy must be one of {', '.join(STRATEGIES)}, got {strategy!r}")
     if strategy == "auto":
-        can_stack = why_groups_differ(problem) is None and why_heads_differ(problem) is None
-        return "scanned" if can_stack and len(problem.heads) > 1 else "unrolled"
+        sets = alike_groups(problem)
+        if len(sets) == len(problem.batch):
+            return "unrolled"
+        return "scanned" if len(sets) == 1 else _IN_SETS
     if strategy != "unrolled" and (why := why_groups_differ(problem)):
         raise ValueError(f"strategy {strategy!r}: {why}")
     return strategy

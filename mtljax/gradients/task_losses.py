@@ -23,7 +23,7 @@ from mtljax.gradients.problem import (
     task_key,
     unstack_by_task,
 )
-from mtljax.gradients.task_gradients import chosen_strategy
+from mtljax.gradients.same_shapes import alike_groups
 
 
 @overload
@@ -94,29 +94,37 @@ def task_losses(
     if encode_together is not None:
         losses, aux = losses_in_one_pass(problem, encode_together)
     else:
-        can_stack = chosen_strategy(problem, "auto") == "scanned"
-        losses, aux = (_stacked_losses if can_stack else _losses_by_group)(problem)
+        losses, aux = _losses_by_set(problem)
     return (losses, aux) if has_aux else losses
 
 
-def _losses_by_group(problem: Problem) -> tuple[jax.Array, Aux]:
-    """The losses ``[T]``, one input group after the other."""
+def _losses_by_set(problem: Problem) -> tuple[jax.Array, Aux]:
+    """The losses ``[T]``, one set of alike groups after the other."""
     blocks, computed, aux = [], [], Aux({}, {})
-    for index, (name, examples) in enumerate(problem.batch.items()):
-        floating, encoded = encode_group(
-            problem, name, problem.shared, examples.inputs, group_key(problem, index)
-        )
-        losses, task_aux = group_losses(problem, name, floating, encoded.others)
+    for names in alike_groups(problem):
+        if len(names) == 1:
+            losses, of_set = _losses_of_group(problem, names[0])
+        else:
+            losses, of_set = _stacked_losses(problem, names)
         blocks.append(losses)
-        computed += group_tasks(problem, name)
-        aux = Aux(aux.groups | {name: encoded.aux}, aux.tasks | task_aux)
+        computed += [task for name in names for task in group_tasks(problem, name)]
+        aux = Aux(aux.groups | of_set.groups, aux.tasks | of_set.tasks)
     return in_task_order(list(problem.heads), computed, jnp.concatenate(blocks)), aux
 
 
-def _stacked_losses(problem: Problem) -> tuple[jax.Array, Aux]:
-    """The losses ``[T]`` where groups and heads can be stacked."""
-    tasks, names = list(problem.heads), list(problem.batch)
-    group_of = {task: name for name, examples in problem.batch.items() for task in examples.targets}
+def _losses_of_group(problem: Problem, name: str) -> tuple[jax.Array, Aux]:
+    index, inputs = list(problem.batch).index(name), problem.batch[name].inputs
+    key = group_key(problem, index)
+    floating, encoded = encode_group(problem, name, problem.shared, inputs, key)
+    losses, task_aux = group_losses(problem, name, floating, encoded.others)
+    return losses, Aux({name: encoded.aux}, task_aux)
+
+
+def _stacked_losses(problem: Problem, names: list[str]) -> tuple[jax.Array, Aux]:
+    """The losses ``[n]`` of groups that are alike, one task each."""
+    all_tasks, all_names = list(problem.heads), list(problem.batch)
+    group_of = {task: name for name in names for task in problem.batch[name].targets}
+    tasks = list(group_of)
 
     def loss_of(arguments: Any) -> tuple[jax.Array, Any, Any]:
         index, group_index, inputs, params, targets = arguments
@@ -129,8 +137,8 @@ def _stacked_losses(problem: Problem) -> tuple[jax.Array, Aux]:
         return loss, encoded.aux, aux
 
     arguments = (
-        jnp.arange(len(tasks)),
-        jnp.array([names.index(group_of[task]) for task in tasks]),
+        jnp.array([all_tasks.index(task) for task in tasks]),
+        jnp.array([all_names.index(name) for name in names]),
         stack_trees([problem.batch[group_of[task]].inputs for task in tasks]),
         stack_params([problem.head_params[task] for task in tasks]),
         stack_trees([problem.batch[group_of[task]].targets[task] for task in tasks]),

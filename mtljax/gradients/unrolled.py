@@ -1,4 +1,4 @@
-"""Per-task gradients, one input group after the other."""
+"""Per-task gradients, one input group after the other, or one set of alike ones after the other."""
 
 from collections.abc import Callable
 from typing import Any
@@ -7,6 +7,8 @@ import jax
 
 from mtljax.gradients.group_heads import group_head_gradients, in_task_order, vjp_per_task
 from mtljax.gradients.problem import Aux, Problem, group_key
+from mtljax.gradients.same_shapes import alike_groups
+from mtljax.gradients.scanned import TaskResult, scan_tasks
 from mtljax.gradients.tables import encoder_vjp, join_blocks, sort_rows
 
 
@@ -20,15 +22,46 @@ def unrolled(problem: Problem) -> tuple[jax.Array, Any, dict[str, Any], Aux]:
       Losses ``[T]``, shared gradients ``[T, *param]``, head gradients by task, and what encoders
       and heads returned besides.
     """
+    return _in_turn(problem, [[name] for name in problem.batch])
+
+
+def in_sets(problem: Problem) -> tuple[jax.Array, Any, dict[str, Any], Aux]:
+    """Groups of any shapes; those that are alike are one trace, in a loop.
+
+    Args:
+      problem: the problem, with T tasks.
+
+    Returns:
+      What `unrolled` returns.
+    """
+    return _in_turn(problem, alike_groups(problem))
+
+
+def _in_turn(problem: Problem, sets: list[list[str]]) -> tuple[jax.Array, Any, dict[str, Any], Aux]:
+    """What `unrolled` returns, by sets of groups, of which those of several are alike."""
     tasks = list(problem.heads)
     blocks, head_grads, aux = [], {}, Aux({}, {})
-    for index, name in enumerate(problem.batch):
-        vjp, losses, cotangents, group_head_grads, group_aux = group_vjp(problem, index, name)
-        head_grads |= group_head_grads
-        aux = Aux(aux.groups | group_aux.groups, aux.tasks | group_aux.tasks)
-        blocks.append((losses, vjp_per_task(vjp, cotangents)))
+    # Rows of tables that come out of a loop are in their form.
+    looped = any(len(names) > 1 for names in sets)
+    for names in sets:
+        if len(names) == 1:
+            index = list(problem.batch).index(names[0])
+            vjp, losses, cotangents, of_heads, of_set = group_vjp(problem, index, names[0])
+            shared = vjp_per_task(vjp, cotangents)
+            shared = sort_rows(shared) if looped else shared
+        else:
+            _, (losses, shared), of_heads, of_set = scan_tasks(problem, (), _keep, names)
+        head_grads |= of_heads
+        aux = Aux(aux.groups | of_set.groups, aux.tasks | of_set.tasks)
+        blocks.append((losses, shared))
     losses, shared = in_task_order(tasks, list(head_grads), join_blocks(blocks))
-    return losses, sort_rows(shared), {task: head_grads[task] for task in tasks}, aux
+    shared = shared if looped else sort_rows(shared)
+    return losses, shared, {task: head_grads[task] for task in tasks}, aux
+
+
+def _keep(index: Any, carry: Any, result: TaskResult) -> tuple[Any, Any]:
+    del index
+    return carry, (result.loss, result.shared)
 
 
 def group_vjp(

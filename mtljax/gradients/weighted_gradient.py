@@ -23,8 +23,8 @@ from mtljax.gradients.problem import (
     unstack_by_task,
 )
 from mtljax.gradients.row_gradients import RowGradients
+from mtljax.gradients.same_shapes import alike_groups
 from mtljax.gradients.tables import encoder_vjp, with_tables
-from mtljax.gradients.task_gradients import chosen_strategy
 
 
 class WeightedGradient(NamedTuple):
@@ -82,15 +82,34 @@ def weighted_gradient(
     weights = jax.lax.stop_gradient(jnp.asarray(weights))
     if weights.shape != (len(heads),):
         raise ValueError(f"weights must have shape ({len(heads)},), got {weights.shape}")
-    can_stack = chosen_strategy(problem, "auto") == "scanned"
-    problem = with_tables(problem, alike=can_stack)
-    found = (_looped if can_stack else _unrolled)(problem, weights)
-    return found if has_aux else found._replace(aux=None)
+    problem = with_tables(problem)
+    tasks = list(heads)
+    total, aux = _zeros(problem.shared), Aux({}, {})
+    blocks, of_heads = [], {}
+    for index, names in enumerate(alike_groups(problem)):
+        if index:
+            # The next group begins when this one's gradient is added.
+            shared, total = jax.lax.optimization_barrier((problem.shared, total))
+            problem = problem._replace(shared=shared)
+        if len(names) > 1:
+            total, losses, of_set, set_aux = _looped(problem, weights, names, total)
+        else:
+            total, losses, of_set, set_aux = _of_group(problem, weights, names[0], total)
+        blocks.append(losses)
+        of_heads |= of_set
+        aux = Aux(aux.groups | set_aux.groups, aux.tasks | set_aux.tasks)
+    losses = in_task_order(tasks, list(of_heads), jnp.concatenate(blocks))
+    gradient = _as_dtypes_of(problem.shared, total)
+    of_heads = {task: of_heads[task] for task in tasks}
+    return WeightedGradient(losses, gradient, of_heads, aux if has_aux else None)
 
 
-def _looped(problem: Problem, weights: jax.Array) -> WeightedGradient:
-    tasks, names = list(problem.heads), list(problem.batch)
-    group_of = {task: name for name, examples in problem.batch.items() for task in examples.targets}
+def _looped(problem: Problem, weights: jax.Array, names: list[str], total: Any) -> Any:
+    """The sum with the gradients of alike groups, their losses, heads and aux."""
+    all_tasks, all_names = list(problem.heads), list(problem.batch)
+    group_of = {task: name for name in names for task in problem.batch[name].targets}
+    tasks = list(group_of)
+    indices = jnp.array([all_tasks.index(task) for task in tasks])
 
     def add(total: Any, arguments: Any) -> tuple[Any, Any]:
         index, group_index, weight, inputs, params, targets = arguments
@@ -111,61 +130,37 @@ def _looped(problem: Problem, weights: jax.Array) -> WeightedGradient:
         return _added(total, of_shared), (of_head, values)
 
     arguments = (
-        jnp.arange(len(tasks)),
-        jnp.array([names.index(group_of[task]) for task in tasks]),
-        weights,
+        indices,
+        jnp.array([all_names.index(name) for name in names]),
+        weights[indices],
         stack_trees([problem.batch[group_of[task]].inputs for task in tasks]),
         stack_params([problem.head_params[task] for task in tasks]),
         stack_trees([problem.batch[group_of[task]].targets[task] for task in tasks]),
     )
-    total, (of_heads, values) = jax.lax.scan(add, _zeros(problem.shared), arguments)
+    total, (of_heads, values) = jax.lax.scan(add, total, arguments)
     losses, encoder_aux, head_aux = values
     by_task = unstack_by_task(encoder_aux, tasks)
     aux = Aux({group_of[task]: by_task[task] for task in tasks}, unstack_by_task(head_aux, tasks))
-    gradient = _as_dtypes_of(problem.shared, total)
-    return WeightedGradient(losses, gradient, unstack_by_task(of_heads, tasks), aux)
+    return total, losses, unstack_by_task(of_heads, tasks), aux
 
 
-def _unrolled(problem: Problem, weights: jax.Array) -> WeightedGradient:
-    tasks = list(problem.heads)
-    total, aux = _zeros(problem.shared), Aux({}, {})
-    blocks, computed, of_heads = [], [], {}
-    for index, name in enumerate(problem.batch):
-        names = group_tasks(problem, name)
-        of_group = weights[jnp.array([tasks.index(task) for task in names])]
-        shared = problem.shared
-        if index:
-            # The next group begins when this one's gradient is added.
-            shared, total = jax.lax.optimization_barrier((shared, total))
-        of_shared, of_mine, losses, of_this = _of_group(
-            problem._replace(shared=shared), index, name, of_group
-        )
-        total = _added(total, of_shared)
-        blocks.append(losses)
-        computed += names
-        of_heads |= of_mine
-        aux = Aux(aux.groups | of_this.groups, aux.tasks | of_this.tasks)
-    losses = in_task_order(tasks, computed, jnp.concatenate(blocks))
-    gradient = _as_dtypes_of(problem.shared, total)
-    return WeightedGradient(losses, gradient, {task: of_heads[task] for task in tasks}, aux)
-
-
-def _of_group(
-    problem: Problem, index: int, name: str, weights: jax.Array
-) -> tuple[Any, Any, jax.Array, Aux]:
-    """The gradients of a group's weighted losses, shared and by head; the losses, and the aux."""
-    inputs, key = problem.batch[name].inputs, group_key(problem, index)
+def _of_group(problem: Problem, weights: jax.Array, name: str, total: Any) -> Any:
+    """The sum with the gradient of one group, the losses of its tasks, heads and aux."""
+    tasks, inputs = group_tasks(problem, name), problem.batch[name].inputs
+    all_tasks, key = list(problem.heads), group_key(problem, list(problem.batch).index(name))
+    of_group = weights[jnp.array([all_tasks.index(task) for task in tasks])]
     floating, vjp, encoded = encoder_vjp(problem, name, inputs, key)
 
     def weighted(floating: Any, heads: Any) -> tuple[jax.Array, Any]:
         mine = problem._replace(head_params={**problem.head_params, **heads})
         losses, task_aux = group_losses(mine, name, floating, encoded.others)
-        return jnp.sum(weights.astype(losses.dtype) * losses), (losses, task_aux)
+        return jnp.sum(of_group.astype(losses.dtype) * losses), (losses, task_aux)
 
     differentiate = jax.grad(weighted, argnums=(0, 1), has_aux=True)
-    heads = {task: problem.head_params[task] for task in group_tasks(problem, name)}
+    heads = {task: problem.head_params[task] for task in tasks}
     (cotangent, of_heads), (losses, task_aux) = differentiate(floating, heads)
-    return vjp(cotangent)[0], of_heads, losses, Aux({name: encoded.aux}, task_aux)
+    total = _added(total, vjp(cotangent)[0])
+    return total, losses, of_heads, Aux({name: encoded.aux}, task_aux)
 
 
 def _zeros(params: Any) -> Any:

@@ -36,7 +36,7 @@ class LossSettings(NamedTuple):
 
     name: str
     label_smoothing: float = 0.0
-    class_weights: Sequence[float] = ()
+    class_weights: "Sequence[float] | jax.Array" = ()
 
 
 def _number_of_classes(loss: str, num_classes: int) -> int:

@@ -73,7 +73,7 @@ def _element_losses(
     from mtljax import losses
 
     terms = losses.sigmoid(predictions, targets, settings.label_smoothing)
-    if settings.class_weights:
+    if len(settings.class_weights):
         terms = terms * jnp.asarray(settings.class_weights, jnp.float32)
     return terms.mean(-1)
 

@@ -20,11 +20,11 @@ def predicted_class(predictions: "jax.Array", num_classes: int) -> "jax.Array":
 
 
 def weighted_by_class(
-    losses: "jax.Array", targets: "jax.Array", class_weights: Sequence[float]
+    losses: "jax.Array", targets: "jax.Array", class_weights: "Sequence[float] | jax.Array"
 ) -> "jax.Array":
     """Losses `[...]`, each times the weight of the class of its target; no weights for ones."""
     import jax.numpy as jnp
 
-    if not class_weights:
+    if not len(class_weights):
         return losses
     return losses * jnp.asarray(class_weights, jnp.float32)[targets]

@@ -215,6 +215,7 @@ def from_encoder(
     present: Callable[[Any], jax.Array] | None = None,
     examples: Callable[[Any], Mapping[str, Examples]] = lambda batch: batch,
     encode_together: EncodeTogether | None = None,
+    examples_together: Callable[[Any], Mapping[str, Examples]] | None = None,
     passes: str = "auto",
     has_aux: bool = False,
 ) -> Objectives:
@@ -230,6 +231,7 @@ def from_encoder(
       encode_together: ``(shared, {group: inputs}[, key]) -> {group: features}``, the rows of all
         groups encoded in one pass. What it draws at random should not depend on which groups it
         is given: see `mtljax.gradients.DrawsByRow`.
+      examples_together: from a batch to the `Examples` of such a pass; by default `examples`.
       passes: for the gradient of one weighted sum: ``'one'``, all groups in one pass;
         ``'by_group'``, one after the other; ``'auto'``, by group on a CPU, else one pass if there
         is an `encode_together`.
@@ -244,6 +246,7 @@ def from_encoder(
         names, shapes or the strategy do not fit.
     """
     names = tuple(heads)
+    examples_together = examples_together or examples
     apart = "" if encode_together is not None else "there is no encode_together"
     platform = jax.default_backend()
     chosen = choose_passes(passes, platform, 1, groups_apart=apart).passes
@@ -254,13 +257,10 @@ def from_encoder(
     def losses(
         params: Any, batch: Any, key: jax.Array | None, shares: jax.Array | None = None
     ) -> Any:
-        scaled = heads
+        scaled, read = heads, (examples if together is None else examples_together)(batch)
         if shares is not None:
-            scaled = {
-                name: _with_share(head, share)
-                for (name, head), share in zip(heads.items(), shares, strict=True)
-            }
-        parts = (params["shared"], params["heads"], examples(batch))
+            scaled, read = _with_shares(heads, read, shares)
+        parts = (params["shared"], params["heads"], read)
         return gradients.task_losses(
             encode, scaled, *parts, key=key, encode_together=together, **aux
         )
@@ -319,6 +319,7 @@ def from_encoder(
             present=present,
             examples=examples,
             encode_together=None if encode_together is None else of_trained(encode_together),
+            examples_together=examples_together,
             passes=passes,
             has_aux=has_aux,
         )
@@ -351,25 +352,38 @@ def scale_cotangent(tree: Any, share: jax.Array) -> Any:
     return jax.tree.map(scaled, tree)
 
 
-@jax.custom_vjp
+# Its tangents say what its cotangents are: that is batched where only the shares are.
+@jax.custom_jvp
 def _scaled_cotangent(leaf: jax.Array, share: jax.Array) -> jax.Array:
     del share
     return leaf
 
 
-def _forward(leaf: jax.Array, share: jax.Array) -> tuple[jax.Array, jax.Array]:
-    return leaf, share
+@_scaled_cotangent.defjvp
+def _scaled_tangent(primals: Any, tangents: Any) -> tuple[jax.Array, jax.Array]:
+    (leaf, share), (tangent, _) = primals, tangents
+    return leaf, tangent * share.astype(tangent.dtype)
 
 
-def _backward(share: jax.Array, cotangent: jax.Array) -> tuple[jax.Array, jax.Array]:
-    return cotangent * share.astype(cotangent.dtype), jnp.zeros_like(share)
+def _with_shares(
+    heads: Mapping[str, Head], by_group: Mapping[str, Examples], shares: jax.Array
+) -> tuple[dict[str, Head], dict[str, Examples]]:
+    """Heads whose cotangents of the features are multiplied by a share, one of their targets.
 
+    Heads that are one function stay one, so that they can be traced once.
+    """
 
-_scaled_cotangent.defvjp(_forward, _backward)
+    def with_share(head: Head) -> Head:
+        def run(params: Any, features: Any, targets: Any, *rest: Any) -> Any:
+            share, targets = targets
+            return head(params, scale_cotangent(features, share), targets, *rest)
 
+        return run
 
-def _with_share(head: Any, share: jax.Array) -> Any:
-    def with_share(params: Any, features: Any, *rest: Any) -> Any:
-        return head(params, scale_cotangent(features, share), *rest)
-
-    return with_share
+    distinct = {id(head): with_share(head) for head in heads.values()}
+    share_of = dict(zip(heads, shares, strict=True))
+    with_targets = {
+        name: Examples(inputs, {task: (share_of[task], own) for task, own in targets.items()})
+        for name, (inputs, targets) in by_group.items()
+    }
+    return {name: distinct[id(head)] for name, head in heads.items()}, with_targets

@@ -22,7 +22,7 @@ def element_losses(
     task: Task,
     predictions: jax.Array,
     targets: jax.Array,
-    class_weights: Sequence[float] = (),
+    class_weights: Sequence[float] | jax.Array | None = None,
 ) -> jax.Array:
     """A task's loss for each of its targets, not reduced.
 
@@ -31,13 +31,14 @@ def element_losses(
       predictions: ``[..., outputs]``.
       targets: ``[...]``; sets of classes ``[..., outputs]`` of 0 and 1.
       class_weights: by which the loss of a target, or the term of each class in a set, is
-        multiplied in training, for each class; empty for 1.
+        multiplied in training, for each class; None or empty for 1.
 
     Returns:
       ``[...]`` float32.
     """
     function = KINDS[task.kind].element_losses
     assert function is not None
+    class_weights = () if class_weights is None else class_weights
     settings = LossSettings(loss_name(task), task.label_smoothing, class_weights)
     return function(predictions, targets, settings)
 

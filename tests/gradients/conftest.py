@@ -228,11 +228,26 @@ def cases(rng) -> dict[str, Callable[..., Case]]:
         heads["a"] = heads["e"] = regression_dropout
         return case._replace(encode=encoders, heads=heads, key=jax.random.key(3))
 
+    def mixed_sets():
+        """Two sets of alike groups, one of another shape, one of two tasks; orders that differ."""
+        sizes = dict(g=5, f=3, e=5, d=2, c=3, b=5, a=4)
+        heads = {n: regression_dropout for n in "abcdefgh"}
+        inputs = {n: normal(size, 3) for n, size in sizes.items()}
+        targets = {n: {n: normal(size)} for n, size in sizes.items()}
+        targets["a"]["h"] = normal(4)
+        batch = {f"of {n}": Examples(inputs[n], targets[n]) for n in sizes}
+        params = {n: normal(4) for n in heads}
+        key = jax.random.key(3)
+        return Case(encode_dropout, heads, dense(), params, batch, key, strategies=ANY_SHAPE)
+
     def one():
         return equal_shapes(1)
 
     made = (equal_shapes, unequal_heads, unequal_shapes, groups, packed, tied, tied_group, dropout)
-    return {make.__name__: kept(make) for make in (*made, dropout_group, dropout_groups, one)}
+    return {
+        make.__name__: kept(make)
+        for make in (*made, dropout_group, dropout_groups, mixed_sets, one)
+    }
 
 
 @pytest.fixture

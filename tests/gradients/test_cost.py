@@ -103,6 +103,33 @@ def test_the_encoder_is_traced_once(strategy):
     assert few.count("tanh") == 4
 
 
+@pytest.mark.parametrize("compute", ["gradients", "losses", "sketches"])
+def test_each_set_of_alike_groups_is_traced_once(compute):
+    """Groups of 32, 48 and 16 rows: three sets, whatever the number of tasks."""
+
+    def traced(tasks):
+        calls = []
+
+        def counted(shared, inputs):
+            calls.append(len(inputs))
+            return encode(shared, inputs)
+
+        def run(shared, params, batch):
+            arguments = (counted, dict.fromkeys(params, head), shared, params, batch)
+            if compute == "gradients":
+                return gradients.task_gradients(*arguments)
+            if compute == "losses":
+                return gradients.task_losses(*arguments)
+            return gradients.lagged_gradients(*arguments, jnp.ones(len(params)), sketch=64)
+
+        names = names_of(jax.make_jaxpr(run)(*problem(tasks, (32, 48, 16))).jaxpr)
+        return sorted(calls), names.count("dot_general")
+
+    calls, products = traced(3 * 2)
+    assert set(calls) == {16, 32, 48} and products
+    assert traced(3 * 5) == (calls, products)
+
+
 def test_a_sketched_group_has_one_backward_pass_to_compile():
     """Heads are the same function, so that nothing but their stacking grows with T."""
 

@@ -9,15 +9,19 @@ import pytest
 
 from mtljax import gradients
 
-STRATEGIES = [
-    (name, strategy)
-    for name in ("unequal_heads", "dropout")
-    for strategy in ("auto", "unrolled", "vmapped", "scanned")
-] + [
-    (name, strategy)
-    for name in ("unequal_shapes", "groups", "tied_group")
-    for strategy in ("unrolled",)
-]
+STRATEGIES = (
+    [
+        (name, strategy)
+        for name in ("unequal_heads", "dropout")
+        for strategy in ("auto", "unrolled", "vmapped", "scanned")
+    ]
+    + [
+        (name, strategy)
+        for name in ("unequal_shapes", "groups", "tied_group")
+        for strategy in ("unrolled",)
+    ]
+    + [("mixed_sets", "auto")]
+)
 
 
 def rows_of(shared):

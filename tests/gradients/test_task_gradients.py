@@ -7,15 +7,19 @@ import pytest
 
 from mtljax import gradients
 
-PAIRS = [
-    (name, strategy)
-    for name in ("equal_shapes", "unequal_heads", "packed", "tied", "dropout", "one")
-    for strategy in ("auto", "unrolled", "vmapped", "scanned")
-] + [
-    (name, strategy)
-    for name in ("unequal_shapes", "groups", "tied_group", "dropout_group", "dropout_groups")
-    for strategy in ("auto", "unrolled")
-]
+PAIRS = (
+    [
+        (name, strategy)
+        for name in ("equal_shapes", "unequal_heads", "packed", "tied", "dropout", "one")
+        for strategy in ("auto", "unrolled", "vmapped", "scanned")
+    ]
+    + [
+        (name, strategy)
+        for name in ("unequal_shapes", "groups", "tied_group", "dropout_group", "dropout_groups")
+        for strategy in ("auto", "unrolled")
+    ]
+    + [("mixed_sets", "auto")]
+)
 
 FEW = ("unequal_heads", "tied", "groups")
 
@@ -113,7 +117,7 @@ def test_parameters_of_several_dtypes(cases, expected, close):
 
 
 @pytest.mark.parametrize(
-    "name", ["equal_shapes", "groups", "tied", "dropout", "dropout_group", "dropout_groups"]
+    "name", ["equal_shapes", "groups", "tied", "dropout_group", "dropout_groups", "mixed_sets"]
 )
 def test_task_losses(name, cases, expected, close):
     """Losses, and the gradient of their weighted sum."""

@@ -9,7 +9,7 @@ import pytest
 
 from mtljax import gradients
 
-CASES = ("equal_shapes", "unequal_heads", "groups", "tied", "tied_group", "dropout", "one")
+CASES = ("equal_shapes", "unequal_heads", "groups", "tied", "tied_group", "mixed_sets", "one")
 
 
 def call(case, weights, **keywords):

@@ -52,7 +52,7 @@ def configuration(
     )
 
 
-def make(config, tasks, together=()):
+def make(config, tasks, together=(), outputs=OUTPUTS, counts=None):
     """A model of tasks in groups of their own, but for those that are named together."""
     attention = attention_of(config, tuple(tasks))
     groups: dict = {}
@@ -61,12 +61,14 @@ def make(config, tasks, together=()):
     layout = Layout(
         tuple(Group(name, tuple(them), "text", attention(them[0]), None, False)
               for name, them in groups.items()),
-        {task.name: OUTPUTS[task.name] for task in tasks},
+        {task.name: outputs[task.name] for task in tasks},
         {name: Shape(8, 6, 2, 2) for name in groups},
         WORDS,
         9,
     )  # fmt: skip
-    return build_model(config, layout, {"next": np.arange(12)} if NEXT in tasks else None)
+    if counts is None:
+        counts = {"next": np.arange(12)} if NEXT in tasks else {}
+    return build_model(config, layout, counts)
 
 
 def fill(shapes, rng):

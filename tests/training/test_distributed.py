@@ -77,6 +77,24 @@ print(words.sharding.spec, words.addressable_shards[0].data.nbytes / words.nbyte
     ]
 
 
+def test_tasks_whose_heads_are_one_function(on_eight_devices: Callable[[str], str]):
+    """Alike groups are one trace on each device: with all rows, with rows of its own, by FSDP."""
+    printed = on_eight_devices(f"""{START}
+from mtljax.kinds import Output
+from mtljax.tasks import Task
+from tests.training import on_devices
+
+tasks = [Task(n, n, "classification", "text", "label") for n in "abc"]
+on_devices.OUTPUTS |= {{n: Output(3, ("x", "y", "z")) for n in "abc"}}
+for weighting in ("equal", "upgrad"):
+    config = configuration("linear", weighting)
+    fsdp = {{**JIT, "sharding": "fsdp", "placement": "off"}}
+    compare(config, [*tasks, STARS], [JIT, MAPPED, fsdp])
+print("same")
+""")
+    assert printed == "same\n"
+
+
 def test_shared_inputs_and_a_recurrent_encoder(on_eight_devices: Callable[[str], str]):
     printed = on_eight_devices(f"""{START}
 tasks, together = [LABEL, TAGS, NEXT], ("label", "tags", "next")

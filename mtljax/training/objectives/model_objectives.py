@@ -61,14 +61,18 @@ def present_tasks(model: Model, batch: StepBatch) -> jax.Array:
 
 
 def _of_one_program(model: Model, layout: DeviceLayout) -> Objectives:
+    # Rows that XLA divides among devices would move between them to make room for padding, and
+    # where groups are stacked, XLA would have to find out that each device keeps its own.
+    alike = layout.placement is None and model.network.encoder.rows is None
     return from_encoder(
         model_functions.encoders(model, layout),
-        model_functions.heads(model, layout),
+        model_functions.heads(model, layout, alike=alike),
         keyed=True,
         encode_together=model_functions.encoder_of_all(model, layout),
         passes=layout.passes,
         present=functools.partial(present_tasks, model),
-        examples=functools.partial(model_functions.examples, model, layout),
+        examples=functools.partial(model_functions.examples, model, layout, alike=alike),
+        examples_together=functools.partial(model_functions.examples, model, layout),
     )
 
 
