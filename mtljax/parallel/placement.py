@@ -1,7 +1,7 @@
 """Task parallelism: the input groups that each index along the axis ``task`` works on."""
 
 from collections.abc import Hashable, Mapping, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from jax.sharding import Mesh
 
@@ -19,11 +19,14 @@ class TaskPlacement(NamedTuple):
       mesh: with the axes `mtljax.parallel.AXES`, of which ``model`` has one device.
       groups_by_index: for each index along the axis ``task``, its input groups.
       sharded: whether the shared parameters are stored as `stored_specs` says; else replicated.
+      dtype: in which gradients travel to the devices that combine them, and updates back; that of
+        each leaf if None.
     """
 
     mesh: Mesh
     groups_by_index: GroupsByIndex
     sharded: bool = False
+    dtype: Any = None
 
     @property
     def task_axis(self) -> str | None:

@@ -19,6 +19,7 @@ import jax
 import jax.numpy as jnp
 from jax.sharding import Mesh
 from jax.sharding import PartitionSpec as P
+from jax.typing import DTypeLike
 
 from mtljax.parallel.rules import largest_dimension, shardings
 
@@ -52,7 +53,14 @@ def split_dimensions(params: Tree, count: int) -> Tree:
     return jax.tree.map(dimension, params)
 
 
-def exchange_gradients(gradients: Tree, dims: Tree, *, task: str | None, data: str | None) -> Tree:
+def exchange_gradients(
+    gradients: Tree,
+    dims: Tree,
+    *,
+    task: str | None,
+    data: str | None,
+    dtype: DTypeLike | None = None,
+) -> Tree:
     """Trades the gradients of this device's tasks for a part of those of all tasks.
 
     Args:
@@ -61,6 +69,7 @@ def exchange_gradients(gradients: Tree, dims: Tree, *, task: str | None, data: s
       dims: from `split_dimensions`, for all devices of both axes.
       task: name of the mesh axis of tasks; None if it has one device.
       data: name of the mesh axis of rows; None if it has one device.
+      dtype: in which gradients travel and are summed over `data`; that of each leaf if None.
 
     Returns:
       Leaves ``[T, *part]`` with the tasks in the order of the axis, where the dimension of `dims`
@@ -70,11 +79,13 @@ def exchange_gradients(gradients: Tree, dims: Tree, *, task: str | None, data: s
     def exchange_leaf(leaf: jax.Array, dim: int) -> jax.Array:
         if dim == FLAT:
             leaf, dim = flatten_and_pad(leaf, axes_count(task, data), 1), 0
+        wide = leaf.dtype
+        leaf = leaf.astype(wide if dtype is None else dtype)
         if data is not None:
             leaf = _reduce_scatter(leaf, data, 1 + dim)
         if task is not None:
             leaf = jax.lax.all_to_all(leaf, task, split_axis=1 + dim, concat_axis=0, tiled=True)
-        return leaf
+        return leaf.astype(wide)
 
     return jax.tree.map(exchange_leaf, gradients, dims)
 
@@ -195,7 +206,9 @@ def stored_specs(dims: Tree, axes: Sequence[str]) -> Tree:
     )
 
 
-def gather_stored(tree: Tree, dims: Tree, mesh: Mesh, axes: Sequence[str]) -> Tree:
+def gather_stored(
+    tree: Tree, dims: Tree, mesh: Mesh, axes: Sequence[str], dtype: DTypeLike | None = None
+) -> Tree:
     """All-gathers leaves that are sharded as `stored_specs` says, under `jax.jit`.
 
     Args:
@@ -203,17 +216,25 @@ def gather_stored(tree: Tree, dims: Tree, mesh: Mesh, axes: Sequence[str]) -> Tr
       dims: as for `exchange_gradients`.
       mesh: of the axes.
       axes: as for `exchanged_specs`.
+      dtype: in which they travel; that of each leaf if None.
 
     Returns:
       The same leaves, replicated.
     """
+    leaves = tree
+    if dtype is not None:
+        tree = jax.tree.map(lambda leaf: leaf.astype(dtype), tree)
     # One axis after the other, the last one first: some TPUs send an all-gather over two axes at
     # once as an all-reduce, which is twice the bytes.
     for count in reversed(range(len(axes))):
         tree = jax.lax.with_sharding_constraint(
             tree, shardings(stored_specs(dims, axes[:count]), mesh)
         )
-    return tree
+    if dtype is None:
+        return tree
+    # The barrier keeps XLA from converting first, and sending what is wide.
+    tree = jax.lax.optimization_barrier(tree)
+    return jax.tree.map(lambda leaf, like: leaf.astype(like.dtype), tree, leaves)
 
 
 def stacked_bytes(size: int, tasks: int, task: int, data: int) -> float:

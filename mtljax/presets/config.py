@@ -174,6 +174,8 @@ class ParallelConfig:
         'fsdp', sharded over the devices.
       placement: which tasks a device works on: 'task', groups of devices on different tasks; 'off',
         all devices on all tasks; 'auto', whichever moves fewer bytes between devices.
+      exchange: dtype in which gradients of tasks on groups of devices, and their updates, travel:
+        'auto', that of the encoder's computation; 'float32'; 'bfloat16'.
       rules: shardings 'REGEX=AXES' of the parameters whose path matches the regular expression, in
         place of the built-in ones: a mesh axis for each dimension, divided by commas, 'data+model'
         for two axes, '-' for none. The first rule that matches counts.
@@ -185,6 +187,7 @@ class ParallelConfig:
     strategy: Literal["jit", "shard_map", "pmap"] = "jit"
     sharding: Literal["replicated", "fsdp"] = "replicated"
     placement: Literal["auto", "off", "task"] = "auto"
+    exchange: Literal["auto", "float32", "bfloat16"] = "auto"
     rules: tuple[str, ...] = ()
 
 

@@ -243,7 +243,8 @@ def _gather_updates(params: Any, placement: TaskPlacement) -> Callable[[Any], An
     dims = _split_dims(params, placement)
 
     def gather(updates: Any) -> Any:
-        shared = gather_stored(updates["shared"], dims, placement.mesh, placement.axes)
+        along = placement.mesh, placement.axes
+        shared = gather_stored(updates["shared"], dims, *along, placement.dtype)
         return {**updates, "shared": shared}
 
     return gather
@@ -266,10 +267,13 @@ def _choose_placement(
     # What an encoder is compiled for: groups of one kind are encoded by one trace.
     kinds = {name: (model.network.attention[name], _shapes(batch[name])) for name in groups}
     sharded = parallel.sharding == "fsdp"
+    # As XLA does it where it sums gradients over devices itself.
+    narrow = parallel.exchange == "auto" and model.network.encoder.dtype == jnp.bfloat16
+    dtype = jnp.bfloat16 if narrow or parallel.exchange == "bfloat16" else None
     if parallel.placement == "task":
         try:
             by_index = divide_groups(groups, mesh.shape["task"], kinds)
-            return TaskPlacement(mesh, by_index, sharded), "as asked for"
+            return TaskPlacement(mesh, by_index, sharded, dtype), "as asked for"
         except ValueError as error:
             raise ValueError(f"placement 'task': {error}") from None
     # Loss-only weightings have one backward pass, which gains nothing from a device per task.
@@ -280,7 +284,9 @@ def _choose_placement(
     size = sum(math.prod(leaf.shape) * leaf.dtype.itemsize for leaf in jax.tree.leaves(shared))
     rows = {name: batch[name]["tokens"].shape[0] for name in groups}
     by_index, reason = choose_placement(mesh, groups, kinds, size, rows=rows)
-    return None if by_index is None else TaskPlacement(mesh, by_index, sharded), reason
+    if by_index is None:
+        return None, reason
+    return TaskPlacement(mesh, by_index, sharded, dtype), reason
 
 
 def _placement_obstacle(config: Config, mesh: Mesh) -> str:

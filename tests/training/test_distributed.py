@@ -325,3 +325,32 @@ compare(configuration("linear", "imtl_g", heads=HeadsConfig(negatives=0)), [LABE
 print("done")
 """)
     assert printed == "done\n"
+
+
+def test_gradients_of_groups_of_devices_travel_half_as_wide(on_eight_devices: Callable[[str], str]):
+    """What they bring about is the same to the precision of their way, on every device."""
+    printed = on_eight_devices(f"""{START}
+tasks = [Task(n, n, "classification", "text", "label") for n in "abcd"]
+OUTPUTS |= {{n: Output(3, ("x", "y", "z")) for n in "abcd"}}
+step_module.init = draw
+config = configuration("linear", "upgrad")
+model = make(config, tasks)
+batches = batches_for(config, model, 1)
+groups = {{"task": 4, "data": 2, "placement": "task"}}
+found = []
+for exchange in ("float32", "bfloat16", "auto"):
+    devices, state, _, text = run(config, model, batches, **groups, exchange=exchange)
+    assert devices.task_parallel
+    for leaf in jax.tree.leaves(state.params):
+        copies = [np.asarray(shard.data) for shard in leaf.addressable_shards]
+        assert all(np.array_equal(copy, copies[0]) for copy in copies)
+    found.append(jax.device_get(state.params["shared"]))
+first = jax.device_get(devices.init(batches[0][0]).params["shared"])
+size = lambda tree: float(optax.tree.norm(tree))
+moved = jax.tree.map(np.subtract, found[0], first)
+error = jax.tree.map(np.subtract, found[1], found[0])
+assert 0 < size(error) < 1e-2 * size(moved), (size(error), size(moved))
+assert_same(found[2], found[0], rtol=0, atol=0)
+print("same")
+""")
+    assert printed == "same\n"

@@ -90,7 +90,9 @@ def sharded_task_gradients(
             head_gradients = jax.lax.psum(head_gradients, placement.axes)
         # Reduce-scatter over `data`, all-to-all over `task`: from all parameters of this device's
         # tasks to a shard of the parameters for all tasks.
-        shared = exchange_gradients(gradients.shared, dimensions, task=task_axis, data=data_axis)
+        shared = exchange_gradients(
+            gradients.shared, dimensions, task=task_axis, data=data_axis, dtype=placement.dtype
+        )
         computed_order = task_parallel_order(examples, heads, placement.groups_by_index)
         if computed_order != order:
             indices = jnp.array([computed_order.index(name) for name in order])
