@@ -160,6 +160,8 @@ def _of_group(problem: Problem, weights: jax.Array, name: str, total: Any) -> An
     heads = {task: problem.head_params[task] for task in tasks}
     (cotangent, of_heads), (losses, task_aux) = differentiate(floating, heads)
     total = _added(total, vjp(cotangent)[0])
+    # Differentiation sorts dictionaries: this restores the order of the losses.
+    of_heads = {task: of_heads[task] for task in tasks}
     return total, losses, of_heads, Aux({name: encoded.aux}, task_aux)
 
 

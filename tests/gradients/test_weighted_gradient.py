@@ -119,3 +119,20 @@ def test_rows_of_a_table_are_added_to_the_sum(rows, close):
     )
     wanted = jax.jit(jax.grad(weighted, argnums=(0, 1)))(shared, params)
     close(found(shared, params)[1:3], wanted)
+
+
+def test_losses_are_in_the_order_of_the_heads():
+    """Whatever the alphabet says of the tasks of a group."""
+    x = jnp.array([[1.0, 2.0]])
+    batch = {"group": gradients.Examples(x, {"z": 1.0, "a": 5.0, "m": 2.0})}
+    heads = dict.fromkeys(
+        "zam", lambda params, features, target: params * jnp.sum(features) * target
+    )
+    found = gradients.weighted_gradient(
+        lambda shared, inputs: inputs * shared, heads, jnp.array(2.0),
+        {"z": jnp.array(1.0), "a": jnp.array(1.0), "m": jnp.array(10.0)}, batch, [1.0, 0.1, 0.0],
+    )  # fmt: skip
+    np.testing.assert_allclose(found.losses, [6, 30, 120])
+    assert list(found.heads) == ["z", "a", "m"]
+    np.testing.assert_allclose([found.heads[t] for t in "zam"], [6, 3, 0])
+    np.testing.assert_allclose(found.shared, 3 * 1.0 + 15 * 0.1)
