@@ -19,7 +19,7 @@ from mtljax.gradients.problem import (
     Problem,
     make_problem,
 )
-from mtljax.gradients.row_gradients import RowGradients
+from mtljax.gradients.running_sum import add_to_sum, empty_sum, in_dtypes_of
 from mtljax.gradients.same_shapes import alike_groups
 from mtljax.gradients.scanned import TaskResult, scan_tasks
 from mtljax.gradients.sketch import sketch as project
@@ -123,12 +123,12 @@ def _accumulated(
 ) -> Any:
     """Weighs and projects one gradient at a time, by sets of groups, of which several are alike."""
     tasks = list(problem.heads)
-    total, blocks, head_grads = _wide_zeros(problem.shared), [], {}
+    total, blocks, head_grads = empty_sum(problem.shared), [], {}
     aux = Aux({}, {})
 
     def added(total: Any, weight: jax.Array, shared: Any) -> tuple[Any, jax.Array]:
         projected = project(jax.tree.map(lambda leaf: leaf[None], shared), size, seed)[0]
-        return _add_weighted(total, weight, shared), projected
+        return add_to_sum(total, shared, weight), projected
 
     def keep(index: Any, total: Any, result: TaskResult) -> tuple[Any, Any]:
         total, projected = added(total, weights[index], result.shared)
@@ -146,7 +146,7 @@ def _accumulated(
     losses, sketches = in_task_order(tasks, list(head_grads), computed)
     return (
         losses,
-        _as_dtypes_of(problem.shared, total),
+        in_dtypes_of(problem.shared, total),
         sketches,
         {task: head_grads[task] for task in tasks},
         aux,
@@ -172,28 +172,3 @@ def _of_group(
         # A loop, so that there is one backward pass to compile, and one gradient at a time.
         total, sketches = jax.lax.scan(accumulate, total, weighted)
     return total, (losses, sketches), head_grads, aux
-
-
-def _wide_zeros(params: Any) -> Any:
-    # Sums of bfloat16 gradients would lose what is smaller than 1/256 of them.
-    def wide(leaf):
-        return jnp.zeros(jnp.shape(leaf), jnp.promote_types(jnp.result_type(leaf), jnp.float32))
-
-    return jax.tree.map(wide, params)
-
-
-def _add_weighted(total: Any, weight: jax.Array, gradient: Any) -> Any:
-    # A weight of 0 leaves a task out, even where its gradient is not finite.
-    def add(sum_: jax.Array, leaf: Any) -> jax.Array:
-        entries = leaf.values if isinstance(leaf, RowGradients) else leaf
-        entries = entries.astype(sum_.dtype)
-        entries = jnp.where(weight != 0, weight.astype(sum_.dtype) * entries, 0)
-        if isinstance(leaf, RowGradients):
-            return sum_.at[leaf.indices].add(entries, mode="drop")
-        return sum_ + entries
-
-    return jax.tree.map(add, total, gradient)
-
-
-def _as_dtypes_of(params: Any, total: Any) -> Any:
-    return jax.tree.map(lambda leaf, like: leaf.astype(jnp.result_type(like)), total, params)

@@ -174,7 +174,7 @@ def make_problem(
     specs: dict[Any, FeatureSpec] = {}
     for name, examples in batch.items():
         # One trace for groups of one encoder and equal shapes.
-        alike = (id(by_group[name]), str(jax.eval_shape(lambda inputs=examples.inputs: inputs)))
+        alike = (id(by_group[name]), shapes_of(examples.inputs))
         specs[name] = specs[alike] = specs.get(alike) or _feature_spec(problem, name)
     return problem._replace(specs={name: specs[name] for name in batch})
 
@@ -219,6 +219,12 @@ def value_and_aux(returned: Any, who: str, what: str) -> tuple[Any, Any]:
         got = f"{len(returned)} values" if isinstance(returned, tuple) else type(returned).__name__
         raise ValueError(f"has_aux: {who} must return ({what}, aux), got {got}")
     return returned
+
+
+def shapes_of(tree: Any) -> Any:
+    """The structure, shapes and dtypes of a tree of arrays, which can be compared and hashed."""
+    leaves, structure = jax.tree.flatten(tree)
+    return structure, tuple((jnp.shape(leaf), jnp.result_type(leaf)) for leaf in leaves)
 
 
 def stack_trees(trees: list[Any]) -> Any:

@@ -6,7 +6,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from mtljax.gradients.problem import Problem
+from mtljax.gradients.problem import Problem, shapes_of
 
 
 def why_groups_differ(problem: Problem) -> str | None:
@@ -82,12 +82,6 @@ def alike_groups(problem: Problem) -> list[list[str]]:
             key = (id(problem.encode[name]), id(problem.heads[task]), shapes)
         sets.setdefault(key, []).append(name)
     return list(sets.values())
-
-
-def shapes_of(tree: Any) -> Any:
-    """The structure, shapes and dtypes of a tree of arrays, which can be compared and hashed."""
-    leaves, structure = jax.tree.flatten(tree)
-    return structure, tuple((jnp.shape(leaf), jnp.result_type(leaf)) for leaf in leaves)
 
 
 def why_trees_differ(first: Any, second: Any) -> str | None:

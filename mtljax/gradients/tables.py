@@ -10,14 +10,13 @@ import jax.numpy as jnp
 
 from mtljax.gradients.group_heads import group_tasks
 from mtljax.gradients.look_up import recorded
-from mtljax.gradients.problem import Encoded, Problem, encode_group
+from mtljax.gradients.problem import Encoded, Problem, encode_group, shapes_of
 from mtljax.gradients.row_gradients import (
     RowGradients,
     is_rows,
     unique_rows,
     unique_rows_of_task,
 )
-from mtljax.gradients.same_shapes import shapes_of
 
 _MIN_ROWS_PER_LOOKUP = 4
 """Rows of a table, for each that a group looks up, from which on its gradients are kept by rows."""

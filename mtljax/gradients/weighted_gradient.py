@@ -22,7 +22,7 @@ from mtljax.gradients.problem import (
     task_key,
     unstack_by_task,
 )
-from mtljax.gradients.row_gradients import RowGradients
+from mtljax.gradients.running_sum import add_to_sum, empty_sum, in_dtypes_of
 from mtljax.gradients.same_shapes import alike_groups
 from mtljax.gradients.tables import encoder_vjp, with_tables
 
@@ -84,7 +84,7 @@ def weighted_gradient(
         raise ValueError(f"weights must have shape ({len(heads)},), got {weights.shape}")
     problem = with_tables(problem)
     tasks = list(heads)
-    total, aux = _zeros(problem.shared), Aux({}, {})
+    total, aux = empty_sum(problem.shared), Aux({}, {})
     blocks, of_heads = [], {}
     for index, names in enumerate(alike_groups(problem)):
         if index:
@@ -99,7 +99,7 @@ def weighted_gradient(
         of_heads |= of_set
         aux = Aux(aux.groups | set_aux.groups, aux.tasks | set_aux.tasks)
     losses = in_task_order(tasks, list(of_heads), jnp.concatenate(blocks))
-    gradient = _as_dtypes_of(problem.shared, total)
+    gradient = in_dtypes_of(problem.shared, total)
     of_heads = {task: of_heads[task] for task in tasks}
     return WeightedGradient(losses, gradient, of_heads, aux if has_aux else None)
 
@@ -127,7 +127,7 @@ def _looped(problem: Problem, weights: jax.Array, names: list[str], total: Any) 
         differentiate = jax.grad(weighted, argnums=(0, 1), has_aux=True)
         (cotangent, of_head), values = differentiate(floating, params)
         (of_shared,) = vjp(cotangent)
-        return _added(total, of_shared), (of_head, values)
+        return add_to_sum(total, of_shared), (of_head, values)
 
     arguments = (
         indices,
@@ -159,28 +159,7 @@ def _of_group(problem: Problem, weights: jax.Array, name: str, total: Any) -> An
     differentiate = jax.grad(weighted, argnums=(0, 1), has_aux=True)
     heads = {task: problem.head_params[task] for task in tasks}
     (cotangent, of_heads), (losses, task_aux) = differentiate(floating, heads)
-    total = _added(total, vjp(cotangent)[0])
+    total = add_to_sum(total, vjp(cotangent)[0])
     # Differentiation sorts dictionaries: this restores the order of the losses.
     of_heads = {task: of_heads[task] for task in tasks}
     return total, losses, of_heads, Aux({name: encoded.aux}, task_aux)
-
-
-def _zeros(params: Any) -> Any:
-    # Sums of bfloat16 gradients would lose what is smaller than 1/256 of them.
-    def wide(leaf: Any) -> jax.Array:
-        return jnp.zeros(jnp.shape(leaf), jnp.promote_types(jnp.result_type(leaf), jnp.float32))
-
-    return jax.tree.map(wide, params)
-
-
-def _added(total: Any, gradient: Any) -> Any:
-    def add(sum_: jax.Array, leaf: Any) -> jax.Array:
-        if isinstance(leaf, RowGradients):
-            return sum_.at[leaf.indices].add(leaf.values.astype(sum_.dtype), mode="drop")
-        return sum_ + leaf.astype(sum_.dtype)
-
-    return jax.tree.map(add, total, gradient)
-
-
-def _as_dtypes_of(params: Any, total: Any) -> Any:
-    return jax.tree.map(lambda leaf, like: leaf.astype(jnp.result_type(like)), total, params)
