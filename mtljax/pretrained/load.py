@@ -1,6 +1,7 @@
 """A pretrained model in the layout of Hugging Face, loaded for use."""
 
 import dataclasses
+import functools
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -106,7 +107,8 @@ class Pretrained:
             "positions": counted if positions is None else np.asarray(positions, np.int32),
             "types": np.zeros_like(tokens) if types is None else np.asarray(types, np.int32),
         }
-        return _hidden(self.module, self.causal)(self.params, batch)
+        compiled = _hidden(self.module, self.causal)  # pyright: ignore[reportArgumentType]
+        return compiled(self.params, batch)
 
     def tokens(
         self, texts: Sequence[Text | tuple[Text, ...]], max_length: int | None = None
@@ -154,23 +156,14 @@ def text_positions(segments: np.ndarray) -> np.ndarray:
     return (columns - np.maximum.accumulate(np.where(begins, columns, 0), axis=1)).astype(np.int32)
 
 
+@functools.lru_cache  # models of one shape share a program
 def _hidden(module: Encoder, causal: bool) -> Any:
-    key = (module, causal)
-    if key not in _COMPILED:
+    def run(params: Any, batch: Mapping[str, Any]) -> jax.Array:
+        attention = "causal" if causal else "bidirectional"
+        features: Any = module.apply({"params": params}, batch, attention=attention, train=False)
+        return features.hidden
 
-        def run(params: Any, batch: Mapping[str, Any]) -> jax.Array:
-            attention = "causal" if causal else "bidirectional"
-            features: Any = module.apply(
-                {"params": params}, batch, attention=attention, train=False
-            )
-            return features.hidden
-
-        _COMPILED[key] = jax.jit(run)
-    return _COMPILED[key]
-
-
-_COMPILED: dict[Any, Any] = {}
-"""By module, so that models of one shape share a program."""
+    return jax.jit(run)
 
 
 def load(
