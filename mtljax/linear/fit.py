@@ -5,6 +5,7 @@ from typing import Literal, NamedTuple
 
 import jax
 import jax.numpy as jnp
+from jax.core import Tracer
 from jax.typing import ArrayLike
 
 from mtljax.linear.features import Features, SparseFeatures
@@ -76,7 +77,7 @@ def fit(
 
     Raises:
       ValueError: shapes do not fit, a loss that there is not, or a penalty that leaves the weights
-        free.
+        free; unless traced, targets, tasks or weights that are out of range.
 
     >>> from mtljax import linear
     >>> features = jnp.array([[1.0, 0.0], [0.0, 1.0], [1.0, 1.0], [0.0, 0.0]])
@@ -87,6 +88,7 @@ def fit(
     if loss not in LOSSES:
         raise ValueError(f"loss must be one of {', '.join(LOSSES)}, got {loss!r}")
     problem = checked(features, targets, task, num_tasks, omega, alpha, intercept)
+    _check_values(problem, loss)
     dtype = problem.targets.dtype
     if tolerance is None:
         tolerance = 1e-7 if dtype == jnp.float64 else 1e-5
@@ -114,7 +116,7 @@ class _Multipliers(NamedTuple):
 def _fit_hinge(
     problem: Problem, start: Point, tolerance: jax.Array, max_steps: ArrayLike
 ) -> Solution:
-    minimize = lbfgs if problem.omega.norm == "none" else proximal_gradient
+    minimize = _minimizer(problem)
     hinge, dtype = LOSSES["hinge"], problem.targets.dtype
     signs = 2 * problem.targets - 1
 
@@ -162,6 +164,26 @@ def measured(
     return duality_gap(problem, loss, point, slopes)
 
 
+def _check_values(problem: Problem, loss: str) -> None:
+    """Refuses values that would be fitted as something else, where they are known."""
+    targets, task, alpha = problem.targets, problem.task, problem.alpha
+    if any(isinstance(array, Tracer) for array in (targets, task, alpha)):
+        return
+    count = problem.num_tasks
+    if loss != "squared" and not jnp.all((targets == 0) | (targets == 1)):
+        raise ValueError(f"targets: must be 0 and 1 for the loss {loss}")
+    if not jnp.all(jnp.isfinite(targets)):
+        raise ValueError("targets: must be finite")
+    if not jnp.all((task >= 0) & (task < count)):
+        raise ValueError(f"task: must be in [0, {count})")
+    if not jnp.all((alpha >= 0) & jnp.isfinite(alpha)):
+        raise ValueError("alpha: must be finite and 0 or more")
+
+
+def _minimizer(problem: Problem) -> Callable[..., Progress]:
+    return lbfgs if problem.omega.norm == "none" else proximal_gradient
+
+
 def solve(
     problem: Problem,
     loss: str,
@@ -170,7 +192,7 @@ def solve(
     max_steps: ArrayLike,
 ) -> Solution:
     """Minimizes a checked problem with a smooth loss; `goal` maps an objective to its gap."""
-    minimize = lbfgs if problem.omega.norm == "none" else proximal_gradient
+    minimize = _minimizer(problem)
     point_loss = LOSSES[loss]
 
     def gap_of(point: Point) -> tuple[jax.Array, jax.Array]:
@@ -217,7 +239,7 @@ def checked(
             f"{jnp.shape(omega.relation)}"
         )
     bare = omega.norm == "none" and omega.relation is None
-    if bare and not isinstance(omega.ridge, jax.Array) and not omega.ridge > 0:
+    if bare and not isinstance(omega.ridge, Tracer) and not omega.ridge > 0:
         raise ValueError("omega: a ridge above 0, a relation or a norm is needed, got none of them")
     matrix, strength = omega.matrix(num_tasks, dtype), jnp.asarray(omega.strength, dtype)
     return Problem(features, targets, task, alpha, omega, matrix, strength, intercept)

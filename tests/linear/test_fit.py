@@ -190,6 +190,10 @@ def test_a_start_saves_steps():
         ({"alpha": [1.0]}, r"alpha must be \[120\]"),
         ({"targets": [1.0]}, r"targets must be \[120\]"),
         ({"features": np.ones((120, 2), int)}, "features must be"),
+        ({"targets": np.repeat([-1.0, 1.0], 60)}, "targets: must be 0 and 1"),
+        ({"targets": np.full(120, np.nan), "loss": "squared"}, "targets: must be finite"),
+        ({"task": np.full(120, 4)}, r"task: must be in \[0, 4\)"),
+        ({"alpha": np.full(120, -1.0)}, "alpha: must be finite"),
         ({"num_tasks": 3, "omega": linear.graph_laplacian(ADJACENCY, 1.0, 1.0)}, "relation of 3"),
     ],
 )
