@@ -118,9 +118,10 @@ def distribute(
             f"parallel: one device was asked for, and {jax.process_count()} processes have "
             f"{jax.device_count()}; --parallel.data 0 divides the rows among all"
         )
-    if devices is None and on_one:
-        return _on_one_device(config, model, method, optimizer)
     try:
+        if devices is None and on_one:
+            _check_exchange(parallel, "there is one device")
+            return _on_one_device(config, model, method, optimizer)
         mesh = make_mesh(parallel.task, parallel.data, parallel.model, devices)
         return _on_mesh(config, model, method, optimizer, batch, mesh)
     except ValueError as error:
@@ -167,6 +168,8 @@ def _on_mesh(
     placement, reason = _choose_placement(
         config, model, method, mesh, batch, shapes.params["shared"]
     )
+    if placement is None:
+        _check_exchange(parallel, reason)
     axes = logical_axes(model.network, shapes.params)
     (specs, uncovered), moments = _specs(parallel, mesh, shapes.params, axes, placement)
     state = follow(shapes, shapes.params, moments)._replace(params=specs)
@@ -230,6 +233,14 @@ def _specs(
         "shared": stored_specs(_split_dims(params, placement), placement.axes),
     }
     return (specs._replace(specs=moments) if parallel.sharding == "fsdp" else specs), moments
+
+
+def _check_exchange(parallel: ParallelConfig, reason: str) -> None:
+    """Refuses a dtype of an exchange that there is not."""
+    if parallel.exchange != "auto":
+        raise ValueError(
+            f"exchange {parallel.exchange!r}: no tasks are on groups of devices: {reason}"
+        )
 
 
 def _split_dims(params: Any, placement: TaskPlacement) -> Any:

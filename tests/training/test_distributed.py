@@ -210,6 +210,8 @@ print(error(task=2, data=4, placement="task", gradients="lagged"))
 print(error(task=2, data=4, gradients="lagged"))
 print(error(task=2, data=4, weighting="equal"))
 print(error(task=2, data=4, placement="off"))
+print(error(task=2, data=4, placement="off", exchange="float32"))
+print(error(exchange="bfloat16"))
 print(error(data=8, sharding="fsdp", strategy="pmap"))
 print(error(data=4, model=2, strategy="shard_map"))
 print(error(data=8, rules=("wordz=data",)))
@@ -238,6 +240,8 @@ except UserError as error:
         f"{mesh}gradients.strategy 'lagged' never holds the gradients of all tasks",
         f"{mesh}weighting 'equal' reads no gradients",
         f"{mesh}as asked for",
+        "parallel: exchange 'float32': no tasks are on groups of devices: as asked for",
+        "parallel: exchange 'bfloat16': no tasks are on groups of devices: there is one device",
         "parallel: strategy 'pmap': the state must be replicated",
         "parallel: strategy 'shard_map': the axis 'model' must have one device",
         "parallel: rule 'wordz' is found in the path of no parameter",
