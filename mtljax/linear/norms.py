@@ -59,7 +59,7 @@ def _project_groups(weights: jax.Array, radius: jax.Array) -> jax.Array:
 
 def singular_values(weights: jax.Array) -> jax.Array:
     """The singular values of weights ``[T, d]``, the largest first."""
-    return jnp.linalg.svd(weights, compute_uv=False)
+    return jnp.linalg.svd(weights, full_matrices=False, compute_uv=False)
 
 
 def _project_trace(weights: jax.Array, radius: jax.Array) -> jax.Array:

@@ -32,5 +32,5 @@ def trace_norm(params: Any) -> jax.Array:
     for path, leaf in float_leaves(params).items():
         if leaf.ndim < 2:
             raise ValueError(f"leaf {path!r} of shape {leaf.shape} is no matrix")
-        total = total + jnp.sum(jnp.linalg.svd(leaf, compute_uv=False))
+        total = total + jnp.sum(jnp.linalg.svd(leaf, full_matrices=False, compute_uv=False))
     return total

@@ -3,6 +3,7 @@ import numpy as np
 import pytest
 
 from mtljax import linear
+from mtljax.linear.norms import NORMS
 
 GROUPS = [0, 0, 0, 1, 1, 2, 2]
 OPPOSED = 7
@@ -57,3 +58,14 @@ def test_nothing_to_learn():
         strength=1e3,
     )  # fmt: skip
     assert not np.isnan(related.correlation).any()
+
+
+def test_no_array_has_the_square_of_the_features():
+    """The singular values of a few tasks' weights need no more than a few such arrays."""
+    shape = jax.ShapeDtypeStruct((3, 2000), np.float32)
+    for name in ("trace", "squared_trace"):
+        norm = NORMS[name]
+        for function in (norm.value, norm.proximal):
+            program = jax.jit(function).lower(shape, np.float32(1)).compile()
+            memory = program.memory_analysis()
+            assert memory is not None and memory.temp_size_in_bytes < 10 * 4 * 3 * 2000

@@ -42,6 +42,9 @@ def test_l1_and_trace_norm_equal_numpy(rng):
     singular = np.linalg.svd(leaf, compute_uv=False)
     assert regularizers.trace_norm([leaf]) == pytest.approx(singular.sum(), rel=1e-5)
     np.testing.assert_array_equal(jax.grad(regularizers.l1)(jnp.array([2.0, 0.0])), [1, 0])
+    wide = jax.jit(regularizers.trace_norm).lower(jax.ShapeDtypeStruct((3, 2000), np.float32))
+    memory = wide.compile().memory_analysis()
+    assert memory is not None and memory.temp_size_in_bytes < 10 * 4 * 3 * 2000
     with pytest.raises(ValueError, match="'bias' of shape"):
         regularizers.trace_norm({"bias": np.ones(3)})
 
