@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from mtljax import presets as presets
     from mtljax import pretrained as pretrained
     from mtljax import regularizers as regularizers
+    from mtljax import relatedness as relatedness
     from mtljax import solvers as solvers
     from mtljax import step as step
     from mtljax import tasks as tasks
@@ -61,6 +62,7 @@ _MODULES = (
     "pretrained",
     "presets",
     "regularizers",
+    "relatedness",
     "solvers",
     "step",
     "tasks",
