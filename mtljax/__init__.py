@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from mtljax import kinds as kinds
     from mtljax import linear as linear
     from mtljax import losses as losses
+    from mtljax import merging as merging
     from mtljax import metrics as metrics
     from mtljax import modules as modules
     from mtljax import optim as optim
@@ -54,6 +55,7 @@ _MODULES = (
     "kinds",
     "linear",
     "losses",
+    "merging",
     "metrics",
     "modules",
     "optim",

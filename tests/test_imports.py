@@ -18,7 +18,7 @@ BELOW_TRAINING = {
     *("json_values", "yaml_values", "ranges", "span_schemes", "special_tokens", "versions"),
     *("losses", "regularizers", "metrics", "solvers", "weighting", "gradients", "aggregation"),
     *("optim", "parallel", "step", "generation", "modules", "kinds", "tasks", "data", "presets"),
-    "pretrained",
+    *("pretrained", "merging"),
 }
 INTERNAL = {
     "errors": set(),
@@ -30,6 +30,7 @@ INTERNAL = {
     "losses": set(),
     "regularizers": set(),
     "linear": set(),
+    "merging": set(),
     "solvers": set(),
     "metrics": {"span_schemes"},
     "weighting": {"solvers"},
@@ -63,6 +64,7 @@ THIRD_PARTY = {
     "losses": PURE,
     "regularizers": PURE,
     "linear": PURE | {"optax"},
+    "merging": PURE,
     "solvers": PURE,
     "metrics": PURE | {"sacrebleu"},
     "weighting": PURE,

@@ -16,6 +16,7 @@ COMMANDS = {
     "evaluate": "measure a run on a split of its data",
     "predict": "answer some texts by every task of a run",
     "generate": "continue a prompt with a language model of a run, or answer it with text to text",
+    "merge": "merge the encoders of runs that began from one, and keep the heads of all",
     "export": "write a run in a form that works without this library",
     "inspect": "say what is in the directory of a run or of a pretrained model",
     "plan": "estimate what a step costs on devices that need not be at hand",

@@ -3,6 +3,8 @@
 from mtljax.step.state import StepMetrics as StepMetrics
 from mtljax.step.state import TrainState as TrainState
 from mtljax.training.loop import train as train
+from mtljax.training.merged_run import MergeSettings as MergeSettings
+from mtljax.training.merged_run import merge_runs as merge_runs
 from mtljax.training.model import Model as Model
 from mtljax.training.model import build_model as build_model
 from mtljax.training.optimizer import learning_rate_schedule as learning_rate_schedule

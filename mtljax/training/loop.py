@@ -1,7 +1,6 @@
 """The training loop, from tasks to a finished run directory."""
 
 import contextlib
-import json
 import math
 import time
 from collections.abc import Callable
@@ -10,19 +9,19 @@ from typing import Any, NamedTuple
 
 from rich.console import Console
 
-from mtljax.data import MultitaskData, load_data
+from mtljax.data import MultitaskData
 from mtljax.errors import Preempted, UserError
-from mtljax.presets import Config, ConfigLike, flatten, read_config
+from mtljax.presets import Config, ConfigLike, read_config
 from mtljax.step.method import Method
 from mtljax.step.state import StepMetrics, TrainState, evaluated_params
-from mtljax.tasks import Task, TasksLike, dump_tasks, main_metric, parse_tasks
+from mtljax.tasks import TasksLike, main_metric, parse_tasks
 from mtljax.training import stopping
 from mtljax.training.check_config import check_parameters, check_penalty, check_strategy
 from mtljax.training.distributed import Distributed, check_stages, distribute
 from mtljax.training.evaluation import Values, score
 from mtljax.training.inputs.abstract_batch import abstract_batch
 from mtljax.training.inputs.aligned_streams import check_validation
-from mtljax.training.model import Model, build_model, data_options
+from mtljax.training.model import Model, build_model
 from mtljax.training.multihost import check_same, collective_error, is_writer, on_all_processes
 from mtljax.training.optimizer import make_optimizer
 from mtljax.training.persistence import run_directory
@@ -38,13 +37,14 @@ from mtljax.training.reporting.data_overview import class_counts, describe, tota
 from mtljax.training.reporting.progress import format_value, notebook_console, notes_on
 from mtljax.training.reporting.summary import summarize
 from mtljax.training.session import Composed, Log, Session, open_log, open_session
-from mtljax.training.start import Say, Start, begin, check_continued, look
+from mtljax.training.start import Say, arguments, begin, check_continued, content, load, look
 from mtljax.training.starting_point import (
+    Given,
     StartingPoint,
     origin_of,
+    record_start,
     started,
     starting_point,
-    tokenizer_of,
 )
 from mtljax.training.stopping import Best, check_stopping
 
@@ -59,6 +59,7 @@ def train(
     tensorboard: bool = False,
     console: Console | None = None,
     preempted: Callable[[int], bool] = lambda step: False,
+    given: Given | None = None,
 ) -> dict[str, Any]:
     """Train tasks jointly, or continue a run that was interrupted.
 
@@ -83,6 +84,7 @@ def train(
         nowhere.
       preempted: called after every step with its number; True has the run save and stop. All
         processes must get the same answer at the same step.
+      given: parameters to start from in place of those that are drawn, with their tokenizer.
 
     Returns:
       The content of `summary.json`.
@@ -103,23 +105,21 @@ def train(
         # What one process alone finds wrong would leave the others waiting for it in the next
         # collective operation: each phase is done by all, and fails in all or in none.
         start = on_all_processes(lambda: look(config, tasks, directory, tensorboard, lock, say))
-        check_same(lambda: _arguments(config, tasks, start))
+        check_same(lambda: arguments(config, tasks, start))
 
-        origin = on_all_processes(lambda: origin_of(config, directory))
+        origin = given or on_all_processes(lambda: origin_of(config, directory))
         began = time.monotonic()
         data = on_all_processes(
-            lambda: _load(config, tasks, start, data_dir, cache_dir, say, origin)
+            lambda: load(config, tasks, start, origin, data_dir, cache_dir, say)
         )
-        check_same(lambda: _content(data))
+        check_same(lambda: content(data))
         done = on_all_processes(lambda: check_continued(config, start, data))
         if done is not None:
             say(f"{directory}: complete, nothing to do")
             return done
 
         composed = on_all_processes(lambda: _compose(config, data, start.method))
-        first = on_all_processes(
-            lambda: starting_point(config, composed.model, data.tokenizer, origin, say)
-        )
+        first = on_all_processes(lambda: starting_point(config, composed.model, data, origin, say))
         if start.saved is None:
             on_all_processes(lambda: check_pretrained(config))
         on_all_processes(lambda: begin(config, tasks, start, data, lock, say))
@@ -142,47 +142,6 @@ def train(
                 ended = _loop(session, log, restored)
             session.batches.close()  # its processes and device memory, before the last evaluation
             return _finish(session, log, ended)
-
-
-def _load(
-    config: Config,
-    tasks: tuple[Task, ...],
-    start: Start,
-    data_dir: str | Path | None,
-    cache_dir: str | Path | None,
-    say: Say,
-    origin: run_directory.RunFiles | None,
-) -> MultitaskData:
-    tokenizer, begun = tokenizer_of(origin, config), None
-    if start.saved is not None:
-        run = run_directory.read_run(start.directory)
-        tokenizer, begun = run.tokenizer, run.layout.outputs
-    return load_data(
-        tasks,
-        data_options(config, tasks),
-        data_dir=data_dir,
-        tokenizer=tokenizer,
-        cache_dir=cache_dir,
-        say=say,
-        begun=begun,
-    )
-
-
-def _arguments(config: Config, tasks: tuple[Task, ...], start: Start) -> dict[str, str]:
-    """What all processes must have been started with, written out by name."""
-    settings = {name: repr(value) for name, value in flatten(config).items()}
-    state = repr((start.saved, start.summary))
-    return settings | {"tasks file": dump_tasks(tasks), "state of the run directory": state}
-
-
-def _content(data: MultitaskData) -> dict[str, str]:
-    """What all processes must have read, written out by name."""
-    layout = json.dumps([data.layout.to_json(), data.stages])
-    sources = {f"content of {name!r}": str(digest) for name, digest in data.fingerprints.items()}
-    return {
-        "layout of the data": layout,
-        "tokenizer": json.dumps(data.tokenizer.to_json()),
-    } | sources
 
 
 def _compose(config: Config, data: MultitaskData, method: Method) -> Composed:
@@ -233,7 +192,9 @@ def _restore(session: Session, first: StartingPoint | None) -> _Restored:
     if found is None:
         say = notes_on(session.console)
         state = on_all_processes(lambda: start_from_pretrained(session.config, state, say))
-        return _Restored(0, started(state, first), last_line=-1)
+        state = started(state, first)
+        record_start(session.directory, session.config, state, first)
+        return _Restored(0, state, last_line=-1)
     step, state, progress = found
     session.batches.set_state(progress["position"])
     notes_on(session.console)(f"continuing from step {step}")

@@ -1,17 +1,19 @@
 """How a run starts: what its directory holds, and whether that is what is asked for."""
 
 import contextlib
+import json
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from mtljax.data import MultitaskData, train_tokenizer
+from mtljax.data import MultitaskData, load_data, train_tokenizer
 from mtljax.errors import UserError
-from mtljax.presets import Config, check
+from mtljax.presets import Config, check, flatten
 from mtljax.step.method import Method
-from mtljax.tasks import Task
+from mtljax.tasks import Task, dump_tasks
 from mtljax.training.check_memory import check_memory
 from mtljax.training.method import make_method
+from mtljax.training.model import data_options
 from mtljax.training.multihost import is_writer
 from mtljax.training.persistence import run_directory
 from mtljax.training.persistence.open_files import allow_open_files
@@ -19,6 +21,7 @@ from mtljax.training.persistence.run_digests import keep_digests
 from mtljax.training.persistence.run_lock import locked
 from mtljax.training.reporting.data_overview import total_steps
 from mtljax.training.reporting.metrics_file import check_tensorboard
+from mtljax.training.starting_point import Given, tokenizer_of
 from mtljax.training.stopping import goes_on
 
 Say = Callable[[str], None]
@@ -75,6 +78,63 @@ def look(
         lock.enter_context(locked(directory, say))
     saved = run_directory.check_same_run(directory, config, tasks)
     return Start(directory, method, saved, run_directory.read_summary(directory, say))
+
+
+def load(
+    config: Config,
+    tasks: tuple[Task, ...],
+    start: Start,
+    origin: run_directory.RunFiles | Given | None,
+    data_dir: str | Path | None,
+    cache_dir: str | Path | None,
+    say: Say,
+) -> MultitaskData:
+    """Read the data of a run, with the tokenizer that it has or starts from.
+
+    Args:
+      config: of the run.
+      tasks: of the run.
+      start: from `look`.
+      origin: what the run starts from.
+      data_dir: directory of data sets in TFDS format.
+      cache_dir: directory of tokenised data.
+      say: is called with one line for each file of the cache that cannot be used.
+
+    Raises:
+      UserError: for a data set, feature, label or rate that cannot be used.
+    """
+    tokenizer, begun = tokenizer_of(origin, config), None
+    if isinstance(origin, Given):
+        begun = origin.outputs
+    if start.saved is not None:
+        run = run_directory.read_run(start.directory)
+        tokenizer, begun = run.tokenizer, run.layout.outputs
+    return load_data(
+        tasks,
+        data_options(config, tasks),
+        data_dir=data_dir,
+        tokenizer=tokenizer,
+        cache_dir=cache_dir,
+        say=say,
+        begun=begun,
+    )
+
+
+def arguments(config: Config, tasks: tuple[Task, ...], start: Start) -> dict[str, str]:
+    """What all processes must have been started with, written out by name."""
+    settings = {name: repr(value) for name, value in flatten(config).items()}
+    state = repr((start.saved, start.summary))
+    return settings | {"tasks file": dump_tasks(tasks), "state of the run directory": state}
+
+
+def content(data: MultitaskData) -> dict[str, str]:
+    """What all processes must have read, written out by name."""
+    layout = json.dumps([data.layout.to_json(), data.stages])
+    sources = {f"content of {name!r}": str(digest) for name, digest in data.fingerprints.items()}
+    return {
+        "layout of the data": layout,
+        "tokenizer": json.dumps(data.tokenizer.to_json()),
+    } | sources
 
 
 def check_continued(config: Config, start: Start, data: MultitaskData) -> dict[str, Any] | None:

@@ -1,6 +1,7 @@
 """Runs that start from another run: its tokenizer, its encoder, and heads of the same name."""
 
 import dataclasses
+import os
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -9,14 +10,17 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from mtljax.data import Tokenizer
+from mtljax.data import MultitaskData, Tokenizer
 from mtljax.errors import UserError
+from mtljax.kinds import Output
 from mtljax.presets import ENCODER_SHAPE, Config
 from mtljax.step import TrainState
 from mtljax.training.model import Model, initial_params
+from mtljax.training.multihost import is_writer
 from mtljax.training.persistence import run_directory
 from mtljax.training.persistence.checkpoints import checkpoint_steps
 from mtljax.training.persistence.run_directory import RunFiles
+from mtljax.training.persistence.start_record import parameters_digest, write_start
 from mtljax.training.restore import restore_params, restored_model
 
 Say = Callable[[str], None]
@@ -28,10 +32,26 @@ class StartingPoint(NamedTuple):
     Attributes:
       shared: a tree of NumPy arrays like the shared parameters.
       heads: by task, such a tree of its head; tasks that are not there keep the head that is drawn.
+      about: what `start.json` says of them, as JSON.
     """
 
     shared: Any
     heads: Mapping[str, Any]
+    about: Mapping[str, Any]
+
+
+class Given(NamedTuple):
+    """A start that is no single run.
+
+    Attributes:
+      tokenizer: of the run.
+      outputs: what tasks predict, by name, whose classes keep their order.
+      parameters: from the model and its data to what it starts from.
+    """
+
+    tokenizer: Tokenizer
+    outputs: Mapping[str, Output]
+    parameters: Callable[[Model, MultitaskData], StartingPoint]
 
 
 def origin_of(config: Config, directory: Path) -> RunFiles | None:
@@ -68,21 +88,21 @@ def origin_of(config: Config, directory: Path) -> RunFiles | None:
     return files
 
 
-def tokenizer_of(origin: RunFiles | None, config: Config) -> Any:
+def tokenizer_of(origin: RunFiles | Given | None, config: Config) -> Any:
     """The tokenizer of the run that a configuration starts from, else how to train one."""
     return config.tokenizer if origin is None else origin.tokenizer
 
 
 def starting_point(
-    config: Config, model: Model, tokenizer: Tokenizer, origin: RunFiles | None, say: Say
+    config: Config, model: Model, data: MultitaskData, origin: RunFiles | Given | None, say: Say
 ) -> StartingPoint | None:
     """Read the parameters of the run that a configuration starts from.
 
     Args:
       config: the configuration.
       model: its model.
-      tokenizer: of its data.
-      origin: from `origin_of`.
+      data: its data.
+      origin: from `origin_of`, or what is given in its place.
       say: is called with a line about what is taken and what is drawn, and about a damaged
         checkpoint of the origin, in whose place another is taken.
 
@@ -94,22 +114,24 @@ def starting_point(
     """
     if origin is None:
         return None
+    if isinstance(origin, Given):
+        return origin.parameters(model, data)
     directory = Path(config.encoder.from_run)
     where = f"encoder.from_run {directory}"
-    if tokenizer.fingerprint != origin.tokenizer.fingerprint:
+    if data.tokenizer.fingerprint != origin.tokenizer.fingerprint:
         raise UserError(f"{where}: its tokenizer is another than that of this run")
     there, shapes = restored_model(directory, origin.config, origin.layout)
     wanted = jax.eval_shape(lambda: initial_params(model))
     names = [task.name for task in model.tasks]
     taken = [name for name in names if config.heads.from_run and name in shapes["heads"]]
-    _check_shapes(where, "shared", shapes["shared"], wanted["shared"])
+    check_shapes(where, "shared", shapes["shared"], wanted["shared"])
     for name in taken:
         ours, theirs = (m.layout.outputs[name] for m in (model, there))
         kinds = [next(t.kind for t in m.tasks if t.name == name) for m in (model, there)]
         if kinds[0] != kinds[1] or ours.classes != theirs.classes:
             what = "is of another kind" if kinds[0] != kinds[1] else "has other classes"
             raise UserError(f"{where}: task {name!r} {what} there")
-        _check_shapes(where, f"heads/{name}", shapes["heads"][name], wanted["heads"][name])
+        check_shapes(where, f"heads/{name}", shapes["heads"][name], wanted["heads"][name])
     step, params = restore_params(
         directory / run_directory.CHECKPOINTS,
         shapes,
@@ -118,7 +140,8 @@ def starting_point(
     )
     params = jax.tree.map(np.asarray, params)
     say(_about(directory, step, params, names, taken))
-    return StartingPoint(params["shared"], {name: params["heads"][name] for name in taken})
+    about = {"from": "run", "directory": os.path.abspath(directory), "step": step}
+    return StartingPoint(params["shared"], {name: params["heads"][name] for name in taken}, about)
 
 
 def started(state: TrainState, start: StartingPoint | None) -> TrainState:
@@ -139,7 +162,46 @@ def started(state: TrainState, start: StartingPoint | None) -> TrainState:
     return state._replace(params=replaced(state.params), average=average)
 
 
-def _check_shapes(where: str, what: str, there: Any, here: Any) -> None:
+def record_start(
+    directory: Path, config: Config, state: TrainState, start: StartingPoint | None
+) -> None:
+    """Write `start.json` of a run that begins from parameters that were trained before.
+
+    All processes must call it.
+
+    Args:
+      directory: of the run.
+      config: of the run.
+      state: its first state.
+      start: what it starts from, if not from a pretrained model.
+
+    Raises:
+      UserError: if it cannot be written.
+    """
+    if start is not None:
+        about = start.about
+    elif config.encoder.pretrained:
+        about = {"from": "pretrained", "directory": os.path.abspath(config.encoder.pretrained)}
+    else:
+        return
+    digest = parameters_digest(state.params["shared"])
+    if is_writer():
+        write_start(directory, {**about, "shared": digest})
+
+
+def check_shapes(where: str, what: str, there: Any, here: Any) -> None:
+    """Check that two trees have parameters of the same paths and shapes.
+
+    Args:
+      where: begins the message.
+      what: the part of the parameters that they are.
+      there: a tree of arrays or of their shapes.
+      here: another one, of the run that is begun.
+
+    Raises:
+      UserError: naming a parameter.
+    """
+
     def shapes(tree: Any) -> dict[str, tuple[int, ...]]:
         return {
             jax.tree_util.keystr(path, simple=True, separator="/"): leaf.shape

@@ -16,6 +16,7 @@ from mtljax.modules.architecture import Architecture
 from mtljax.presets import BatchConfig, Config, OptimizerConfig
 from mtljax.pretrained import greedy_tokens, load
 from mtljax.training import train
+from mtljax.training.ancestor import common_ancestor
 from tests.pretrained.test_families import GOLDEN
 
 TASKS = """
@@ -59,6 +60,10 @@ def test_a_run_starts_from_the_model_and_needs_it_no_more(tmp_path):
     started, model = load_run(run), load(directory)
     assert jax.tree.all(jax.tree.map(np.array_equal, started.params["shared"], model.params))
     assert started.layout.marks.suffix == (5,)
+    # It is known as the ancestor of runs that are to be merged.
+    found, about = common_ancestor([run], started.params["shared"], None, print)
+    assert jax.tree.all(jax.tree.map(np.array_equal, found, model.params))
+    assert about["from"] == "pretrained" and about["directory"] == str(directory)
 
     shutil.rmtree(directory)
     train(config(directory, 1), tasks, run)
