@@ -17,9 +17,10 @@ class Marks(NamedTuple):
     Attributes:
       pad: padding of a row.
       unknown: a word out of the vocabulary.
-      start: the start of a text, the first of `prefix`.
+      start: the start of a text, the first of `prefix`; where texts begin with no mark, that of an
+        answer.
       end: its end; between two texts the first of `between`.
-      prefix: ids before a text.
+      prefix: ids before a text; none where texts begin with no mark, as those of T5.
       between: ids between the texts of an input of several.
       suffix: ids after a text that is not continued.
     """
@@ -31,6 +32,11 @@ class Marks(NamedTuple):
     prefix: tuple[int, ...] = (START,)
     between: tuple[int, ...] = (END,)
     suffix: tuple[int, ...] = ()
+
+    @property
+    def answer(self) -> tuple[int, ...]:
+        """Ids between a source and its answer, of which the last is the first that writes."""
+        return (self.end,) if self.prefix else (self.end, self.start)
 
 
 OWN_MARKS = Marks()

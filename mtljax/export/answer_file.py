@@ -102,12 +102,13 @@ def row(coded, function):
     after = [] if function["writes"] else KIND["suffix"]
     lengths = [1 + sum(map(len, ids)) for ids in coded]
     room = (function["max_length"] or sum(lengths) + len(after)) - len(after)
+    room += not KIND["prefix"]
     room -= (len(KIND["between"]) - 1) * (len(coded) - 1)
     while sum(lengths) > room:
         lengths[max(range(len(lengths)), key=lambda i: (lengths[i], i))] -= 1
     joined = []
-    for ids, length in zip(coded, lengths):
-        joined += KIND["between"] if joined else KIND["prefix"]
+    for i, (ids, length) in enumerate(zip(coded, lengths)):
+        joined += KIND["between"] if i else KIND["prefix"]
         joined += [*itertools.chain(*ids)][: length - 1]
     return joined + after
 
@@ -168,10 +169,10 @@ _TAGS = """\
 _PROMPT = '''
 
 def prompt(ids, function):
-    """Ids cut to what is read before a text is written; a source has its end mark."""
+    """Ids cut to what is read before a text is written; marks stand after a source."""
     if function["writes"] == "answer":
-        fits = len(ids) < function["width"]
-        return [*(ids if fits else ids[: function["width"] - function["room"]]), KIND["end"]]
+        most = function["width"] - len(KIND["answer"])
+        return [*(ids if len(ids) <= most else ids[: most + 1 - function["room"]]), *KIND["answer"]]
     return [ids[0], *ids[1:][-function["width"] + 1 :]]
 
 

@@ -185,8 +185,7 @@ def _tokenizer(tokenizer: Tokenizer) -> dict[str, Any]:
         "lowercase": settings.lowercase,
         "affixes": settings.affixes,
         "gap": settings.word_gap,
-        **{name: list(getattr(marks, name)) for name in ("prefix", "between", "suffix")},
-        "end": marks.end,
+        **{name: list(getattr(marks, name)) for name in ("prefix", "between", "suffix", "answer")},
         "words": words_pattern(),
         "spaces": usual_spaces_patterns(),
     }

@@ -14,6 +14,7 @@ from mtljax.errors import UserError
 from mtljax.modules.architecture import DEFAULT
 from mtljax.modules.config import EncoderConfig
 from mtljax.modules.network import encoder_parameters
+from mtljax.pretrained.decoder import decoder_shapes
 from mtljax.pretrained.load import make_encoder, open_source, read_shape, read_tokenizer
 from mtljax.special_tokens import OWN_MARKS
 from mtljax.training.model import compute_dtype
@@ -104,7 +105,10 @@ def _inspect_pretrained(directory: Path) -> Inspection:
         vocabulary = "no tokenizer" if tokenizer is None else f"{_pieces(tokenizer):,} pieces"
     except UserError as error:
         vocabulary, problem = "", problem or str(error)
-    params, _ = encoder_parameters(make_encoder(shape, jnp.dtype(jnp.float32), OWN_MARKS))
+    encoder = make_encoder(shape, jnp.dtype(jnp.float32), OWN_MARKS)
+    params, _ = encoder_parameters(encoder)
+    if shape.decoder is not None:
+        params = {**params, "decoder": decoder_shapes(shape, encoder)}
     return Inspection(
         "pretrained model",
         _architecture(shape.encoder),

@@ -105,7 +105,8 @@ def group_answers(
         for i, first in enumerate(firsts):
             if kind.per_token:
                 assert plans is not None
-                value, words = _merged(plans[i], values[task.name][first:]), plans[i].words
+                tags = _merged(plans[i], values[task.name][first:], len(tokenizer.marks.prefix))
+                value, words = tags, plans[i].words
             else:
                 value, words = values[task.name][first], []
             answer = kind.answer(value, output, words)
@@ -153,11 +154,11 @@ def _by_example(
         yield int(batch["example"][row, segment]), value[inside]
 
 
-def _merged(plan: _Plan, tag_ids: Sequence[np.ndarray]) -> list[int]:
-    # The tag of a word is the one at its first piece; <s> stands before them all.
+def _merged(plan: _Plan, tag_ids: Sequence[np.ndarray], before: int) -> list[int]:
+    # The tag of a word is the one at its first piece; marks stand before them all.
     tags: list[int] = []
     for chunk, values in zip(plan.chunks, tag_ids, strict=False):
         sizes = plan.pieces[chunk.begin : chunk.end]
-        at = 1 + np.cumsum([0, *sizes])[chunk.first - chunk.begin : chunk.last - chunk.begin]
+        at = before + np.cumsum([0, *sizes])[chunk.first - chunk.begin : chunk.last - chunk.begin]
         tags += values[at].tolist()
     return tags

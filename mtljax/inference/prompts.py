@@ -23,7 +23,7 @@ class Prompt(NamedTuple):
     """What a model reads before it generates.
 
     Attributes:
-      tokens: int32 ``[n]``, ids, `<s>` the first of them.
+      tokens: int32 ``[n]``, ids, `<s>` the first of them where texts begin with a mark.
       affixes: int32 ``[n, A]``, the affixes of each.
     """
 
@@ -42,7 +42,7 @@ def read_prompt(
     """Encode a prompt.
 
     A language model reads `<s>` and the text; text to text reads `<s>`, the source and `</s>`,
-    after which the target begins.
+    after which the target begins, or the marks that a pretrained model has in their place.
 
     Args:
       task: a language model, or text to text.
@@ -59,7 +59,10 @@ def read_prompt(
     Raises:
       UserError: if it is too long.
     """
-    answers = KINDS[task.kind].writes == "answer"
+    marks, answers = tokenizer.marks, KINDS[task.kind].writes == "answer"
+    # The first id is no mark but a place for one, and not read, where texts begin with none.
+    bare = not marks.prefix
+    width += bare
     limit = None
     if too_long == "left":
         text = _tail(text, width)
@@ -67,22 +70,24 @@ def read_prompt(
         limit = width
     encoded = tokenizer.encode([text], limit)
     prompt = Prompt(encoded.tokens, encoded.affixes)
-    most = width - answers
+    most = width - (len(marks.answer) if answers else 0)
     if len(prompt.tokens) > most:
         if too_long == "refuse":
             raise UserError(
-                f"the text has {len(prompt.tokens)} tokens, and the model reads {most} at once; "
+                f"the text has {len(prompt.tokens) - bare} tokens, and the model reads "
+                f"{most - bare} at once; "
                 "with too_long 'left' (--truncate-left) it reads the last of them"
             )
-        most = width - min(max_tokens, width // 2) if answers else most
+        room = min(max_tokens, width // 2) + len(marks.answer) - 1
+        most = width - room if answers else most
         first = Prompt(prompt.tokens[:most], prompt.affixes[:most])
         prompt = keep_last(prompt, most) if too_long == "left" else first
     if answers:
-        nothing = np.zeros_like(prompt.affixes[:1])
+        nothing = np.zeros_like(prompt.affixes, shape=(len(marks.answer), prompt.affixes.shape[1]))
         prompt = Prompt(
-            np.append(prompt.tokens, tokenizer.marks.end), np.concatenate([prompt.affixes, nothing])
+            np.append(prompt.tokens, marks.answer), np.concatenate([prompt.affixes, nothing])
         )
-    return Prompt(prompt.tokens.astype(np.int32), prompt.affixes)
+    return Prompt(prompt.tokens[bare:].astype(np.int32), prompt.affixes[bare:])
 
 
 def keep_last(prompt: Prompt, most: int) -> Prompt:

@@ -38,7 +38,7 @@ class TargetRows:
         tokens: int32 `[n]`, the ids of all rows, one row after another, not truncated.
         words: int32 `[n]`, of which word of its row each id is; -1 for marks such as `<s>`.
         starts: int64 `[rows + 1]`, where the ids of each row start, and the end of the last one.
-        end_id: the id that ends a text, and stands between a text and its answer.
+        end_id: the id that stands between a text and its answer, the last of several.
         vocab_size: number of ids.
         output: what the task predicts.
         fault: called for a row that cannot be used.

@@ -26,9 +26,11 @@ class Architecture:
       embedding_norm: whether what the first layer reads is normalized.
       embedding_scale: factor of the word vectors; 0 for the root of their width.
       positions: 'rotary' (Su et al. 2021), 'learned', a vector for each, 'disentangled', queries
-        and keys for each distance (He et al. 2021), or 'none'.
+        and keys for each distance (He et al. 2021), 'relative', a number for each distance and head
+        (Raffel et al. 2020), or 'none'.
       max_positions: rows of the table of learned positions; distances that are told apart.
-      position_buckets: of distances to one side; 0 for one a distance.
+      position_buckets: of disentangled distances to one side, 0 for one a distance; of relative
+        ones, to both sides.
       position_offset: row of the table that the first position of a text reads.
       rotary_base: the longest wavelength is about two pi times as many positions.
       rotary_local_base: the same of local layers; 0 for that of the others.
@@ -63,7 +65,7 @@ class Architecture:
     first_norm: bool = True
     embedding_norm: bool = False
     embedding_scale: float = at_least(0, default=0.0)
-    positions: Literal["rotary", "learned", "disentangled", "none"] = "rotary"
+    positions: Literal["rotary", "learned", "disentangled", "relative", "none"] = "rotary"
     max_positions: int = size(0, default=0)
     position_buckets: int = size(0, default=0)
     position_offset: int = size(0, default=0)

@@ -66,13 +66,16 @@ def write_beams(cache: BeamKeysValues, new: KeysValues, column: jax.Array | int)
     return BeamKeysValues(write(cache.keys, new.keys), write(cache.values, new.values))
 
 
-def attend_beams(query: jax.Array, cache: BeamKeysValues, mask: jax.Array) -> jax.Array:
+def attend_beams(
+    query: jax.Array, cache: BeamKeysValues, mask: jax.Array, bias: jax.Array | None = None
+) -> jax.Array:
     """Scaled dot-product attention of one position a beam to the columns of all beams.
 
     Args:
       query: ``[P K, 1, heads, size]``, rotated.
       cache: of C columns.
       mask: from `beam_mask`.
+      bias: ``[1, heads, 1, C K]``, what is added to the scaled inner products; None for nothing.
 
     Returns:
       ``[P K, 1, heads, size]``; scores and softmax are float32 or wider.
@@ -84,11 +87,16 @@ def attend_beams(query: jax.Array, cache: BeamKeysValues, mask: jax.Array) -> ja
         # Queries that share keys are as many beams more that see the same columns.
         split = by_prompt.reshape(prompts, beams, -1, shared, query.shape[-1]).swapaxes(2, 3)
         folded = split.reshape(prompts * beams * shared, 1, -1, query.shape[-1])
-        attended = attend_beams(folded, cache, jnp.repeat(mask, shared, axis=1))
+        if bias is not None:
+            bias = bias.reshape(1, -1, shared, bias.shape[-1])
+            bias = jnp.tile(bias, (1, 1, beams, 1))
+        attended = attend_beams(folded, cache, jnp.repeat(mask, shared, axis=1), bias)
         attended = attended.reshape(prompts, beams, shared, -1, query.shape[-1])
         return attended.swapaxes(2, 3).reshape(query.shape)
     wide = jnp.promote_types(query.dtype, jnp.float32)
     scores = jnp.einsum("pkhd,phdc->phkc", by_prompt, cache.keys, preferred_element_type=wide)
-    scores = jnp.where(mask[:, None], scores * query.shape[-1] ** -0.5, jnp.finfo(wide).min)
+    scores = scores * query.shape[-1] ** -0.5
+    scores = scores if bias is None else scores + bias
+    scores = jnp.where(mask[:, None], scores, jnp.finfo(wide).min)
     shares = jax.nn.softmax(scores, axis=-1).astype(query.dtype)
     return jnp.einsum("phkc,phdc->pkhd", shares, cache.values).reshape(query.shape)

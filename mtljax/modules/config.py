@@ -15,6 +15,9 @@ it is in."""
 Pooling = Literal["mean", "root", "max", "last", "attention", "cls", "pooler"]
 """How positions become one vector a text, see `HeadsConfig`."""
 
+ReadoutKind = Literal["project", "tied", "own"]
+"""How a decoder reads out words, see `DecoderConfig`."""
+
 
 @dataclasses.dataclass(frozen=True)
 class EncoderConfig:
@@ -93,12 +96,18 @@ class DecoderConfig:
       heads: attention heads.
       feed_forward: width of the feed-forward block.
       dropout: probability that a feature of a residual branch is dropped.
+      readout: how words are read out: 'project', by a dense layer, the word table and a bias;
+        'tied', by the word table alone, from hidden states over the root of their width; 'own', by
+        a table that the decoder has for it.
+      architecture: what the layers are made of; of positions, rotary and relative ones or none.
     """
 
     layers: int = size(0, default=0, high=1000)
     heads: int = size(1, default=4)
     feed_forward: int = size(1, default=512)
     dropout: float = fraction(default=0.1)
+    readout: ReadoutKind = "project"
+    architecture: Architecture = DEFAULT
 
 
 @dataclasses.dataclass(frozen=True)

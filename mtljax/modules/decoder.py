@@ -8,10 +8,14 @@ import jax
 import jax.numpy as jnp
 from jax.typing import DTypeLike
 
+from mtljax.modules.architecture import DEFAULT, Architecture, head_size
 from mtljax.modules.attention_mask import attention_mask
+from mtljax.modules.config import ReadoutKind
 from mtljax.modules.dropout import Masked
-from mtljax.modules.heads import Features, LanguageModelHead, Readout
+from mtljax.modules.heads import Features, LanguageModelHead, Readout, TableHead
 from mtljax.modules.keys_values import KeysValues, keys_values
+from mtljax.modules.norms import make_norm
+from mtljax.modules.relative import RelativeBias
 from mtljax.modules.transformer_layer import TransformerLayer
 
 
@@ -25,6 +29,7 @@ class DecoderStack(nn.Module):
       feed_forward: width of the feed-forward block.
       dropout: probability that a feature of a residual branch is dropped.
       dtype: dtype of the computation.
+      architecture: what the layers are made of.
     """
 
     features: int
@@ -33,6 +38,7 @@ class DecoderStack(nn.Module):
     feed_forward: int
     dropout: float
     dtype: DTypeLike
+    architecture: Architecture = DEFAULT
 
     @nn.compact
     def __call__(
@@ -66,7 +72,10 @@ class DecoderStack(nn.Module):
         """
         if x.shape[-1] != self.features:
             x = nn.Dense(self.features, dtype=self.dtype, name="project")(x)
-        x, written = x.astype(self.dtype), []
+        x, written, bias = x.astype(self.dtype), [], None
+        if self.architecture.positions == "relative":
+            relative = RelativeBias(self.architecture, self.heads, one_sided=True, name="relative")
+            bias = relative(column + jnp.arange(x.shape[1]), jnp.arange(mask.shape[-1]))
         for i, layer_memory in enumerate(memory):
             layer = TransformerLayer(
                 self.features,
@@ -76,14 +85,17 @@ class DecoderStack(nn.Module):
                 self.dtype,
                 implementation=None,
                 train=train,
+                architecture=self.architecture,
                 name=f"layer_{i}",
             )
             cache = None if caches is None else caches[i]
             x, cache = layer(
-                x, mask, positions, masked, None, None, cache, column, (layer_memory, source)
+                x, mask, positions, masked, None, bias, cache, column, (layer_memory, source)
             )
             written.append(cache)
-        return nn.LayerNorm(dtype=self.dtype, name="final_norm")(x), tuple(written)
+        if self.architecture.norm_placement != "after":
+            x = make_norm(self.architecture, self.dtype, "final_norm", remat=False)(x)
+        return x, tuple(written)
 
 
 class DecoderCache(NamedTuple):
@@ -103,17 +115,20 @@ class DecoderCache(NamedTuple):
 class DecoderHead(nn.Module):
     """The next word of an answer, from its words so far and its source (Vaswani et al. 2017).
 
-    It embeds and reads out words by the shared table. Positions of the source run through it as
-    well, and are not read, so that packed rows stay as they are.
+    It embeds words by the shared table, and reads them out by it or one of its own. Positions of
+    the source run through it as well, and are not read, so that packed rows stay as they are.
 
     Attributes:
       outputs: number of classes.
-      features: width ``D`` of the encoder's output and of the layers, a multiple of twice `heads`.
+      features: width ``D`` of the encoder's output and of the layers, a multiple of twice `heads`
+        where the architecture says no other size of a head.
       layers: number of layers.
       heads: attention heads.
       feed_forward: width of the feed-forward block.
       dropout: probability that a feature of a residual branch is dropped.
       dtype: dtype of the computation.
+      readout: how words are read out, see `DecoderConfig`.
+      architecture: what the layers are made of, see `DecoderConfig`.
     """
 
     outputs: int
@@ -123,20 +138,24 @@ class DecoderHead(nn.Module):
     feed_forward: int = 512
     dropout: float = 0.0
     dtype: DTypeLike = jnp.float32
+    readout: ReadoutKind = "project"
+    architecture: Architecture = DEFAULT
 
     def setup(self) -> None:
         """Name the parts."""
-        if self.features % (2 * self.heads):
-            raise ValueError(
-                f"features must be a multiple of 2 * heads, got {self.features} and {self.heads}"
-            )
+        a = self.architecture
         # Keys and values of the source, for all layers at once.
-        shape = (self.layers, 2, self.heads, self.features // self.heads)
-        self.memory = nn.DenseGeneral(shape, dtype=self.dtype)
+        shape = (self.layers, 2, self.heads, head_size(a, self.features, self.heads))
+        self.memory = nn.DenseGeneral(shape, dtype=self.dtype, use_bias=a.qkv_bias)
         self.stack = DecoderStack(
-            self.features, self.layers, self.heads, self.feed_forward, self.dropout, self.dtype
+            self.features, self.layers, self.heads, self.feed_forward, self.dropout, self.dtype, a
         )
-        self.readout = LanguageModelHead(self.outputs)
+        projects = self.readout == "project"
+        self.read_out = (
+            LanguageModelHead(self.outputs, name="readout")
+            if projects
+            else TableHead(self.outputs, own=self.readout == "own", name="readout")
+        )
 
     def __call__(self, features: Features, output_ids: jax.Array, *, train: bool) -> Readout:
         """Queries for the word that follows each position of the answers.
@@ -163,7 +182,7 @@ class DecoderHead(nn.Module):
             masked=features.masked(),
             train=train,
         )
-        return self.readout(features._replace(hidden=hidden), output_ids, train=train)
+        return self.read_out(features._replace(hidden=hidden), output_ids, train=train)
 
     def remember(self, hidden: jax.Array) -> tuple[KeysValues, ...]:
         """The keys and values of an encoded source ``[R, L, D]``, for each layer."""
@@ -216,5 +235,5 @@ class DecoderHead(nn.Module):
             column,
             train=False,
         )
-        readout = self.readout(features._replace(hidden=hidden), output_ids, train=False)
+        readout = self.read_out(features._replace(hidden=hidden), output_ids, train=False)
         return readout, cache._replace(answer=answer)

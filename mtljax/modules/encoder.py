@@ -117,7 +117,7 @@ class Encoder(nn.Module):
         Raises:
           ValueError: if a bidirectional LSTM is not to see ahead.
         """
-        parts, source = _parts_and_source(batch, attention, self.marks.end)
+        parts, source = _parts_and_source(batch, attention, self.marks.answer[-1])
         causal = is_any(attention, "causal", "prefix")
         rows = batch.get("rows")
         rows = jnp.arange(parts.shape[0]) if rows is None else rows
@@ -164,7 +164,7 @@ class Encoder(nn.Module):
           ValueError: if the encoder is a bidirectional LSTM.
         """
         tokens, segments = batch["tokens"], batch["segments"]
-        parts, source = _parts_and_source(batch, attention, self.marks.end)
+        parts, source = _parts_and_source(batch, attention, self.marks.answer[-1])
         embedded, table = self.embed(tokens, batch.get("affixes"), train=False)
         embedded = by_rows(embedded, self.rows)
         x = embedded.astype(self.dtype)

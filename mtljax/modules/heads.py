@@ -130,6 +130,37 @@ class Readout(NamedTuple):
         return product.astype(jnp.float32) + self.bias
 
 
+class TableHead(nn.Module):
+    """The next word, by a table alone, without dense layer and bias.
+
+    Attributes:
+      outputs: number of classes.
+      own: whether it has a table of its own. Else it is the word table, and hidden states are
+        divided by the root of their width (Raffel et al. 2020).
+    """
+
+    outputs: int
+    own: bool = False
+
+    @nn.compact
+    def __call__(self, features: Features, output_ids: jax.Array, *, train: bool) -> Readout:
+        """Queries for the word that follows each position, and the table they meet.
+
+        Args:
+          features: of a decoder.
+          output_ids: ``[outputs]``, the word ids that are the classes, in order.
+          train: whether dropout is on; there is none.
+
+        Returns:
+          A `Readout` over ``outputs`` classes.
+        """
+        x, bias = features.hidden, jnp.zeros(self.outputs, features.table.dtype)
+        if self.own:
+            shape = (self.outputs, x.shape[-1])
+            return Readout(x, self.param("table", nn.initializers.normal(0.02), shape), bias)
+        return Readout(x * x.shape[-1] ** -0.5, jnp.take(features.table, output_ids, axis=0), bias)
+
+
 class LanguageModelHead(nn.Module):
     """The next word, by a softmax tied to the word table (Press and Wolf 2017).
 

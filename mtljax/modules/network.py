@@ -151,8 +151,10 @@ def init(network: Network, key: jax.Array, batches: Mapping[str, Mapping[str, An
         heads[name] = dict(nn.unbox(variables.get("params", {})))
         if spec.class_counts is not None:
             counts = jnp.asarray(spec.class_counts, jnp.float32) + 1.0
-            readout = heads[name]["readout"] if isinstance(module, DecoderHead) else heads[name]
-            readout["bias"] = jnp.log(counts / counts.sum())
+            head = heads[name]
+            readout = head.get("readout", {}) if isinstance(module, DecoderHead) else head
+            if "bias" in readout:
+                readout["bias"] = jnp.log(counts / counts.sum())
     return {"shared": shared, "heads": heads}
 
 
@@ -206,6 +208,23 @@ def encoder_parameters(encoder: Encoder, attention: Attention = "bidirectional")
 
     axes = jax.tree.map(names, boxed, is_leaf=lambda node: isinstance(node, nn.Partitioned))
     return nn.unbox(boxed), axes
+
+
+def decoder_parameters(decoder: DecoderHead, encoder: Encoder) -> Any:
+    """The shapes and dtypes of the parameters of a decoder of an encoder, without making them."""
+    c, rows = encoder.config, (1, 2)
+    features = Features(
+        jnp.zeros((*rows, decoder.features)),
+        jnp.zeros((*rows, c.embedding)),
+        jnp.zeros((encoder.vocabulary_size, c.embedding)),
+        jnp.ones(rows, jnp.int32),
+        jnp.ones(rows, bool),
+    )
+    ids = jnp.zeros(decoder.outputs, jnp.int32)
+    variables: Any = jax.eval_shape(
+        lambda key: decoder.init(key, features, ids, train=False), jax.random.key(0)
+    )
+    return nn.unbox(variables["params"])
 
 
 def encode(

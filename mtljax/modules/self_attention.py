@@ -27,7 +27,8 @@ class QueriesKeysValues(NamedTuple):
       query: ``[R, S, heads, size]``, scaled so that products are to be divided by ``sqrt(size)``.
       key: ``[R, S, kv_heads, size]``.
       value: ``[R, S, kv_heads, size]``.
-      scores: ``[R, heads, S, S]``, what is added to their inner products, scaled; None for nothing.
+      scores: ``[R, heads, S, C]``, what is added to their inner products, scaled, with the C
+        positions or columns that are seen; of all rows if R is 1; None for nothing.
     """
 
     query: jax.Array
@@ -55,10 +56,12 @@ def queries_keys_values(
       size: features of a head.
       positions: ``[R, S]``, within the text.
       local: whether the layer sees a window, a bool scalar.
-      distances: ``[rows, D]``, the table of disentangled positions; None where there is none.
+      distances: the table of disentangled positions ``[rows, D]``, or the bias of relative ones
+        ``[1, heads, S, C]``; None for other positions.
       dtype: of the computation.
     """
-    a, scores = architecture, None
+    a = architecture
+    scores = distances if a.positions == "relative" else None
     settings: dict[str, Any] = {"dtype": dtype, "use_bias": a.qkv_bias}
     split = ("qkv", "heads", "head_features")
     if a.kv_heads in (0, heads):
@@ -66,7 +69,7 @@ def queries_keys_values(
         dense = nn.DenseGeneral((3, heads, size), name="qkv", **settings, **names)
         qkv = by_position(dense, x)
         query, key, value = (qkv[:, :, i] for i in range(3))
-        if distances is not None:
+        if a.positions == "disentangled" and distances is not None:
             far = dense(distances)
             scores = distance_scores(query, key, far[:, 0], far[:, 1], a)
             scores = scores * (a.query_scale or size**-0.5)
@@ -83,9 +86,14 @@ def queries_keys_values(
     if a.positions == "rotary":
         frequencies = layer_frequencies(a, size, local)
         query, key = rotate(query, positions, frequencies), rotate(key, positions, frequencies)
-    if a.query_scale:
-        query = query * jnp.asarray(a.query_scale * size**0.5, query.dtype)
-    return QueriesKeysValues(query, key, value, scores)
+    return QueriesKeysValues(scaled_query(query, a), key, value, scores)
+
+
+def scaled_query(query: jax.Array, architecture: Architecture) -> jax.Array:
+    """Queries ``[..., size]`` whose products with keys are to be divided by ``sqrt(size)``."""
+    if not architecture.query_scale:
+        return query
+    return query * jnp.asarray(architecture.query_scale * query.shape[-1] ** 0.5, query.dtype)
 
 
 def attend_row(
@@ -122,7 +130,7 @@ def attend_cache(
     new = keys_values(qkv.key, qkv.value)
     if isinstance(cache, BeamKeysValues):
         cache = write_beams(cache, new, column)
-        return attend_beams(qkv.query, cache, mask), cache
+        return attend_beams(qkv.query, cache, mask, qkv.scores), cache
     write = jax.lax.dynamic_update_slice_in_dim
     cache = KeysValues(*(write(*x, column, axis=3) for x in zip(cache, new, strict=True)))
-    return attend(qkv.query, cache, mask), cache
+    return attend(qkv.query, cache, mask, qkv.scores), cache

@@ -18,6 +18,7 @@ from mtljax.modules.dropout import Masked
 from mtljax.modules.keys_values import KeysValues
 from mtljax.modules.named_axes import named_dense
 from mtljax.modules.norms import make_norm
+from mtljax.modules.relative import RelativeBias
 from mtljax.modules.self_attention import Implementation
 from mtljax.modules.transformer_layer import LayerKind, Masks, TransformerLayer
 
@@ -78,6 +79,8 @@ class TransformerEncoder(nn.Module):
             self.positions = AddedRows(a.max_positions)
         if a.positions == "disentangled":
             self.distances = DistanceTable(a, self.features, self.dtype)
+        if a.positions == "relative":
+            self.relative = RelativeBias(a, self.heads)
         if a.embedding_norm:
             self.embedding_norm = make_norm(a, self.dtype)
         # Without parameters where what is read has the width of the layers already.
@@ -196,16 +199,18 @@ class TransformerEncoder(nn.Module):
         if self.architecture.positions == "disentangled":
             raise ValueError("positions: disentangled ones are read in whole rows alone")
         x, written = self._read(x, positions, types), []
-        near = mask
+        # Of beams there are several in each column.
+        beams = mask.shape[1] if isinstance(caches[0], BeamKeysValues) else 1
+        columns = jnp.arange(mask.shape[-1]) // beams
+        near, bias = mask, None
         if self._windows:
-            # Of beams there are several in each column.
-            beams = mask.shape[1] if isinstance(caches[0], BeamKeysValues) else 1
-            columns = jnp.arange(mask.shape[-1]) // beams
             near = mask & (columns >= column - self.architecture.window)
+        if self.architecture.positions == "relative":
+            bias = self.relative(jnp.asarray(column)[None], columns)
         kinds = zip(self.single_layers, caches, self._local, strict=True)
         for i, (layer, cache, local) in enumerate(kinds):
             kind = LayerKind(local, i == 0)
-            x, cache = layer(x, near if local else mask, positions, None, kind, None, cache, column)
+            x, cache = layer(x, near if local else mask, positions, None, kind, bias, cache, column)
             written.append(cache)
         return self._after_layers(x), tuple(written)
 
@@ -242,8 +247,11 @@ class TransformerEncoder(nn.Module):
         if self._windows or not self.architecture.first_norm:
             first = jnp.arange(self.layers) == 0
             told, in_axes = (LayerKind(jnp.asarray(self._local), first),), (*in_axes, 0)
-        if self.architecture.positions == "disentangled":
-            told = (*(told or (None,)), self.distances())
+        if self.architecture.positions in ("disentangled", "relative"):
+            columns = jnp.arange(x.shape[1])
+            relative = self.architecture.positions == "relative"
+            distances = self.relative(columns, columns) if relative else self.distances()
+            told = (*(told or (None,)), distances)
             in_axes = (*in_axes[:3], 0 if told[0] else nn.broadcast, nn.broadcast)
         stack = nn.scan(
             layer,

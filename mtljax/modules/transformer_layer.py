@@ -22,6 +22,7 @@ from mtljax.modules.self_attention import (
     attend_cache,
     attend_row,
     queries_keys_values,
+    scaled_query,
 )
 
 
@@ -94,7 +95,8 @@ class TransformerLayer(nn.Module):
           positions: ``[R, S]``, of the rotary embedding.
           masked: what has dropout masks of its own; None for rows 0 to R - 1.
           kind: in what it differs from other layers; None where all are alike.
-          distances: ``[rows, D]``, the table of disentangled positions; None where there is none.
+          distances: of disentangled and relative positions, see `queries_keys_values`; None of
+            others.
           cache: keys and values of C columns, those of ``x`` to be written among them.
           column: where the first position of ``x`` is written in ``cache``.
           source: keys and values of another text, and which of its columns each position sees;
@@ -136,12 +138,19 @@ class TransformerLayer(nn.Module):
             source_query = nn.DenseGeneral(
                 (self.heads, size),
                 dtype=self.dtype,
+                use_bias=a.qkv_bias,
                 name="source_query",
                 **named_dense(("features", "heads", "head_features"), ("heads", "head_features")),
             )
-            y = attend(by_position(source_query, y), *source)
+            query = scaled_query(by_position(source_query, y), a)
+            y = attend(query, *source)
             out = nn.DenseGeneral(
-                self.features, axis=(-2, -1), dtype=self.dtype, name="source_out", **out_names
+                self.features,
+                axis=(-2, -1),
+                dtype=self.dtype,
+                use_bias=a.out_bias,
+                name="source_out",
+                **out_names,
             )
             x = self._add(x, by_position(out, y), masked, "source")
         y = self._before("feed_forward_norm", x)

@@ -10,7 +10,7 @@ from typing import Any, Literal
 from mtljax.data.batching.mixture import MixtureSettings
 from mtljax.data.tokenizers import TokenizerSettings
 from mtljax.errors import UserError
-from mtljax.modules.architecture import head_size
+from mtljax.modules.architecture import DEFAULT, Architecture, head_size
 from mtljax.modules.config import DecoderConfig, EncoderConfig, HeadsConfig, output_width
 from mtljax.ranges import at_least, bounded, check_ranges, fraction, positive, size
 
@@ -279,11 +279,8 @@ def check(config: Config) -> None:
     if encoder.kind == "transformer":
         _check_transformer(encoder)
     width = output_width(config.encoder)
-    if config.decoder.layers and width % (2 * config.decoder.heads):
-        raise UserError(
-            f"decoder.heads: twice as many must divide the encoder's width ({width}), got "
-            f"{config.decoder.heads}"
-        )
+    if config.decoder.layers:
+        _check_decoder(config.decoder, width)
     if config.encoder.kind == "lstm" and config.encoder.features % 2:
         raise UserError(f"encoder.features: must be even, got {config.encoder.features}")
     parallel = config.parallel
@@ -293,6 +290,46 @@ def check(config: Config) -> None:
         raise UserError("heads.from_run: needs encoder.from_run")
     if not config.heads.pooling:
         raise UserError("heads.pooling: name at least one")
+
+
+def _check_decoder(decoder: DecoderConfig, width: int) -> None:
+    architecture = decoder.architecture
+    if architecture == DEFAULT and width % (2 * decoder.heads):
+        raise UserError(
+            f"decoder.heads: twice as many must divide the encoder's width ({width}), got "
+            f"{decoder.heads}"
+        )
+    if architecture.positions not in ("rotary", "relative", "none"):
+        raise UserError(
+            f"decoder.architecture.positions: must be 'rotary', 'relative' or 'none', got "
+            f"{architecture.positions!r}"
+        )
+    for name in _OF_ENCODERS:
+        if getattr(architecture, name) != getattr(DEFAULT, name):
+            raise UserError(f"decoder.architecture.{name}: a decoder has none")
+    _check_buckets("decoder", architecture)
+    try:
+        head_size(architecture, width, decoder.heads)
+    except ValueError as error:
+        raise UserError(f"decoder: {error}") from None
+
+
+_OF_ENCODERS = (
+    *("first_norm", "embedding_norm", "embedding_scale", "position_offset", "token_types"),
+    *("window", "window_pattern"),
+)
+
+
+def _check_buckets(where: str, architecture: Architecture) -> None:
+    buckets = architecture.position_buckets
+    if architecture.positions == "relative" and (
+        buckets < 4 or buckets % 2 or architecture.max_positions <= buckets // 2
+    ):
+        raise UserError(
+            f"{where}.architecture.position_buckets: relative positions need an even number, at "
+            f"least 4, and max_positions above half of it, got {buckets} and "
+            f"{architecture.max_positions}"
+        )
 
 
 def _check_transformer(encoder: EncoderConfig) -> None:
@@ -307,6 +344,7 @@ def _check_transformer(encoder: EncoderConfig) -> None:
         raise UserError(
             f"encoder.architecture.max_positions: {architecture.positions} positions need some"
         )
+    _check_buckets("encoder", architecture)
     if not architecture.window_pattern:
         raise UserError("encoder.architecture.window_pattern: name at least one")
     try:

@@ -160,7 +160,6 @@ def read_fields(directory: Path) -> Fields:
         raise UserError(f"{path}: expected one entry a field")
     fields = Fields(content, str(path))
     fields.only("is_decoder", False)
-    fields.only("is_encoder_decoder", False)
     fields.only("add_cross_attention", False)
     fields.only("cross_attention_hidden_size")
     fields.only("pruned_heads", {})

@@ -20,6 +20,7 @@ from mtljax.modules.encoder import Encoder
 from mtljax.modules.network import encoder_parameters
 from mtljax.parallel import parameter_specs
 from mtljax.pretrained.checkpoint import Checkpoint, open_checkpoint
+from mtljax.pretrained.decoder import PretrainedDecoder, decoder_shapes, load_decoder
 from mtljax.pretrained.families import Shape, family_of
 from mtljax.pretrained.fields import read_fields
 from mtljax.pretrained.matching import Matched, match
@@ -59,6 +60,7 @@ class Pretrained:
       pooler: `kernel` and `bias` of the dense layer over the first position; None where there is
         none.
       output: ``[V, E]``, the output table of a language model where it is not the word table.
+      decoder: what answers; None where the model has none.
     """
 
     module: Encoder
@@ -70,6 +72,7 @@ class Pretrained:
     max_positions: int = 0
     pooler: Mapping[str, jax.Array] | None = None
     output: jax.Array | None = None
+    decoder: PretrainedDecoder | None = None
 
     def hidden_states(
         self, tokens: Any, mask: Any = None, types: Any = None, positions: Any = None
@@ -208,12 +211,16 @@ def load(
     arrays, pooler = read_parameters(source, like)
     params = jax.tree_util.tree_map_with_path(lambda path, _: arrays[_name(path)], shapes)
     output = None
-    if source.matched.output:
+    if source.matched.output and source.shape.decoder is None:
         words = like["embedding/words"]
         table = _struct((words.shape[0], source.shape.encoder.features), words)
         output = place(
             source.checkpoint, source.matched.output, source.matched.names, {"output": table}
         )["output"]
+    decoder = None
+    if source.shape.decoder is not None:
+        whole = _struct((), like["embedding/words"], whole=True).sharding
+        decoder = load_decoder(source.checkpoint, source.matched, source.shape, module, whole)
     report = source.matched.report
     if tokenizer is None:
         report = report._replace(notes=(*report.notes, "no tokenizer in the directory"))
@@ -228,6 +235,7 @@ def load(
         shape.max_positions,
         pooler or None,
         output,
+        decoder,
     )
 
 
@@ -272,6 +280,9 @@ def open_source(directory: Path) -> PretrainedFiles:
     width = shape.encoder.features
     by_path |= {"pooler/kernel": (width, width), "pooler/bias": (width,)}
     by_path["output"] = (shape.vocabulary, width)
+    if shape.decoder is not None:
+        found = decoder_shapes(shape, make_encoder(shape, jnp.dtype(jnp.float32), Marks()))
+        by_path |= {path: leaf.shape for path, leaf in found.items()}
     matched = match(
         checkpoint,
         family.name_map(shape),

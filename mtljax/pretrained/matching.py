@@ -21,6 +21,7 @@ class Matched(NamedTuple):
       entries: of the encoder.
       pooler: of the pooler; empty where the file has none.
       output: of the output table; empty where it is tied, or the file has none.
+      decoder: of the decoder; empty where the model has none.
       names: from a name in the map to that in the file.
       report: what becomes of every tensor.
     """
@@ -28,6 +29,7 @@ class Matched(NamedTuple):
     entries: tuple[Entry, ...]
     pooler: tuple[Entry, ...]
     output: tuple[Entry, ...]
+    decoder: tuple[Entry, ...]
     names: Mapping[str, str]
     report: LoadReport
 
@@ -83,11 +85,11 @@ def match(
             missing.append((entry.path, f"ones, not read, before layer {entry.first_layer}"))
         return True
 
-    for entry in name_map.entries:
+    for entry in (*name_map.entries, *name_map.decoder):
         find(entry)
     pooler = _all_or_none(find, name_map.pooler)
     output = _all_or_none(find, name_map.output)
-    for entry in (*name_map.entries, *pooler, *output):
+    for entry in (*name_map.entries, *name_map.decoder, *pooler, *output):
         shape = shapes[entry.path][1:] if entry.stacked else shapes[entry.path]
         expected = entry.tensor_shape(shape)
         for template in entry.names:
@@ -100,7 +102,7 @@ def match(
                     )
     rest = [name for name in checkpoint.files if name not in set(names.values())]
     report = _report(rest, name_map, family, prefix, read, missing)
-    return Matched(name_map.entries, pooler, output, names, report)
+    return Matched(name_map.entries, pooler, output, name_map.decoder, names, report)
 
 
 def _all_or_none(find, entries: tuple[Entry, ...]) -> tuple[Entry, ...]:

@@ -103,6 +103,7 @@ class NameMap(NamedTuple):
       anchor: a tensor that every file has, by which the prefix of its names is found.
       pooler: entries of the dense layer over the first position, where there may be one.
       output: entries of the output table of a language model, where it is not the word table.
+      decoder: entries of the decoder, as those of a `DecoderHead`.
       tied: names that may repeat the word table.
       left: what is not read.
     """
@@ -111,6 +112,7 @@ class NameMap(NamedTuple):
     anchor: str
     pooler: tuple[Entry, ...] = ()
     output: tuple[Entry, ...] = ()
+    decoder: tuple[Entry, ...] = ()
     tied: tuple[str, ...] = ()
     left: tuple[Left, ...] = ()
 

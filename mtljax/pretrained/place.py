@@ -47,13 +47,13 @@ def _place(
         return entry.to_parameter(tensors, shape).astype(like.dtype, copy=False)
 
     if not entry.stacked:
-        return _put(read(0, like.shape), like.sharding)
+        return put(read(0, like.shape), like.sharding)
     stacked = (jnp.ones if entry.first_layer else jnp.zeros)(
         like.shape, like.dtype, device=like.sharding
     )
     write = _writer(like.sharding)
     for layer in range(entry.first_layer, like.shape[0]):
-        stacked = write(stacked, _put(read(layer, like.shape[1:]), _of_layer(like.sharding)), layer)
+        stacked = write(stacked, put(read(layer, like.shape[1:]), _of_layer(like.sharding)), layer)
     return stacked
 
 
@@ -71,7 +71,8 @@ def _of_layer(sharding: Sharding | None) -> Sharding | None:
     return NamedSharding(sharding.mesh, P(*sharding.spec[1:]))
 
 
-def _put(x: np.ndarray, sharding: Sharding | None) -> jax.Array:
+def put(x: np.ndarray, sharding: Sharding | None) -> jax.Array:
+    """An array on the devices of a sharding, of all processes; None for the default device."""
     if not isinstance(sharding, NamedSharding):
         return jax.device_put(x, sharding)
     # Each process makes the shards of its own devices.

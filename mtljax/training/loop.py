@@ -191,9 +191,10 @@ def _restore(session: Session, first: StartingPoint | None) -> _Restored:
     found = session.checkpoints.latest(state)
     if found is None:
         say = notes_on(session.console)
-        state = on_all_processes(lambda: start_from_pretrained(session.config, state, say))
+        config, layout = session.config, session.data.layout
+        state = on_all_processes(lambda: start_from_pretrained(config, layout, state, say))
         state = started(state, first)
-        record_start(session.directory, session.config, state, first)
+        record_start(session.directory, config, state, first)
         return _Restored(0, state, last_line=-1)
     step, state, progress = found
     session.batches.set_state(progress["position"])

@@ -12,10 +12,15 @@ from mtljax.data import Layout
 from mtljax.data.tokenizers import TokenizerSettings
 from mtljax.errors import UserError
 from mtljax.kinds import KINDS
+from mtljax.modules.config import DecoderConfig, EncoderConfig
 from mtljax.presets import Config
+from mtljax.pretrained.decoder import read_decoder
 from mtljax.pretrained.load import PretrainedFiles, open_source, read_parameters, read_shape
 from mtljax.step.state import TrainState
 from mtljax.training.persistence import run_directory
+
+_DECODER_SHAPE = ("layers", "heads", "feed_forward", "readout", "architecture")
+"""Fields of the decoder that one which has a decoder decides."""
 
 _SHAPE = ("kind", "embedding", "features", "layers", "heads", "feed_forward", "architecture")
 """Fields of the encoder that a pretrained model decides."""
@@ -40,16 +45,25 @@ def resolved(config: Config, run: Path | None = None) -> Config:
     if run is not None and run_directory.holds_run(run):
         begun = run_directory.read_config(run)
         if begun.encoder.pretrained == directory:
-            return _with_encoder(config, begun.encoder, begun.tokenizer)
-    encoder = read_shape(directory).encoder
+            return _with_shape(config, begun.encoder, begun.decoder, begun.tokenizer)
+    shape = read_shape(directory)
     tokenizer = TokenizerSettings(kind="pretrained", file=directory)
-    return _with_encoder(config, encoder, tokenizer)
+    return _with_shape(config, shape.encoder, shape.decoder, tokenizer)
 
 
-def _with_encoder(config: Config, encoder: Any, tokenizer: TokenizerSettings) -> Config:
+def _with_shape(
+    config: Config,
+    encoder: EncoderConfig,
+    decoder: DecoderConfig | None,
+    tokenizer: TokenizerSettings,
+) -> Config:
     shape = {name: getattr(encoder, name) for name in _SHAPE}
-    encoder = dataclasses.replace(config.encoder, **shape)
-    return dataclasses.replace(config, encoder=encoder, tokenizer=tokenizer)
+    config = dataclasses.replace(config, encoder=dataclasses.replace(config.encoder, **shape))
+    if decoder is not None:
+        shape = {name: getattr(decoder, name) for name in _DECODER_SHAPE}
+        decoder = dataclasses.replace(config.decoder, **shape)
+        config = dataclasses.replace(config, decoder=decoder)
+    return dataclasses.replace(config, tokenizer=tokenizer)
 
 
 def check_pretrained(config: Config) -> None:
@@ -65,12 +79,18 @@ def check_pretrained(config: Config) -> None:
 def check_positions(config: Config, layout: Layout) -> None:
     """Check that no text is longer than the positions that a transformer has learned.
 
-    And that none is written by one that reads whole rows alone.
+    And that none is written by one that reads whole rows alone, or from no mark.
 
     Raises:
       UserError: naming the input group or the task.
     """
     architecture = config.encoder.architecture
+    for task in layout.tasks:
+        if KINDS[task.kind].writes == "continuation" and not layout.marks.prefix:
+            raise UserError(
+                f"task {task.name!r}: texts of {config.tokenizer.file} begin with no mark, so that "
+                f"nothing could follow it; a {task.kind.replace('_', ' ')} needs another tokenizer"
+            )
     if config.encoder.kind == "transformer" and architecture.positions == "disentangled":
         for task in layout.tasks:
             if KINDS[task.kind].writes and not config.decoder.layers:
@@ -99,12 +119,13 @@ def _open(config: Config) -> PretrainedFiles:
 
 
 def start_from_pretrained(
-    config: Config, state: TrainState, say: Callable[[str], None]
+    config: Config, layout: Layout, state: TrainState, say: Callable[[str], None]
 ) -> TrainState:
     """The first state of a run with the parameters of its pretrained model, on the same devices.
 
     Args:
       config: the configuration, `resolved`.
+      layout: of the data.
       state: as drawn.
       say: is called with one line on what was read.
 
@@ -119,6 +140,13 @@ def start_from_pretrained(
     params = _replaced(state.params, read, pooler)
     if source.shape.causal and source.shape.tied:
         params = {**params, "heads": jax.tree.map(_as_read_out, params["heads"], is_leaf=_writes)}
+    if source.matched.decoder:
+        heads = dict(params["heads"])
+        for task in layout.tasks:
+            if KINDS[task.kind].writes == "answer":
+                ids = layout.outputs[task.name].ids
+                heads[task.name] = _as_decoder(source, heads[task.name], ids)
+        params = {**params, "heads": heads}
     say(f"{config.encoder.pretrained}: {source.matched.report.summary()}")
     average = state.average
     if average is not None:
@@ -143,6 +171,12 @@ def _as_read_out(head: Any) -> Any:
     same = jax.device_put(jnp.eye(len(kernel), dtype=kernel.dtype), kernel.sharding)
     bias = jax.device_put(jnp.zeros_like(head["bias"]), head["bias"].sharding)
     return {**head, "project": {**head["project"], "kernel": same}, "bias": bias}
+
+
+def _as_decoder(source: PretrainedFiles, head: Any, ids: Any) -> Any:
+    """The head of a task of text to text that begins as the decoder of the model."""
+    read = read_decoder(source.checkpoint, source.matched, _leaves(head), ids)
+    return jax.tree_util.tree_map_with_path(lambda path, _: read[_name(path)], head)
 
 
 def _replaced(params: Any, read: Mapping[str, jax.Array], pooler: Mapping[str, jax.Array]) -> Any:

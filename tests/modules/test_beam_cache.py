@@ -20,7 +20,9 @@ def test_equals_caches_that_are_copied(rng):
     """Every step the beams change places, and each reads a position of its own."""
     shape = (PROMPTS, HEADS, SIZE, READ + ROOM)
     past = KeysValues(*rng.normal(size=(2, *shape)).astype(np.float32))
-    steps = rng.normal(size=(len(PARENTS), 3, PROMPTS * BEAMS, HEADS, SIZE)).astype(np.float32)
+    # Two queries share each key, and each head has a bias for each column.
+    steps = rng.normal(size=(len(PARENTS), 4, PROMPTS * BEAMS, HEADS, SIZE)).astype(np.float32)
+    bias = rng.normal(size=(1, 2 * HEADS, 1, READ + ROOM)).astype(np.float32)
     starts = np.repeat([0, 2], BEAMS)
 
     @jax.jit
@@ -28,7 +30,8 @@ def test_equals_caches_that_are_copied(rng):
         copied = jax.tree.map(lambda x: jnp.repeat(x, BEAMS, axis=0), past)
         cache, owners = repeat_for_beams(past, BEAMS), initial_owners(PROMPTS, BEAMS, READ + ROOM)
         found, expected = [], []
-        for step, (query, key, value) in enumerate(steps):
+        for step, (query, other, key, value) in enumerate(steps):
+            query = np.stack([query, other], 2).reshape(-1, 2 * HEADS, SIZE)
             parents, column = jnp.array(PARENTS[step]), READ + step
             new = KeysValues(key[..., None], value[..., None])
             there = np.arange(READ + ROOM) <= column
@@ -37,11 +40,12 @@ def test_equals_caches_that_are_copied(rng):
             copied = KeysValues(
                 *(x[rows].at[..., column].set(y[..., 0]) for x, y in zip(copied, new, strict=True))
             )
-            expected.append(attend(query[:, None], copied, there[:, None, None]))
+            expected.append(attend(query[:, None], copied, there[:, None, None], bias))
             owners = jnp.take_along_axis(owners, parents[..., None], axis=1)
             owners = owners.at[:, :, column].set(jnp.arange(BEAMS))
             cache = write_beams(cache, new, column)
-            found.append(attend_beams(query[:, None], cache, beam_mask(owners, there)))
+            seen, of_beams = beam_mask(owners, there), np.repeat(bias, BEAMS, axis=-1)
+            found.append(attend_beams(query[:, None], cache, seen, of_beams))
         return found, expected
 
     found, expected = answers(past)

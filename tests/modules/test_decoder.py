@@ -9,6 +9,7 @@ import pytest
 
 from mtljax.kinds.text_to_text import TEXT_TO_TEXT
 from mtljax.modules import DecoderConfig, EncoderConfig, HeadsConfig, HeadSpec, build, init
+from mtljax.modules.architecture import Architecture
 from mtljax.modules.decoder import DecoderHead
 from mtljax.modules.network import encode, predict
 from tests.modules.conftest import drawn
@@ -18,6 +19,23 @@ IDS, COUNTS = np.array([1, 3, 4, 5, 6]), np.array([0, 9, 4, 2, 1])
 TEXTS = ([2, 7, 8, 9, MARK, 4, 5], [2, 10, MARK, 6], [2, 11, 12, MARK])
 ENCODER = EncoderConfig(embedding=6, features=8, heads=2, feed_forward=16)
 DECODER = DecoderConfig(layers=2, heads=2, feed_forward=12, dropout=0.0)
+# As that of T5, with a table of its own to read words out.
+RELATIVE = dataclasses.replace(
+    DECODER,
+    readout="own",
+    architecture=Architecture(
+        norm="rms",
+        positions="relative",
+        position_buckets=6,
+        max_positions=5,
+        head_size=3,
+        query_scale=1.0,
+        qkv_bias=False,
+        out_bias=False,
+        gated=True,
+        feed_forward_bias=False,
+    ),
+)
 
 
 def batch(*rows):
@@ -36,12 +54,16 @@ def batch(*rows):
 @functools.cache
 def make(kind):
     network = build(
-        dataclasses.replace(ENCODER, kind=kind, embedding=8 if kind == "linear" else 6),
+        dataclasses.replace(
+            ENCODER,
+            kind="transformer" if kind == "relative" else kind,
+            embedding=8 if kind == "linear" else 6,
+        ),
         HeadsConfig(),
         {"reply": HeadSpec(TEXT_TO_TEXT.head, len(IDS), "words", IDS, COUNTS)},
         {"words": "separate"},
         VOCABULARY,
-        decoder=DECODER,
+        decoder=RELATIVE if kind == "relative" else DECODER,
     )
     params = drawn(lambda: init(network, jax.random.key(0), {"words": batch(TEXTS)}))
     assert set(params["heads"]["reply"]) == {"memory", "stack", "readout"}
@@ -54,7 +76,7 @@ def make(kind):
     return network, logits
 
 
-KINDS = ("transformer", "lstm", "linear")
+KINDS = ("transformer", "lstm", "linear", "relative")
 
 
 def test_begins_at_the_frequencies_of_the_words():

@@ -36,6 +36,15 @@ SHARED = Architecture(
     window=2,
     window_pattern=("local", "global", "local"),
 )
+# Two queries a key, windows, and a bias for each distance.
+RELATIVE = Architecture(
+    positions="relative",
+    position_buckets=8,
+    max_positions=6,
+    kv_heads=2,
+    window=4,
+    window_pattern=("global", "local"),
+)
 WIDTH, ROOM = 5, 6
 LENGTHS = np.array([5, 1, 3])
 """Of the prompts."""
@@ -114,6 +123,7 @@ def stepwise(network, shared, tokens, affixes):
         ("transformer", {}),
         ("transformer", {"dense": 4, "embedding": 8, "remat": "full"}),
         ("transformer", {"heads": 4, "layers": 3, "architecture": SHARED}),
+        ("transformer", {"heads": 4, "architecture": RELATIVE}),
         ("lstm", {}),
         ("lstm", {"dense": 4}),
         ("linear", {}),

@@ -67,6 +67,20 @@ def test_weights(directory):
     refused(directory / "nowhere", "no such directory")
 
 
+def test_a_decoder_is_there_or_is_not(tmp_path):
+    directory = shutil.copytree(GOLDEN / "t5", tmp_path / "t5")
+    path = directory / "model.safetensors"
+    tensors = load_file(path)
+    some = "decoder.block.0.layer.1.EncDecAttention.v.weight"
+    save_file({name: x for name, x in tensors.items() if name != some}, path)
+    refused(directory, some, "missing")
+    edit(directory / "config.json", architectures=["T5EncoderModel"])
+    report = open_source(directory).matched.report
+    assert report.left and not report.unexpected
+    save_file({name: x for name, x in tensors.items() if "decoder" not in name}, path)
+    assert not open_source(directory).matched.report.left
+
+
 def shard(directory):
     tensors = load_file(directory / "model.safetensors")
     (directory / "model.safetensors").unlink()

@@ -82,6 +82,31 @@ def test_of_before_and_of_today(kind, tmp_path):
         assert "local" in before.encoder.architecture.window_pattern
 
 
+def test_t5_of_before_and_of_today(tmp_path):
+    sizes = {"vocab_size": 96, "d_model": 32, "d_ff": 48, "num_layers": 2, "num_heads": 4}
+
+    def read(**fields):
+        content = {"model_type": "t5", **sizes, **fields}
+        (tmp_path / "config.json").write_text(json.dumps(content))
+        return read_shape(tmp_path)
+
+    gated = {"feed_forward_proj": "gated-gelu"}
+    before = read(**gated, tie_word_embeddings=False, n_positions=512, output_past=True)
+    activation = {"dense_act_fn": "gelu_new", "is_gated_act": True}
+    today = read(**gated, **activation, tie_word_embeddings=True, scale_decoder_outputs=False)
+    assert before == today and before.decoder is not None
+    assert before.decoder.readout == "own" and before.decoder.architecture.gated
+    first = read(architectures=["T5ForConditionalGeneration"], num_decoder_layers=3)
+    assert first.decoder is not None
+    assert (first.decoder.readout, first.decoder.layers) == ("tied", 3)
+    # The encoder alone, as its own class writes it.
+    assert read(architectures=["T5EncoderModel"]).decoder is None
+    assert read(is_encoder_decoder=False).decoder is None
+    for name in ("gated-tanh", "twice-gelu", "gelu-gelu-gelu"):
+        with pytest.raises(UserError, match=f"feed_forward_proj.*{name}"):
+            read(feed_forward_proj=name)
+
+
 @pytest.mark.parametrize(
     ("kind", "fields", "reason"),
     [

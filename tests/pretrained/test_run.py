@@ -15,6 +15,8 @@ from mtljax.modules import EncoderConfig, HeadsConfig
 from mtljax.modules.architecture import Architecture
 from mtljax.presets import BatchConfig, Config, OptimizerConfig
 from mtljax.pretrained import greedy_tokens, load
+from mtljax.pretrained.decoder import read_decoder
+from mtljax.pretrained.load import open_source
 from mtljax.training import train
 from mtljax.training.ancestor import common_ancestor
 from tests.pretrained.test_families import GOLDEN
@@ -107,3 +109,64 @@ tasks: {{next: {{dataset: texts, kind: language_model, inputs: text}}}}
     assert model.module.marks.end not in written
     expected = run.tokenizer.decode([*prompt[0].tolist(), *written])
     assert "the lazy" + run.generate(["the lazy"], max_tokens=6, temperature=0.0)[0] == expected
+
+
+def test_a_decoder_begins_as_the_pretrained_one(tmp_path):
+    rows = tmp_path / "rows.jsonl"
+    rows.write_text('{"q": "the quick brown fox", "a": "jumps"}\n' * 8)
+    source = f"{{splits: {{train: {rows}, validation: {rows}, test: {rows}}}}}"
+    task = "reply: {dataset: texts, kind: text_to_text, inputs: q, targets: a}"
+    tasks = f"sources: {{texts: {source}}}\ntasks: {{{task}}}"
+    train(config(GOLDEN / "t5", 0), tasks, tmp_path / "run")
+    run, model = load_run(tmp_path / "run"), load(GOLDEN / "t5")
+    for text in ("over the lazy fox", "a girl"):
+        prompt = model.tokens([text]).tokens
+        written = greedy_tokens(model, prompt, 6)[0].tolist()
+        assert not set(written) & {1, 2} and len(set(written)) > 1
+        expected = run.tokenizer.decode(written)
+        assert run.generate([text], max_tokens=6, temperature=0.0) == [expected]
+    # A beam finds what is at least as probable; of one, it is the same.
+    assert run.generate([text], max_tokens=6, beam=1) == [expected]
+    tasks = tasks.replace(task, "next: {dataset: texts, kind: language_model, inputs: q}")
+    with pytest.raises(UserError, match="'next': texts of .*t5 begin with no mark"):
+        train(config(GOLDEN / "t5", 0), tasks, tmp_path / "other")
+
+
+def test_a_decoder_reads_out_by_the_rows_of_its_classes():
+    checkpoint, matched = open_source(GOLDEN / "flan-t5")[1:]
+    decoder, ids = load(GOLDEN / "flan-t5").decoder, np.array([2, 1, 40, 7])
+    assert decoder is not None
+    leaves = jax.tree_util.tree_leaves_with_path(decoder.params)
+    like = {jax.tree_util.keystr(path, simple=True, separator="/"): leaf for path, leaf in leaves}
+    table = checkpoint.read("lm_head.weight")
+    np.testing.assert_array_equal(like["readout/table"], table)
+    found = read_decoder(checkpoint, matched, like, ids)
+    np.testing.assert_array_equal(found["readout/table"], table[ids])
+    # Without one in the file it is the word table.
+    found = read_decoder(checkpoint, matched._replace(output=()), like, ids)
+    np.testing.assert_array_equal(found["readout/table"], checkpoint.read("shared.weight")[ids])
+
+
+def test_a_decoder_reads_packed_answers_as_it_writes_them():
+    model = load(GOLDEN / "t5")
+    decoder, encoder = model.decoder, model.module
+    assert decoder is not None
+    with np.load(GOLDEN / "t5" / "golden.npz") as golden:
+        source, written = golden["tokens"][:1], golden["generated"][:8]
+    # Behind another text; the padding, which is an id too, begins the answer.
+    texts = [[9, 8, 1, 0, 7], [*source[0], 0, *written[:-1]]]
+    lengths = [len(text) for text in texts]
+    batch = {
+        "tokens": np.concatenate(texts)[None].astype(np.int32),
+        "segments": np.repeat([1, 2], lengths)[None].astype(np.int32),
+        "positions": np.concatenate([np.arange(n) for n in lengths])[None].astype(np.int32),
+    }
+
+    @jax.jit
+    def classes(batch):
+        features = encoder.apply({"params": model.params}, batch, attention="separate", train=False)
+        ids = np.arange(encoder.vocabulary_size)
+        readout = decoder.module.apply({"params": decoder.params}, features, ids, train=False)
+        return readout.logits().argmax(-1)
+
+    assert classes(batch)[0, -8:].tolist() == written.tolist()

@@ -103,6 +103,7 @@ def read_examples(
     """
     suffix = () if group.chunked or group.text_to_text else tokenizer.marks.suffix
     limit = min(row_length, group.max_length or row_length) - len(suffix)
+    limit += not tokenizer.marks.prefix
     names = list(dict.fromkeys(task.source_name for task in group.tasks))
     streams = [_blocks(sources[name].splits[split]) for name in names]
     # Numbers in the rows are numbers of classes where the data set names these.
@@ -117,7 +118,7 @@ def read_examples(
         block = _read_block(
             group, split, rows, first, sources, tokenizer, outputs, limit, bad_rows, numbered
         )
-        yield with_suffix(block, suffix)
+        yield with_marks(block, tokenizer, suffix)
         first += len(blocks[0])
     # How many rows were left out is known when all have been read: an empty block says it.
     malformed = {
@@ -241,7 +242,7 @@ def _encoded(
     if len(parts) > 1:
         assert limit is not None
         if group.text_to_text:
-            return encode_parts(parts, tokenizer, limit, first_yields, (tokenizer.marks.end,))
+            return encode_parts(parts, tokenizer, limit, first_yields, tokenizer.marks.answer)
         return encode_parts(parts, tokenizer, limit)
     # One id more than is kept, which the last position of a truncated text predicts.
     return tokenizer.encode(parts[0], None if group.chunked or limit is None else limit + 1)
@@ -262,26 +263,34 @@ def encode_inputs(
         parts: number of texts that are concatenated to one example.
     """
     suffix = tokenizer.marks.suffix
-    limit -= len(suffix)
+    limit += (not tokenizer.marks.prefix) - len(suffix)
     if parts == 1:
         encodings = tokenizer.encode(texts, limit)
     else:
         encodings = encode_parts(
             [[text[i] for text in texts] for i in range(parts)], tokenizer, limit
         )
-    return with_suffix(_select(encodings, cut_off(encodings, limit), {}, {}, []), suffix)
+    examples = _select(encodings, cut_off(encodings, limit), {}, {}, [])
+    return with_marks(examples, tokenizer, suffix)
 
 
-def with_suffix(examples: Examples, suffix: Sequence[int]) -> Examples:
-    """Examples with some ids after each, which have no target."""
-    if not suffix:
+def with_marks(examples: Examples, tokenizer: Tokenizer, suffix: Sequence[int]) -> Examples:
+    """Examples as they are read: with some ids after each, which have no target.
+
+    And without the start mark that each has, where texts begin with none.
+    """
+    bare = not tokenizer.marks.prefix
+    if not (suffix or bare):
         return examples
-    size, ends = len(suffix), np.repeat(examples.starts[1:], len(suffix))
-    tokens = np.insert(examples.tokens, ends, np.tile(suffix, len(examples)))
+    size, ends = len(suffix) - bare, np.repeat(examples.starts[1:], len(suffix))
+    firsts = examples.starts[:-1] + len(suffix) * np.arange(len(examples))
     per_token = len(examples.tokens)
 
-    def longer(values: np.ndarray) -> np.ndarray:
-        return np.insert(values, ends, 0, axis=0)
+    def longer(values: np.ndarray, after: Any = 0) -> np.ndarray:
+        values = np.insert(values, ends, after, axis=0)
+        return np.delete(values, firsts, axis=0) if bare else values
+
+    tokens = longer(examples.tokens, np.tile(np.asarray(suffix, np.int32), len(examples)))
 
     def by_task(values: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
         return {name: longer(v) if name in counted_by_token else v for name, v in values.items()}

@@ -49,7 +49,7 @@ def read_targets(
             tokens=encodings.tokens,
             words=encodings.words,
             starts=encodings.starts,
-            end_id=tokenizer.marks.end,
+            end_id=tokenizer.marks.answer[-1],
             vocab_size=tokenizer.vocab_size,
             output=output,
             fault=once,

@@ -145,19 +145,24 @@ def _marks(model: Any, settings: dict[str, Any], path: Path) -> Marks:
 
     unknown = model.token_to_id(getattr(model.model, "unk_token", None) or "")
     unknown = special("unk", "mask", "pad", "eos") if unknown is None else unknown
-    if not prefix:
-        start = special("bos", "cls", "eos")
+    # Where an end mark follows a text, as in T5, none stands before it.
+    start = special("pad") if suffix else special("bos", "cls", "eos")
+    if not prefix and not suffix:
         prefix = () if start is None else (start,)
+    elif not prefix:
+        asked = settings.get("decoder_start_token_id")
+        start = asked if isinstance(asked, int) else start
     end = special("eos", "sep")
     between = between or (() if end is None else (end,))
-    if len(prefix) != 1 or not between or unknown is None:
+    start = prefix[0] if prefix else start
+    if len(prefix) > 1 or start is None or not between or unknown is None:
         raise UserError(
             f"tokenizer of {path}: needs one piece before a text and one after it, got "
             f"{list(prefix)} and {list(between)}"
         )
     pad = special("pad")
     pad = unknown if pad is None else pad
-    return Marks(pad, unknown, prefix[0], between[0], prefix, between, suffix)
+    return Marks(pad, unknown, start, between[0], prefix, between, suffix)
 
 
 def _find(ids: list[int], part: list[int]) -> int:

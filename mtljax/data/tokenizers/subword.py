@@ -88,7 +88,7 @@ class SubwordTokenizer:
 
     def encode(self, texts: Sequence[Text], max_length: int | None = None) -> Encodings:
         """Encodes texts; see `Tokenizer.encode`."""
-        prefix = np.asarray(self.marks.prefix, np.int32)
+        prefix = np.asarray(self.marks.prefix or (self.marks.start,), np.int32)
         limit = None if max_length is None else max(max_length - len(prefix), 0)
         tokens = [np.zeros(0, np.int32)]
         words = [np.zeros(0, np.int32)]

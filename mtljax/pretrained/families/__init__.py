@@ -11,9 +11,10 @@ from mtljax.pretrained.families.gpt2 import GPT2
 from mtljax.pretrained.families.llama import GEMMA3, LLAMA, QWEN3
 from mtljax.pretrained.families.modernbert import MODERNBERT
 from mtljax.pretrained.families.roberta import ROBERTA
+from mtljax.pretrained.families.t5 import T5
 from mtljax.pretrained.fields import Fields
 
-_ALL = (BERT, ROBERTA, DISTILBERT, ELECTRA, MODERNBERT, DEBERTA, GPT2, LLAMA, QWEN3, GEMMA3)
+_ALL = (BERT, ROBERTA, DISTILBERT, ELECTRA, MODERNBERT, DEBERTA, GPT2, LLAMA, QWEN3, GEMMA3, T5)
 
 FAMILIES: dict[str, Family] = {name: family for family in _ALL for name in family.model_types}
 """By what `config.json` calls a model."""
@@ -29,4 +30,6 @@ def family_of(fields: Fields) -> Family:
     if name not in FAMILIES:
         known = ", ".join(sorted(FAMILIES))
         raise UserError(f"{fields.where}: model type {name!r} is not known; known are {known}")
+    if name not in T5.model_types:
+        fields.only("is_encoder_decoder", False)
     return FAMILIES[name]

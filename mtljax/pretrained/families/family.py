@@ -3,7 +3,7 @@
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
-from mtljax.modules.config import EncoderConfig
+from mtljax.modules.config import DecoderConfig, EncoderConfig
 from mtljax.pretrained.fields import Fields
 from mtljax.pretrained.name_map import NameMap
 
@@ -17,6 +17,8 @@ class Shape(NamedTuple):
       max_positions: positions of a text at most; 0 for no limit.
       causal: whether positions see none after them.
       tied: of a language model, whether its output table is the word table.
+      decoder: of a model that answers, the shape of what writes; None where there is none.
+      answer_start: the id that an answer begins with.
     """
 
     encoder: EncoderConfig
@@ -24,6 +26,8 @@ class Shape(NamedTuple):
     max_positions: int = 0
     causal: bool = False
     tied: bool = True
+    decoder: DecoderConfig | None = None
+    answer_start: int = 0
 
 
 class Family(NamedTuple):

@@ -10,6 +10,7 @@ from mtljax.data.encoding.outputs import task_output
 from mtljax.data.tokenizers import train_tokenizer
 from mtljax.errors import UserError
 from mtljax.tasks import Task
+from tests.pretrained.test_families import GOLDEN
 
 PLAIN = TokenizerSettings(min_count=1, prefixes=(), suffixes=(), shape=False)
 
@@ -17,7 +18,7 @@ PLAIN = TokenizerSettings(min_count=1, prefixes=(), suffixes=(), shape=False)
 def read(tasks, source, split="train", row_length=16, settings=PLAIN, attention=all_causal):
     sources = {source.name: source}
     (group,) = input_groups(tasks, sources, attention)
-    texts = [row[group.inputs] for row in source.splits["train"]]
+    texts = [row[name] for row in source.splits["train"] for name in group.parts]
     tokenizer = train_tokenizer([texts], settings)
     outputs = {task.name: task_output(task, source, tokenizer) for task in tasks}
     examples = concatenated(read_examples(group, split, sources, tokenizer, outputs, row_length))
@@ -227,3 +228,33 @@ def test_new_inputs_have_no_targets(small_source):
     examples = encode_inputs(["a good film", ["film"], ""], tokenizer, 3)
     assert examples.lengths.tolist() == [3, 2, 1]
     assert examples.targets == {}
+
+
+def test_texts_that_begin_with_no_mark():
+    """As T5 reads them: an end mark after each, and an answer that begins with the padding."""
+    rows = [{"text": "the fox", "answer": "a dog", "words": ["the", "fox"], "tags": ["B", "O"]}]
+    rows += [{"text": "", "answer": "", "words": [""], "tags": ["O"]}]
+    texts, tags = Feature("text"), Feature("tags", ("O", "B"))
+    features = {"text": texts, "answer": texts, "words": Feature("tokens"), "tags": tags}
+    source = Source("s", "s", features, {"train": rows})
+    settings = TokenizerSettings(kind="pretrained", file=str(GOLDEN / "t5"))
+    task = Task("reply", "s", "text_to_text", "text", "answer")
+    separate = lambda task: "separate"  # noqa: E731
+    examples, tokenizer, outputs = read([task], source, settings=settings, attention=separate)
+    spell = {name: tokenizer.encode([name]).tokens[1:].tolist() for name in ("the fox", "a dog")}
+    # The classes of the words; 1 is the end mark, and 0 where nothing is learned.
+    answer = outputs["reply"].class_of_id(tokenizer.vocab_size)[spell["a dog"]].tolist()
+    before = len(spell["the fox"]) + 1
+    assert examples.tokens.tolist() == [*spell["the fox"], 1, 0, *spell["a dog"], 1, 0]
+    assert examples.targets["reply"].tolist() == [*[0] * before, *answer, 1, 0, 1]
+    assert examples.weights["reply"].tolist() == [*[0] * before, *[1] * len(answer), 1, 0, 1]
+
+    task = Task("tags", "s", "tagging", "words", "tags")
+    examples, _, _ = read([task], source, settings=settings)
+    pieces = [tokenizer.encode([[word]]).tokens[1:].tolist() for word in ("the", "fox", "")]
+    assert examples.tokens.tolist() == [*pieces[0], *pieces[1], 1, *pieces[2], 1]
+    at = np.flatnonzero(examples.weights["tags"])
+    assert at.tolist() == [0, len(pieces[0]), len(pieces[0] + pieces[1]) + 1]
+    assert examples.targets["tags"][at].tolist() == [1, 0, 0]
+    # No more than the limit, the end mark among them.
+    assert encode_inputs(["the fox"], tokenizer, 3).tokens.tolist() == [*spell["the fox"][:2], 1]

@@ -212,6 +212,49 @@ def gemma3():
     return transformers.Gemma3ForCausalLM(config), None
 
 
+def t5_shape(**kwargs):
+    return transformers.T5Config(
+        vocab_size=96,
+        d_model=32,
+        d_kv=8,
+        d_ff=48,
+        num_layers=2,
+        num_heads=3,
+        relative_attention_num_buckets=8,
+        relative_attention_max_distance=12,
+        decoder_start_token_id=0,
+        **kwargs,
+    )
+
+
+def t5_tokenizer():
+    """Pieces of texts that begin with no mark."""
+    tokenizer = unigram()._tokenizer
+    content = json.loads(tokenizer.to_str())
+    pieces = ["<pad>", "</s>", "<unk>"]
+    scored = [row for row in content["model"]["vocab"] if row[0] not in ("<s>", *pieces)]
+    content["model"] |= {"vocab": [[piece, 0.0] for piece in pieces] + scored, "unk_id": 2}
+    content["added_tokens"] = []
+    tokenizer = tokenizers.Tokenizer.from_str(json.dumps({**content, "post_processor": None}))
+    tokenizer.post_processor = processors.TemplateProcessing(
+        single="$A </s>", pair="$A </s> $B </s>", special_tokens=[("</s>", 1)]
+    )
+    return transformers.PreTrainedTokenizerFast(
+        tokenizer_object=tokenizer, pad_token="<pad>", eos_token="</s>", unk_token="<unk>"
+    )
+
+
+def t5():
+    return transformers.T5ForConditionalGeneration(t5_shape(num_decoder_layers=1)), t5_tokenizer()
+
+
+def flan_t5():
+    config = t5_shape(feed_forward_proj="gated-gelu", tie_word_embeddings=False)
+    model = transformers.T5ForConditionalGeneration(config)
+    model.lm_head.weight = torch.nn.Parameter(torch.empty_like(model.lm_head.weight))
+    return model, None
+
+
 FAMILIES = {
     "bert": bert,
     "roberta": roberta,
@@ -224,11 +267,16 @@ FAMILIES = {
     "llama": llama,
     "qwen3": qwen3,
     "gemma3": gemma3,
+    "t5": t5,
+    "flan-t5": flan_t5,
 }
+
+# With others, what these write soon is one token again and again.
+SEEDS = {"t5": 0, "flan-t5": 1}
 
 
 def make(name):
-    torch.manual_seed(sum(map(ord, name)))
+    torch.manual_seed(SEEDS.get(name, sum(map(ord, name))))
     model, tokenizer = FAMILIES[name]()
     model = model.eval()
     with torch.no_grad():
@@ -250,7 +298,8 @@ def make(name):
         found = {"texts": TEXTS, "pairs": PAIRS, "single": dict(single), "pair": dict(pairs)}
     (directory / "golden.json").write_text(json.dumps(found))
 
-    base = model.base_model
+    # Of models of two parts, the one that reads.
+    base = model.encoder if model.config.is_encoder_decoder else model.base_model
     generator = np.random.default_rng(0)
     size = model.config.get_text_config().vocab_size
     tokens = generator.integers(8, min(size, 90), (ROWS, LENGTH))
@@ -269,9 +318,12 @@ def make(name):
             typed = base(**inputs, token_type_ids=torch.tensor(types).long())
             arrays["typed"] = typed.last_hidden_state.numpy()
         if model.can_generate():
-            arrays["generated"] = model.generate(
+            written = model.generate(
                 whole, max_new_tokens=64, do_sample=False, eos_token_id=None, pad_token_id=pad
-            )[0, LENGTH:].numpy()
+            )[0]
+            # What answers, and does not continue, begins with a mark.
+            before = 1 if model.config.is_encoder_decoder else LENGTH
+            arrays["generated"] = written[before:].numpy()
     np.savez_compressed(directory / "golden.npz", **arrays)
 
 
