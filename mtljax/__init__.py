@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from mtljax import relatedness as relatedness
     from mtljax import solvers as solvers
     from mtljax import step as step
+    from mtljax import studies as studies
     from mtljax import tasks as tasks
     from mtljax import training as training
     from mtljax import weighting as weighting
@@ -67,6 +68,7 @@ _MODULES = (
     "relatedness",
     "solvers",
     "step",
+    "studies",
     "tasks",
     "training",
     "weighting",

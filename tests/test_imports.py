@@ -50,6 +50,7 @@ INTERNAL = {
     "training": BELOW_TRAINING,
     "inference": BELOW_TRAINING | {"training"},
     "planning": BELOW_TRAINING | {"training"},
+    "studies": BELOW_TRAINING | {"training", "inference"},
     "export": BELOW_TRAINING | {"training", "inference"},
     "versions": set(),
 }

@@ -14,6 +14,7 @@ from mtljax.errors import Preempted, UserError, visible
 COMMANDS = {
     "train": "train several tasks in one model, or resume an interrupted run",
     "evaluate": "measure a run on a split of its data",
+    "compare": "put several runs side by side on the same texts, with intervals",
     "predict": "answer some texts by every task of a run",
     "generate": "continue a prompt with a language model of a run, or answer it with text to text",
     "merge": "merge the encoders of runs that began from one, and keep the heads of all",

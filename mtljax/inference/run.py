@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from mtljax.data import Layout, Tokenizer, load_data
+from mtljax.data import Layout, Tokenizer
 from mtljax.errors import UserError
 from mtljax.inference.generation_config import (
     EVALUATION,
@@ -26,14 +26,16 @@ from mtljax.inference.generation_metrics import (
 from mtljax.inference.inputs import TaskInput, UserInput, checked_inputs, select_input
 from mtljax.inference.predictions import Answer, Function, group_answers, make_answers
 from mtljax.inference.prompts import affix_table, prompt_keys
+from mtljax.inference.run_data import run_data
 from mtljax.inference.text_generator import OnText, TextGenerator, make_text_generator
 from mtljax.kinds import KINDS
 from mtljax.modules.network import Params
 from mtljax.presets import Config
 from mtljax.tasks import Task, suggestion
 from mtljax.training.evaluation import Evaluator, Values
-from mtljax.training.model import Model, data_options
+from mtljax.training.model import Model
 from mtljax.training.persistence import run_directory
+from mtljax.training.persistence.run_directory import RunFiles
 from mtljax.training.reporting.data_notes import left_out_notes
 from mtljax.training.restore import restore_params, restored_model
 
@@ -279,15 +281,8 @@ class Run:
         config = with_settings(config, settings)
         if config.samples != 1:
             raise UserError(f"samples: must be 1, one text for each source, got {config.samples}")
-        data = load_data(
-            self.tasks,
-            data_options(self.config, self.tasks),
-            data_dir=data_dir,
-            tokenizer=self.tokenizer,
-            cache_dir=cache_dir,
-            begun=self.layout.outputs,
-        )
-        run_directory.check_same_data(self.directory, data)
+        files = RunFiles(self.config, self.tasks, self.tokenizer, self.layout)
+        data = run_data(self.directory, files, data_dir, cache_dir)
         for note in left_out_notes(data, split):
             say(note)
         answering = [

@@ -100,13 +100,17 @@ def _readout_states(
     if "perplexity" in measured:
         states["perplexity"] = metrics.perplexity(values, weights)
     if "accuracy" in measured:
-        # Row by row: the logits of all rows at once are large.
-        best = jax.lax.map(
-            lambda queries: readout._replace(queries=queries[None]).logits()[0].argmax(-1),
-            readout.queries,
-        )
-        states["accuracy"] = metrics.accuracy(best, targets, weights)
+        states["accuracy"] = metrics.accuracy(best_words(readout), targets, weights)
     return states
+
+
+def best_words(readout: Readout) -> jax.Array:
+    """The most probable word at each position, ``[R, S]``."""
+    # Row by row: the logits of all rows at once are large.
+    return jax.lax.map(
+        lambda queries: readout._replace(queries=queries[None]).logits()[0].argmax(-1),
+        readout.queries,
+    )
 
 
 class Evaluator:

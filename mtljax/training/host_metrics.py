@@ -40,6 +40,29 @@ class HostMetrics:
         Returns:
           States by name of metric, as Python integers.
         """
+        texts = self.completed(name, batch, predicted)
+        answers, targets = ([text[i] for text in texts] for i in (1, 2))
+        task, output = self._tasks[name], self._outputs[name]
+        return {
+            metric: count(answers, targets, task.scheme, output.classes)
+            for metric, count in KINDS[task.kind].host_metrics.items()
+            if metric in metric_names(task, output.classes)
+        }
+
+    def completed(
+        self, name: str, batch: GroupBatch, predicted: np.ndarray
+    ) -> list[tuple[int, np.ndarray, np.ndarray]]:
+        """The texts that a batch completes; `add` and this are two uses of one pass.
+
+        Args:
+          name: of the task.
+          batch: an evaluation batch.
+          predicted: its predicted targets, ``[R, S]`` or ``[R, N]``.
+
+        Returns:
+          For each text its row of the split, and what is predicted and is right where it has a
+          target.
+        """
         passages = batch["passage"][batch["example"] >= 0].tolist()
         arrays = (predicted, batch["targets"][name], batch["weights"][name])
         by_passage = zip(passages, *(unpack(batch, array) for array in arrays), strict=True)
@@ -55,11 +78,5 @@ class HostMetrics:
                 del self._waiting[name, row]
                 ordered = [waiting[number] for number in sorted(waiting)]
                 values = tuple(map(np.concatenate, zip(*ordered, strict=True)))
-            texts.append(values)
-        answers, targets = ([text[i] for text in texts] for i in (0, 1))
-        task, output = self._tasks[name], self._outputs[name]
-        return {
-            metric: count(answers, targets, task.scheme, output.classes)
-            for metric, count in KINDS[task.kind].host_metrics.items()
-            if metric in metric_names(task, output.classes)
-        }
+            texts.append((row, *values))
+        return texts

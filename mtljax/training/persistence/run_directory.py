@@ -173,6 +173,15 @@ def read_run(directory: Path, warn: Callable[[str], None] = lambda text: None) -
     return RunFiles(config, tasks, tokenizer, layout)
 
 
+def source_digests(directory: Path) -> dict[str, str | None]:
+    """The digest of what each data set of a run holds, and of how it is read and split, by name.
+
+    Raises:
+      UserError: naming the file that is missing or damaged.
+    """
+    return dict(_read_layout(directory).get("sources", {}))
+
+
 def _read_layout(directory: Path) -> dict[str, Any]:
     path = unchanged(directory, LAYOUT)
     try:

@@ -1,0 +1,150 @@
+"""``mtljax compare``: several runs on the same texts side by side."""
+
+import dataclasses
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+import tyro
+from rich.table import Table
+
+from mtljax.cli.options import (
+    Output,
+    cache_directory,
+    data_directory,
+    parse,
+    print_json,
+    printable,
+)
+
+if TYPE_CHECKING:
+    from mtljax.studies import Comparison
+
+
+@dataclasses.dataclass(frozen=True)
+class Options:
+    """Compare the best checkpoints of runs, task by task, on the same texts.
+
+    Values have 95 % intervals over the texts. Differences are to the first run, with paired
+    intervals and the probability that chance alone makes one as large. What it does not know is
+    how another seed would do: train several, see `mtljax relate`.
+
+    Attributes:
+      runs: run directories, two or more.
+      split: the part of the data to compare on.
+      plot: PNG file for the validation curves of the runs, over each other.
+      data_dir: directory of data sets, prepared or files; the environment's MTLJAX_DATA_DIR by
+        default.
+      cache_dir: directory of the token cache, 'off' for none; the environment's MTLJAX_CACHE_DIR or
+        ~/.cache/mtljax by default.
+      json: print one JSON object.
+    """
+
+    runs: Annotated[tuple[str, ...], tyro.conf.Positional, tyro.conf.arg(metavar="RUN RUN...")]
+    split: Literal["test", "validation", "train"] = "test"
+    plot: Annotated[str | None, tyro.conf.arg(metavar="FILE")] = None
+    data_dir: Annotated[str | None, tyro.conf.arg(metavar="DIR")] = None
+    cache_dir: Annotated[str | None, tyro.conf.arg(metavar="DIR")] = None
+    json: tyro.conf.FlagCreatePairsOff[bool] = False
+
+
+def run(arguments: Sequence[str]) -> int:
+    """Run the subcommand and return its exit code."""
+    options = parse(Options, "compare", arguments)
+    from mtljax.studies import compare, draw_comparison
+
+    found = compare(
+        options.runs,
+        options.split,
+        data_directory(options.data_dir),
+        cache_directory(options.cache_dir),
+    )
+    output = Output()
+    if options.json:
+        print_json(as_json(found))
+    else:
+        for table in _tables(found):
+            output.print(table)
+    if options.plot is not None:
+        path = draw_comparison(options.runs, options.plot)
+        Output(stderr=options.json).print(printable(f"curves: {path}"))
+    return 0
+
+
+def as_json(found: "Comparison") -> dict[str, Any]:
+    """A comparison as plain values."""
+
+    def plain(value: Any) -> Any:
+        return None if value is None else value._asdict()
+
+    return {
+        **found._asdict(),
+        "tasks": {
+            name: {
+                **task._asdict(),
+                "values": [plain(value) for value in task.values],
+                "differences": [plain(value) for value in task.differences],
+            }
+            for name, task in found.tasks.items()
+        },
+    }
+
+
+def _tables(found: "Comparison") -> Iterator[Table]:
+    from mtljax.training.reporting.progress import format_value
+
+    runs = [f"{number}. {Path(run).name}" for number, run in enumerate(found.runs, 1)]
+    metrics = Table("task", "metric", title=f"{found.split}", title_justify="left")
+    for run in runs:
+        metrics.add_column(printable(run), justify="right")
+    for name, task in found.tasks.items():
+        values = [
+            ""
+            if value is None
+            else f"{format_value(task.metric, value.value)}\n"
+            f"{format_value(task.metric, value.low)} to {format_value(task.metric, value.high)}"
+            for value in task.values
+        ]
+        metrics.add_row(printable(name), task.metric.replace("_", " "), *values)
+    yield metrics
+    differences = Table("task", "run", title="differences to the first run", title_justify="left")
+    for column in ("difference", "95 % interval", "p", ""):
+        differences.add_column(column, justify="right" if column else "left", no_wrap=True)
+    for name, task in found.tasks.items():
+        for run, one in zip(runs, task.differences, strict=True):
+            if one is not None:
+                cells = difference_cells(task.metric, one, lower_is_better=task.lower_is_better)
+                differences.add_row(printable(name), printable(run), *cells)
+    yield differences
+    if found.settings:
+        settings = Table("setting", title="settings that differ", title_justify="left")
+        for run in runs:
+            settings.add_column(printable(run))
+        for name, values in found.settings.items():
+            settings.add_row(name, *(printable(str(value)) for value in values))
+        yield settings
+
+
+def difference_cells(metric: str, one: Any, *, lower_is_better: bool) -> tuple[str, str, str, str]:
+    """A difference in words: its size, its interval, p, and which way it goes."""
+    from mtljax.training.reporting.progress import SHARES
+
+    factor = 100 if metric in SHARES else 1
+
+    def signed(value: float) -> str:
+        return f"{factor * value:+.1f}" if factor == 100 else f"{value:+.4g}"
+
+    better = (one.value < 0) == lower_is_better
+    sure = one.low > 0 or one.high < 0
+    verdict = ("better" if better else "worse") if sure and one.value else "not told apart"
+    interval = f"{signed(one.low)} to {signed(one.high)}"
+    return signed(one.value), interval, p_value(one.p), verdict
+
+
+def p_value(p: float) -> str:
+    """A p-value for people.
+
+    >>> p_value(0.0005), p_value(0.25)
+    ('< 0.001', '0.250')
+    """
+    return "< 0.001" if p < 0.001 else f"{p:.3f}"

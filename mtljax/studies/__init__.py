@@ -1,0 +1,12 @@
+"""Does it help: runs on the same texts side by side, with intervals and paired tests."""
+
+from mtljax.studies.comparison import Comparison as Comparison
+from mtljax.studies.comparison import TaskComparison as TaskComparison
+from mtljax.studies.comparison import compare as compare
+from mtljax.studies.intervals import Difference as Difference
+from mtljax.studies.intervals import Interval as Interval
+from mtljax.studies.intervals import difference as difference
+from mtljax.studies.intervals import interval as interval
+from mtljax.studies.plot_comparison import draw_comparison as draw_comparison
+from mtljax.studies.text_states import TextStates as TextStates
+from mtljax.studies.text_states import text_states as text_states
