@@ -12,6 +12,7 @@ import numpy as np
 from mtljax.errors import UserError
 from mtljax.export.directory import new_directory
 from mtljax.inference import Run
+from mtljax.modules.shared_heads import encoder_params, shared_heads
 from mtljax.presets import ENCODER_SHAPE
 from mtljax.pretrained.families import FAMILIES
 from mtljax.pretrained.fields import read_fields
@@ -141,7 +142,7 @@ def _encoder(run: Run, files: PretrainedFiles, model_type: str) -> dict[str, np.
     name_map = FAMILIES[model_type].name_map(files.shape)
     params = {
         jax.tree_util.keystr(path, simple=True, separator="/"): np.asarray(leaf, np.float32)
-        for path, leaf in jax.tree.leaves_with_path(run.params["shared"])
+        for path, leaf in jax.tree.leaves_with_path(encoder_params(run.params["shared"]))
     }
     tensors: dict[str, np.ndarray] = {}
     for entry in name_map.entries:
@@ -169,10 +170,25 @@ def _pooler(files: PretrainedFiles, model_type: str) -> dict[str, np.ndarray]:
     return {name: np.ascontiguousarray(read(known[name]), np.float32) for name in names}
 
 
+def _with_shared(run: Run, task: Task, name: str, own: Any) -> Any:
+    """A head that the task has together with others, and the own one besides, as one head."""
+    together = jax.tree.map(np.asarray, shared_heads(run.params["shared"])[name])
+    if not task.own_head:
+        return together
+    if together.keys() != {"out"}:
+        raise UserError(
+            f"task {task.name!r}: its shared and its own head are one only where both are linear; "
+            "leave --task out"
+        )
+    return jax.tree.map(np.add, together, own)
+
+
 def _head(run: Run, task: Task, heads: _Heads) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
     """The tensors of a head, and the fields of the configuration that go with them."""
-    params: Any = jax.tree.map(np.asarray, run.params["heads"][task.name])
     output, what = run.layout.outputs[task.name], f"task {task.name!r}"
+    params: Any = jax.tree.map(np.asarray, run.params["heads"][task.name])
+    if task.head is not None:
+        params = _with_shared(run, task, task.head, params)
     layers = {"out"} if task.kind == "tagging" else {"pooler", "out"}
     if task.kind not in ("classification", "multilabel", "regression", "tagging"):
         raise UserError(f"{what}: kind {task.kind!r} has no head there; leave --task out")

@@ -10,8 +10,9 @@ import numpy as np
 from mtljax.modules.attention_mask import AttentionByRow
 from mtljax.modules.config import Attention
 from mtljax.modules.heads import Features
-from mtljax.modules.network import Network, Params, apply_encoder
+from mtljax.modules.network import Network, Params, apply_encoder, group_heads
 from mtljax.modules.packed_rows import by_rows
+from mtljax.modules.shared_heads import heads_named
 
 
 def encode_together(
@@ -67,7 +68,8 @@ def encode_together(
     features = {}
     for name, (hidden, embedded, segments, source, numbers) in zip(names, pieces, strict=True):
         source = source if network.attention[name] in ("prefix", "separate") else None
-        features[name] = Features(hidden, embedded, whole.table, segments, source, numbers)
+        heads = heads_named(shared, group_heads(network, name))
+        features[name] = Features(hidden, embedded, whole.table, segments, source, numbers, heads)
     return features
 
 

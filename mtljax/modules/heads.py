@@ -1,6 +1,6 @@
 """Heads: from features of the shared encoder to the predictions of one task."""
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import flax.linen as nn
 import jax
@@ -23,6 +23,8 @@ class Features(NamedTuple):
       segments: ``[R, S]``, which text a position belongs to, 0 for padding.
       source: bool ``[R, S]``, which positions are of a text to be answered; None where none are.
       rows: integers ``[R]``, numbers by which rows draw their dropout; None for 0 to R - 1.
+      heads: by name, the parameters of the heads that tasks of the input group have together with
+        others; None where there are none.
     """
 
     hidden: jax.Array
@@ -31,6 +33,7 @@ class Features(NamedTuple):
     segments: jax.Array
     source: jax.Array | None = None
     rows: jax.Array | None = None
+    heads: Any = None
 
     def masked(self) -> Masked | None:
         """One dropout mask a row."""

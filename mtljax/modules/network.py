@@ -1,7 +1,7 @@
 """One encoder and a head for each task, as plain functions over a parameter tree.
 
 Parameters are ``{"shared": ..., "heads": {task: ...}}``: all tasks train the shared ones, each its
-own head.
+own head. Heads that tasks have together are among the shared ones, see `shared_heads`.
 """
 
 import dataclasses
@@ -23,6 +23,12 @@ from mtljax.modules.config import (
 from mtljax.modules.decoder import DecoderHead
 from mtljax.modules.encoder import Encoder
 from mtljax.modules.heads import Features, Readout
+from mtljax.modules.shared_heads import (
+    encoder_params,
+    heads_named,
+    shared_heads,
+    with_shared_heads,
+)
 from mtljax.modules.task_heads import HeadSettings
 from mtljax.special_tokens import OWN_MARKS, Marks
 
@@ -39,6 +45,8 @@ class HeadSpec:
       group: the input group whose features it reads.
       output_ids: for a task that writes text, the word id of each class.
       class_counts: for such a task, how often each class occurs in training.
+      shared: the name of the head that it has together with other tasks; empty for none.
+      own: whether it has a head of its own; with a shared one the predictions are added.
     """
 
     head: Callable[[HeadSettings], nn.Module]
@@ -46,6 +54,8 @@ class HeadSpec:
     group: str
     output_ids: np.ndarray | None = None
     class_counts: np.ndarray | None = None
+    shared: str = ""
+    own: bool = True
 
 
 @dataclasses.dataclass(frozen=True)
@@ -143,19 +153,26 @@ def init(network: Network, key: jax.Array, batches: Mapping[str, Mapping[str, An
     )
     shared: Params = dict(nn.unbox(variables["params"]))
     heads: dict[str, Params] = {}
+    together: dict[str, Params] = {}
     for (name, module), head_key in zip(network.heads.items(), head_keys, strict=True):
         spec = network.specs[name]
-        features = encode(network, shared, spec.group, batches[spec.group])
-        arguments = _arguments(spec, segment_count=1)
-        variables = module.init({"params": head_key}, features, *arguments, train=False)
-        heads[name] = dict(nn.unbox(variables.get("params", {})))
+        features = _encode(network, shared, spec.group, batches[spec.group])
+
+        def drawn(key: jax.Array, module=module, features=features, spec=spec) -> Params:
+            arguments = _arguments(spec, segment_count=1)
+            variables = module.init({"params": key}, features, *arguments, train=False)
+            return dict(nn.unbox(variables.get("params", {})))
+
+        heads[name] = drawn(head_key) if spec.own else {}
+        if spec.shared and spec.shared not in together:
+            together[spec.shared] = drawn(jax.random.fold_in(head_key, 1))
         if spec.class_counts is not None:
             counts = jnp.asarray(spec.class_counts, jnp.float32) + 1.0
             head = heads[name]
             readout = head.get("readout", {}) if isinstance(module, DecoderHead) else head
             if "bias" in readout:
                 readout["bias"] = jnp.log(counts / counts.sum())
-    return {"shared": shared, "heads": heads}
+    return {"shared": with_shared_heads(shared, together), "heads": heads}
 
 
 TASK_HEAD = "task_head"
@@ -175,12 +192,15 @@ def logical_axes(network: Network, params: Params) -> Any:
     attention = next(iter(network.attention.values()))
     _, axes = encoder_parameters(network.encoder, attention)
     names = dict(jax.tree_util.tree_leaves_with_path(axes, is_leaf=lambda x: isinstance(x, tuple)))
-    return {
-        "shared": jax.tree_util.tree_map_with_path(
-            lambda path, _: names.get(path), params["shared"]
-        ),
-        "heads": jax.tree.map(lambda leaf: (TASK_HEAD,) * len(leaf.shape), params["heads"]),
-    }
+
+    def of_heads(heads: Any) -> Any:
+        return jax.tree.map(lambda leaf: (TASK_HEAD,) * len(leaf.shape), heads)
+
+    encoder = jax.tree_util.tree_map_with_path(
+        lambda path, _: names.get(path), encoder_params(params["shared"])
+    )
+    together = of_heads(shared_heads(params["shared"]))
+    return {"shared": with_shared_heads(encoder, together), "heads": of_heads(params["heads"])}
 
 
 def encoder_parameters(encoder: Encoder, attention: Attention = "bidirectional") -> tuple[Any, Any]:
@@ -244,9 +264,26 @@ def encode(
       key: of the dropout; None for none, as in evaluation.
 
     Returns:
-      `Features`, ``hidden`` is ``[R, S, D]``.
+      `Features`, ``hidden`` is ``[R, S, D]``, with the shared heads of the group's tasks.
     """
+    features = _encode(network, shared, group, batch, key)
+    return features._replace(heads=heads_named(shared, group_heads(network, group)))
+
+
+def _encode(
+    network: Network,
+    shared: Params,
+    group: str,
+    batch: Mapping[str, Any],
+    key: jax.Array | None = None,
+) -> Features:
     return apply_encoder(network, shared, batch, network.attention[group], key)
+
+
+def group_heads(network: Network, group: str) -> tuple[str, ...]:
+    """The names of the heads that tasks of an input group have together with others, sorted."""
+    names = {spec.shared for spec in network.specs.values() if spec.group == group and spec.shared}
+    return tuple(sorted(names))
 
 
 def apply_encoder(
@@ -258,7 +295,7 @@ def apply_encoder(
 ) -> Features:
     """Encode rows, of which `attention` says what positions see of each other; see `encode`."""
     return network.encoder.apply(
-        {"params": shared},
+        {"params": encoder_params(shared)},
         batch,
         attention=attention,
         train=key is not None,
@@ -278,7 +315,7 @@ def predict(
 
     Args:
       network: from `build`.
-      head: ``params["heads"][task]``.
+      head: ``params["heads"][task]``; empty where the task has only a head that others have too.
       task: its name.
       features: from `encode`, of the task's input group.
       segment_count: texts a row holds at most (``N``), for heads with one prediction a text.
@@ -289,13 +326,21 @@ def predict(
       a head that writes text.
     """
     spec = network.specs[task]
-    return network.heads[task].apply(
-        {"params": head},
-        features,
-        *_arguments(spec, segment_count),
-        train=key is not None,
-        rngs={} if key is None else {"dropout": key},
-    )  # pyright: ignore[reportReturnType]
+    shared, features = features.heads, features._replace(heads=None)
+
+    def of(params: Params) -> Any:
+        return network.heads[task].apply(
+            {"params": params},
+            features,
+            *_arguments(spec, segment_count),
+            train=key is not None,
+            rngs={} if key is None else {"dropout": key},
+        )
+
+    if not spec.shared:
+        return of(head)
+    together = of(shared[spec.shared])
+    return together + of(head) if spec.own else together
 
 
 def _arguments(spec: HeadSpec, segment_count: int) -> tuple[Any, ...]:

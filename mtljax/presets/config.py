@@ -121,6 +121,8 @@ class RegularizerConfig:
       l1_on: regular expression that picks parameters for `l1` by their paths.
       group_lasso: factor of the group lasso, whose groups are the rows of a parameter.
       group_lasso_on: regular expression that picks parameters for `group_lasso` by their paths.
+      heads_together: factor of half the squared distance of heads from their mean, summed over the
+        heads of all tasks of one kind, loss and classes.
       proximal: whether `l1` and `group_lasso` act by a proximal step after each update, which makes
         exact zeros, in place of their gradients.
     """
@@ -131,6 +133,7 @@ class RegularizerConfig:
     l1_on: str = "kernel"
     group_lasso: float = at_least(0, default=0.0)
     group_lasso_on: str = "shared/embedding/words"
+    heads_together: float = at_least(0, default=0.0)
     proximal: bool = False
 
 

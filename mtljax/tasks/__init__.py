@@ -12,6 +12,8 @@ from mtljax.tasks.file import dump_tasks as dump_tasks
 from mtljax.tasks.file import load_tasks as load_tasks
 from mtljax.tasks.file import parse_tasks as parse_tasks
 from mtljax.tasks.join import join_tasks as join_tasks
+from mtljax.tasks.shared_heads import check_shared_heads as check_shared_heads
+from mtljax.tasks.shared_heads import tasks_by_head as tasks_by_head
 from mtljax.tasks.slices import Slice as Slice
 from mtljax.tasks.slices import parse_slices as parse_slices
 from mtljax.tasks.suggest import suggestion as suggestion

@@ -10,6 +10,7 @@ import yaml
 
 from mtljax.errors import UserError
 from mtljax.tasks.dataset import Dataset, dump_dataset, parse_dataset, with_absolute_paths
+from mtljax.tasks.shared_heads import check_shared_heads
 from mtljax.tasks.suggest import suggestion
 from mtljax.tasks.task import FIELDS, Task
 from mtljax.yaml_values import is_path, read_yaml, read_yaml_file, yaml_of
@@ -95,7 +96,9 @@ def _parse(text: str, directory: Path | None) -> tuple[Task, ...]:
     if len(tasks) > _MAX_TASKS:
         raise UserError(f"{len(tasks)} tasks, of at most {_MAX_TASKS}")
     sources = _sources(content.get("sources"), node, directory)
-    return tuple(_task(name, fields, sources) for name, fields in tasks.items())
+    found = tuple(_task(name, fields, sources) for name, fields in tasks.items())
+    check_shared_heads(found)
+    return found
 
 
 def _sources(content: Any, node: yaml.Node | None, directory: Path | None) -> dict[str, Dataset]:

@@ -47,6 +47,9 @@ class Task:
         scheme: how tags mark spans, a name in `mtljax.span_schemes.SCHEMES`, an alias of one such
             as `iob2`, or `none`; without one, by their names.
         label_smoothing: probability mass that is spread evenly over the classes, in [0, 1).
+        head: the name of a head that it has together with the other tasks that name it; without
+            one, it has a head of its own.
+        own_head: whether it has a head of its own besides `head`, whose predictions are added.
         rename_words: for `text_to_text`, the probability in [0, 1] that a word which source and
             answer share is another word in both, in training: practice in copying.
         sources: the descriptions of those of its data sets that a tasks file describes; no field of
@@ -76,6 +79,8 @@ class Task:
     scheme: str | None = None
     class_weights: str | tuple[tuple[str, float], ...] | None = None
     rename_words: float = 0.0
+    head: str | None = None
+    own_head: bool = False
     sources: tuple[Dataset, ...] = ()
 
     @property
@@ -125,6 +130,7 @@ class Task:
                     self._refuse("metrics", f"unknown metric {metric!r} for {self.kind}{known}")
             _check_scheme(self)
             _check_class_weights(self)
+            _check_head(self)
         _check_numbers(self)
 
     @property
@@ -233,6 +239,19 @@ def _check_class_weights(task: Task) -> None:
     if len(dict(checked)) < len(checked):
         task._refuse("class_weights", "a class appears twice")
     object.__setattr__(task, "class_weights", tuple(checked))
+
+
+def _check_head(task: Task) -> None:
+    if not isinstance(task.own_head, bool):
+        task._refuse("own_head", f"expected true or false, got {task.own_head!r}")
+    if task.head is None:
+        if task.own_head:
+            task._refuse("own_head", "is for a task with a shared head, which 'head' names")
+        return
+    if not isinstance(task.head, str) or not _NAME.fullmatch(task.head):
+        task._refuse("head", f"{task.head!r}: use letters, digits, '_', '-' and '.'")
+    if KINDS[task.kind].writes:
+        task._refuse("head", f"a task of kind {task.kind} shares none: it predicts words")
 
 
 def _check_numbers(task: Task) -> None:

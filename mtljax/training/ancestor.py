@@ -8,6 +8,7 @@ import jax
 import numpy as np
 
 from mtljax.errors import UserError
+from mtljax.modules.shared_heads import encoder_params
 from mtljax.pretrained.load import open_source, read_parameters
 from mtljax.training.persistence import run_directory
 from mtljax.training.persistence.start_record import parameters_digest, read_start
@@ -18,7 +19,7 @@ from mtljax.training.starting_point import check_shapes
 def common_ancestor(
     runs: Sequence[Path], like: Any, directory: str | Path | None, say: Callable[[str], None]
 ) -> tuple[Any, dict[str, Any]]:
-    """Read the shared parameters that all of some runs began with.
+    """Read the parameters of the encoder that all of some runs began with.
 
     They are recognized by the digest that each run keeps of them, wherever they lie now.
 
@@ -73,14 +74,15 @@ def _of(start: dict[str, Any]) -> str:
 def _of_run(directory: Path, like: Any, say: Callable[[str], None]) -> Any:
     files = run_directory.read_run(directory, say)
     _, shapes = restored_model(directory, files.config, files.layout)
-    check_shapes(f"ancestor {directory}", "shared", shapes["shared"], like)
+    check_shapes(f"ancestor {directory}", "shared", encoder_params(shapes["shared"]), like)
     _, params = restore_params(
         directory / run_directory.CHECKPOINTS,
         shapes,
         averaged=files.config.optimizer.average > 0,
         warn=say,
     )
-    return jax.tree.map(lambda leaf, same: np.asarray(leaf, same.dtype), params["shared"], like)
+    found = encoder_params(params["shared"])
+    return jax.tree.map(lambda leaf, same: np.asarray(leaf, same.dtype), found, like)
 
 
 def _of_pretrained(directory: Path, like: Any, say: Callable[[str], None]) -> Any:

@@ -10,7 +10,7 @@ from mtljax.presets import Config
 from mtljax.step import Method, train_step
 from mtljax.step.strategy import choose_strategy
 from mtljax.training.model import Model, initial_params
-from mtljax.training.objective import penalty
+from mtljax.training.objective import alike_heads, has_penalty, penalty
 from mtljax.training.objectives.model_objectives import model_objectives
 from mtljax.training.parameter_rates import check_patterns
 from mtljax.training.step import step_options
@@ -27,8 +27,13 @@ def check_penalty(config: Config, model: Model) -> None:
       UserError: an expression is not valid, or matches no path; names the expression.
     """
     regularizer = config.regularizer
-    if not (regularizer.l2 or regularizer.l1 or regularizer.group_lasso):
+    if not has_penalty(regularizer):
         return
+    if regularizer.heads_together and not alike_heads(model):
+        raise UserError(
+            "regularizer.heads_together: no two tasks have heads of their own with one kind, loss "
+            "and classes"
+        )
     params = jax.eval_shape(lambda: initial_params(model))
     try:
         jax.eval_shape(lambda params: penalty(regularizer, params), params)

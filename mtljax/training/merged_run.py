@@ -17,6 +17,7 @@ from mtljax.data import MultitaskData, Tokenizer
 from mtljax.errors import UserError
 from mtljax.kinds import Output
 from mtljax.merging import dare, task_arithmetic, ties
+from mtljax.modules.shared_heads import encoder_params, shared_heads, with_shared_heads
 from mtljax.presets import ENCODER_SHAPE, Config
 from mtljax.tasks import Task, join_tasks
 from mtljax.training.ancestor import common_ancestor
@@ -123,20 +124,21 @@ def merge_runs(
     for other in others:
         _check_alike(first, other)
     tasks = join_tasks({str(part.directory): part.tasks for part in parts})
-    base, about = common_ancestor(
-        [part.directory for part in parts], first.params["shared"], ancestor, say
-    )
+    together = _shared_heads(parts)
+    encoders = [encoder_params(part.params["shared"]) for part in parts]
+    base, about = common_ancestor([part.directory for part in parts], encoders[0], ancestor, say)
 
     def parameters(model: Model, data: MultitaskData) -> StartingPoint:
         wanted = jax.eval_shape(lambda: initial_params(model))
         heads = {name: head for part in parts for name, head in part.params["heads"].items()}
         for part in parts:
             where = f"run to merge {part.directory}"
-            check_shapes(where, "shared", part.params["shared"], wanted["shared"])
+            encoder = encoder_params(part.params["shared"])
+            check_shapes(where, "shared", encoder, encoder_params(wanted["shared"]))
             for name, head in part.params["heads"].items():
                 check_shapes(where, f"heads/{name}", head, wanted["heads"][name])
-        models = [part.params["shared"] for part in parts]
-        shared, chosen = _choose(settings, base, models, heads, model, data, say)
+        found, chosen = _choose(settings, base, encoders, together, heads, model, data, say)
+        shared = with_shared_heads(found, together)
         of = [{"directory": os.path.abspath(part.directory), "step": part.step} for part in parts]
         return StartingPoint(
             shared,
@@ -209,6 +211,17 @@ def _check_alike(first: _Part, other: _Part) -> None:
             raise UserError(f"{where}: {name} is {one!r} and {two!r}")
 
 
+def _shared_heads(parts: Sequence[_Part]) -> dict[str, Any]:
+    """By name, the heads that tasks of one run have together."""
+    found: dict[str, tuple[Path, Any]] = {}
+    for part in parts:
+        for name, head in shared_heads(part.params["shared"]).items():
+            if name in found:
+                raise UserError(f"head {name!r}: is in {found[name][0]} and in {part.directory}")
+            found[name] = part.directory, head
+    return {name: head for name, (_, head) in found.items()}
+
+
 def _config(parts: Sequence[_Part], ancestor: Mapping[str, Any]) -> Config:
     """How the merged model reads and answers; what concerns training is the default."""
     first = parts[0].config
@@ -234,6 +247,7 @@ def _choose(
     settings: MergeSettings,
     base: Any,
     models: Sequence[Any],
+    together: Mapping[str, Any],
     heads: Mapping[str, Any],
     model: Model,
     data: MultitaskData,
@@ -248,7 +262,8 @@ def _choose(
     best, kept, tried = -math.inf, None, []
     for candidate in candidates:
         shared = _merged(settings, candidate, base, models)
-        values = evaluator({"shared": shared, "heads": heads}, "validation")
+        params = {"shared": with_shared_heads(shared, together), "heads": heads}
+        values = evaluator(params, "validation")
         if not values:
             raise UserError(
                 "scale: no task has a target in validation to choose by; give one value of "

@@ -14,7 +14,7 @@ from mtljax.losses import Proposal, unigram_proposal
 from mtljax.modules import HeadSpec, Network, build, init
 from mtljax.modules.network import Params
 from mtljax.presets import Config
-from mtljax.tasks import Task, loss_name
+from mtljax.tasks import Task, check_shared_heads, loss_name, tasks_by_head
 
 
 @dataclasses.dataclass(frozen=True)
@@ -112,10 +112,14 @@ def build_model(
 
     Returns:
       A `Model`.
+
+    Raises:
+      UserError: tasks with one head predict different things.
     """
     counts = class_counts or {}
     tasks = layout.tasks
     specs = {}
+    check_shared_heads(tasks, {name: output.classes for name, output in layout.outputs.items()})
     for task in tasks:
         kind, output = KINDS[task.kind], layout.outputs[task.name]
         specs[task.name] = HeadSpec(
@@ -124,6 +128,8 @@ def build_model(
             group=layout.group_of(task.name).name,
             output_ids=output.ids,
             class_counts=counts.get(task.name),
+            shared=task.head or "",
+            own=task.head is None or task.own_head,
         )
     network = build(
         config.encoder,
@@ -136,6 +142,13 @@ def build_model(
         decoder=config.decoder,
         marks=layout.marks,
     )
+    for name, sharing in tasks_by_head(tasks).items():
+        for task in sharing[1:]:
+            if network.heads[task.name] != network.heads[sharing[0].name]:
+                raise UserError(
+                    f"head {name!r}: tasks {sharing[0].name!r} and {task.name!r} are read under "
+                    "other masks, for which their heads differ"
+                )
     proposals = {
         name: unigram_proposal(count, config.heads.negatives_power)
         for name, count in counts.items()

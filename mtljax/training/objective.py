@@ -10,7 +10,7 @@ from mtljax import losses
 from mtljax.kinds import KINDS, LossSettings
 from mtljax.modules import Readout
 from mtljax.presets import RegularizerConfig
-from mtljax.regularizers import group_lasso, l1, l2, on
+from mtljax.regularizers import group_lasso, l1, l2, mean_distance, on
 from mtljax.tasks import Task, loss_name
 from mtljax.training.model import Model
 
@@ -84,8 +84,48 @@ def full_softmax_loss(model: Model, readout: Readout, targets: jax.Array) -> jax
     return jax.vmap(of_rows)(queries, flat).reshape(targets.shape)
 
 
-def penalty(config: RegularizerConfig, params: Params) -> jax.Array:
-    """Omega(w) of a configuration: a scalar, 0 where no factor is set."""
+def has_penalty(config: RegularizerConfig) -> bool:
+    """Whether a configuration has a penalty on the parameters."""
+    return bool(config.l2 or config.l1 or config.group_lasso or config.heads_together)
+
+
+def alike_heads(model: Model) -> list[list[str]]:
+    """The tasks whose heads a penalty may draw together: of one kind, loss, classes and shape.
+
+    Args:
+      model: the model.
+
+    Returns:
+      The names of tasks that have heads of their own, in sets of two at least.
+    """
+    sets: dict[Any, list[str]] = {}
+    for task in model.tasks:
+        if model.network.specs[task.name].own and not KINDS[task.kind].writes:
+            classes = model.layout.outputs[task.name].classes
+            key = task.kind, loss_name(task), classes, model.network.heads[task.name]
+            sets.setdefault(key, []).append(task.name)
+    return [names for names in sets.values() if len(names) > 1]
+
+
+def penalty(
+    config: RegularizerConfig, params: Params, alike: Sequence[Sequence[str]] = ()
+) -> jax.Array:
+    """Omega(w) of a configuration: a scalar, 0 where no factor is set.
+
+    Args:
+      config: with the factors.
+      params: the parameters.
+      alike: of `alike_heads`, the tasks whose heads are drawn together.
+    """
+    value = _of_paths(config, params)
+    if config.heads_together:
+        for names in alike:
+            distance = mean_distance({name: params["heads"][name] for name in names})
+            value = value + config.heads_together * distance
+    return value
+
+
+def _of_paths(config: RegularizerConfig, params: Params) -> jax.Array:
     sparse = jnp.zeros((), jnp.float32)
     if config.l1:
         sparse = sparse + config.l1 * on(l1, config.l1_on)(params)

@@ -1,6 +1,7 @@
 """A run that starts from a pretrained encoder: its configuration, checks and first parameters."""
 
 import dataclasses
+import re
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ from mtljax.data.tokenizers import TokenizerSettings
 from mtljax.errors import UserError
 from mtljax.kinds import KINDS
 from mtljax.modules.config import DecoderConfig, EncoderConfig
+from mtljax.modules.shared_heads import SHARED_HEADS
 from mtljax.presets import Config
 from mtljax.pretrained.decoder import read_decoder
 from mtljax.pretrained.load import PretrainedFiles, open_source, read_parameters, read_shape
@@ -24,6 +26,9 @@ _DECODER_SHAPE = ("layers", "heads", "feed_forward", "readout", "architecture")
 
 _SHAPE = ("kind", "embedding", "features", "layers", "heads", "feed_forward", "architecture")
 """Fields of the encoder that a pretrained model decides."""
+
+_HEAD = re.compile(rf"(heads|shared/{SHARED_HEADS})/[^/]+")
+"""The path of a head."""
 
 
 def resolved(config: Config, run: Path | None = None) -> Config:
@@ -183,9 +188,9 @@ def _replaced(params: Any, read: Mapping[str, jax.Array], pooler: Mapping[str, j
     def value(path: Any, leaf: jax.Array) -> jax.Array:
         name = _name(path)
         found = read.get(name.removeprefix("shared/")) if name.startswith("shared/") else None
-        # Each task trains a pooler of its own, all from the one that was read.
+        # Each head trains a pooler of its own, all from the one that was read.
         part, _, last = name.rpartition("/pooler/")
-        if pooler and part.startswith("heads/") and part.count("/") == 1:
+        if pooler and _HEAD.fullmatch(part):
             # A copy: the state is donated, and no two of its arrays may be one.
             found = jnp.copy(pooler[last])
         return leaf if found is None else jax.device_put(found, leaf.sharding)

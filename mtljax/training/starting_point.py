@@ -13,6 +13,12 @@ import numpy as np
 from mtljax.data import MultitaskData, Tokenizer
 from mtljax.errors import UserError
 from mtljax.kinds import Output
+from mtljax.modules.shared_heads import (
+    SHARED_HEADS,
+    encoder_params,
+    shared_heads,
+    with_shared_heads,
+)
 from mtljax.presets import ENCODER_SHAPE, Config
 from mtljax.step import TrainState
 from mtljax.training.model import Model, initial_params
@@ -30,7 +36,8 @@ class StartingPoint(NamedTuple):
     """The parameters that a run starts from in place of those that are drawn.
 
     Attributes:
-      shared: a tree of NumPy arrays like the shared parameters.
+      shared: a tree of NumPy arrays like the shared parameters; heads among them that are not there
+        are drawn.
       heads: by task, such a tree of its head; tasks that are not there keep the head that is drawn.
       about: what `start.json` says of them, as JSON.
     """
@@ -124,14 +131,22 @@ def starting_point(
     wanted = jax.eval_shape(lambda: initial_params(model))
     names = [task.name for task in model.tasks]
     taken = [name for name in names if config.heads.from_run and name in shapes["heads"]]
-    check_shapes(where, "shared", shapes["shared"], wanted["shared"])
+    encoders = (encoder_params(tree["shared"]) for tree in (shapes, wanted))
+    check_shapes(where, "shared", *encoders)
     for name in taken:
         ours, theirs = (m.layout.outputs[name] for m in (model, there))
-        kinds = [next(t.kind for t in m.tasks if t.name == name) for m in (model, there)]
-        if kinds[0] != kinds[1] or ours.classes != theirs.classes:
-            what = "is of another kind" if kinds[0] != kinds[1] else "has other classes"
+        one, other = (next(t for t in m.tasks if t.name == name) for m in (model, there))
+        if one.kind != other.kind or ours.classes != theirs.classes:
+            what = "is of another kind" if one.kind != other.kind else "has other classes"
             raise UserError(f"{where}: task {name!r} {what} there")
+        if (one.head, one.own_head) != (other.head, other.own_head):
+            raise UserError(f"{where}: task {name!r} has another 'head' or 'own_head' there")
         check_shapes(where, f"heads/{name}", shapes["heads"][name], wanted["heads"][name])
+    # A head that some tasks have together goes with them; others here may have it too.
+    together = {task.head for task in model.tasks if task.name in taken and task.head}
+    for name in together:
+        trees = (shared_heads(tree["shared"])[name] for tree in (shapes, wanted))
+        check_shapes(where, f"shared/{SHARED_HEADS}/{name}", *trees)
     step, params = restore_params(
         directory / run_directory.CHECKPOINTS,
         shapes,
@@ -141,7 +156,11 @@ def starting_point(
     params = jax.tree.map(np.asarray, params)
     say(_about(directory, step, params, names, taken))
     about = {"from": "run", "directory": os.path.abspath(directory), "step": step}
-    return StartingPoint(params["shared"], {name: params["heads"][name] for name in taken}, about)
+    shared = with_shared_heads(
+        encoder_params(params["shared"]),
+        {name: head for name, head in shared_heads(params["shared"]).items() if name in together},
+    )
+    return StartingPoint(shared, {name: params["heads"][name] for name in taken}, about)
 
 
 def started(state: TrainState, start: StartingPoint | None) -> TrainState:
@@ -154,7 +173,12 @@ def started(state: TrainState, start: StartingPoint | None) -> TrainState:
 
     def replaced(params: Any) -> Any:
         heads = {name: put(head, params["heads"][name]) for name, head in start.heads.items()}
-        shared = put(start.shared, params["shared"])
+        drawn = shared_heads(params["shared"])
+        together = {
+            name: put(head, drawn[name]) for name, head in shared_heads(start.shared).items()
+        }
+        encoder = put(encoder_params(start.shared), encoder_params(params["shared"]))
+        shared = with_shared_heads(encoder, {**drawn, **together})
         return {**params, "shared": shared, "heads": {**params["heads"], **heads}}
 
     # The state is donated to the step: the average may share no memory with the parameters.
@@ -184,7 +208,7 @@ def record_start(
         about = {"from": "pretrained", "directory": os.path.abspath(config.encoder.pretrained)}
     else:
         return
-    digest = parameters_digest(state.params["shared"])
+    digest = parameters_digest(encoder_params(state.params["shared"]))
     if is_writer():
         write_start(directory, {**about, "shared": digest})
 

@@ -13,7 +13,7 @@ from mtljax.step import Method, StepMetrics, TrainState, train_step
 from mtljax.step.method import Rule
 from mtljax.step.options import StepOptions
 from mtljax.training.model import Model
-from mtljax.training.objective import StepBatch, penalty
+from mtljax.training.objective import StepBatch, alike_heads, has_penalty, penalty
 from mtljax.training.objectives.device_layout import ONE_PROGRAM, DeviceLayout
 from mtljax.training.objectives.model_objectives import model_objectives
 from mtljax.training.parameter_rates import frozen_parameters
@@ -78,7 +78,8 @@ def step_options(config: Config, model: Model) -> StepOptions:
       The options of `mtljax.step.train_step`.
     """
     regularizer, frozen = config.regularizer, config.optimizer.frozen
-    has_penalty = bool(regularizer.l2 or regularizer.l1 or regularizer.group_lasso)
+    alike = alike_heads(model) if regularizer.heads_together else ()
+    of_params = functools.partial(penalty, regularizer, alike=alike)
     return StepOptions(
         task_weights=tuple(task.weight for task in model.tasks),
         strategy=config.gradients.strategy,
@@ -86,7 +87,7 @@ def step_options(config: Config, model: Model) -> StepOptions:
         telemetry=config.gradients.telemetry,
         accumulate=config.optimizer.accumulate,
         average=config.optimizer.average,
-        penalty=(lambda params: penalty(regularizer, params)) if has_penalty else None,
+        penalty=of_params if has_penalty(regularizer) else None,
         non_finite=config.non_finite,
         seed=config.seed,
         frozen=functools.partial(frozen_parameters, patterns=frozen) if frozen else None,

@@ -95,6 +95,25 @@ print("same")
     assert printed == "same\n"
 
 
+def test_heads_that_tasks_have_together(on_eight_devices: Callable[[str], str]):
+    """Their gradients are summed over rows and exchanged between tasks as those of the encoder."""
+    printed = on_eight_devices(f"""{START}
+from mtljax.kinds import Output
+from mtljax.tasks import Task
+from tests.training import on_devices
+
+first, *others = [Task(n, n, "classification", "text", "label", head="mood") for n in "abc"]
+tasks = [dataclasses.replace(first, own_head=True), *others, STARS]
+on_devices.OUTPUTS |= {{n: Output(3, ("x", "y", "z")) for n in "abc"}}
+compare(configuration("linear", "upgrad"), tasks, [MAPPED, {{"task": 2, "data": 4}}])
+strategy = GradientsConfig(strategy="representation")
+config = configuration("linear", "imtl_g", gradients=strategy)
+compare(config, tasks[:3], [MAPPED], together=("a", "b", "c"))
+print("same")
+""")
+    assert printed == "same\n"
+
+
 def test_shared_inputs_and_a_recurrent_encoder(on_eight_devices: Callable[[str], str]):
     printed = on_eight_devices(f"""{START}
 tasks, together = [LABEL, TAGS, NEXT], ("label", "tags", "next")

@@ -10,9 +10,10 @@ from mtljax.kinds import KINDS
 from mtljax.modules import DecoderConfig, Readout, encode, predict
 from mtljax.presets import Config, RegularizerConfig
 from mtljax.tasks import Task
+from mtljax.training.check_config import check_penalty
 from mtljax.training.evaluation import Evaluator
 from mtljax.training.model import attention_of, build_model, compute_dtype
-from mtljax.training.objective import element_losses, penalty
+from mtljax.training.objective import alike_heads, element_losses, penalty
 from mtljax.training.objectives.model_objectives import model_objectives, present_tasks
 from tests.tiny_models import random_params
 
@@ -175,6 +176,23 @@ def test_penalty():
     both = RegularizerConfig(l2=0.5, group_lasso=2.0)
     np.testing.assert_allclose(penalty(both, params), 0.5 * 2.5 + float(lasso), rtol=1e-6)
     assert penalty(RegularizerConfig(l1=0.5), params) == pytest.approx(0.5 * 3)
+
+
+def test_heads_of_the_same_classes_are_drawn_together(make, tasks):
+    """Half the squared distances from the mean, of two heads of three."""
+    words = dataclasses.replace(tasks["label"], name="words", inputs="words")
+    model, _ = make(tasks=(tasks["label"], words, tasks["grade"]))
+    params = random_params(model)
+    one, two = (params["heads"][name]["out"] for name in ("label", "words"))
+    expected = sum(np.sum((one[name] - two[name]) ** 2) / 4 for name in ("kernel", "bias"))
+    assert alike_heads(model) == [["label", "words"]]
+    config = RegularizerConfig(heads_together=3.0)
+    found = penalty(config, params, alike_heads(model))
+    np.testing.assert_allclose(found, 3 * expected, rtol=1e-5)
+    config = dataclasses.replace(Config(), regularizer=config)
+    model, _ = make(tasks=(tasks["label"], tasks["grade"]))
+    with pytest.raises(UserError, match=r"regularizer.heads_together: no two tasks"):
+        check_penalty(config, model)
 
 
 def test_a_proximal_penalty_has_no_gradient_besides():

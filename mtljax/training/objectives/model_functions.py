@@ -11,6 +11,7 @@ from mtljax import losses
 from mtljax.gradients import DrawsByRow, Examples, Unbatched
 from mtljax.kinds import KINDS
 from mtljax.modules import Readout, encode, encode_together, predict
+from mtljax.modules.network import group_heads
 from mtljax.parallel.fsdp_gather import gather_for_use
 from mtljax.parallel.split import (
     first_row,
@@ -45,7 +46,8 @@ class HeadTargets(NamedTuple):
 def encoders(model: Model, layout: DeviceLayout) -> dict[str, Callable[..., Any]]:
     """The encoders of a model, with dropout if they are called with a key.
 
-    Groups under the same attention mask have one function, so that they can be traced as one.
+    Groups under the same attention mask have one function, so that they can be traced as one, if
+    their tasks have the same shared heads or none.
 
     Args:
       model: the model.
@@ -54,12 +56,13 @@ def encoders(model: Model, layout: DeviceLayout) -> dict[str, Callable[..., Any]
     Returns:
       By input group, ``(shared, inputs[, key]) -> Features``.
     """
-    by_attention: dict[str, Callable[..., Any]] = {}
+    by_kind: dict[Hashable, Callable[..., Any]] = {}
     functions = {}
     for group in model.layout.groups:
-        attention = model.network.attention[group.name]
+        # All that `_encode` reads of a group.
+        kind = model.network.attention[group.name], group_heads(model.network, group.name)
         encoder = DrawsByRow(functools.partial(_encode, model, layout, group.name))
-        functions[group.name] = by_attention.setdefault(attention, encoder)
+        functions[group.name] = by_kind.setdefault(kind, encoder)
     return functions
 
 
@@ -105,9 +108,11 @@ def heads(
 
 def _head_key(model: Model, task: Task) -> Hashable:
     """All that `_loss` reads of a task, but for what is in its targets."""
-    ids, proposal = model.network.specs[task.name].output_ids, model.proposals.get(task.name)
+    spec, proposal = model.network.specs[task.name], model.proposals.get(task.name)
+    ids = spec.output_ids
     return (
         model.network.heads[task.name],
+        (spec.shared, spec.own),
         task.kind,
         loss_name(task),
         task.label_smoothing,
@@ -193,7 +198,7 @@ def _encode(
     key: jax.Array | None = None,
 ) -> Any:
     features = encode(model.network, _for_use(layout, shared), group, inputs, key)
-    return features._replace(table=Unbatched(features.table))
+    return _marked(features, Unbatched(features.table))
 
 
 def _encode_together(
@@ -205,7 +210,13 @@ def _encode_together(
 ) -> dict[str, Any]:
     features = encode_together(model.network, _for_use(layout, shared), inputs, key)
     table = Unbatched(next(iter(features.values())).table)
-    return {name: of_group._replace(table=table) for name, of_group in features.items()}
+    return {name: _marked(of_group, table) for name, of_group in features.items()}
+
+
+def _marked(features: Any, table: Unbatched) -> Any:
+    """Features of which the engine knows what has no axis of rows; see `_loss`."""
+    heads = None if features.heads is None else Unbatched(features.heads)
+    return features._replace(table=table, heads=heads)
 
 
 def _for_use(layout: DeviceLayout, shared: Any) -> Any:
@@ -232,7 +243,8 @@ def _loss(
         # What is drawn for all rows, the negatives of a softmax, is the same on all devices, and
         # dropout follows from the numbers of the rows.
         head_key, loss_key = jax.random.split(key)
-    features = features._replace(table=features.table.value)
+    together = None if features.heads is None else features.heads.value
+    features = features._replace(table=features.table.value, heads=together)
     predictions = predict(model.network, head, task.name, features, targets.shape[1], head_key)
     if isinstance(predictions, Readout):
         values = readout_loss(model, task, predictions, targets, loss_key)

@@ -26,6 +26,9 @@ from mtljax.training.objectives import model_functions
 from mtljax.training.objectives.device_layout import ONE_PROGRAM, DeviceLayout
 from mtljax.training.objectives.task_parallel import sharded_task_gradients, task_parallel_layout
 
+_OF_ROWS = 2
+"""Floating point features that have an axis of rows, before those that have none."""
+
 
 def model_objectives(model: Model, layout: DeviceLayout = ONE_PROGRAM) -> Objectives:
     """The losses of a model's tasks and their gradients, as the devices share them.
@@ -123,14 +126,16 @@ def _over_split_rows(model: Model, layout: DeviceLayout, frozen: Any = None) -> 
         # Gramian and the pull-back are summed over devices too: divided by the square root of their
         # number, it counts once in either.
         scale = jax.lax.psum(1, axes) ** -0.5
-        *of_rows, table = gradients.features
-        table = jax.lax.psum(table, axes) * scale
+        # So is that of heads that tasks share.
+        of_rows, whole = gradients.features[:_OF_ROWS], gradients.features[_OF_ROWS:]
+        whole = tuple(jax.lax.psum(leaf, axes) * scale for leaf in whole)
 
         def pull_back(cotangent: Any) -> Any:
-            return gradients.pull_back((*cotangent[:-1], cotangent[-1] * scale))
+            scaled = [leaf * scale for leaf in cotangent[_OF_ROWS:]]
+            return gradients.pull_back((*cotangent[:_OF_ROWS], *scaled))
 
         losses = psum_with_local_gradient(gradients.losses, axes)
-        return RepresentationGradients(losses, (*of_rows, table), gradients.heads, pull_back)
+        return RepresentationGradients(losses, (*of_rows, *whole), gradients.heads, pull_back)
 
     return objectives._replace(
         losses=losses,
