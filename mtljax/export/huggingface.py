@@ -1,5 +1,6 @@
 """A run in the layout of Hugging Face, with the names that its pretrained model came with."""
 
+import dataclasses
 import json
 import shutil
 from collections.abc import Mapping, Sequence
@@ -9,11 +10,15 @@ from typing import Any, NamedTuple
 import jax
 import numpy as np
 
+from mtljax.data import Tokenizer
+from mtljax.data.tokenizers.subword import SubwordTokenizer
 from mtljax.errors import UserError
 from mtljax.export.directory import new_directory
 from mtljax.inference import Run
+from mtljax.kinds import KINDS
 from mtljax.modules.shared_heads import encoder_params, shared_heads
 from mtljax.presets import ENCODER_SHAPE
+from mtljax.pretrained.decoder import OWN_TABLE, own_table
 from mtljax.pretrained.families import FAMILIES
 from mtljax.pretrained.fields import read_fields
 from mtljax.pretrained.load import PretrainedFiles, open_source
@@ -23,8 +28,9 @@ from mtljax.tasks import Task
 _TOKENIZER = (
     *("tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "added_tokens.json"),
     *("vocab.txt", "vocab.json", "merges.txt", "spiece.model", "sentencepiece.bpe.model"),
+    "generation_config.json",
 )
-"""Files of a tokenizer, which are copied where they are there."""
+"""Files of a tokenizer, and how to generate, which are copied where they are there."""
 
 
 class _Heads(NamedTuple):
@@ -61,7 +67,7 @@ def to_huggingface(
 
     The directory has ``config.json``, ``model.safetensors`` (float32) and the files of the
     tokenizer. Without a task it is the base model (``AutoModel``), else the family's model for
-    sequence or token classification.
+    sequence or token classification, or of text to text for the one that writes it.
 
     Args:
       run: the run, from `mtljax.load_run`, whose encoder began as a pretrained one.
@@ -81,28 +87,36 @@ def to_huggingface(
     model_type: str = read_fields(source).content["model_type"]
     config = json.loads((source / "config.json").read_bytes())
     heads = _HEADS.get(model_type)
-    tensors = _encoder(run, files, model_type)
+    tensors, chosen = _encoder(run, files, model_type), None
     if task is None:
-        tensors |= _pooler(files, model_type)
-        if heads is None:
-            config.pop("architectures", None)
-        else:
-            config["architectures"] = [f"{heads.name}Model"]
+        tensors |= _as_they_were(files, (*files.matched.pooler, *files.matched.decoder))
+        name = heads.name if heads else "T5" if files.matched.decoder else ""
+        config["architectures"] = [f"{name}Model"]
+        if not name:
+            del config["architectures"]
     else:
         chosen = next((each for each in run.tasks if each.name == task), None)
         if chosen is None:
             names = ", ".join(each.name for each in run.tasks)
             raise UserError(f"task {task!r}: unknown to {run.directory}; has {names}")
-        if heads is None:
-            raise UserError(f"task {task!r}: no head of the family {model_type!r} is known here")
-        tensors = {f"{heads.base}.{name}": tensor for name, tensor in tensors.items()}
-        head, fields = _head(run, chosen, heads)
-        tensors |= head
-        config |= fields
+        if files.matched.decoder and KINDS[chosen.kind].writes == "answer":
+            tensors |= _decoder(run, chosen, files)
+            config["architectures"] = ["T5ForConditionalGeneration"]
+        elif heads is None:
+            raise UserError(
+                f"task {task!r}: no head of the family {model_type!r} for {chosen.kind} is known"
+            )
+        else:
+            tensors = {f"{heads.base}.{name}": tensor for name, tensor in tensors.items()}
+            head, fields = _head(run, chosen, heads)
+            tensors |= head
+            config |= fields
     with new_directory(directory) as draft:
         for name in _TOKENIZER:
             if (source / name).is_file():
                 shutil.copyfile(source / name, draft / name)
+        if chosen is not None and chosen.kind == "tagging":
+            _space_before_words(run.tokenizer, draft)
         text = json.dumps({**config, "dtype": "float32"}, indent=2, ensure_ascii=False)
         (draft / "config.json").write_text(f"{text}\n", encoding="utf-8")
         # transformers wants to be told what library the tensors are for.
@@ -122,6 +136,31 @@ def _source(run: Run, like: str | Path | None) -> Path:
     if not (source / "config.json").is_file():
         raise UserError(f"export: {source}: the pretrained model is not there; --like DIR names it")
     return source
+
+
+def _space_before_words(tokenizer: Tokenizer, directory: Path) -> None:
+    """Has the tokenizer read the first word of a text as the others, as a tagger has read it.
+
+    Byte pairs of a word differ with a space before it. Words of a list are each read with one.
+    """
+    path = directory / "tokenizer.json"
+    if not isinstance(tokenizer, SubwordTokenizer) or not path.is_file():
+        return
+    content = json.loads(path.read_bytes())
+    splitter = content.get("pre_tokenizer") or {}
+    parts = [part for part in (splitter, *splitter.get("pretokenizers", ())) if "type" in part]
+    bytes_ = [part for part in parts if part["type"] == "ByteLevel"]
+    if not bytes_ or not tokenizer.outside()["before_word"]:
+        return
+    # Offsets know of the space from the post-processor.
+    for part in (*bytes_, content.get("post_processor") or {}):
+        if "add_prefix_space" in part:
+            part["add_prefix_space"] = True
+    path.write_text(json.dumps(content, ensure_ascii=False), encoding="utf-8")
+    path = directory / "tokenizer_config.json"
+    settings = json.loads(path.read_bytes()) if path.is_file() else {}
+    text = json.dumps({**settings, "add_prefix_space": True}, indent=2, ensure_ascii=False)
+    path.write_text(f"{text}\n", encoding="utf-8")
 
 
 def _check_encoder(run: Run, files: PretrainedFiles, source: Path) -> None:
@@ -162,9 +201,8 @@ def _tensors(entry: Entry, parameter: np.ndarray, layer: int = 0) -> dict[str, n
     return {name.format(layer): np.ascontiguousarray(x, np.float32) for name, x in made}
 
 
-def _pooler(files: PretrainedFiles, model_type: str) -> dict[str, np.ndarray]:
-    """The pooler as the model came with it: the base model has one, and no task's is its own."""
-    entries = FAMILIES[model_type].name_map(files.shape).pooler if files.matched.pooler else ()
+def _as_they_were(files: PretrainedFiles, entries: Sequence[Entry]) -> dict[str, np.ndarray]:
+    """The pooler or decoder as the model came with it: the base model has one, tasks their own."""
     names = [name for entry in entries for name in entry.names]
     read, known = files.checkpoint.read, files.matched.names
     return {name: np.ascontiguousarray(read(known[name]), np.float32) for name in names}
@@ -181,6 +219,28 @@ def _with_shared(run: Run, task: Task, name: str, own: Any) -> Any:
             "leave --task out"
         )
     return jax.tree.map(np.add, together, own)
+
+
+def _decoder(run: Run, task: Task, files: PretrainedFiles) -> dict[str, np.ndarray]:
+    """The tensors of the decoder of a task of text to text."""
+    ours, theirs = run.config.decoder, files.shape.decoder
+    assert theirs is not None
+    if dataclasses.replace(ours, dropout=theirs.dropout) != theirs:
+        raise UserError(f"task {task.name!r}: its decoder has another shape than that of the model")
+    head = run.params["heads"][task.name]
+    params = {
+        jax.tree_util.keystr(path, simple=True, separator="/"): np.asarray(leaf, np.float32)
+        for path, leaf in jax.tree.leaves_with_path(head)
+    }
+    tensors: dict[str, np.ndarray] = {}
+    for entry in files.matched.decoder:
+        tensors |= _tensors(entry, params[entry.path.removeprefix("decoder/")])
+    if OWN_TABLE in params:
+        # The rows of words that are no classes of the task stay as they were.
+        table = own_table(files.checkpoint, files.matched).astype(np.float32)
+        table[run.layout.outputs[task.name].ids] = params[OWN_TABLE]
+        tensors["lm_head.weight"] = table
+    return tensors
 
 
 def _head(run: Run, task: Task, heads: _Heads) -> tuple[dict[str, np.ndarray], dict[str, Any]]:

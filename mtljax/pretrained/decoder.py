@@ -88,13 +88,15 @@ def read_decoder(
     read = place(checkpoint, matched.decoder, matched.names, wanted)
     params = {path.removeprefix("decoder/"): leaf for path, leaf in read.items()}
     if OWN_TABLE in like:
-        # Where the file has no table for it, it is the word table.
-        words = [entry for entry in matched.entries if entry.path == "embedding/words"]
-        entry = (*matched.output, *words)[0]
-        table = checkpoint.read(matched.names[entry.names[0]])[ids]
-        wanted = like[OWN_TABLE]
+        table, wanted = own_table(checkpoint, matched)[ids], like[OWN_TABLE]
         params[OWN_TABLE] = put(table.astype(wanted.dtype, copy=False), wanted.sharding)
     return params
+
+
+def own_table(checkpoint: Checkpoint, matched: Matched) -> np.ndarray:
+    """The table that words are read out by: the word table, where the files have no other."""
+    words = [entry for entry in matched.entries if entry.path == "embedding/words"]
+    return checkpoint.read(matched.names[(*matched.output, *words)[0].names[0]])
 
 
 def _module(shape: Shape, dtype: Any) -> DecoderHead:
