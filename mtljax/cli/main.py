@@ -17,6 +17,7 @@ COMMANDS = {
     "compare": "put several runs side by side on the same texts, with intervals",
     "predict": "answer some texts by every task of a run",
     "generate": "continue a prompt with a language model of a run, or answer it with text to text",
+    "extend": "add tasks to a trained run, or train heads of it anew",
     "merge": "merge the encoders of runs that began from one, and keep the heads of all",
     "export": "write a run in a form that works without this library",
     "inspect": "say what is in the directory of a run or of a pretrained model",
@@ -69,7 +70,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         return preempted_code(stopped)
     except KeyboardInterrupt:
         writes = any(word.startswith("--output") for word in arguments)
-        left = {"train": "the run", "generate": "the output" if writes else ""}.get(name)
+        runs = dict.fromkeys(("train", "extend"), "the run")
+        left = {**runs, "generate": "the output" if writes else ""}.get(name)
         more = f"; the same command continues where {left} was left" if left else ""
         _complain(f"{where}: interrupted{more}")
         return 130

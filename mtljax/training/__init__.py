@@ -2,6 +2,8 @@
 
 from mtljax.step.state import StepMetrics as StepMetrics
 from mtljax.step.state import TrainState as TrainState
+from mtljax.training.extended_run import extend_run as extend_run
+from mtljax.training.extended_run import extension_config as extension_config
 from mtljax.training.loop import train as train
 from mtljax.training.merged_run import MergeSettings as MergeSettings
 from mtljax.training.merged_run import merge_runs as merge_runs

@@ -7,38 +7,32 @@ import math
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal
 
 import jax
 import numpy as np
 from rich.console import Console
 
-from mtljax.data import MultitaskData, Tokenizer
+from mtljax.data import MultitaskData
 from mtljax.errors import UserError
-from mtljax.kinds import Output
 from mtljax.merging import dare, task_arithmetic, ties
-from mtljax.modules.shared_heads import encoder_params, shared_heads, with_shared_heads
-from mtljax.presets import ENCODER_SHAPE, Config
-from mtljax.tasks import Task, join_tasks
+from mtljax.modules.shared_heads import encoder_params, with_shared_heads
+from mtljax.tasks import join_tasks
 from mtljax.training.ancestor import common_ancestor
+from mtljax.training.assembled_run import (
+    assemble,
+    check_alike,
+    check_new,
+    joined_heads,
+    read_part,
+)
 from mtljax.training.evaluation import Evaluator, score
-from mtljax.training.loop import train
-from mtljax.training.model import Model, initial_params
-from mtljax.training.persistence import run_directory
-from mtljax.training.persistence.checkpoints import checkpoint_steps
+from mtljax.training.model import Model
 from mtljax.training.reporting.progress import notebook_console, notes_on
-from mtljax.training.restore import restore_params, restored_model
-from mtljax.training.starting_point import Given, StartingPoint, check_shapes
+from mtljax.training.starting_point import StartingPoint
 
 Say = Callable[[str], None]
 Method = Literal["arithmetic", "ties", "dare", "dare-ties"]
-
-_SAME = (
-    *(f"encoder.{name}" for name in ENCODER_SHAPE),
-    *("heads.pooling", "heads.hidden", "heads.tag_hidden", "heads.lookahead"),
-    *("decoder.layers", "decoder.heads", "decoder.feed_forward", "batch.row_length"),
-)
-"""What decides how a model reads and answers: it must be the same in all runs."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -63,18 +57,6 @@ class MergeSettings:
     density: tuple[float, ...] = (0.2,)
     drop: tuple[float, ...] = (0.9,)
     seed: int = 0
-
-
-class _Part(NamedTuple):
-    """A run to be merged."""
-
-    directory: Path
-    config: Config
-    tasks: tuple[Task, ...]
-    tokenizer: Tokenizer
-    outputs: Mapping[str, Output]
-    params: Any
-    step: int
 
 
 def merge_runs(
@@ -115,48 +97,39 @@ def merge_runs(
     if len({os.path.realpath(path) for path in runs}) < len(runs):
         raise UserError("runs to merge: one is named twice")
     directory = Path(run_dir)
-    if checkpoint_steps(directory / run_directory.CHECKPOINTS):
-        raise UserError(f"run directory {directory}: holds a run; choose another --run-dir")
+    check_new(directory)
     console = console or notebook_console() or Console(quiet=True)
     say = notes_on(console)
-    parts = [_read(Path(path), say) for path in runs]
+    parts = [read_part(Path(path), say) for path in runs]
     first, *others = parts
     for other in others:
-        _check_alike(first, other)
+        check_alike(first, other)
     tasks = join_tasks({str(part.directory): part.tasks for part in parts})
-    together = _shared_heads(parts)
+    together = joined_heads(parts)
     encoders = [encoder_params(part.params["shared"]) for part in parts]
     base, about = common_ancestor([part.directory for part in parts], encoders[0], ancestor, say)
 
+    heads = {name: head for part in parts for name, head in part.params["heads"].items()}
+
     def parameters(model: Model, data: MultitaskData) -> StartingPoint:
-        wanted = jax.eval_shape(lambda: initial_params(model))
-        heads = {name: head for part in parts for name, head in part.params["heads"].items()}
-        for part in parts:
-            where = f"run to merge {part.directory}"
-            encoder = encoder_params(part.params["shared"])
-            check_shapes(where, "shared", encoder, encoder_params(wanted["shared"]))
-            for name, head in part.params["heads"].items():
-                check_shapes(where, f"heads/{name}", head, wanted["heads"][name])
         found, chosen = _choose(settings, base, encoders, together, heads, model, data, say)
-        shared = with_shared_heads(found, together)
-        of = [{"directory": os.path.abspath(part.directory), "step": part.step} for part in parts]
+        made_of = {"runs": [part.about() for part in parts], "ancestor": about}
         return StartingPoint(
-            shared,
+            with_shared_heads(found, together),
             heads,
-            {"from": "merge", "method": settings.method, **chosen, "runs": of, "ancestor": about},
+            {"from": "merge", "method": settings.method, **chosen, **made_of},
         )
 
-    outputs = {name: output for part in parts for name, output in part.outputs.items()}
-    given = Given(first.tokenizer, outputs, parameters)
-    return train(
-        _config(parts, about),
-        # The rates of one run's tasks are no rates among those of all.
-        [dataclasses.replace(task, rate=None, batch_size=None) for task in tasks],
+    return assemble(
+        parts,
+        tasks,
         directory,
+        parameters,
+        # That it is of a pretrained model, which an export to its format asks.
+        pretrained=about["directory"] if about["from"] == "pretrained" else "",
         data_dir=data_dir,
         cache_dir=cache_dir,
         console=console,
-        given=given,
     )
 
 
@@ -174,73 +147,6 @@ def _check(settings: MergeSettings) -> None:
                 raise UserError(f"{name}: must be {bounds}, got {value}")
     if not 0 <= settings.seed < 2**32:
         raise UserError(f"seed: must be in [0, 2^32), got {settings.seed}")
-
-
-def _read(directory: Path, say: Say) -> _Part:
-    files = run_directory.read_run(directory, say)
-    model, shapes = restored_model(directory, files.config, files.layout)
-    more = sorted(set(shapes) - {"shared", "heads"})
-    if more:
-        raise UserError(f"run to merge {directory}: has {more[0]} parameters, which are not merged")
-    step, params = restore_params(
-        directory / run_directory.CHECKPOINTS,
-        shapes,
-        averaged=files.config.optimizer.average > 0,
-        warn=say,
-    )
-    params = jax.tree.map(np.asarray, params)
-    return _Part(
-        directory,
-        files.config,
-        files.tasks,
-        files.tokenizer,
-        model.layout.outputs,
-        params,
-        step,
-    )
-
-
-def _check_alike(first: _Part, other: _Part) -> None:
-    where = f"runs to merge {first.directory} and {other.directory}"
-    if first.tokenizer.fingerprint != other.tokenizer.fingerprint:
-        raise UserError(f"{where}: have other tokenizers")
-    for name in _SAME:
-        section, field = name.split(".")
-        one, two = (getattr(getattr(part.config, section), field) for part in (first, other))
-        if one != two:
-            raise UserError(f"{where}: {name} is {one!r} and {two!r}")
-
-
-def _shared_heads(parts: Sequence[_Part]) -> dict[str, Any]:
-    """By name, the heads that tasks of one run have together."""
-    found: dict[str, tuple[Path, Any]] = {}
-    for part in parts:
-        for name, head in shared_heads(part.params["shared"]).items():
-            if name in found:
-                raise UserError(f"head {name!r}: is in {found[name][0]} and in {part.directory}")
-            found[name] = part.directory, head
-    return {name: head for name, (_, head) in found.items()}
-
-
-def _config(parts: Sequence[_Part], ancestor: Mapping[str, Any]) -> Config:
-    """How the merged model reads and answers; what concerns training is the default."""
-    first = parts[0].config
-    # That it is of a pretrained model, which an export to its format asks.
-    pretrained = ancestor["directory"] if ancestor["from"] == "pretrained" else ""
-    tokens = sum(part.config.batch.tokens for part in parts)
-    return Config(
-        preset=first.preset,
-        steps=0,
-        seed=first.seed,
-        dtype=first.dtype,
-        tokenizer=first.tokenizer,
-        data=first.data,
-        batch=dataclasses.replace(first.batch, tokens=tokens, multiple=1),
-        encoder=dataclasses.replace(first.encoder, from_run="", pretrained=pretrained),
-        heads=dataclasses.replace(first.heads, from_run=False),
-        decoder=first.decoder,
-        optimizer=dataclasses.replace(Config().optimizer, average=0.0),
-    )
 
 
 def _choose(

@@ -21,6 +21,7 @@ from mtljax.modules.shared_heads import (
 )
 from mtljax.presets import ENCODER_SHAPE, Config
 from mtljax.step import TrainState
+from mtljax.tasks import loss_name, tasks_by_head
 from mtljax.training.model import Model, initial_params
 from mtljax.training.multihost import is_writer
 from mtljax.training.persistence import run_directory
@@ -142,9 +143,14 @@ def starting_point(
         if (one.head, one.own_head) != (other.head, other.own_head):
             raise UserError(f"{where}: task {name!r} has another 'head' or 'own_head' there")
         check_shapes(where, f"heads/{name}", shapes["heads"][name], wanted["heads"][name])
-    # A head that some tasks have together goes with them; others here may have it too.
-    together = {task.head for task in model.tasks if task.name in taken and task.head}
+    # A head that tasks have together is taken by its own name, whatever tasks have it here.
+    by_head = tasks_by_head(model.tasks), tasks_by_head(there.tasks)
+    together = [name for name in by_head[0] if config.heads.from_run and name in by_head[1]]
     for name in together:
+        one, other = (tasks[name][0] for tasks in by_head)
+        classes = model.layout.outputs[one.name].classes, there.layout.outputs[other.name].classes
+        if (one.kind, loss_name(one)) != (other.kind, loss_name(other)) or classes[0] != classes[1]:
+            raise UserError(f"{where}: head {name!r} is of another kind, loss or classes there")
         trees = (shared_heads(tree["shared"])[name] for tree in (shapes, wanted))
         check_shapes(where, f"shared/{SHARED_HEADS}/{name}", *trees)
     step, params = restore_params(

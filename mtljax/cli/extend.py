@@ -1,0 +1,111 @@
+"""``mtljax extend``: add tasks to a trained run, or train heads of it anew."""
+
+import dataclasses
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated
+
+import tyro
+
+from mtljax.cli.options import (
+    Output,
+    cache_directory,
+    data_directory,
+    parse,
+    print_json,
+    printable,
+    warn,
+)
+from mtljax.cli.processes import ProcessOptions, joined
+from mtljax.cli.train import given, split_weighting_options
+from mtljax.errors import UserError
+from mtljax.presets import Config
+from mtljax.tasks import load_tasks
+
+
+@dataclasses.dataclass(frozen=True)
+class Options:
+    """Add tasks to a trained run, in a new run directory, or train heads of it anew.
+
+    The encoder and the old heads stay as they are, and so every old answer; with --no-freeze all
+    tasks are trained together, from where the run ended. Other options are those of the run, where
+    none are given. Called again with the same options, it resumes where it was left.
+
+    Attributes:
+      run: run directory; put it first.
+      tasks: tasks file (YAML) with the tasks to be added.
+      retrain: a task of the run whose head is drawn and trained anew, alone; may be given several
+        times, in place of --tasks.
+      freeze: leave the encoder and the old heads as they are.
+      run_dir: directory of the new run.
+      data_dir: directory of data sets, prepared or files; the environment's MTLJAX_DATA_DIR by
+        default.
+      cache_dir: directory of the token cache, 'off' for none; the environment's MTLJAX_CACHE_DIR or
+        ~/.cache/mtljax by default.
+      json: print the summary as JSON, and the progress to stderr.
+    """
+
+    run: Annotated[tyro.conf.Positional[str], tyro.conf.arg(metavar="RUN")]
+    run_dir: Annotated[str, tyro.conf.arg(metavar="DIR")]
+    config: Annotated[Config, tyro.conf.arg(name="")] = Config()
+    tasks: Annotated[str | None, tyro.conf.arg(metavar="FILE")] = None
+    retrain: Annotated[
+        tyro.conf.UseAppendAction[tuple[str, ...]], tyro.conf.arg(metavar="NAME")
+    ] = ()
+    freeze: bool = True
+    data_dir: Annotated[str | None, tyro.conf.arg(metavar="DIR")] = None
+    cache_dir: Annotated[str | None, tyro.conf.arg(metavar="DIR")] = None
+    json: tyro.conf.FlagCreatePairsOff[bool] = False
+
+
+def run(arguments: Sequence[str]) -> int:
+    """Run the subcommand and return its exit code."""
+    options = read_options(arguments)
+    directory = Path(options.run_dir)
+    with joined(ProcessOptions(), "extend", directory / "checkpoints") as preempted:
+        from mtljax.training import extend_run, results_table
+
+        console = Output(stderr=options.json, soft_wrap=True)
+        summary = extend_run(
+            options.run,
+            directory,
+            () if options.tasks is None else load_tasks(options.tasks),
+            options.config,
+            retrain=options.retrain,
+            freeze=options.freeze,
+            data_dir=data_directory(options.data_dir),
+            cache_dir=cache_directory(options.cache_dir),
+            console=console,
+            preempted=preempted,
+        )
+        console.print(results_table(summary), soft_wrap=False)
+        console.print(printable(f'next: mtljax predict {options.run_dir} "some text"'))
+        if options.json:
+            print_json(summary)
+    return 0
+
+
+def read_options(arguments: Sequence[str]) -> Options:
+    """Read the arguments of the subcommand; what they do not say is that of the run.
+
+    Raises:
+      UserError: naming what cannot be used.
+    """
+    rest, weighting_options = split_weighting_options(arguments)
+    config = Config()
+    if rest and not rest[0].startswith("-"):
+        from mtljax.training import extension_config
+        from mtljax.training.persistence.run_directory import read_run
+
+        config = extension_config(read_run(Path(rest[0]), warn).config)
+    elif not {"-h", "--help"} & set(rest):
+        raise UserError("name a run first: mtljax extend RUN --tasks FILE --run-dir DIR")
+    if given(rest, "--steps") is not None:
+        config = dataclasses.replace(config, epochs=0.0)
+    if weighting_options:
+        config = dataclasses.replace(config, weighting_options=weighting_options)
+    return parse(Options, "extend", rest, default=_with_default(config))
+
+
+def _with_default(config: Config) -> Options:
+    return dataclasses.replace(Options(run=tyro.MISSING, run_dir=tyro.MISSING), config=config)

@@ -1,0 +1,181 @@
+"""Tasks added to a trained run, or heads of it trained anew."""
+
+import dataclasses
+import re
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+
+from mtljax.errors import UserError
+from mtljax.modules.shared_heads import (
+    SHARED_HEADS,
+    encoder_params,
+    shared_heads,
+    with_shared_heads,
+)
+from mtljax.presets import Config, ConfigLike, StoppingConfig, read_config
+from mtljax.tasks import Task, TasksLike, join_tasks, parse_tasks, suggestion
+from mtljax.training.assembled_run import assemble, read_part
+from mtljax.training.loop import train
+from mtljax.training.persistence import run_directory
+from mtljax.training.reporting.progress import notebook_console, notes_on
+from mtljax.training.starting_point import StartingPoint
+
+ADDED = ".added"
+"""Directory in an extended run of the run that trained its new heads."""
+
+
+def extension_config(begun: Config) -> Config:
+    """How tasks are added to a run of this configuration, if nothing else is said.
+
+    As the run was trained, but for what names its tasks, its parameters or its devices.
+    """
+    plain = Config()
+    return dataclasses.replace(
+        begun,
+        weighting="equal",
+        weighting_options={},
+        optimizer=dataclasses.replace(begun.optimizer, frozen=(), rates=(), unfreeze=0),
+        regularizer=dataclasses.replace(begun.regularizer, heads_together=0.0),
+        gradients=plain.gradients,
+        mixture=dataclasses.replace(begun.mixture, subset=plain.mixture.subset),
+        stopping=StoppingConfig(patience=begun.stopping.patience),
+        parallel=plain.parallel,
+    )
+
+
+def extend_run(
+    run: str | Path,
+    run_dir: str | Path,
+    tasks: TasksLike = (),
+    config: ConfigLike | None = None,
+    *,
+    retrain: Sequence[str] = (),
+    freeze: bool = True,
+    data_dir: str | Path | None = None,
+    cache_dir: str | Path | None = None,
+    console: Console | None = None,
+    preempted: Callable[[int], bool] = lambda step: False,
+) -> dict[str, Any]:
+    """Add tasks to a trained run, or train heads of it anew, in a new run directory.
+
+    With the encoder frozen the new heads alone are trained, on their own data, in `ADDED` of the
+    new run; that has no steps, the encoder and the old heads as they were, and so every old answer
+    to the last bit. Called again with the same arguments it continues, and ends as an uninterrupted
+    call.
+
+    Args:
+      run: directory of the run; it is left as it is.
+      run_dir: directory of the new run.
+      tasks: to be added: what `mtljax.tasks.parse_tasks` reads.
+      config: how they are trained; by default `extension_config` of the run's.
+      retrain: names of tasks of the run, in place of tasks to be added: their heads are drawn, and
+        trained alone.
+      freeze: whether the encoder and the old heads stay as they are; else all tasks are trained
+        together, from where the run ended.
+      data_dir: directory of data sets in TFDS format.
+      cache_dir: directory where tokenised data is kept; None for nowhere.
+      console: where progress is shown.
+      preempted: as for `mtljax.train`.
+
+    Returns:
+      The content of `summary.json` of the new run.
+
+    Raises:
+      UserError: there is no such run or task, a task has the name of one that is there, or nothing
+        is to be learned; and as `mtljax.train`.
+    """
+    origin, directory = Path(run), Path(run_dir)
+    console = console or notebook_console() or Console(quiet=True)
+    files = run_directory.read_run(origin, notes_on(console))
+    more = parse_tasks(tasks, Path.cwd()) if tasks else ()
+    config = read_config(config or extension_config(files.config))
+    encoder = dataclasses.replace(config.encoder, from_run=str(origin), pretrained="")
+    heads = dataclasses.replace(config.heads, from_run=not retrain)
+    config = dataclasses.replace(config, encoder=encoder, heads=heads)
+    learned = _learned(origin, files.tasks, more, retrain, freeze)
+    union = join_tasks({str(origin): files.tasks, "the tasks to be added": more})
+    options: dict[str, Any] = {"data_dir": data_dir, "cache_dir": cache_dir, "console": console}
+    inner = directory / ADDED
+    if freeze and run_directory.holds_run(directory) and not run_directory.holds_run(inner):
+        raise UserError(f"run directory {directory}: holds another run; choose another --run-dir")
+    if not freeze:
+        return train(config, union, directory, **options, preempted=preempted)
+    patterns = _frozen(origin, files.tasks, learned)
+    optimizer = dataclasses.replace(config.optimizer, frozen=(*config.optimizer.frozen, *patterns))
+    config = dataclasses.replace(config, optimizer=optimizer)
+    train(config, learned, inner, **options, preempted=preempted)
+    return _put_together(origin, inner, union, directory, bool(retrain), options)
+
+
+def _learned(
+    origin: Path,
+    there: Sequence[Task],
+    more: Sequence[Task],
+    retrain: Sequence[str],
+    freeze: bool,
+) -> tuple[Task, ...]:
+    """The tasks whose heads are trained."""
+    if bool(more) == bool(retrain):
+        raise UserError("name either tasks to be added (--tasks) or tasks to --retrain")
+    if not retrain:
+        return tuple(more)
+    if not freeze:
+        raise UserError("--retrain: trains heads alone, with the encoder frozen")
+    by_name = {task.name: task for task in there}
+    for name in retrain:
+        if name not in by_name:
+            raise UserError(f"task {name!r}: unknown to {origin}{suggestion(name, by_name)}")
+        if by_name[name].head is not None:
+            raise UserError(
+                f"task {name!r}: its head {by_name[name].head!r} is that of other tasks too"
+            )
+    return tuple(task for task in there if task.name in retrain)
+
+
+def _frozen(origin: Path, there: Sequence[Task], learned: Sequence[Task]) -> list[str]:
+    """Patterns of what the new heads read and do not train."""
+    known = {task.head for task in there if task.head is not None}
+    for task in learned:
+        if task.head in known and not task.own_head:
+            raise UserError(
+                f"task {task.name!r}: nothing is to be learned, its head {task.head!r} is one of "
+                f"{origin} and stays as it is; own_head: true gives it another besides"
+            )
+    named = sorted({task.head for task in learned if task.head is not None} & known)
+    together = [f"^shared/{SHARED_HEADS}/{re.escape(name)}/" for name in named]
+    return [f"^shared/(?!{SHARED_HEADS}/)", *together]
+
+
+def _put_together(
+    origin: Path,
+    inner: Path,
+    tasks: Sequence[Task],
+    directory: Path,
+    retrained: bool,
+    options: dict[str, Any],
+) -> dict[str, Any]:
+    say = notes_on(options["console"])
+    base, added = read_part(origin, say), read_part(inner, say)
+    heads = {**base.params["heads"], **added.params["heads"]}
+    # What both have is that of the origin: a moving average of what does not change may differ
+    # from it by rounding.
+    together = {
+        **shared_heads(added.params["shared"]),
+        **shared_heads(base.params["shared"]),
+    }
+    shared = with_shared_heads(encoder_params(base.params["shared"]), together)
+    about = {
+        "from": "extend",
+        **base.about(),
+        "retrained" if retrained else "added": [task.name for task in added.tasks],
+    }
+    return assemble(
+        [base, added],
+        tasks,
+        directory,
+        lambda model, data: StartingPoint(shared, heads, about),
+        **options,
+    )

@@ -1,0 +1,18 @@
+def test_bad_input(refused, tiny_run, tmp_path):
+    run = tmp_path / "run"
+    assert "name a run first" in refused("extend", "--run-dir", run)
+    assert "name either tasks" in refused("extend", tiny_run, "--run-dir", run)
+    tasks = tiny_run.parent / "tasks.yaml"
+    line = refused("extend", tiny_run, "--tasks", tasks, "--run-dir", run)
+    assert line.startswith(f"task 'sentiment': is in {tiny_run} and in the tasks to be added")
+    assert "no run there" in refused("extend", tmp_path, "--run-dir", run)
+    assert not run.exists()
+
+
+def test_options_are_those_of_the_run(tiny_run):
+    from mtljax.cli.extend import read_options
+
+    arguments = [str(tiny_run), "--run-dir", "new", "--no-freeze", "--optimizer.clip-norm", "2"]
+    options = read_options(arguments)
+    assert options.config.encoder.features == 8 and options.config.steps == 4
+    assert options.config.optimizer.clip_norm == 2.0 and not options.freeze

@@ -1,0 +1,109 @@
+"""Tasks added to a trained run, and heads trained anew."""
+
+import dataclasses
+import json
+
+import jax
+import numpy as np
+import pytest
+
+from mtljax.errors import UserError
+from mtljax.inference import load_run
+from mtljax.modules.shared_heads import shared_heads
+from mtljax.training.extended_run import ADDED, extend_run, extension_config
+from mtljax.training.loop import train
+from mtljax.training.persistence.start_record import read_start
+
+TEXTS = [{"text": t, "words": t.split()} for t in ("w1 w2 w3", "w4", "w5 w6 w7 w8 w9 w1", "w3 w3")]
+
+
+@pytest.fixture(scope="module")
+def kept(tmp_path_factory):
+    """A directory for the runs of this module."""
+    return tmp_path_factory.mktemp("extended")
+
+
+@pytest.fixture
+def origin(tiny, unaveraged, tasks, kept):
+    """A run of two tasks, with a moving average; trained once."""
+    if not (kept / "origin").exists():
+        optimizer = dataclasses.replace(unaveraged.optimizer, average=0.5)
+        config = dataclasses.replace(unaveraged, steps=2, evaluate_every=2, optimizer=optimizer)
+        first = dataclasses.replace(tasks["label"], head="mood")
+        train(config, (first, tasks["tags"]), kept / "origin")
+    return kept / "origin"
+
+
+def same(found, expected):
+    jax.tree.map(np.testing.assert_array_equal, found, expected)
+
+
+def test_old_answers_stay_to_the_last_bit(origin, tasks, tmp_path):
+    """A task of an input group of its own, and one that reads what an old one reads."""
+    more = (
+        tasks["grade"],
+        dataclasses.replace(
+            tasks["label"], name="again", inputs="words", head="mood", own_head=True
+        ),
+    )
+    before = load_run(origin)
+    summary = extend_run(origin, tmp_path / "run", more)
+    after = load_run(tmp_path / "run")
+    for group in before.layout.groups:
+        assert after.layout.shapes[group.name] == before.layout.shapes[group.name]
+    old = before.predict(TEXTS)
+    for mine, theirs in zip(after.predict(TEXTS), old, strict=True):
+        assert {name: mine[name] for name in theirs} == theirs  # floats, to the last bit
+        assert list(mine) == ["label", "tags", "grade", "again"]
+    same(after.params["shared"], before.params["shared"])
+    for name in ("label", "tags"):
+        same(after.params["heads"][name], before.params["heads"][name])
+    # The new heads are those of their own run, where nothing else was trained.
+    added = load_run(tmp_path / "run" / ADDED)
+    same(after.params["heads"]["grade"], added.params["heads"]["grade"])
+    same(shared_heads(added.params["shared"]), shared_heads(before.params["shared"]))
+    assert added.step == 2 and summary["steps"] == 0
+    start = read_start(tmp_path / "run")
+    assert start is not None and start["added"] == ["grade", "again"]
+    # The same call again finds it complete.
+    assert json.dumps(extend_run(origin, tmp_path / "run", more)) == json.dumps(summary)
+
+
+def test_a_head_is_retrained_alone(origin, tasks, tmp_path):
+    before = load_run(origin)
+    extend_run(origin, tmp_path / "run", retrain=["tags"])
+    after = load_run(tmp_path / "run")
+    same(after.params["shared"], before.params["shared"])
+    old, new = (run.params["heads"]["tags"]["out"]["kernel"] for run in (before, after))
+    assert np.any(np.asarray(old) != new)
+    kept = [{name: answer["label"] for name in ("label",)} for answer in before.predict(TEXTS)]
+    assert [{"label": answer["label"]} for answer in after.predict(TEXTS)] == kept
+
+
+def test_without_freezing_all_are_trained_from_there(origin, tasks, tmp_path):
+    config = dataclasses.replace(extension_config(load_run(origin).config), steps=0)
+    extend_run(origin, tmp_path / "run", (tasks["grade"],), config, freeze=False)
+    before, after = load_run(origin), load_run(tmp_path / "run")
+    same(after.params["shared"], before.params["shared"])
+    assert set(after.params["heads"]) == {"label", "tags", "grade"}
+    assert after.config.optimizer.frozen == () and not (tmp_path / "run" / ADDED).exists()
+
+
+def test_bad_input(origin, tasks, tmp_path):
+    again = dataclasses.replace(tasks["label"], name="again", head="mood")
+    cases = [
+        ({"tasks": (tasks["tags"],)}, "task 'tags': is in .*origin and in the tasks to be added"),
+        ({}, "name either tasks to be added"),
+        ({"tasks": (tasks["grade"],), "retrain": ["tags"]}, "name either tasks to be added"),
+        ({"retrain": ["tag"]}, "task 'tag': unknown to .*origin; did you mean 'tags'"),
+        ({"retrain": ["label"]}, "its head 'mood' is that of other tasks too"),
+        ({"retrain": ["tags"], "freeze": False}, "trains heads alone, with the encoder frozen"),
+        ({"tasks": (again,)}, "nothing is to be learned, its head 'mood' is one of"),
+    ]
+    for arguments, message in cases:
+        with pytest.raises(UserError, match=message) as raised:
+            extend_run(origin, tmp_path / "run", **arguments)
+        assert "\n" not in str(raised.value)
+    with pytest.raises(UserError, match="holds another run; choose another --run-dir"):
+        extend_run(origin, origin, (tasks["grade"],))
+    assert not (tmp_path / "run").exists()
