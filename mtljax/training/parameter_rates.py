@@ -17,7 +17,8 @@ from mtljax.modules.transformer import LAYERS
 from mtljax.presets import OptimizerConfig
 
 _BELOW = re.compile(
-    r"^shared/(embedding/|[^/]+/(project/|positions/|distances/|token_types/|embedding_norm/|ngrams_))"
+    r"^shared/(embedding/|[^/]+/"
+    r"(project/|positions/|distances/|relative/|token_types/|embedding_norm/|ngrams_))"
 )
 """What an encoder reads before its first layer."""
 
@@ -94,17 +95,19 @@ def check_patterns(params: Any, config: OptimizerConfig) -> None:
       UserError: naming the first expression that is not valid, or finds none.
     """
     names = {_name(path): leaf.shape for path, leaf in jax.tree.leaves_with_path(params)}
-    by_layer = [one for name, shape in names.items() for one in _names_by_layer(name, shape)]
+    layers = {name: _names_by_layer(name, shape) for name, shape in names.items()}
+    by_layer = [one for several in layers.values() for one in several]
     for pattern in config.frozen:
         search = _compiled("frozen", pattern).search
-        if any(map(search, names)):
-            continue
-        if any(map(search, by_layer)):
+        # Also where the expression finds other parameters besides: it would not freeze these.
+        alone = (several for name, several in layers.items() if not search(name))
+        if any(search(one) for several in alone for one in several):
             raise UserError(
                 f"optimizer.frozen {pattern!r}: stacked layers are frozen all or none; "
                 f"--optimizer.rates '{pattern}=0' keeps some as they are"
             )
-        raise _not_found("frozen", pattern, list(names))
+        if not any(map(search, names)):
+            raise _not_found("frozen", pattern, list(names))
     for rule in parse_rates(config.rates):
         if not any(map(rule.pattern.search, [*names, *by_layer])):
             raise _not_found("rates", rule.pattern.pattern, list(names))

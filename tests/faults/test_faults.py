@@ -31,6 +31,19 @@ def test_nothing_happens(undisturbed):
     assert steps(undisturbed)[0] == str(STEPS)
 
 
+def test_several_processes_start_from_another_run(start, undisturbed, tmp_path):
+    """Each reads what one process with as many devices reads."""
+    more = ("--encoder.from-run", str(undisturbed), "--heads.from-run")
+    ended = start(tmp_path / "run", 2, *more)
+    assert ended.codes == [0, 0], ended.err
+    assert "tokenizer, encoder" in ended.out[0] and "heads of mood, names" in ended.out[0]
+    alone = start(tmp_path / "alone", 1, *more, devices=2)
+    assert alone.codes == [0], alone.err
+    assert_same(tmp_path / "run", tmp_path / "alone", 0.0)
+    refused = start(tmp_path / "other", 2, "--encoder.from-run", str(tmp_path / "nowhere"))
+    assert refused.codes == [2, 2] and all("no run there" in text for text in refused.err)
+
+
 def test_a_process_is_killed(start, undisturbed, tmp_path):
     """Any, at any step: what was saved before is resumed."""
     step, victim = random.Random().randint(2, STEPS), random.Random().randint(0, 3)

@@ -125,6 +125,8 @@ def test_frozen_paths():
         ),
         ({"frozen": ("layers/9/",)}, "equal", r"frozen 'layers/9/': found in the path of no"),
         ({"frozen": ("layers/0/",)}, "equal", r"stacked layers are frozen all or none"),
+        # Also where it finds something else as well, which alone would be frozen.
+        ({"frozen": ("embedding/|layers/0/",)}, "equal", r"stacked layers are frozen all or none"),
         ({"frozen": ("",)}, "equal", r"optimizer.frozen: all parameters are"),
         ({"frozen": ("^shared",)}, "upgrad", r"all shared parameters are, so that there are no"),
     ],
