@@ -77,7 +77,7 @@ def load_data(
     all_sources = sources = load_sources(tasks, data_dir, options.bad_rows)
     if sample:
         sources = {name: first_rows(source, sample) for name, source in all_sources.items()}
-    groups = input_groups(tasks, sources, options.attention)
+    groups = input_groups(tasks, sources, options.attention, apart=options.apart)
     digests = {
         name: None if source.fingerprint is None else source.fingerprint()
         for name, source in sources.items()

@@ -22,6 +22,7 @@ class DataOptions:
         mixture: how the groups share the steps.
         bad_rows: what a malformed row of a file, or one that a task cannot use, does: 'stop' with
             an error that names it; 'skip', left out, of the file or of that task, and counted.
+        apart: whether every task has an input group of its own, also where others read the same.
     """
 
     row_length: int = 64
@@ -30,6 +31,7 @@ class DataOptions:
     attention: Callable[[Task], Attention] = attention_by_kind
     mixture: MixtureSettings = PROPORTIONAL
     bad_rows: BadRows = "stop"
+    apart: bool = False
 
 
 DEFAULT_OPTIONS = DataOptions()

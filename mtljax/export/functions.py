@@ -11,7 +11,7 @@ from mtljax.errors import UserError
 from mtljax.generation import Sampling, decode
 from mtljax.inference.decoder import make_decodable, prepare
 from mtljax.kinds import KINDS
-from mtljax.modules import encode, predict
+from mtljax.modules import encode, predict, shared_and_private
 from mtljax.tasks import Task
 from mtljax.training.evaluation import predicted_targets
 from mtljax.training.model import Model
@@ -111,7 +111,8 @@ def _answers(model: Model, group: str, tasks: Sequence[Task]) -> Function:
     """Probabilities ``[b, classes]``, numbers ``[b]`` in the units of the data, tags ``[b, s]``."""
 
     def answers(params: Any, inputs: Inputs) -> dict[str, jax.Array]:
-        features = encode(model.network, params["shared"], group, _batch(inputs))
+        shared = shared_and_private(model.network, params, group)
+        features = encode(model.network, shared, group, _batch(inputs))
         values = {}
         for task in tasks:
             kind, output = KINDS[task.kind], model.layout.outputs[task.name]

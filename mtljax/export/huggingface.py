@@ -16,7 +16,9 @@ from mtljax.errors import UserError
 from mtljax.export.directory import new_directory
 from mtljax.inference import Run
 from mtljax.kinds import KINDS
+from mtljax.modules import with_private
 from mtljax.modules.shared_heads import encoder_params, shared_heads
+from mtljax.modules.structures import PRIVATE, has_private, merged_parameters
 from mtljax.presets import ENCODER_SHAPE
 from mtljax.pretrained.decoder import OWN_TABLE, own_table
 from mtljax.pretrained.families import FAMILIES
@@ -87,30 +89,29 @@ def to_huggingface(
     model_type: str = read_fields(source).content["model_type"]
     config = json.loads((source / "config.json").read_bytes())
     heads = _HEADS.get(model_type)
-    tensors, chosen = _encoder(run, files, model_type), None
-    if task is None:
+    chosen = next((each for each in run.tasks if each.name == task), None)
+    if task is not None and chosen is None:
+        names = ", ".join(each.name for each in run.tasks)
+        raise UserError(f"task {task!r}: unknown to {run.directory}; has {names}")
+    tensors = _encoder(run, files, model_type, task)
+    if chosen is None:
         tensors |= _as_they_were(files, (*files.matched.pooler, *files.matched.decoder))
         name = heads.name if heads else "T5" if files.matched.decoder else ""
         config["architectures"] = [f"{name}Model"]
         if not name:
             del config["architectures"]
+    elif files.matched.decoder and KINDS[chosen.kind].writes == "answer":
+        tensors |= _decoder(run, chosen, files)
+        config["architectures"] = ["T5ForConditionalGeneration"]
+    elif heads is None:
+        raise UserError(
+            f"task {task!r}: no head of the family {model_type!r} for {chosen.kind} is known"
+        )
     else:
-        chosen = next((each for each in run.tasks if each.name == task), None)
-        if chosen is None:
-            names = ", ".join(each.name for each in run.tasks)
-            raise UserError(f"task {task!r}: unknown to {run.directory}; has {names}")
-        if files.matched.decoder and KINDS[chosen.kind].writes == "answer":
-            tensors |= _decoder(run, chosen, files)
-            config["architectures"] = ["T5ForConditionalGeneration"]
-        elif heads is None:
-            raise UserError(
-                f"task {task!r}: no head of the family {model_type!r} for {chosen.kind} is known"
-            )
-        else:
-            tensors = {f"{heads.base}.{name}": tensor for name, tensor in tensors.items()}
-            head, fields = _head(run, chosen, heads)
-            tensors |= head
-            config |= fields
+        tensors = {f"{heads.base}.{name}": tensor for name, tensor in tensors.items()}
+        head, fields = _head(run, chosen, heads)
+        tensors |= head
+        config |= fields
     with new_directory(directory) as draft:
         for name in _TOKENIZER:
             if (source / name).is_file():
@@ -177,11 +178,29 @@ def _check_encoder(run: Run, files: PretrainedFiles, source: Path) -> None:
         )
 
 
-def _encoder(run: Run, files: PretrainedFiles, model_type: str) -> dict[str, np.ndarray]:
+def _merged(run: Run, task: str | None) -> Any:
+    """The parameters of the encoder as one without a structure of sharing has them."""
+    sharing, shared = run.config.sharing, encoder_params(run.params["shared"])
+    if has_private(sharing):
+        if task is None:
+            raise UserError(
+                f"export: sharing.structure {sharing.structure!r} gives each task an encoder of "
+                "its own; --task NAME writes that of one"
+            )
+        shared = with_private(shared, run.params[PRIVATE][task])
+    try:
+        return merged_parameters(sharing, shared)
+    except ValueError as error:
+        raise UserError(f"export: sharing.{error}") from None
+
+
+def _encoder(
+    run: Run, files: PretrainedFiles, model_type: str, task: str | None
+) -> dict[str, np.ndarray]:
     name_map = FAMILIES[model_type].name_map(files.shape)
     params = {
         jax.tree_util.keystr(path, simple=True, separator="/"): np.asarray(leaf, np.float32)
-        for path, leaf in jax.tree.leaves_with_path(encoder_params(run.params["shared"]))
+        for path, leaf in jax.tree.leaves_with_path(_merged(run, task))
     }
     tensors: dict[str, np.ndarray] = {}
     for entry in name_map.entries:

@@ -11,6 +11,7 @@ from mtljax.gradients.gramian import group_gramians as group_gramians
 from mtljax.gradients.lagged import LaggedGradients as LaggedGradients
 from mtljax.gradients.lagged import lagged_gradients as lagged_gradients
 from mtljax.gradients.look_up import look_up as look_up
+from mtljax.gradients.own_params import OwnParams as OwnParams
 from mtljax.gradients.problem import Aux as Aux
 from mtljax.gradients.problem import Examples as Examples
 from mtljax.gradients.problem import Unbatched as Unbatched

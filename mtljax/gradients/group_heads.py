@@ -9,6 +9,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
+from mtljax.gradients.own_params import OwnParams, with_private_gradient
 from mtljax.gradients.problem import (
     HeadResult,
     Problem,
@@ -85,7 +86,28 @@ def group_head_gradients(
     )
 
 
-def vjp_per_task(vjp: Callable[[Any], tuple[Any]], cotangents: Any) -> Any:
+def vjp_of_group(
+    vjp: Callable[[Any], tuple[Any, ...]], cotangents: Any, head_grads: dict[str, Any]
+) -> tuple[Any, dict[str, Any]]:
+    """The shared gradients ``[n, *param]`` of a group's tasks, and those of what is their own.
+
+    Args:
+      vjp: of the encoder of the group, see `encoder_vjp`.
+      cotangents: of the features, ``[n, *feature]``.
+      head_grads: of the heads by task; of `OwnParams` with zeros for the private part.
+
+    Returns:
+      As `vjp_per_task`; and `head_grads`, with the private part of a task that has one.
+    """
+    if not any(isinstance(gradient, OwnParams) for gradient in head_grads.values()):
+        return vjp_per_task(vjp, cotangents), head_grads
+    ((task, gradient),) = head_grads.items()
+    shared, *of_private = vjp(jax.tree.map(lambda leaf: leaf[0], cotangents))
+    shared = jax.tree.map(lambda leaf: leaf[None], shared)
+    return shared, {task: with_private_gradient(gradient, tuple(of_private))}
+
+
+def vjp_per_task(vjp: Callable[[Any], tuple[Any, ...]], cotangents: Any) -> Any:
     """The gradients of several tasks that share the features of one encoder pass.
 
     Args:

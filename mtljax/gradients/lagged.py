@@ -10,7 +10,7 @@ from jax.typing import ArrayLike
 from mtljax.gradients.combine import combine
 from mtljax.gradients.differentiable import check_differentiable
 from mtljax.gradients.gramian import gramian
-from mtljax.gradients.group_heads import in_task_order
+from mtljax.gradients.group_heads import in_task_order, vjp_of_group
 from mtljax.gradients.problem import (
     Aux,
     Encode,
@@ -159,16 +159,19 @@ def _of_group(
     """The sum with the gradients of a group's tasks, their losses and sketches, heads and aux."""
     tasks, index = list(problem.heads), list(problem.batch).index(name)
     vjp, losses, cotangents, head_grads, aux = group_vjp(problem, index, name)
+    if len(head_grads) == 1:
+        shared, head_grads = vjp_of_group(vjp, cotangents, head_grads)
+        (task,) = head_grads
+        total, sketch = added(
+            total, weights[tasks.index(task)], jax.tree.map(lambda leaf: leaf[0], shared)
+        )
+        return total, (losses, sketch[None]), head_grads, aux
 
     def accumulate(total: Any, weighted: Any) -> tuple[Any, jax.Array]:
         weight, cotangent = weighted
         return added(total, weight, vjp(cotangent)[0])
 
     weighted = (weights[jnp.array([tasks.index(task) for task in head_grads])], cotangents)
-    if len(head_grads) == 1:
-        total, sketch = accumulate(total, jax.tree.map(lambda leaf: leaf[0], weighted))
-        sketches = sketch[None]
-    else:
-        # A loop, so that there is one backward pass to compile, and one gradient at a time.
-        total, sketches = jax.lax.scan(accumulate, total, weighted)
+    # A loop, so that there is one backward pass to compile, and one gradient at a time.
+    total, sketches = jax.lax.scan(accumulate, total, weighted)
     return total, (losses, sketches), head_grads, aux

@@ -6,13 +6,14 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
+from mtljax.gradients.feature_spec import split_features
 from mtljax.gradients.group_heads import in_task_order
+from mtljax.gradients.own_params import refuse_private
 from mtljax.gradients.problem import (
     Aux,
     Problem,
     group_key,
     head_loss,
-    split_features,
     stack_params,
     stack_trees,
     task_key,
@@ -38,6 +39,7 @@ def losses_in_one_pass(problem: Problem, encode_together: EncodeTogether) -> tup
       ValueError: the pass returns other groups, or features of another structure than those of a
         group's own encoder.
     """
+    refuse_private(problem.head_params, "encode_together")
     features, aux_of_groups = _encode_all(problem, encode_together)
     group_of = {task: name for name, examples in problem.batch.items() for task in examples.targets}
     losses, computed, of_tasks = [], [], {}

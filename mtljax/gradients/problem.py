@@ -7,6 +7,8 @@ import jax
 import jax.numpy as jnp
 
 from mtljax.gradients.draws_by_row import DrawsByRow
+from mtljax.gradients.feature_spec import FeatureSpec, join_features, split_features
+from mtljax.gradients.own_params import OwnParams, head_of, private_of
 
 Encode = Callable[..., Any]
 Head = Callable[..., Any]
@@ -58,7 +60,7 @@ class Problem(NamedTuple):
       encode: by input group, its encoder ``(shared, inputs[, key]) -> features``.
       heads: by task, in the order of the losses, ``(params, features, targets[, key]) -> loss``.
       shared: the parameters of the encoder, a tree of arrays.
-      head_params: by task, the parameters of its head.
+      head_params: by task, the parameters of its head, or its `OwnParams`.
       batch: by input group, sorted by name, its `Examples`.
       key: the random key of the step, or None if encoders and heads take no key.
       specs: by input group, the structure of the features that its encoder returns.
@@ -74,25 +76,9 @@ class Problem(NamedTuple):
     head_params: Mapping[str, Any]
     batch: Mapping[str, Examples]
     key: jax.Array | None
-    specs: Mapping[str, "FeatureSpec"]
+    specs: Mapping[str, FeatureSpec]
     has_aux: bool = False
     lookups: Mapping[str, tuple[tuple[int, tuple[int, ...]], ...]] = {}  # noqa: RUF012 - not changed
-
-
-class FeatureSpec(NamedTuple):
-    """The structure of an encoder's features.
-
-    Attributes:
-      structure: the tree definition of the features.
-      floating: for each leaf, whether it is differentiated: it is floating point or complex.
-      batched: for each leaf, whether it has a batch axis.
-      shapes: for each leaf, its shape and dtype.
-    """
-
-    structure: Any
-    floating: tuple[bool, ...]
-    batched: tuple[bool, ...]
-    shapes: tuple[jax.ShapeDtypeStruct, ...]
 
 
 class Encoded(NamedTuple):
@@ -161,6 +147,13 @@ def make_problem(
             if task in owners:
                 raise ValueError(f"batch: task {task!r} is in groups {owners[task]!r} and {name!r}")
             owners[task] = name
+        if len(examples.targets) > 1:
+            for task in examples.targets:
+                if isinstance(head_params.get(task), OwnParams):
+                    raise ValueError(
+                        f"head_params: task {task!r} has private parameters, and shares the input "
+                        f"group {name!r}"
+                    )
     if not heads:
         raise ValueError("heads: no tasks")
     _check_names("batch", owners, "heads", heads)
@@ -174,7 +167,8 @@ def make_problem(
     specs: dict[Any, FeatureSpec] = {}
     for name, examples in batch.items():
         # One trace for groups of one encoder and equal shapes.
-        alike = (id(by_group[name]), shapes_of(examples.inputs))
+        private = private_of_group(problem, name)
+        alike = (id(by_group[name]), shapes_of((private, examples.inputs)))
         specs[name] = specs[alike] = specs.get(alike) or _feature_spec(problem, name)
     return problem._replace(specs={name: specs[name] for name in batch})
 
@@ -189,7 +183,8 @@ def _check_names(what: str, names: Any, other: str, expected: Any, kind: str = "
 def _feature_spec(problem: Problem, name: str) -> FeatureSpec:
     inputs = problem.batch[name].inputs
     keys = () if problem.key is None else (problem.key,)
-    out = jax.eval_shape(problem.encode[name], problem.shared, inputs, *keys)
+    private = private_of_group(problem, name)
+    out = jax.eval_shape(problem.encode[name], problem.shared, *private, inputs, *keys)
     if problem.has_aux:
         out, _ = value_and_aux(out, f"the encoder of input group {name!r}", "features")
     input_leaves = [jnp.asarray(leaf) for leaf in jax.tree.leaves(inputs)]
@@ -211,6 +206,12 @@ def _feature_spec(problem: Problem, name: str) -> FeatureSpec:
                 )
     floating = tuple(jnp.issubdtype(leaf.dtype, jnp.inexact) for leaf in shapes)
     return FeatureSpec(jax.tree.structure(out), floating, tuple(batched), tuple(shapes))
+
+
+def private_of_group(problem: Problem, name: str) -> tuple[Any, ...]:
+    """What the encoder of a group reads besides the shared parameters; see `private_of`."""
+    (first, *_) = problem.batch[name].targets
+    return private_of(problem.head_params[first])
 
 
 def value_and_aux(returned: Any, who: str, what: str) -> tuple[Any, Any]:
@@ -271,50 +272,33 @@ def task_key(problem: Problem, index: Any) -> jax.Array | None:
 
 
 def encode_group(
-    problem: Problem, name: str, shared: Any, inputs: Any, key: jax.Array | None
+    problem: Problem,
+    name: str,
+    shared: Any,
+    inputs: Any,
+    key: jax.Array | None,
+    private: tuple[Any, ...] = (),
 ) -> tuple[tuple[jax.Array, ...], Encoded]:
     """Runs the encoder of a group.
+
+    Args:
+      problem: the problem.
+      name: the group.
+      shared: the shared parameters.
+      inputs: of the group.
+      key: its random key, or None.
+      private: what `private_of` has of its task.
 
     Returns:
       The leaves of the features that are floating point, and so differentiated; and the rest. A
       complex leaf is two floating ones, its real and imaginary part.
     """
     encode, keys = problem.encode[name], () if key is None else (key,)
-    features, aux = encode(shared, inputs, *keys), ()
+    features, aux = encode(shared, *private, inputs, *keys), ()
     if problem.has_aux:
         features, aux = features
     floating, others = split_features(problem.specs[name], features)
     return floating, Encoded(others, aux)
-
-
-def split_features(
-    spec: FeatureSpec, features: Any
-) -> tuple[tuple[jax.Array, ...], tuple[jax.Array, ...]]:
-    """The leaves of the features that are differentiated, and the others; see `join_features`."""
-    floating, others = [], []
-    for leaf, is_floating in zip(jax.tree.leaves(features), spec.floating, strict=True):
-        if not is_floating:
-            others.append(leaf)
-        elif jnp.iscomplexobj(leaf):
-            floating += [jnp.real(leaf), jnp.imag(leaf)]
-        else:
-            floating.append(leaf)
-    return tuple(floating), tuple(others)
-
-
-def join_features(spec: FeatureSpec, floating: Any, others: Any) -> Any:
-    """The tree of features, from the leaves that `encode_group` divides them into."""
-    floating_leaves, other_leaves = iter(floating), iter(others)
-
-    def next_leaf(is_floating: bool, shape: jax.ShapeDtypeStruct) -> Any:
-        if not is_floating:
-            return next(other_leaves)
-        if jnp.issubdtype(shape.dtype, jnp.complexfloating):
-            return jax.lax.complex(next(floating_leaves), next(floating_leaves))
-        return next(floating_leaves)
-
-    pairs = zip(spec.floating, spec.shapes, strict=True)
-    return spec.structure.unflatten([next_leaf(*pair) for pair in pairs])
 
 
 def head_loss(
@@ -333,7 +317,7 @@ def head_loss(
       problem: the problem, which has the head of the task.
       group: the name of the input group.
       task: the name of the task.
-      params: the parameters of its head.
+      params: its parameters, as `Problem` has them.
       floating: the differentiated leaves of the features, as `encode_group` returns them.
       others: the other leaves of the features.
       targets: what the head reads besides the features.
@@ -347,7 +331,7 @@ def head_loss(
     """
     features = join_features(problem.specs[group], floating, others)
     keys = () if key is None else (key,)
-    loss, aux = problem.heads[task](params, features, targets, *keys), ()
+    loss, aux = problem.heads[task](head_of(params), features, targets, *keys), ()
     if problem.has_aux:
         loss, aux = value_and_aux(loss, f"the head of task {task!r}", "loss")
     if not jax.tree_util.all_leaves([loss]):
@@ -370,7 +354,7 @@ def aux_zeros(problem: Problem, group: str, task: str) -> Any:
     spec, keys = problem.specs[group], () if problem.key is None else (problem.key,)
 
     def aux_of(params: Any, features: Any, targets: Any) -> Any:
-        returned = problem.heads[task](params, features, targets, *keys)
+        returned = problem.heads[task](head_of(params), features, targets, *keys)
         return value_and_aux(returned, f"the head of task {task!r}", "loss")[1]
 
     features, targets = spec.structure.unflatten(spec.shapes), problem.batch[group].targets[task]

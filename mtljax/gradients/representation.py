@@ -7,6 +7,7 @@ import jax
 
 from mtljax.gradients.differentiable import check_differentiable
 from mtljax.gradients.group_heads import group_head_gradients
+from mtljax.gradients.own_params import refuse_private
 from mtljax.gradients.problem import (
     Aux,
     Encode,
@@ -93,6 +94,7 @@ def representation_gradients(
     """
     problem = make_problem(encode, heads, shared, head_params, batch, key, has_aux)
     check_differentiable(problem)
+    refuse_private(problem.head_params, "representation gradients")
     if len(problem.batch) != 1:
         named = {name: list(examples.targets) for name, examples in problem.batch.items()}
         raise ValueError(f"representation gradients want one input group, got {named}")

@@ -6,6 +6,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
+from mtljax.gradients.own_params import private_of, with_private_gradient
 from mtljax.gradients.problem import (
     Aux,
     Problem,
@@ -85,14 +86,15 @@ def scan_tasks(
     group_indices = jnp.array([names.index(group_of[task]) for task in tasks])
     targets = [problem.batch[group_of[task]].targets[task] for task in tasks]
     params = [problem.head_params[task] for task in tasks]
+    privates = stack_trees([private_of(of_task) for of_task in params])
 
     # One task: a forward pass, its head, a backward pass. What heads of different shapes return
     # cannot be stacked: it is carried, and each iteration replaces its own.
     def body(carried, task_arguments):
         carry, of_heads = carried
-        position, index, group_index, inputs, *head_arguments = task_arguments
+        position, index, group_index, inputs, private, *head_arguments = task_arguments
         key = group_key(problem, group_index)
-        floating, vjp, encoded = encoder_vjp(problem, name, inputs, key)
+        floating, vjp, encoded = encoder_vjp(problem, name, inputs, key, private)
         head_grad, aux = (), ()
         if heads_stack:
             loss, head_grad, cotangent, aux = head_gradients(
@@ -109,9 +111,9 @@ def scan_tasks(
             loss, cotangent, of_heads = jax.lax.switch(
                 position, branches, floating, encoded.others, of_heads
             )
-        (shared,) = vjp(cotangent)
+        shared, *of_private = vjp(cotangent)
         carry, kept = keep(index, carry, TaskResult(loss, sort_rows(shared), head_grad))
-        return (carry, of_heads), (kept, head_grad, (encoded.aux, aux))
+        return (carry, of_heads), (kept, head_grad, tuple(of_private), (encoded.aux, aux))
 
     def branch(i):
         def run(floating, others, of_heads):
@@ -140,10 +142,12 @@ def scan_tasks(
             task_indices,
             group_indices,
             inputs,
+            privates,
             stack_trees(params),
             stack_trees(targets),
         )
-        (carry, _), (kept, head_grads, aux) = jax.lax.scan(body, (carry, ()), arguments)
+        (carry, _), (kept, head_grads, of_private, aux) = jax.lax.scan(body, (carry, ()), arguments)
+        head_grads = with_private_gradient(head_grads, of_private)
         encoder_aux, head_aux = aux
         aux = Aux(by_group(encoder_aux), unstack_by_task(head_aux, tasks))
         return carry, kept, unstack_by_task(head_grads, tasks), aux
@@ -154,9 +158,13 @@ def scan_tasks(
         (jax.tree.map(jnp.zeros_like, head), aux_zeros(problem, group_of[task], task))
         for task, head in zip(tasks, params, strict=True)
     )
-    (carry, of_heads), (kept, _, (encoder_aux, _)) = jax.lax.scan(
-        body, (carry, zeros), (positions, task_indices, group_indices, inputs)
+    (carry, of_heads), (kept, _, of_private, (encoder_aux, _)) = jax.lax.scan(
+        body, (carry, zeros), (positions, task_indices, group_indices, inputs, privates)
     )
-    head_grads = {task: grad for task, (grad, _) in zip(tasks, of_heads, strict=True)}
+    of_private = unstack_by_task(of_private, tasks)
+    head_grads = {
+        task: with_private_gradient(grad, of_private[task])
+        for task, (grad, _) in zip(tasks, of_heads, strict=True)
+    }
     head_aux = {task: aux for task, (_, aux) in zip(tasks, of_heads, strict=True)}
     return carry, kept, head_grads, Aux(by_group(encoder_aux), head_aux)

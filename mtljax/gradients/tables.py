@@ -10,7 +10,14 @@ import jax.numpy as jnp
 
 from mtljax.gradients.group_heads import group_tasks
 from mtljax.gradients.look_up import recorded
-from mtljax.gradients.problem import Encoded, Problem, encode_group, shapes_of
+from mtljax.gradients.own_params import head_of
+from mtljax.gradients.problem import (
+    Encoded,
+    Problem,
+    encode_group,
+    private_of_group,
+    shapes_of,
+)
 from mtljax.gradients.row_gradients import (
     RowGradients,
     is_rows,
@@ -56,7 +63,8 @@ def with_tables(problem: Problem, *, alike: bool = False) -> Problem:
     uses: dict[Any, _Use] = {}
     lookups, unread = {}, {}
     for name, examples in problem.batch.items():
-        signature = (id(problem.encode[name]), shapes_of(examples.inputs))
+        private = private_of_group(problem, name)
+        signature = (id(problem.encode[name]), shapes_of((private, examples.inputs)))
         if signature not in uses:
             uses[signature] = _use_of(problem, name)
         use = uses[signature]
@@ -89,14 +97,15 @@ def _use_of(problem: Problem, name: str) -> _Use:
     keys = () if problem.key is None else (problem.key,)
     lookups: list[tuple[int, tuple[int, ...]]] = []
 
-    def run(leaves: list[Any], tables: Mapping[int, Any], inputs: Any, *keys: Any) -> Any:
+    def run(leaves: list[Any], tables: Mapping[int, Any], *rest: Any) -> Any:
         # What is looked up is read from `tables`: of `leaves` only the other uses are in the trace.
         with recorded({i: leaves[i] for i in large}, tables) as found:
-            features = problem.encode[name](structure.unflatten(leaves), inputs, *keys)
+            features = problem.encode[name](structure.unflatten(leaves), *rest)
         lookups.extend((i, ids.shape) for i, ids in found)
         return features[0] if problem.has_aux else features
 
-    program = jax.make_jaxpr(run)(leaves, large, problem.batch[name].inputs, *keys).jaxpr
+    rest = (*private_of_group(problem, name), problem.batch[name].inputs, *keys)
+    program = jax.make_jaxpr(run)(leaves, large, *rest).jaxpr
     tables = {i: program.invars[i] for i, _ in lookups}
     in_equations = {id(variable) for equation in program.eqns for variable in equation.invars}
     return _Use(
@@ -138,7 +147,7 @@ def _features_read(problem: Problem, name: str) -> frozenset[int]:
             return loss[0] if problem.has_aux else loss
 
         targets = problem.batch[name].targets[task]
-        arguments = (list(spec.shapes), problem.head_params[task], targets, *keys)
+        arguments = (list(spec.shapes), head_of(problem.head_params[task]), targets, *keys)
         program = jax.make_jaxpr(run)(*arguments).jaxpr
         used = {id(variable) for equation in program.eqns for variable in equation.invars}
         used |= {id(variable) for variable in program.outvars}
@@ -147,8 +156,12 @@ def _features_read(problem: Problem, name: str) -> frozenset[int]:
 
 
 def encoder_vjp(
-    problem: Problem, name: str, inputs: Any, key: jax.Array | None
-) -> tuple[tuple[jax.Array, ...], Callable[[Any], tuple[Any]], Encoded]:
+    problem: Problem,
+    name: str,
+    inputs: Any,
+    key: jax.Array | None,
+    private: tuple[Any, ...] = (),
+) -> tuple[tuple[jax.Array, ...], Callable[[Any], tuple[Any, ...]], Encoded]:
     """The forward pass of a group's encoder, and its VJP.
 
     Args:
@@ -156,27 +169,29 @@ def encoder_vjp(
       name: the group.
       inputs: of the group.
       key: its random key, or None.
+      private: what `private_of` has of its task.
 
     Returns:
-      The floating features; the VJP, from their cotangent to a tuple of one, the gradient of the
-      shared parameters; and what else the encoder returns. The gradient of a table that the group
-      has by rows is a `RowGradients` of one task without its axis, in the order of the lookups:
-      `sort_rows` sorts them once they have the axis.
+      The floating features; the VJP, from their cotangent to a tuple, the gradient of the shared
+      parameters and, if there are some, that of the private ones; and what else the encoder
+      returns. The gradient of a table that the group has by rows is a `RowGradients` of one task
+      without its axis, in the order of the lookups: `sort_rows` sorts them once they have the axis.
     """
     lookups = problem.lookups.get(name, ())
     if not lookups:
         return jax.vjp(
-            lambda shared: encode_group(problem, name, shared, inputs, key),
+            lambda shared, *private: encode_group(problem, name, shared, inputs, key, private),
             problem.shared,
+            *private,
             has_aux=True,
         )
     leaves, structure = jax.tree.flatten(problem.shared)
     tables = {i: leaves[i] for i, _ in lookups}
 
-    def run(rest: Mapping[int, Any], added: list[jax.Array]) -> Any:
+    def run(rest: Mapping[int, Any], added: list[jax.Array], *private: Any) -> Any:
         shared = structure.unflatten([rest.get(i, leaf) for i, leaf in enumerate(leaves)])
         with recorded(tables, tables, added) as found:
-            floating, encoded = encode_group(problem, name, shared, inputs, key)
+            floating, encoded = encode_group(problem, name, shared, inputs, key, private)
         return floating, (encoded, [ids for _, ids in found])
 
     rest = {i: leaf for i, leaf in enumerate(leaves) if i not in tables}
@@ -184,10 +199,10 @@ def encoder_vjp(
         jnp.zeros((*shape, *jnp.shape(leaves[i])[1:]), jnp.result_type(leaves[i]))
         for i, shape in lookups
     ]
-    floating, vjp, (encoded, all_ids) = jax.vjp(run, rest, added, has_aux=True)
+    floating, vjp, (encoded, all_ids) = jax.vjp(run, rest, added, *private, has_aux=True)
 
-    def pull_back(cotangent: Any) -> tuple[Any]:
-        gradients, of_lookups = vjp(cotangent)
+    def pull_back(cotangent: Any) -> tuple[Any, ...]:
+        gradients, of_lookups, *of_private = vjp(cotangent)
         for i, table in tables.items():
             num_rows, *row = jnp.shape(table)
             own = [k for k, (owner, _) in enumerate(lookups) if owner == i]
@@ -195,7 +210,7 @@ def encoder_vjp(
             values = jnp.concatenate([of_lookups[k].reshape(-1, *row) for k in own])
             ids = jnp.where(ids < 0, ids + num_rows, ids)
             gradients = {**gradients, i: RowGradients(ids, values, num_rows)}
-        return (structure.unflatten([gradients[i] for i in range(len(leaves))]),)
+        return (structure.unflatten([gradients[i] for i in range(len(leaves))]), *of_private)
 
     return floating, pull_back, encoded
 

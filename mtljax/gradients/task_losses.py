@@ -8,6 +8,7 @@ import jax.numpy as jnp
 
 from mtljax.gradients.group_heads import group_losses, group_tasks, in_task_order
 from mtljax.gradients.one_pass import EncodeTogether, losses_in_one_pass
+from mtljax.gradients.own_params import private_of
 from mtljax.gradients.problem import (
     Aux,
     Encode,
@@ -18,6 +19,7 @@ from mtljax.gradients.problem import (
     group_key,
     head_loss,
     make_problem,
+    private_of_group,
     stack_params,
     stack_trees,
     task_key,
@@ -115,7 +117,8 @@ def _losses_by_set(problem: Problem) -> tuple[jax.Array, Aux]:
 def _losses_of_group(problem: Problem, name: str) -> tuple[jax.Array, Aux]:
     index, inputs = list(problem.batch).index(name), problem.batch[name].inputs
     key = group_key(problem, index)
-    floating, encoded = encode_group(problem, name, problem.shared, inputs, key)
+    private = private_of_group(problem, name)
+    floating, encoded = encode_group(problem, name, problem.shared, inputs, key, private)
     losses, task_aux = group_losses(problem, name, floating, encoded.others)
     return losses, Aux({name: encoded.aux}, task_aux)
 
@@ -129,7 +132,8 @@ def _stacked_losses(problem: Problem, names: list[str]) -> tuple[jax.Array, Aux]
     def loss_of(arguments: Any) -> tuple[jax.Array, Any, Any]:
         index, group_index, inputs, params, targets = arguments
         key = group_key(problem, group_index)
-        floating, encoded = encode_group(problem, names[0], problem.shared, inputs, key)
+        private = private_of(params)
+        floating, encoded = encode_group(problem, names[0], problem.shared, inputs, key, private)
         of_task = (targets, task_key(problem, index))
         loss, aux = head_loss(
             problem, names[0], tasks[0], params, floating, encoded.others, *of_task

@@ -8,6 +8,7 @@ import jax.numpy as jnp
 
 from mtljax.gradients.differentiable import check_differentiable
 from mtljax.gradients.group_heads import group_head_gradients, vjp_per_task
+from mtljax.gradients.own_params import refuse_private
 from mtljax.gradients.problem import (
     Encode,
     Examples,
@@ -62,6 +63,7 @@ def task_parallel_gradients(
     """
     problem = make_problem(encode, heads, shared, head_params, batch, key)
     check_differentiable(problem)
+    refuse_private(problem.head_params, "task-parallel gradients")
     check_groups_by_index(problem.batch, groups_by_index)
     device_index = jax.lax.axis_index(axis_name)
     # The k-th group of every index: one of them is computed here.

@@ -5,8 +5,8 @@ from typing import Any
 
 import jax
 
-from mtljax.gradients.group_heads import group_head_gradients, in_task_order, vjp_per_task
-from mtljax.gradients.problem import Aux, Problem, group_key
+from mtljax.gradients.group_heads import group_head_gradients, in_task_order, vjp_of_group
+from mtljax.gradients.problem import Aux, Problem, group_key, private_of_group
 from mtljax.gradients.same_shapes import alike_groups
 from mtljax.gradients.scanned import TaskResult, scan_tasks
 from mtljax.gradients.tables import encoder_vjp, join_blocks, sort_rows
@@ -47,7 +47,7 @@ def _in_turn(problem: Problem, sets: list[list[str]]) -> tuple[jax.Array, Any, d
         if len(names) == 1:
             index = list(problem.batch).index(names[0])
             vjp, losses, cotangents, of_heads, of_set = group_vjp(problem, index, names[0])
-            shared = vjp_per_task(vjp, cotangents)
+            shared, of_heads = vjp_of_group(vjp, cotangents, of_heads)
             shared = sort_rows(shared) if looped else shared
         else:
             _, (losses, shared), of_heads, of_set = scan_tasks(problem, (), _keep, names)
@@ -76,10 +76,13 @@ def group_vjp(
 
     Returns:
       The VJP of the encoder, see `encoder_vjp`; losses ``[n]``; cotangents ``[n, *feature]``; head
-      gradients by task; what the encoder and the heads returned besides.
+      gradients by task, without the private parts, which are the encoder's; what the encoder and
+      the heads returned besides.
     """
     inputs, key = problem.batch[name].inputs, group_key(problem, index)
-    floating, vjp, encoded = encoder_vjp(problem, name, inputs, key)
+    floating, vjp, encoded = encoder_vjp(
+        problem, name, inputs, key, private_of_group(problem, name)
+    )
     losses, cotangents, head_grads, aux = group_head_gradients(
         problem, name, floating, encoded.others
     )

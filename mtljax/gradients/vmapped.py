@@ -5,6 +5,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
+from mtljax.gradients.own_params import private_of, with_private_gradient
 from mtljax.gradients.problem import (
     Aux,
     Problem,
@@ -36,13 +37,14 @@ def vmapped(problem: Problem) -> tuple[jax.Array, Any, dict[str, Any], Aux]:
     group_indices = jnp.array([names.index(group_of[task]) for task in tasks])
     heads_stack = why_heads_differ(problem) is None
     params = [problem.head_params[task] for task in tasks]
+    privates = stack_trees([private_of(of_task) for of_task in params])
     targets = [problem.batch[group_of[task]].targets[task] for task in tasks]
     aux_like = tuple(aux_zeros(problem, group_of[task], task) for task in tasks)
     unstacked_heads = _unstacked_heads(problem, names[0], tasks, params, targets, aux_like)
 
-    def gradients_of(index, group_index, inputs, head_arguments):
+    def gradients_of(index, group_index, inputs, private, head_arguments):
         key = group_key(problem, group_index)
-        floating, vjp, encoded = encoder_vjp(problem, names[0], inputs, key)
+        floating, vjp, encoded = encoder_vjp(problem, names[0], inputs, key, private)
         if heads_stack:
             loss, head_grad, cotangent, aux = head_gradients(
                 problem,
@@ -56,14 +58,14 @@ def vmapped(problem: Problem) -> tuple[jax.Array, Any, dict[str, Any], Aux]:
             )
         else:
             loss, cotangent, head_grad, aux = unstacked_heads(index, floating, encoded.others)
-        (shared,) = vjp(cotangent)
-        return loss, shared, encoded.aux, head_grad, aux
+        shared, *of_private = vjp(cotangent)
+        return loss, (shared, tuple(of_private)), encoded.aux, head_grad, aux
 
     head_arguments = (stack_trees(params), stack_trees(targets)) if heads_stack else ()
     of_heads = 0 if heads_stack else None
     run = jax.vmap(gradients_of, out_axes=(0, 0, 0, of_heads, of_heads))
-    losses, shared, encoder_aux, head_grads, head_aux = run(
-        jnp.arange(len(tasks)), group_indices, inputs, head_arguments
+    losses, (shared, of_private), encoder_aux, head_grads, head_aux = run(
+        jnp.arange(len(tasks)), group_indices, inputs, privates, head_arguments
     )
     by_task = unstack_by_task(encoder_aux, tasks)
     group_aux = {group_of[task]: by_task[task] for task in tasks}
@@ -73,6 +75,8 @@ def vmapped(problem: Problem) -> tuple[jax.Array, Any, dict[str, Any], Aux]:
         head_grads, head_aux = (
             dict(zip(tasks, tree, strict=True)) for tree in (head_grads, head_aux)
         )
+    of_private = unstack_by_task(of_private, tasks)
+    head_grads = {t: with_private_gradient(head_grads[t], of_private[t]) for t in tasks}
     return losses, sort_rows(shared), head_grads, Aux(group_aux, head_aux)
 
 

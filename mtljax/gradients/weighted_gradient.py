@@ -8,6 +8,7 @@ import jax.numpy as jnp
 
 from mtljax.gradients.differentiable import check_differentiable
 from mtljax.gradients.group_heads import group_losses, group_tasks, in_task_order
+from mtljax.gradients.own_params import private_of, with_private_gradient
 from mtljax.gradients.problem import (
     Aux,
     Encode,
@@ -17,6 +18,7 @@ from mtljax.gradients.problem import (
     group_key,
     head_loss,
     make_problem,
+    private_of_group,
     stack_params,
     stack_trees,
     task_key,
@@ -115,7 +117,7 @@ def _looped(problem: Problem, weights: jax.Array, names: list[str], total: Any) 
         index, group_index, weight, inputs, params, targets = arguments
 
         key = group_key(problem, group_index)
-        floating, vjp, encoded = encoder_vjp(problem, names[0], inputs, key)
+        floating, vjp, encoded = encoder_vjp(problem, names[0], inputs, key, private_of(params))
 
         def weighted(floating: Any, params: Any) -> tuple[jax.Array, Any]:
             of_task = (targets, task_key(problem, index))
@@ -126,7 +128,8 @@ def _looped(problem: Problem, weights: jax.Array, names: list[str], total: Any) 
 
         differentiate = jax.grad(weighted, argnums=(0, 1), has_aux=True)
         (cotangent, of_head), values = differentiate(floating, params)
-        (of_shared,) = vjp(cotangent)
+        of_shared, *of_private = vjp(cotangent)
+        of_head = with_private_gradient(of_head, tuple(of_private))
         return add_to_sum(total, of_shared), (of_head, values)
 
     arguments = (
@@ -149,7 +152,8 @@ def _of_group(problem: Problem, weights: jax.Array, name: str, total: Any) -> An
     tasks, inputs = group_tasks(problem, name), problem.batch[name].inputs
     all_tasks, key = list(problem.heads), group_key(problem, list(problem.batch).index(name))
     of_group = weights[jnp.array([all_tasks.index(task) for task in tasks])]
-    floating, vjp, encoded = encoder_vjp(problem, name, inputs, key)
+    private = private_of_group(problem, name)
+    floating, vjp, encoded = encoder_vjp(problem, name, inputs, key, private)
 
     def weighted(floating: Any, heads: Any) -> tuple[jax.Array, Any]:
         mine = problem._replace(head_params={**problem.head_params, **heads})
@@ -159,7 +163,8 @@ def _of_group(problem: Problem, weights: jax.Array, name: str, total: Any) -> An
     differentiate = jax.grad(weighted, argnums=(0, 1), has_aux=True)
     heads = {task: problem.head_params[task] for task in tasks}
     (cotangent, of_heads), (losses, task_aux) = differentiate(floating, heads)
-    total = add_to_sum(total, vjp(cotangent)[0])
+    of_shared, *of_private = vjp(cotangent)
+    total = add_to_sum(total, of_shared)
     # Differentiation sorts dictionaries: this restores the order of the losses.
-    of_heads = {task: of_heads[task] for task in tasks}
+    of_heads = {task: with_private_gradient(of_heads[task], tuple(of_private)) for task in tasks}
     return total, losses, of_heads, Aux({name: encoded.aux}, task_aux)

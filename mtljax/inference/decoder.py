@@ -16,6 +16,7 @@ from mtljax.modules import (
     decoder_decoding,
     kv_cache_decoding,
     predict,
+    shared_and_private,
 )
 from mtljax.modules.config import output_width
 from mtljax.modules.network import Params
@@ -145,6 +146,7 @@ def prepare(model: Model, task: str, params: Params) -> dict[str, Any]:
     """
     network, head = model.network, params["heads"][task]
     c = network.encoder.config
+    shared = shared_and_private(network, params, network.specs[task].group)
     empty = Features(
         jnp.zeros((1, 1, output_width(c))),
         jnp.zeros((1, 1, c.embedding)),
@@ -158,9 +160,9 @@ def prepare(model: Model, task: str, params: Params) -> dict[str, Any]:
     if isinstance(network.heads[task], DecoderHead):
         steps = kv_cache_decoding.cast_kernels(head, network.encoder.dtype)
     else:
-        steps = kv_cache_decoding.prepare(network, params["shared"])
+        steps = kv_cache_decoding.prepare(network, shared)
     return {
-        "params": {"shared": params["shared"], "head": head},
+        "params": {"shared": shared, "head": head},
         "steps": steps,
         "table": readout.table,
         "bias": readout.bias,

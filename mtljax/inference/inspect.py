@@ -15,6 +15,7 @@ from mtljax.modules.architecture import DEFAULT
 from mtljax.modules.config import EncoderConfig
 from mtljax.modules.network import encoder_parameters
 from mtljax.modules.shared_heads import encoder_params, shared_heads
+from mtljax.modules.structures import PRIVATE
 from mtljax.pretrained.decoder import decoder_shapes
 from mtljax.pretrained.load import make_encoder, open_source, read_shape, read_tokenizer
 from mtljax.special_tokens import OWN_MARKS
@@ -66,6 +67,7 @@ def _inspect_run(directory: Path) -> Inspection:
     files = run_directory.read_run(directory)
     _, params = restored_model(directory, files.config, files.layout)
     parts = encoder_params(params["shared"])
+    parts |= {f"private of {name}": own for name, own in params.get(PRIVATE, {}).items()}
     parts |= {f"head {name}": head for name, head in shared_heads(params["shared"]).items()}
     parts |= {f"head of {name}": head for name, head in params["heads"].items() if head}
     steps = checkpoint_steps(directory / run_directory.CHECKPOINTS)

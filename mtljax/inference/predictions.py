@@ -13,7 +13,7 @@ from mtljax.data.encoding.overlapping_chunks import Chunk, chunks
 from mtljax.data.tokenizers import Text
 from mtljax.inference.inputs import TaskInput
 from mtljax.kinds import KINDS
-from mtljax.modules import encode, predict
+from mtljax.modules import encode, predict, shared_and_private
 from mtljax.modules.network import Params
 from mtljax.tasks import Task
 from mtljax.training.evaluation import predicted_targets
@@ -34,7 +34,8 @@ def make_answers(model: Model, group_name: str, tasks: Sequence[Task]) -> Functi
     count = model.layout.shapes[group_name].max_segments
 
     def compute_values(params: Params, batch: GroupBatch) -> dict[str, jax.Array]:
-        features = encode(model.network, params["shared"], group_name, batch)
+        shared = shared_and_private(model.network, params, group_name)
+        features = encode(model.network, shared, group_name, batch)
         computed = {}
         for task in tasks:
             head = params["heads"][task.name]

@@ -8,6 +8,7 @@ from mtljax.modules.config import Attention as Attention
 from mtljax.modules.config import DecoderConfig as DecoderConfig
 from mtljax.modules.config import EncoderConfig as EncoderConfig
 from mtljax.modules.config import HeadsConfig as HeadsConfig
+from mtljax.modules.config import SharingConfig as SharingConfig
 from mtljax.modules.decoder import DecoderHead as DecoderHead
 from mtljax.modules.encode_together import encode_together as encode_together
 from mtljax.modules.encoder import Encoder as Encoder
@@ -25,6 +26,8 @@ from mtljax.modules.network import encode as encode
 from mtljax.modules.network import init as init
 from mtljax.modules.network import logical_axes as logical_axes
 from mtljax.modules.network import predict as predict
+from mtljax.modules.network import shared_and_private as shared_and_private
+from mtljax.modules.structures import with_private as with_private
 from mtljax.modules.task_heads import HeadSettings as HeadSettings
 from mtljax.modules.task_heads import decoder_head as decoder_head
 from mtljax.modules.task_heads import language_model_head as language_model_head

@@ -1,7 +1,12 @@
-"""Dense layers over positions, as one product of matrices."""
+"""Dense layers over positions, as one product of matrices, with what a structure adds to them."""
 
 import flax.linen as nn
 import jax
+
+from mtljax.sharing import bottleneck, low_rank
+
+ADAPTERS = "adapters"
+"""The collection of variables with what a structure of sharing adds to the layers of an encoder."""
 
 
 def by_position(layer: nn.Dense | nn.DenseGeneral, x: jax.Array) -> jax.Array:
@@ -13,5 +18,23 @@ def by_position(layer: nn.Dense | nn.DenseGeneral, x: jax.Array) -> jax.Array:
     Returns:
       ``[R, S, ...]``, what the layer makes of each position.
     """
-    y = layer(x.reshape(-1, *x.shape[2:]))
+    y = adapted(layer, x.reshape(-1, *x.shape[2:]))
     return y.reshape(*x.shape[:2], *y.shape[1:])
+
+
+def adapted(layer: nn.Dense | nn.DenseGeneral, x: jax.Array) -> jax.Array:
+    """A dense layer on ``[N, ...]`` with its low-rank update, if it has one."""
+    y = layer(x)
+    if not layer.has_variable(ADAPTERS, "a"):
+        return y
+    a, b = (layer.get_variable(ADAPTERS, name) for name in "ab")
+    flat = x.reshape(x.shape[0], -1).astype(y.dtype)
+    return y + low_rank(flat, a, b).reshape(y.shape)
+
+
+def with_bottleneck(module: nn.Module, name: str, x: jax.Array) -> jax.Array:
+    """``[R, S, D]`` through the bottleneck of that name in the scope of a module, if it has one."""
+    if not module.has_variable(ADAPTERS, name):
+        return x
+    down, up = (module.get_variable(ADAPTERS, name)[part] for part in ("down", "up"))
+    return bottleneck(x, down["kernel"], down["bias"], up["kernel"], up["bias"])

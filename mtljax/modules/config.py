@@ -5,7 +5,7 @@ from typing import Literal
 
 from mtljax.modules.architecture import DEFAULT, Architecture
 from mtljax.modules.linear import MAX_ORDER
-from mtljax.ranges import at_least, bounded, fraction, size
+from mtljax.ranges import at_least, bounded, fraction, positive, size
 
 Attention = Literal["bidirectional", "causal", "prefix", "separate"]
 """Which positions of a text a position sees: all of them; those before it; all of the source, and
@@ -77,6 +77,39 @@ class EncoderConfig:
     from_run: str = ""
     pretrained: str = ""
     architecture: Architecture = DEFAULT
+
+
+@dataclasses.dataclass(frozen=True)
+class SharingConfig:
+    """Which parameters tasks share, besides a whole encoder, and which are their own.
+
+    Attributes:
+      structure: 'hard', one encoder for all; 'lora', low-rank updates of its matrices; 'mtl_lora',
+        low-rank updates that tasks mix out of shared parts; 'adapters', bottlenecks after its
+        blocks or layers; 'private_layers', a copy a task of the layers above the first ones.
+      parts: whose low-rank updates or bottlenecks are (lora, adapters): 'shared', those of all
+        tasks; 'private', those of each; 'both', their sum.
+      rank: of a low-rank update (lora, mtl_lora).
+      alpha: by which, over the rank, a low-rank update is multiplied (lora, mtl_lora).
+      matrices: regular expression that picks the matrices that are updated by their paths, such as
+        'qkv|out'; all by default (lora, mtl_lora).
+      ups: shared up-projections that each task mixes (mtl_lora).
+      width: of a bottleneck (adapters).
+      shared_layers: layers that all tasks share; those above are private (private_layers).
+      freeze: whether the encoder stays as it is, and only the structure and the heads are trained
+        (lora, mtl_lora, adapters): 'auto' does where the encoder begins as a pretrained one or as
+        that of a run.
+    """
+
+    structure: Literal["hard", "lora", "mtl_lora", "adapters", "private_layers"] = "hard"
+    parts: Literal["shared", "private", "both"] = "shared"
+    rank: int = size(1, default=8)
+    alpha: float = positive(default=16.0)
+    matrices: str = ""
+    ups: int = size(1, default=3)
+    width: int = size(1, default=32)
+    shared_layers: int = size(1, default=1, high=1000)
+    freeze: Literal["auto", "yes", "no"] = "auto"
 
 
 def output_width(encoder: EncoderConfig) -> int:

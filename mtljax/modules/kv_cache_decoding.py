@@ -15,6 +15,7 @@ from mtljax.modules.beam_cache import initial_owners, repeat_for_beams
 from mtljax.modules.encoder import EncoderCache
 from mtljax.modules.heads import Features
 from mtljax.modules.network import Network, Params
+from mtljax.modules.structures import encoder_variables
 from mtljax.modules.transformer import unstack_layers
 
 
@@ -25,19 +26,24 @@ def prepare(network: Network, shared: Params) -> Params:
 
     Args:
       network: from `mtljax.modules.build`.
-      shared: ``params["shared"]``.
+      shared: `mtljax.modules.shared_and_private`.
 
     Returns:
-      A tree of parameters.
+      Collections of variables.
     """
     encoder = network.encoder
-    prepared = {**shared}
-    if encoder.config.kind == "transformer":
-        prepared["transformer"] = unstack_layers(shared["transformer"], encoder.config.layers)
-    for name in ("transformer", "lstm", "dense"):
-        if name in prepared:
-            prepared[name] = cast_kernels(prepared[name], encoder.dtype)
-    return prepared
+
+    def of_collection(params: Any) -> Any:
+        prepared = {**params}
+        if encoder.config.kind == "transformer" and "transformer" in prepared:
+            prepared["transformer"] = unstack_layers(prepared["transformer"], encoder.config.layers)
+        for name in ("transformer", "lstm", "dense"):
+            if name in prepared:
+                prepared[name] = cast_kernels(prepared[name], encoder.dtype)
+        return prepared
+
+    variables = encoder_variables(network.sharing, shared)
+    return {name: of_collection(params) for name, params in variables.items()}
 
 
 def cast_kernels(params: Any, dtype: DTypeLike) -> Any:
@@ -72,7 +78,7 @@ def prefill(
       ValueError: if the encoder is a bidirectional LSTM.
     """
     return network.encoder.apply(
-        {"params": shared},
+        encoder_variables(network.sharing, shared),
         batch,
         attention=network.attention[group],
         room=room,
@@ -102,7 +108,7 @@ def decode_step(
       `Features` of these positions ``[R, 1, ...]``, and the new cache.
     """
     return network.encoder.apply(
-        {"params": prepared},
+        prepared,
         tokens[:, None],
         None if affixes is None else affixes[:, None],
         cache,

@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 from jax.typing import DTypeLike
 
-from mtljax.modules.by_position import by_position
+from mtljax.modules.by_position import adapted, by_position, with_bottleneck
 from mtljax.modules.dropout import LockedDropout, Masked
 from mtljax.modules.named_axes import named, named_dense
 
@@ -170,9 +170,10 @@ class LSTMEncoder(nn.Module):
           ``[R, 1, D]``, and the new states.
         """
         x, after = x[:, 0], []
-        for (inputs,), (recurrent,), state in zip(self.inputs, self.recurrent, states, strict=True):
-            after.append(lstm_step(inputs(x), recurrent.astype(self.dtype), state))
-            x = after[-1].hidden
+        layers = zip(self.inputs, self.recurrent, states, strict=True)
+        for layer, ((inputs,), (recurrent,), state) in enumerate(layers):
+            after.append(lstm_step(adapted(inputs, x), recurrent.astype(self.dtype), state))
+            x = with_bottleneck(self, f"layer_{layer}_adapter", after[-1].hidden)
         return x[:, None], tuple(after)
 
     def _scan_positions(
@@ -195,6 +196,7 @@ class LSTMEncoder(nn.Module):
             states.append(outputs[0][0])
             hidden = [output for _, output in outputs]
             x = jnp.concatenate(hidden, axis=-1) if len(hidden) > 1 else hidden[0]
+            x = with_bottleneck(self, f"layer_{layer}_adapter", x)
             x = self.dropouts[layer](x, masked, train=train)
         return x, tuple(states)
 

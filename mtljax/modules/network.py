@@ -1,7 +1,8 @@
 """One encoder and a head for each task, as plain functions over a parameter tree.
 
 Parameters are ``{"shared": ..., "heads": {task: ...}}``: all tasks train the shared ones, each its
-own head. Heads that tasks have together are among the shared ones, see `shared_heads`.
+own head. Heads that tasks have together are among the shared ones, see `shared_heads`. With a
+structure that gives each task more of its own there is a third part, ``{"private": {task: ...}}``.
 """
 
 import dataclasses
@@ -19,6 +20,7 @@ from mtljax.modules.config import (
     DecoderConfig,
     EncoderConfig,
     HeadsConfig,
+    SharingConfig,
 )
 from mtljax.modules.decoder import DecoderHead
 from mtljax.modules.encoder import Encoder
@@ -28,6 +30,16 @@ from mtljax.modules.shared_heads import (
     heads_named,
     shared_heads,
     with_shared_heads,
+)
+from mtljax.modules.structures import (
+    PRIVATE,
+    SHARING,
+    check_apart,
+    check_structure,
+    draw,
+    encoder_variables,
+    has_private,
+    with_private,
 )
 from mtljax.modules.task_heads import HeadSettings
 from mtljax.special_tokens import OWN_MARKS, Marks
@@ -67,12 +79,14 @@ class Network:
       heads: a module for each task.
       specs: what each task wanted of it.
       attention: for each input group, what positions see of each other.
+      sharing: what tasks share.
     """
 
     encoder: Encoder
     heads: Mapping[str, nn.Module]
     specs: Mapping[str, HeadSpec]
     attention: Mapping[str, Attention]
+    sharing: SharingConfig = SharingConfig()
 
 
 def build(
@@ -85,6 +99,7 @@ def build(
     dtype: Any = jnp.float32,
     decoder: DecoderConfig = DecoderConfig(),  # noqa: B008 - immutable
     marks: Marks = OWN_MARKS,
+    sharing: SharingConfig = SharingConfig(),  # noqa: B008 - immutable
 ) -> Network:
     """Wire an encoder to the heads of some tasks.
 
@@ -99,12 +114,14 @@ def build(
       dtype: dtype of the encoder's computation; parameters and heads' outputs are float32.
       decoder: shape of the decoders.
       marks: the special ids of the vocabulary.
+      sharing: what tasks share.
 
     Returns:
       A `Network`; nothing is computed yet.
 
     Raises:
-      ValueError: if the group of a language model is not causal.
+      ValueError: if the group of a language model is not causal, or the encoder cannot have the
+        structure of `sharing`, or several tasks of one input group have private parameters.
     """
     two_ways = encoder.kind == "lstm" and bidirectional(encoder, attention)
     modules: dict[str, nn.Module] = {}
@@ -122,7 +139,11 @@ def build(
         )
         modules[name] = spec.head(settings)
     module = Encoder(encoder, vocabulary_size, affix_buckets, two_ways, dtype, marks=marks)
-    return Network(module, modules, specs, attention)
+    if sharing.structure != "hard":
+        shapes, _ = encoder_parameters(module, next(iter(attention.values())))
+        check_structure(sharing, encoder, shapes)
+        check_apart(sharing, {name: spec.group for name, spec in specs.items()})
+    return Network(module, modules, specs, attention, sharing)
 
 
 def bidirectional(encoder: EncoderConfig, attention: Mapping[str, Attention]) -> bool:
@@ -152,11 +173,19 @@ def init(network: Network, key: jax.Array, batches: Mapping[str, Mapping[str, An
         {"params": encoder_key}, batch, attention=network.attention[group], train=False
     )
     shared: Params = dict(nn.unbox(variables["params"]))
+    private: Params = {}
+    if network.sharing.structure != "hard":
+        # A key besides those that are split, which stay what they are without a structure.
+        structure_key = jax.random.fold_in(key, len(network.heads) + 1)
+        shared, private = draw(
+            network.sharing, network.encoder.config, shared, list(network.heads), structure_key
+        )
     heads: dict[str, Params] = {}
     together: dict[str, Params] = {}
     for (name, module), head_key in zip(network.heads.items(), head_keys, strict=True):
         spec = network.specs[name]
-        features = _encode(network, shared, spec.group, batches[spec.group])
+        read = shared_and_private(network, {"shared": shared, PRIVATE: private}, spec.group)
+        features = _encode(network, read, spec.group, batches[spec.group])
 
         def drawn(key: jax.Array, module=module, features=features, spec=spec) -> Params:
             arguments = _arguments(spec, segment_count=1)
@@ -172,7 +201,22 @@ def init(network: Network, key: jax.Array, batches: Mapping[str, Mapping[str, An
             readout = head.get("readout", {}) if isinstance(module, DecoderHead) else head
             if "bias" in readout:
                 readout["bias"] = jnp.log(counts / counts.sum())
-    return {"shared": with_shared_heads(shared, together), "heads": heads}
+    shared = with_shared_heads(shared, together)
+    return {"shared": shared, **({PRIVATE: private} if private else {}), "heads": heads}
+
+
+def shared_and_private(network: Network, params: Mapping[str, Any], group: str) -> Params:
+    """What `encode` reads for an input group: shared parameters, and those of its task alone.
+
+    Args:
+      network: from `build`.
+      params: from `init`.
+      group: name of the input group.
+    """
+    if not has_private(network.sharing):
+        return params["shared"]
+    (task,) = (name for name, spec in network.specs.items() if spec.group == group)
+    return with_private(params["shared"], params[PRIVATE][task])
 
 
 TASK_HEAD = "task_head"
@@ -193,14 +237,18 @@ def logical_axes(network: Network, params: Params) -> Any:
     _, axes = encoder_parameters(network.encoder, attention)
     names = dict(jax.tree_util.tree_leaves_with_path(axes, is_leaf=lambda x: isinstance(x, tuple)))
 
-    def of_heads(heads: Any) -> Any:
-        return jax.tree.map(lambda leaf: (TASK_HEAD,) * len(leaf.shape), heads)
+    def whole(tree: Any) -> Any:
+        return jax.tree.map(lambda leaf: (TASK_HEAD,) * len(leaf.shape), tree)
 
+    shared = params["shared"]
     encoder = jax.tree_util.tree_map_with_path(
-        lambda path, _: names.get(path), encoder_params(params["shared"])
+        lambda path, _: names.get(path),
+        {name: part for name, part in encoder_params(shared).items() if name != SHARING},
     )
-    together = of_heads(shared_heads(params["shared"]))
-    return {"shared": with_shared_heads(encoder, together), "heads": of_heads(params["heads"])}
+    if SHARING in shared:
+        encoder[SHARING] = whole(shared[SHARING])
+    others = {name: whole(part) for name, part in params.items() if name != "shared"}
+    return {"shared": with_shared_heads(encoder, whole(shared_heads(shared))), **others}
 
 
 def encoder_parameters(encoder: Encoder, attention: Attention = "bidirectional") -> tuple[Any, Any]:
@@ -258,7 +306,7 @@ def encode(
 
     Args:
       network: from `build`.
-      shared: ``params["shared"]``.
+      shared: ``params["shared"]``, or `shared_and_private`.
       group: name of the input group.
       batch: its ``tokens``, ``segments``, ``positions`` (and ``affixes``, ``rows``).
       key: of the dropout; None for none, as in evaluation.
@@ -295,7 +343,7 @@ def apply_encoder(
 ) -> Features:
     """Encode rows, of which `attention` says what positions see of each other; see `encode`."""
     return network.encoder.apply(
-        {"params": encoder_params(shared)},
+        encoder_variables(network.sharing, encoder_params(shared)),
         batch,
         attention=attention,
         train=key is not None,

@@ -9,7 +9,7 @@ from jax.typing import DTypeLike
 
 from mtljax.modules.architecture import Architecture
 from mtljax.modules.beam_cache import BeamKeysValues, attend_beams, write_beams
-from mtljax.modules.by_position import by_position
+from mtljax.modules.by_position import adapted, by_position
 from mtljax.modules.disentangled import distance_scores
 from mtljax.modules.fused_attention import fused_attention
 from mtljax.modules.keys_values import KeysValues, attend, keys_values
@@ -70,7 +70,7 @@ def queries_keys_values(
         qkv = by_position(dense, x)
         query, key, value = (qkv[:, :, i] for i in range(3))
         if a.positions == "disentangled" and distances is not None:
-            far = dense(distances)
+            far = adapted(dense, distances)
             scores = distance_scores(query, key, far[:, 0], far[:, 1], a)
             scores = scores * (a.query_scale or size**-0.5)
     else:

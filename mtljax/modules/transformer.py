@@ -13,6 +13,7 @@ from mtljax.modules.added_rows import AddedRows
 from mtljax.modules.architecture import DEFAULT, Architecture, head_size, is_local
 from mtljax.modules.attention_mask import attention_mask, window_mask
 from mtljax.modules.beam_cache import BeamKeysValues
+from mtljax.modules.by_position import ADAPTERS
 from mtljax.modules.disentangled import DistanceTable
 from mtljax.modules.dropout import Masked
 from mtljax.modules.keys_values import KeysValues
@@ -255,7 +256,7 @@ class TransformerEncoder(nn.Module):
             in_axes = (*in_axes[:3], 0 if told[0] else nn.broadcast, nn.broadcast)
         stack = nn.scan(
             layer,
-            variable_axes={"params": 0},
+            variable_axes={"params": 0, ADAPTERS: 0},
             split_rngs={"params": True, "dropout": True},
             in_axes=in_axes,
             length=self.layers,

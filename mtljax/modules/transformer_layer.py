@@ -10,7 +10,7 @@ from jax.typing import DTypeLike
 
 from mtljax.modules.architecture import DEFAULT, Architecture, head_size
 from mtljax.modules.beam_cache import BeamKeysValues
-from mtljax.modules.by_position import by_position
+from mtljax.modules.by_position import by_position, with_bottleneck
 from mtljax.modules.dropout import LockedDropout, Masked
 from mtljax.modules.feed_forward import feed_forward
 from mtljax.modules.keys_values import KeysValues, attend, keys_values
@@ -168,6 +168,7 @@ class TransformerLayer(nn.Module):
     ) -> jax.Array:
         """The residual sum of a block, with its norm where there is one."""
         placement = self.architecture.norm_placement
+        y = with_bottleneck(self, f"{block}_adapter", y)
         if placement == "around":
             y = make_norm(self.architecture, self.dtype, f"{block}_out_norm")(y)
         x = x + LockedDropout(self.dropout)(y, masked, train=self.train)

@@ -11,7 +11,13 @@ from mtljax.data.batching.mixture import MixtureSettings
 from mtljax.data.tokenizers import TokenizerSettings
 from mtljax.errors import UserError
 from mtljax.modules.architecture import DEFAULT, Architecture, head_size
-from mtljax.modules.config import DecoderConfig, EncoderConfig, HeadsConfig, output_width
+from mtljax.modules.config import (
+    DecoderConfig,
+    EncoderConfig,
+    HeadsConfig,
+    SharingConfig,
+    output_width,
+)
 from mtljax.ranges import at_least, bounded, check_ranges, fraction, positive, size
 
 
@@ -221,6 +227,7 @@ class Config:
       heads: the tasks' heads.
       decoder: the decoders of text-to-text tasks, if they have layers of their own.
       optimizer: AdamW, its learning rate, clipping, accumulation and averaging.
+      sharing: which parameters tasks share besides a whole encoder.
       regularizer: penalties on the parameters.
       gradients: how per-task gradients are computed.
       stopping: by which score the best checkpoint is chosen, and when a run ends early.
@@ -245,6 +252,7 @@ class Config:
     heads: HeadsConfig = HeadsConfig()
     decoder: DecoderConfig = DecoderConfig()
     optimizer: OptimizerConfig = OptimizerConfig()
+    sharing: SharingConfig = SharingConfig()
     regularizer: RegularizerConfig = RegularizerConfig()
     gradients: GradientsConfig = GradientsConfig()
     stopping: StoppingConfig = StoppingConfig()

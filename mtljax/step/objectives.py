@@ -23,6 +23,7 @@ from mtljax.gradients.one_pass import EncodeTogether
 from mtljax.gradients.problem import Encode, Head, value_and_aux
 from mtljax.step.frozen import bind
 from mtljax.step.gradient_layout import FullGradients, GradientLayout
+from mtljax.step.own_parts import own_packing
 from mtljax.step.passes import choose_passes
 
 
@@ -218,6 +219,7 @@ def from_encoder(
     examples_together: Callable[[Any], Mapping[str, Examples]] | None = None,
     passes: str = "auto",
     has_aux: bool = False,
+    private: bool = False,
 ) -> Objectives:
     """Objectives of a shared encoder and a head per task: each example is encoded once.
 
@@ -237,17 +239,22 @@ def from_encoder(
         is an `encode_together`.
       has_aux: whether encoders return ``(features, aux)`` and heads ``(loss, aux)``, where `aux` is
         any tree of arrays, such as statistics of the batch: what a step reports as ``metrics.aux``.
+      private: whether each task has parameters of its own in the encoder, which is called as
+        ``(shared, private, inputs[, key])``; they take the gradient that the heads take.
 
     Returns:
-      Objectives for `train_step`, whose parameters are ``{"shared": ..., "heads": {task: ...}}``.
+      Objectives for `train_step`, whose parameters are ``{"shared": ..., "heads": {task: ...}}``,
+      and ``"private": {task: ...}`` if there are such.
 
     Raises:
-      ValueError: another `passes`, or one pass without `encode_together`; at trace time, where
-        names, shapes or the strategy do not fit.
+      ValueError: another `passes`, one pass without `encode_together` or with private parameters;
+        at trace time, where names, shapes or the strategy do not fit.
     """
     names = tuple(heads)
     examples_together = examples_together or examples
     apart = "" if encode_together is not None else "there is no encode_together"
+    apart = "tasks have private parameters in the encoder" if private else apart
+    own_of, parts_of = own_packing(private)
     platform = jax.default_backend()
     chosen = choose_passes(passes, platform, 1, groups_apart=apart).passes
     together = encode_together if chosen == "one" else None
@@ -260,7 +267,7 @@ def from_encoder(
         scaled, read = heads, (examples if together is None else examples_together)(batch)
         if shares is not None:
             scaled, read = _with_shares(heads, read, shares)
-        parts = (params["shared"], params["heads"], read)
+        parts = (params["shared"], own_of(params), read)
         return gradients.task_losses(
             encode, scaled, *parts, key=key, encode_together=together, **aux
         )
@@ -268,19 +275,19 @@ def from_encoder(
     def task_gradients(
         params: Any, batch: Any, key: jax.Array | None, strategy: str = "auto"
     ) -> TaskGradients:
-        parts = (params["shared"], params["heads"], examples(batch))
+        parts = (params["shared"], own_of(params), examples(batch))
         return gradients.task_gradients(encode, heads, *parts, key=key, strategy=strategy, **aux)
 
     def weighted_gradient(
         params: Any, batch: Any, key: jax.Array | None, weights: jax.Array
     ) -> WeightedGradient:
-        parts = (params["shared"], params["heads"], examples(batch))
+        parts = (params["shared"], own_of(params), examples(batch))
         return gradients.weighted_gradient(encode, heads, *parts, weights, key=key, **aux)
 
     def lagged_gradients(
         params: Any, batch: Any, key: jax.Array | None, weights: jax.Array, size: int | None
     ) -> LaggedGradients:
-        parts = (params["shared"], params["heads"], examples(batch))
+        parts = (params["shared"], own_of(params), examples(batch))
         return gradients.lagged_gradients(
             encode, heads, *parts, weights, key=key, sketch=size, **aux
         )
@@ -291,7 +298,7 @@ def from_encoder(
         encoders = list(encode.values()) if isinstance(encode, Mapping) else [encode]
         if len(encoders) > 1:
             raise ValueError("strategy 'representation': all tasks must read the same inputs")
-        parts = (params["shared"], params["heads"], examples(batch))
+        parts = (params["shared"], own_of(params), examples(batch))
         return gradients.representation_gradients(encoders[0], heads, *parts, key=key, **aux)
 
     def all_present(batch: Any) -> jax.Array:
@@ -299,6 +306,9 @@ def from_encoder(
         return jnp.ones(len(names), bool)
 
     def with_frozen(frozen: Any) -> Objectives:
+        if jax.tree.leaves(frozen.get("private")):  # tasks share one function, traced once
+            raise ValueError("frozen: private parameters of the encoder are all trained")
+
         def of_trained(function: Any) -> Any:
             if isinstance(function, DrawsByRow):
                 return DrawsByRow(bind(function.encode, frozen["shared"]))
@@ -322,6 +332,7 @@ def from_encoder(
             examples_together=examples_together,
             passes=passes,
             has_aux=has_aux,
+            private=private,
         )
 
     return Objectives(
@@ -331,10 +342,10 @@ def from_encoder(
         lagged_gradients,
         representation_gradients,
         present or all_present,
-        split=lambda tree: (tree["shared"], tree["heads"]),
-        join=lambda params, shared, heads: {
+        split=lambda tree: (tree["shared"], own_of(tree)),
+        join=lambda params, shared, own: {
             "shared": shared,
-            "heads": {**params["heads"], **heads},
+            **parts_of({**own_of(params), **own}),
         },
         keyed=keyed,
         with_frozen=with_frozen,

@@ -101,6 +101,8 @@ def check_alike(first: Part, other: Part) -> None:
     where = f"runs {first.directory} and {other.directory}"
     if first.tokenizer.fingerprint != other.tokenizer.fingerprint:
         raise UserError(f"{where}: have other tokenizers")
+    if first.config.sharing != other.config.sharing:
+        raise UserError(f"{where}: their tasks share by other structures (sharing)")
     for name in _SAME:
         section, field = name.split(".")
         one, two = (getattr(getattr(part.config, section), field) for part in (first, other))
@@ -173,6 +175,7 @@ def assemble(
         encoder=dataclasses.replace(first.encoder, from_run="", pretrained=pretrained),
         heads=dataclasses.replace(first.heads, from_run=False),
         decoder=first.decoder,
+        sharing=first.sharing,
         optimizer=dataclasses.replace(Config().optimizer, average=0.0),
     )
 

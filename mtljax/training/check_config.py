@@ -12,7 +12,7 @@ from mtljax.step.strategy import choose_strategy
 from mtljax.training.model import Model, initial_params
 from mtljax.training.objective import alike_heads, has_penalty, penalty
 from mtljax.training.objectives.model_objectives import model_objectives
-from mtljax.training.parameter_rates import check_patterns
+from mtljax.training.parameter_rates import check_patterns, freezes_encoder
 from mtljax.training.step import step_options
 
 
@@ -52,18 +52,20 @@ def check_parameters(config: Config, model: Model, method: Method) -> None:
     Raises:
       UserError: an expression is not valid or finds no parameter, or too much is frozen.
     """
-    if not (config.optimizer.frozen or config.optimizer.rates):
+    frozen = bool(config.optimizer.frozen) or freezes_encoder(config)
+    if not (frozen or config.optimizer.rates):
         return
     params = jax.eval_shape(lambda: initial_params(model))
     check_patterns(params, config.optimizer)
-    if not config.optimizer.frozen:
+    if not frozen:
         return
     options = dataclasses.replace(step_options(config, model), accumulate=1)
     try:
         step = train_step(model_objectives(model), method, optax.identity(), options)
         jax.eval_shape(step.init, params)
     except ValueError as error:
-        raise UserError(f"optimizer.{error}") from None
+        option = "optimizer." if config.optimizer.frozen else "sharing.freeze: "
+        raise UserError(f"{option}{error}") from None
 
 
 def check_strategy(config: Config, model: Model, method: Method) -> None:

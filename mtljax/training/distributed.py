@@ -14,6 +14,7 @@ from jax.sharding import PartitionSpec as P
 
 from mtljax.errors import UserError
 from mtljax.modules import logical_axes
+from mtljax.modules.structures import has_private
 from mtljax.parallel import (
     ParameterSpecs,
     compiled_step,
@@ -38,6 +39,7 @@ from mtljax.step.strategy import APPROXIMATE
 from mtljax.training.model import Model
 from mtljax.training.objective import StepBatch
 from mtljax.training.objectives.device_layout import DeviceLayout
+from mtljax.training.parameter_rates import freezes_encoder
 from mtljax.training.passes import passes_of
 from mtljax.training.step import make_step
 
@@ -306,8 +308,10 @@ def _placement_obstacle(config: Config, mesh: Mesh) -> str:
         return f"strategy {config.parallel.strategy!r} has no axis of tasks"
     if mesh.shape["model"] > 1:
         return "the axis of features has several devices"
-    if config.optimizer.frozen:
+    if config.optimizer.frozen or freezes_encoder(config):
         return "some parameters are frozen"
+    if has_private(config.sharing):
+        return "tasks have private parameters in the encoder"
     if config.gradients.strategy in APPROXIMATE:
         strategy = config.gradients.strategy
         return f"gradients.strategy {strategy!r} never holds the gradients of all tasks"

@@ -10,7 +10,7 @@ from mtljax import metrics
 from mtljax.data import GroupBatch, MultitaskData
 from mtljax.data.batching.batches import HOST_ONLY
 from mtljax.kinds import KINDS, Output
-from mtljax.modules import Readout, encode, predict
+from mtljax.modules import Readout, encode, predict, shared_and_private
 from mtljax.special_tokens import OOV
 from mtljax.tasks import Task, main_metric, metric_names
 from mtljax.training.host_metrics import HostMetrics
@@ -61,7 +61,8 @@ def make_group_evaluation(
     count = model.layout.shapes[group_name].max_segments
 
     def evaluate(params: Mapping[str, Any], batch: Mapping[str, Any]) -> Any:
-        features = encode(model.network, params["shared"], group_name, batch)
+        shared = shared_and_private(model.network, params, group_name)
+        features = encode(model.network, shared, group_name, batch)
         states, predicted = {}, {}
         for task in group.tasks:
             head = params["heads"][task.name]

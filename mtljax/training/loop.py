@@ -17,7 +17,7 @@ from mtljax.step.state import StepMetrics, TrainState, evaluated_params
 from mtljax.tasks import TasksLike, main_metric, parse_tasks
 from mtljax.training import stopping
 from mtljax.training.check_config import check_parameters, check_penalty, check_strategy
-from mtljax.training.distributed import Distributed, check_stages, distribute
+from mtljax.training.distributed import check_stages, distribute
 from mtljax.training.evaluation import Values, score
 from mtljax.training.inputs.abstract_batch import abstract_batch
 from mtljax.training.inputs.aligned_streams import check_validation
@@ -35,6 +35,7 @@ from mtljax.training.pretrained_start import (
 from mtljax.training.reporting.data_notes import data_notes
 from mtljax.training.reporting.data_overview import class_counts, describe, total_steps
 from mtljax.training.reporting.progress import format_value, notebook_console, notes_on
+from mtljax.training.reporting.sharing_note import sharing_note
 from mtljax.training.reporting.summary import summarize
 from mtljax.training.session import Composed, Log, Session, open_log, open_session
 from mtljax.training.start import Say, arguments, begin, check_continued, content, load, look
@@ -126,7 +127,7 @@ def train(
         on_all_processes(lambda: run_directory.check_shared(directory))
         seconds = time.monotonic() - began
         say(describe(config, data, composed.steps, seconds))
-        _announce(composed.devices, data, say)
+        _announce(composed, data, say)
 
         with open_session(
             config,
@@ -156,11 +157,12 @@ def _compose(config: Config, data: MultitaskData, method: Method) -> Composed:
     optimizer = make_optimizer(config.optimizer, steps, config.encoder.layers, config.regularizer)
     devices = distribute(config, model, method, optimizer, abstract_batch(data.layout))
     check_stages(devices, data.stages)
-    return Composed(model, method, devices, steps)
+    return Composed(model, method, devices, steps, sharing_note(config, model))
 
 
-def _announce(devices: Distributed, data: MultitaskData, say: Say) -> None:
-    for line in filter(None, (devices.about, devices.passes)):
+def _announce(composed: Composed, data: MultitaskData, say: Say) -> None:
+    devices = composed.devices
+    for line in filter(None, (composed.sharing, devices.about, devices.passes)):
         say(line)
     for note in data_notes(data):
         say(note)

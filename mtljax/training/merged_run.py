@@ -104,6 +104,9 @@ def merge_runs(
     first, *others = parts
     for other in others:
         check_alike(first, other)
+    structure = first.config.sharing.structure
+    if structure != "hard":
+        raise UserError(f"runs to merge: have sharing.structure {structure!r}, which is not merged")
     tasks = join_tasks({str(part.directory): part.tasks for part in parts})
     together = joined_heads(parts)
     encoders = [encoder_params(part.params["shared"]) for part in parts]

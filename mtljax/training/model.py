@@ -13,6 +13,7 @@ from mtljax.kinds import KINDS, Attention
 from mtljax.losses import Proposal, unigram_proposal
 from mtljax.modules import HeadSpec, Network, build, init
 from mtljax.modules.network import Params
+from mtljax.modules.structures import has_private
 from mtljax.presets import Config
 from mtljax.tasks import Task, check_shared_heads, loss_name, tasks_by_head
 
@@ -96,6 +97,7 @@ def data_options(config: Config, tasks: tuple[Task, ...]) -> DataOptions:
         attention=attention_of(config, tasks),
         mixture=config.mixture,
         bad_rows=config.data.bad_rows,
+        apart=has_private(config.sharing),
     )
 
 
@@ -114,7 +116,8 @@ def build_model(
       A `Model`.
 
     Raises:
-      UserError: tasks with one head predict different things.
+      UserError: tasks with one head predict different things, or the encoder cannot have the
+        structure of sharing.
     """
     counts = class_counts or {}
     tasks = layout.tasks
@@ -131,17 +134,23 @@ def build_model(
             shared=task.head or "",
             own=task.head is None or task.own_head,
         )
-    network = build(
-        config.encoder,
-        config.heads,
-        specs,
-        attention={group.name: group.attention for group in layout.groups},
-        vocabulary_size=layout.vocab_size,
-        affix_buckets=layout.affix_buckets + 1 if layout.affix_buckets else 0,
-        dtype=compute_dtype(config),
-        decoder=config.decoder,
-        marks=layout.marks,
-    )
+    try:
+        network = build(
+            config.encoder,
+            config.heads,
+            specs,
+            attention={group.name: group.attention for group in layout.groups},
+            vocabulary_size=layout.vocab_size,
+            affix_buckets=layout.affix_buckets + 1 if layout.affix_buckets else 0,
+            dtype=compute_dtype(config),
+            decoder=config.decoder,
+            marks=layout.marks,
+            sharing=config.sharing,
+        )
+    except ValueError as error:
+        if config.sharing.structure == "hard":
+            raise
+        raise UserError(f"sharing.{error}") from None
     for name, sharing in tasks_by_head(tasks).items():
         for task in sharing[1:]:
             if network.heads[task.name] != network.heads[sharing[0].name]:

@@ -3,8 +3,9 @@
 Layers that are stacked along the leading axis of one array have a factor each along that axis.
 """
 
+import functools
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import jax
@@ -13,8 +14,10 @@ import numpy as np
 import optax
 
 from mtljax.errors import UserError
+from mtljax.modules.shared_heads import SHARED_HEADS
+from mtljax.modules.structures import ADDED, SHARING
 from mtljax.modules.transformer import LAYERS
-from mtljax.presets import OptimizerConfig
+from mtljax.presets import Config, OptimizerConfig
 
 _BELOW = re.compile(
     r"^shared/(embedding/|[^/]+/"
@@ -82,6 +85,29 @@ def frozen_parameters(params: Any, patterns: Sequence[str]) -> Any:
         return any(pattern.search(_name(path)) for pattern in compiled)
 
     return jax.tree_util.tree_map_with_path(of, params)
+
+
+def freezes_encoder(config: Config) -> bool:
+    """Whether the structure of sharing leaves the encoder as it is; see `SharingConfig.freeze`."""
+    if config.sharing.structure not in ADDED:
+        return False
+    begun = bool(config.encoder.pretrained or config.encoder.from_run)
+    return begun if config.sharing.freeze == "auto" else config.sharing.freeze == "yes"
+
+
+def frozen_of(config: Config) -> Callable[[Any], Any] | None:
+    """From parameters to those that a configuration leaves as they are; None if it names none.
+
+    Args:
+      config: the configuration.
+
+    Returns:
+      A function from a tree of parameters to a tree of bools.
+    """
+    patterns = config.optimizer.frozen
+    if freezes_encoder(config):
+        patterns = (*patterns, f"^shared/(?!{SHARING}/|{SHARED_HEADS}/)")
+    return functools.partial(frozen_parameters, patterns=patterns) if patterns else None
 
 
 def check_patterns(params: Any, config: OptimizerConfig) -> None:

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from mtljax.errors import UserError
+from mtljax.modules.structures import has_private
 from mtljax.presets import Config
 from mtljax.step.method import Method
 from mtljax.step.passes import Passes, choose_passes
@@ -32,6 +33,8 @@ def passes_of(
     """
     by_task = why_by_task(method, step_options(config, model))
     apart = "tasks on groups of devices have passes of their own" if placed else ""
+    if has_private(model.network.sharing):
+        apart = "tasks have private parameters in the encoder"
     # Between the steps of `every` there is one sum, and losses alone are read of other batches.
     kept = config.weighting_options.get("every", 1) != 1
     try:

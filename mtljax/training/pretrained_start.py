@@ -13,8 +13,10 @@ from mtljax.data import Layout
 from mtljax.data.tokenizers import TokenizerSettings
 from mtljax.errors import UserError
 from mtljax.kinds import KINDS
+from mtljax.modules import with_private
 from mtljax.modules.config import DecoderConfig, EncoderConfig
-from mtljax.modules.shared_heads import SHARED_HEADS
+from mtljax.modules.shared_heads import SHARED_HEADS, encoder_params
+from mtljax.modules.structures import PRIVATE, divide_layers, encoder_variables
 from mtljax.presets import Config
 from mtljax.pretrained.decoder import read_decoder
 from mtljax.pretrained.load import PretrainedFiles, open_source, read_parameters, read_shape
@@ -140,9 +142,11 @@ def start_from_pretrained(
     if not config.encoder.pretrained:
         return state
     source = _open(config)
-    shared = _leaves(state.params["shared"])
-    read, pooler = read_parameters(source, shared)
-    params = _replaced(state.params, read, pooler)
+    read, pooler = read_parameters(source, _leaves(_whole_encoder(config, state.params)))
+    params = state.params
+    if config.sharing.structure == "private_layers":
+        params, read = _with_private_layers(config, params, read), {}
+    params = _replaced(params, read, pooler)
     if source.shape.causal and source.shape.tied:
         params = {**params, "heads": jax.tree.map(_as_read_out, params["heads"], is_leaf=_writes)}
     if source.matched.decoder:
@@ -159,6 +163,26 @@ def start_from_pretrained(
             lambda new, old: jax.device_put(jnp.copy(new), old.sharding), params, average
         )
     return state._replace(params=params, average=average)
+
+
+def _whole_encoder(config: Config, params: Any) -> Any:
+    """The parameters of the encoder, with the private layers of the first task if there are any."""
+    shared = encoder_params(params["shared"])
+    if config.sharing.structure != "private_layers":
+        return shared
+    private = next(iter(params[PRIVATE].values()))
+    return encoder_variables(config.sharing, with_private(shared, private))["params"]
+
+
+def _with_private_layers(config: Config, params: Any, read: Mapping[str, jax.Array]) -> Any:
+    """Parameters of which the layers of every task begin as those that were read."""
+    whole = jax.tree_util.tree_map_with_path(
+        lambda path, leaf: read.get(_name(path), leaf), _whole_encoder(config, params)
+    )
+    shared, private = divide_layers(config.sharing, config.encoder, whole, list(params[PRIVATE]))
+    new = {"shared": {**params["shared"], **shared}, PRIVATE: private}
+    old = {name: params[name] for name in new}
+    return params | jax.tree.map(lambda x, leaf: jax.device_put(x, leaf.sharding), new, old)
 
 
 def _writes(head: Any) -> bool:

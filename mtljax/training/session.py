@@ -37,12 +37,14 @@ class Composed:
       method: what turns the tasks' losses and gradients into an update.
       devices: the mesh, and the compiled functions that draw the first state and do a step.
       steps: optimization steps of the whole run.
+      sharing: what tasks share, in one line; empty where that is a whole encoder.
     """
 
     model: Model
     method: Method
     devices: Distributed
     steps: int
+    sharing: str = ""
 
 
 @dataclasses.dataclass(frozen=True)

@@ -19,6 +19,7 @@ from mtljax.modules.shared_heads import (
     shared_heads,
     with_shared_heads,
 )
+from mtljax.modules.structures import SHARING
 from mtljax.presets import ENCODER_SHAPE, Config
 from mtljax.step import TrainState
 from mtljax.tasks import loss_name, tasks_by_head
@@ -132,7 +133,9 @@ def starting_point(
     wanted = jax.eval_shape(lambda: initial_params(model))
     names = [task.name for task in model.tasks]
     taken = [name for name in names if config.heads.from_run and name in shapes["heads"]]
-    encoders = (encoder_params(tree["shared"]) for tree in (shapes, wanted))
+    encoders = [encoder_params(tree["shared"]) for tree in (shapes, wanted)]
+    if SHARING not in encoders[0]:  # what a structure adds to an encoder begins anew
+        encoders[1].pop(SHARING, None)
     check_shapes(where, "shared", *encoders)
     for name in taken:
         ours, theirs = (m.layout.outputs[name] for m in (model, there))
@@ -183,7 +186,8 @@ def started(state: TrainState, start: StartingPoint | None) -> TrainState:
         together = {
             name: put(head, drawn[name]) for name, head in shared_heads(start.shared).items()
         }
-        encoder = put(encoder_params(start.shared), encoder_params(params["shared"]))
+        read, encoder = encoder_params(start.shared), encoder_params(params["shared"])
+        encoder |= put(read, {name: encoder[name] for name in read})
         shared = with_shared_heads(encoder, {**drawn, **together})
         return {**params, "shared": shared, "heads": {**params["heads"], **heads}}
 

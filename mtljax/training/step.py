@@ -16,7 +16,7 @@ from mtljax.training.model import Model
 from mtljax.training.objective import StepBatch, alike_heads, has_penalty, penalty
 from mtljax.training.objectives.device_layout import ONE_PROGRAM, DeviceLayout
 from mtljax.training.objectives.model_objectives import model_objectives
-from mtljax.training.parameter_rates import frozen_parameters
+from mtljax.training.parameter_rates import frozen_of
 
 
 class RunStep(NamedTuple):
@@ -77,7 +77,7 @@ def step_options(config: Config, model: Model) -> StepOptions:
     Returns:
       The options of `mtljax.step.train_step`.
     """
-    regularizer, frozen = config.regularizer, config.optimizer.frozen
+    regularizer = config.regularizer
     alike = alike_heads(model) if regularizer.heads_together else ()
     of_params = functools.partial(penalty, regularizer, alike=alike)
     return StepOptions(
@@ -90,5 +90,5 @@ def step_options(config: Config, model: Model) -> StepOptions:
         penalty=of_params if has_penalty(regularizer) else None,
         non_finite=config.non_finite,
         seed=config.seed,
-        frozen=functools.partial(frozen_parameters, patterns=frozen) if frozen else None,
+        frozen=frozen_of(config),
     )

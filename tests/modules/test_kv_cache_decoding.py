@@ -144,7 +144,7 @@ def test_bfloat16(kind, tokens, affixes):
     ready = kv_cache_decoding.prepare(network, shared)
     kernels = [
         leaf.dtype
-        for path, leaf in jax.tree.leaves_with_path(ready[kind])
+        for path, leaf in jax.tree.leaves_with_path(ready["params"][kind])
         if "kernel" in str(path) or "recurrent" in str(path)
     ]
     assert kernels and set(kernels) == {jnp.dtype(jnp.bfloat16)}

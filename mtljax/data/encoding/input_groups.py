@@ -56,6 +56,8 @@ def input_groups(
     tasks: Sequence[Task],
     sources: Mapping[str, Source],
     attention: Callable[[Task], Attention] = attention_by_kind,
+    *,
+    apart: bool = False,
 ) -> tuple[Group, ...]:
     """Groups tasks that read the same inputs in the same way.
 
@@ -63,11 +65,12 @@ def input_groups(
         tasks: tasks with unique names.
         sources: the data sets of the tasks, by name of data set.
         attention: from a task to how the encoder reads its inputs.
+        apart: whether every task has a group of its own.
 
     Returns:
-        Groups in the order of their first tasks. Two tasks are in one group if their data sets
-        have the same identity and they agree in input features, attention, `max_length` and
-        `rename_words`.
+        Groups in the order of their first tasks. Unless they are apart, two tasks are in one group
+        if their data sets have the same identity and they agree in input features, attention,
+        `max_length` and `rename_words`.
 
     Raises:
         UserError: if a data set does not have a feature that a task names, or not of a kind that
@@ -89,10 +92,10 @@ def input_groups(
             inputs = (*task.parts, task.targets or "")
         # Two texts to classify are shortened in another way than a source and its target.
         pair = (_answers(task), task.rename_words)
-        key = (identity, inputs, mode, task.max_length, pair)
+        key = (identity, inputs, mode, task.max_length, pair, task.name if apart else "")
         members.setdefault(key, []).append(task)
     groups: list[Group] = []
-    for (_, inputs, mode, max_length, _), group_tasks in members.items():
+    for (_, inputs, mode, max_length, *_), group_tasks in members.items():
         name = _unused_name(group_tasks[0], mode, [group.name for group in groups])
         chunked = all(KINDS[task.kind].writes == "continuation" for task in group_tasks)
         groups.append(Group(name, tuple(group_tasks), inputs, mode, max_length, chunked))

@@ -10,8 +10,9 @@ import jax.numpy as jnp
 from mtljax import losses
 from mtljax.gradients import DrawsByRow, Examples, Unbatched
 from mtljax.kinds import KINDS
-from mtljax.modules import Readout, encode, encode_together, predict
+from mtljax.modules import Readout, encode, encode_together, predict, with_private
 from mtljax.modules.network import group_heads
+from mtljax.modules.structures import has_private
 from mtljax.parallel.fsdp_gather import gather_for_use
 from mtljax.parallel.split import (
     first_row,
@@ -54,14 +55,16 @@ def encoders(model: Model, layout: DeviceLayout) -> dict[str, Callable[..., Any]
       layout: how the devices share a step.
 
     Returns:
-      By input group, ``(shared, inputs[, key]) -> Features``.
+      By input group, ``(shared, inputs[, key]) -> Features``; with private parameters ``(shared,
+      private, inputs[, key])``.
     """
     by_kind: dict[Hashable, Callable[..., Any]] = {}
     functions = {}
     for group in model.layout.groups:
         # All that `_encode` reads of a group.
         kind = model.network.attention[group.name], group_heads(model.network, group.name)
-        encoder = DrawsByRow(functools.partial(_encode, model, layout, group.name))
+        encode_rows = _encode_private if has_private(model.network.sharing) else _encode
+        encoder = DrawsByRow(functools.partial(encode_rows, model, layout, group.name))
         functions[group.name] = by_kind.setdefault(kind, encoder)
     return functions
 
@@ -198,6 +201,15 @@ def _encode(
     key: jax.Array | None = None,
 ) -> Any:
     features = encode(model.network, _for_use(layout, shared), group, inputs, key)
+    return _marked(features, Unbatched(features.table))
+
+
+def _encode_private(
+    model: Model, layout: DeviceLayout, group: str, shared: Any, private: Any, *rest: Any
+) -> Any:
+    axes, summed = layout.split
+    private = identity_with_psum_gradient(private, axes if summed else ())
+    features = encode(model.network, with_private(_for_use(layout, shared), private), group, *rest)
     return _marked(features, Unbatched(features.table))
 
 

@@ -13,6 +13,7 @@ from mtljax.gradients import (
     TaskGradients,
     WeightedGradient,
 )
+from mtljax.modules.structures import has_private
 from mtljax.parallel.split import (
     any_device,
     identity_with_psum_gradient,
@@ -67,15 +68,17 @@ def _of_one_program(model: Model, layout: DeviceLayout) -> Objectives:
     # Rows that XLA divides among devices would move between them to make room for padding, and
     # where groups are stacked, XLA would have to find out that each device keeps its own.
     alike = layout.placement is None and model.network.encoder.rows is None
+    private = has_private(model.network.sharing)
     return from_encoder(
         model_functions.encoders(model, layout),
         model_functions.heads(model, layout, alike=alike),
         keyed=True,
-        encode_together=model_functions.encoder_of_all(model, layout),
+        encode_together=None if private else model_functions.encoder_of_all(model, layout),
         passes=layout.passes,
         present=functools.partial(present_tasks, model),
         examples=functools.partial(model_functions.examples, model, layout, alike=alike),
         examples_together=functools.partial(model_functions.examples, model, layout),
+        private=private,
     )
 
 

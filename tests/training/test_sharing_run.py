@@ -1,0 +1,119 @@
+"""Runs whose tasks share by another structure than a whole encoder."""
+
+import dataclasses
+
+import jax
+import numpy as np
+import optax
+import pytest
+
+from mtljax.errors import UserError
+from mtljax.inference import load_run
+from mtljax.modules.config import EncoderConfig, SharingConfig
+from mtljax.step import train_step
+from mtljax.training.check_config import check_parameters
+from mtljax.training.inputs.abstract_batch import abstract_batch
+from mtljax.training.loop import train
+from mtljax.training.method import make_method
+from mtljax.training.model import initial_params
+from mtljax.training.objectives.model_objectives import model_objectives
+from mtljax.training.persistence.checkpoints import Checkpoints
+from mtljax.training.reporting.sharing_note import sharing_note
+from mtljax.training.step import step_options
+
+LORA = SharingConfig("lora", parts="both", rank=2, freeze="yes")
+
+
+def with_sharing(config, sharing, **settings):
+    encoder = EncoderConfig(embedding=6, features=8, dropout=0.2)
+    return dataclasses.replace(config, encoder=encoder, sharing=sharing, **settings)
+
+
+def test_a_run_resumes_to_the_last_bit_and_is_used(
+    tmp_path, plain, tasks, tiny, drawn, monkeypatch
+):
+    """Two of the tasks read the same texts, and are encoded apart."""
+    chosen = (tasks["label"], tasks["number"], tasks["next"])
+    config = with_sharing(plain, LORA, weighting="mgda", steps=4, evaluate_every=2)
+    whole = train(config, chosen, tmp_path / "whole")
+    save = Checkpoints.save
+
+    def cut_off(self, step, *args):
+        save(self, step, *args)
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Checkpoints, "save", cut_off)
+        with pytest.raises(KeyboardInterrupt):
+            train(config, chosen, tmp_path / "cut")
+    resumed = train(config, chosen, tmp_path / "cut")
+    assert resumed["tasks"] == whole["tasks"]
+    run, other = load_run(tmp_path / "whole"), load_run(tmp_path / "cut")
+    jax.tree.map(np.testing.assert_array_equal, run.params, other.params)
+
+    assert [len(group.tasks) for group in run.layout.groups] == [1, 1, 1]
+    assert run.params["private"].keys() == {"label", "number", "next"}
+    (answers,) = run.predict(["w1 w2 w3"])
+    assert answers.keys() == {"label", "number", "next"}
+    values = run.evaluate("test")["label"]
+    for metric, value in whole["tasks"]["label"]["test"].items():
+        np.testing.assert_allclose(values[metric], value, 1e-5)
+
+
+@pytest.mark.parametrize("parts", ["shared", "both"])
+def test_a_frozen_encoder_has_neither_gradients_nor_moments(parts, make, plain, tasks):
+    chosen = (tasks["label"], tasks["tags"])
+    config = with_sharing(plain, dataclasses.replace(LORA, parts=parts))
+    model, data = make(config, chosen)
+    shapes = jax.eval_shape(lambda: initial_params(model))
+    trained = {**shapes, "shared": {"sharing": shapes["shared"]["sharing"]}}
+    options = step_options(config, model)
+    method = make_method(dataclasses.replace(config, weighting="upgrad"), 2)
+    step = train_step(model_objectives(model), method, optax.adam(1e-3), options)
+    batch = abstract_batch(data.layout)
+    state = jax.eval_shape(step.init, shapes, batch)
+    moments = state.optimizer.optimizer[0].mu
+
+    def leaves(tree):
+        pairs = jax.tree.leaves_with_path(tree)
+        return {jax.tree_util.keystr(path): leaf.shape for path, leaf in pairs}
+
+    assert leaves(moments) == leaves(trained)
+    # What the tasks' rows are of: the parameters that they have in common, and no others.
+    seen = []
+
+    def look(objectives):
+        original = objectives.task_gradients
+
+        def task_gradients(*args):
+            seen.append(original(*args))
+            return seen[-1]
+
+        return objectives._replace(
+            task_gradients=task_gradients,
+            with_frozen=lambda frozen: (
+                look(objectives.with_frozen(frozen)) if objectives.with_frozen else None
+            ),
+        )
+
+    step = train_step(look(model_objectives(model)), method, optax.adam(1e-3), options)
+    jax.eval_shape(step.update, state, batch)
+    rows = {"sharing": shapes["shared"]["sharing"]}
+    assert leaves(seen[-1].shared) == {path: (2, *s) for path, s in leaves(rows).items()}
+    note = sharing_note(config, model)
+    assert "(frozen)" in note and ("private" in note) == (parts == "both")
+
+
+def test_what_is_told_in_one_line(make, plain, tasks):
+    chosen = (tasks["label"], tasks["tags"])
+    with pytest.raises(UserError, match=r"^sharing\.matrices 'qvk': found in the path of no matr"):
+        make(with_sharing(plain, SharingConfig("lora", matrices="qvk")), chosen)
+    private = dataclasses.replace(LORA, parts="private")
+    config = with_sharing(plain, private, weighting="upgrad")
+    model, _ = make(config, chosen)
+    with pytest.raises(UserError, match=r"^sharing\.freeze: frozen: all shared parameters are"):
+        check_parameters(config, model, make_method(config, 2))
+    frozen = dataclasses.replace(config.optimizer, frozen=("^private/",))
+    config = with_sharing(plain, dataclasses.replace(LORA, freeze="no"), optimizer=frozen)
+    with pytest.raises(UserError, match=r"^optimizer\.frozen: private parameters of the encoder"):
+        check_parameters(config, model, make_method(config, 2))
