@@ -110,10 +110,14 @@ class StoppingConfig:
       patience: evaluations on validation without a better score after which the run ends; 0 to do
         all steps.
       task: the task whose main metric is the score; if empty, it is the mean over all tasks.
+      task_patience: evaluations on validation without a better main metric of a task after which
+        that task stops while others go on: it has no more part in the loss, and its head stays as
+        it is; 0 for never. The run ends when all have stopped.
     """
 
     patience: int = size(0, default=0, high=2**31 - 1)
     task: str = ""
+    task_patience: int = size(0, default=0, high=2**31 - 1)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -297,6 +301,8 @@ def check(config: Config) -> None:
     parallel = config.parallel
     if sum(size < 1 for size in (parallel.task, parallel.data, parallel.model)) > 1:
         raise UserError("parallel: one axis at most can be what the others leave")
+    if config.stopping.task_patience and parallel.strategy == "pmap":
+        raise UserError("stopping.task_patience: not with parallel.strategy 'pmap'")
     if config.heads.from_run and not config.encoder.from_run:
         raise UserError("heads.from_run: needs encoder.from_run")
     if not config.heads.pooling:

@@ -48,6 +48,16 @@ from mtljax.training.starting_point import (
     starting_point,
 )
 from mtljax.training.stopping import Best, check_stopping
+from mtljax.training.task_stopping import (
+    NO_STOPS,
+    TaskStops,
+    after_evaluation,
+    held_heads,
+    stops_from_json,
+    stops_to_json,
+    with_heads,
+    without_targets,
+)
 
 
 def train(
@@ -175,6 +185,7 @@ class _Restored(NamedTuple):
     state: TrainState
     last_line: int
     best: Best | None = None
+    stops: TaskStops = NO_STOPS
 
 
 class _Ended(NamedTuple):
@@ -183,6 +194,7 @@ class _Ended(NamedTuple):
     step: int
     state: TrainState
     why: str = ""
+    stops: TaskStops = NO_STOPS
 
 
 def _restore(session: Session, first: StartingPoint | None) -> _Restored:
@@ -201,7 +213,8 @@ def _restore(session: Session, first: StartingPoint | None) -> _Restored:
     step, state, progress = found
     session.batches.set_state(progress["position"])
     notes_on(session.console)(f"continuing from step {step}")
-    return _Restored(step, state, step, stopping.from_json(progress.get("best")))
+    best, stops = stopping.from_json(progress.get("best")), stops_from_json(progress.get("stops"))
+    return _Restored(step, state, step, best, stops)
 
 
 def _loop(session: Session, log: Log, start: _Restored) -> _Ended:
@@ -212,22 +225,25 @@ def _loop(session: Session, log: Log, start: _Restored) -> _Ended:
     holds those metrics.
     """
     config, steps, window = session.config, session.steps, log.window
-    done, state, best = start.step, start.state, start.best
+    done, state, best, stops = start.step, start.state, start.best, start.stops
+    held = held_heads(state, stops)
     if steps == 0 and session.checkpoints.latest_step() is None:
-        _checkpoint(session, log, 0, state, None)  # as drawn, for the final evaluation
+        _checkpoint(session, log, 0, state, None, stops)  # as drawn, for the final evaluation
     if done < steps and session.preempted(done):
         raise Preempted(_saved(session.checkpoints))
 
     unread: StepMetrics | None = None
-    if done < steps and (why := _why_stopped(session, best, done)):
-        return _Ended(done, state, why)
+    if done < steps and (why := _why_stopped(session, best, stops, done)):
+        return _Ended(done, state, why, stops)
     for number in range(done + 1, steps + 1):
         # Dispatch the step. Its batch lies on the devices already, but for the first. The call
         # returns before the devices are done, and the old state is donated: its memory is reused.
         with window.waiting():
             inputs = next(session.batches)
         window.dispatch(inputs)
-        state, metrics = session.devices.step(state, inputs.batch, inputs.extra)
+        batch = without_targets(inputs.batch, stops)
+        state, metrics = session.devices.step(state, batch, inputs.extra)
+        state = with_heads(state, held)
 
         # Refill while the devices are busy. Not after the metrics are read: by then the step
         # before is over, and less of this one is left to hide the copies behind.
@@ -248,10 +264,11 @@ def _loop(session: Session, log: Log, start: _Restored) -> _Ended:
             _read(session, log, number, unread, write=True)
             unread = None
             with window.pause():
-                best = _checkpoint(session, log, number, state, best)
-            if number < steps and (why := _why_stopped(session, best, number)):
+                best, stops = _checkpoint(session, log, number, state, best, stops)
+                held = held_heads(state, stops, held)
+            if number < steps and (why := _why_stopped(session, best, stops, number)):
                 log.reporter.say(f"stopped after step {number}: {why}")
-                return _Ended(number, state, why)
+                return _Ended(number, state, why, stops)
 
         # Preempted. Where this step has no checkpoint yet, it is saved without an evaluation,
         # for which there may be no time. After the last step the run ends as usual.
@@ -259,15 +276,17 @@ def _loop(session: Session, log: Log, start: _Restored) -> _Ended:
             if unread is not None:
                 _read(session, log, number, unread, write=True)
                 position = session.batches.get_state()
-                as_json = stopping.to_json(best)
-                session.checkpoints.save(number, state, position, {}, UNMEASURED, as_json)
+                as_json = stopping.to_json(best), stops_to_json(stops)
+                session.checkpoints.save(number, state, position, {}, UNMEASURED, *as_json)
             session.checkpoints.wait()
             raise Preempted(_saved(session.checkpoints))
-    return _Ended(steps, state)
+    return _Ended(steps, state, stops=stops)
 
 
-def _why_stopped(session: Session, best: Best | None, step: int) -> str:
+def _why_stopped(session: Session, best: Best | None, stops: TaskStops, step: int) -> str:
     config = session.config
+    if len(stops.stopped) == len(session.model.tasks):
+        return "all tasks have stopped"
     return stopping.why_stopped(config.stopping, best, step, config.evaluate_every)
 
 
@@ -288,12 +307,17 @@ def _read(
 
 
 def _checkpoint(
-    session: Session, log: Log, number: int, state: TrainState, best: Best | None
-) -> Best | None:
+    session: Session,
+    log: Log,
+    number: int,
+    state: TrainState,
+    best: Best | None,
+    stops: TaskStops,
+) -> tuple[Best | None, TaskStops]:
     """Evaluate on validation, and begin to save, with the position after the last batch read.
 
     Returns:
-      The best evaluation, after this one.
+      The best evaluation, after this one, and the tasks that have stopped.
     """
     values = _evaluate(session, state, "validation")
     for task, metrics in values.items():
@@ -312,9 +336,13 @@ def _checkpoint(
     rank = stopping.chosen_score(session.config.stopping, session.model, values)
     best = stopping.better(best, number, rank)
     rank = rank if math.isfinite(rank) else -1.0
-    position, as_json = session.batches.get_state(), stopping.to_json(best)
-    session.checkpoints.save(number, state, position, values, rank, as_json)
-    return best
+    every, patience = session.config.evaluate_every, session.config.stopping.task_patience
+    now = after_evaluation(stops, patience, session.model, values, number, every)
+    for task in [name for name in now.stopped if name not in stops.stopped]:
+        log.reporter.say(f"task {task!r} stopped; it was best after step {now.best[task].step}")
+    position, as_json = session.batches.get_state(), (stopping.to_json(best), stops_to_json(now))
+    session.checkpoints.save(number, state, position, values, rank, *as_json)
+    return best, now
 
 
 def _evaluate(session: Session, state: TrainState, split: str, *, full: bool = False) -> Values:
@@ -331,6 +359,8 @@ def _finish(session: Session, log: Log, ended: _Ended) -> dict[str, Any]:
     test = _evaluate(session, state, "test", full=True)
     validation = progress["values"]
     summary = summarize(session, log.window, ended.step, ended.why, step, validation, test)
+    if ended.stops.stopped:
+        summary["stopped_tasks"] = dict(ended.stops.stopped)
     if is_writer():
         run_directory.write_summary(session.directory, summary)
     return summary

@@ -34,7 +34,7 @@ def check_stopping(config: StoppingConfig, data: MultitaskData) -> None:
     Raises:
       UserError: a task that there is not, or that has no target in validation; or no task has one.
     """
-    if not (config.patience or config.task):
+    if not (config.patience or config.task or config.task_patience):
         return
     tasks = {task.name: (group.name, task) for group in data.groups for task in group.tasks}
     if config.task and config.task not in tasks:
@@ -42,7 +42,8 @@ def check_stopping(config: StoppingConfig, data: MultitaskData) -> None:
     wanted = [tasks[config.task]] if config.task else list(tasks.values())
     if not any(_has_target(data, group, task) for group, task in wanted):
         who = f"task {config.task!r} has" if config.task else "no task has"
-        option = "task" if config.task else "patience"
+        option = "patience" if config.patience else "task_patience"
+        option = "task" if config.task else option
         end = "no target in validation" if config.task else "a target in validation"
         raise UserError(f"stopping.{option}: {who} {end}")
 
@@ -95,7 +96,8 @@ def why_stopped(config: StoppingConfig, best: Best | None, step: int, every: int
 
 def goes_on(before: StoppingConfig, now: StoppingConfig, summary: Mapping[str, Any]) -> bool:
     """Whether a run that has stopped continues, since it is to be more patient than before."""
-    return "stopped" in summary and (not now.patience or now.patience > before.patience > 0)
+    more = not now.patience or now.patience > before.patience
+    return "stopped" in summary and before.patience > 0 and more
 
 
 def to_json(best: Best | None) -> list[Any] | None:

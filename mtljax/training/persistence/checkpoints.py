@@ -109,6 +109,7 @@ class Checkpoints:
         values: Mapping[str, Any],
         score: float,
         best: list[Any] | None = None,
+        stops: Mapping[str, Any] | None = None,
     ) -> None:
         """Begin to save: the arrays are copied before this returns, and written by a thread.
 
@@ -119,6 +120,7 @@ class Checkpoints:
           values: on validation, as JSON.
           score: by which the best checkpoint is chosen, the highest.
           best: of `mtljax.training.stopping`, as JSON.
+          stops: of `mtljax.training.task_stopping`, as JSON.
 
         Raises:
           UserError: if this one or the one before cannot be written.
@@ -137,6 +139,7 @@ class Checkpoints:
                             "values": dict(values),
                             "score": score,
                             "best": best,
+                            **({} if stops is None else {"stops": dict(stops)}),
                         }
                     ),
                 ),
