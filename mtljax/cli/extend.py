@@ -3,7 +3,7 @@
 import dataclasses
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import tyro
 
@@ -36,6 +36,8 @@ class Options:
       tasks: tasks file (YAML) with the tasks to be added.
       retrain: a task of the run whose head is drawn and trained anew, alone; may be given several
         times, in place of --tasks.
+      best_of_each: add nothing, but take the head of each task from that task's own best step, of a
+        run whose encoder was frozen and that was trained with --stopping.keep-each.
       freeze: leave the encoder and the old heads as they are.
       run_dir: directory of the new run.
       data_dir: directory of data sets, prepared or files; the environment's MTLJAX_DATA_DIR by
@@ -52,6 +54,7 @@ class Options:
     retrain: Annotated[
         tyro.conf.UseAppendAction[tuple[str, ...]], tyro.conf.arg(metavar="NAME")
     ] = ()
+    best_of_each: tyro.conf.FlagCreatePairsOff[bool] = False
     freeze: bool = True
     data_dir: Annotated[str | None, tyro.conf.arg(metavar="DIR")] = None
     cache_dir: Annotated[str | None, tyro.conf.arg(metavar="DIR")] = None
@@ -63,21 +66,29 @@ def run(arguments: Sequence[str]) -> int:
     options = read_options(arguments)
     directory = Path(options.run_dir)
     with joined(ProcessOptions(), "extend", directory / "checkpoints") as preempted:
-        from mtljax.training import extend_run, results_table
+        from mtljax.training import extend_run, put_best_heads_together, results_table
 
         console = Output(stderr=options.json, soft_wrap=True)
-        summary = extend_run(
-            options.run,
-            directory,
-            () if options.tasks is None else load_tasks(options.tasks),
-            options.config,
-            retrain=options.retrain,
-            freeze=options.freeze,
-            data_dir=data_directory(options.data_dir),
-            cache_dir=cache_directory(options.cache_dir),
-            console=console,
-            preempted=preempted,
-        )
+        places: dict[str, Any] = {
+            "data_dir": data_directory(options.data_dir),
+            "cache_dir": cache_directory(options.cache_dir),
+            "console": console,
+        }
+        if options.best_of_each:
+            if options.tasks is not None or options.retrain:
+                raise UserError("--best-of-each: not with --tasks or --retrain")
+            summary = put_best_heads_together(options.run, directory, **places)
+        else:
+            summary = extend_run(
+                options.run,
+                directory,
+                () if options.tasks is None else load_tasks(options.tasks),
+                options.config,
+                retrain=options.retrain,
+                freeze=options.freeze,
+                preempted=preempted,
+                **places,
+            )
         console.print(results_table(summary), soft_wrap=False)
         console.print(printable(f'next: mtljax predict {options.run_dir} "some text"'))
         if options.json:

@@ -113,11 +113,13 @@ class StoppingConfig:
       task_patience: evaluations on validation without a better main metric of a task after which
         that task stops while others go on: it has no more part in the loss, and its head stays as
         it is; 0 for never. The run ends when all have stopped.
+      keep_each: keep the best checkpoint of every task, by its main metric, besides that of all.
     """
 
     patience: int = size(0, default=0, high=2**31 - 1)
     task: str = ""
     task_patience: int = size(0, default=0, high=2**31 - 1)
+    keep_each: bool = False
 
 
 @dataclasses.dataclass(frozen=True)

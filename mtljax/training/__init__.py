@@ -4,6 +4,7 @@ from mtljax.step.state import StepMetrics as StepMetrics
 from mtljax.step.state import TrainState as TrainState
 from mtljax.training.extended_run import extend_run as extend_run
 from mtljax.training.extended_run import extension_config as extension_config
+from mtljax.training.extended_run import put_best_heads_together as put_best_heads_together
 from mtljax.training.loop import train as train
 from mtljax.training.merged_run import MergeSettings as MergeSettings
 from mtljax.training.merged_run import merge_runs as merge_runs

@@ -17,7 +17,8 @@ from mtljax.modules.shared_heads import (
 )
 from mtljax.presets import Config, ConfigLike, StoppingConfig, read_config
 from mtljax.tasks import Task, TasksLike, join_tasks, parse_tasks, suggestion
-from mtljax.training.assembled_run import assemble, read_part
+from mtljax.training.assembled_run import Part, assemble, check_new, read_part
+from mtljax.training.best_heads import best_heads
 from mtljax.training.loop import train
 from mtljax.training.persistence import run_directory
 from mtljax.training.reporting.progress import notebook_console, notes_on
@@ -41,7 +42,7 @@ def extension_config(begun: Config) -> Config:
         regularizer=dataclasses.replace(begun.regularizer, heads_together=0.0),
         gradients=plain.gradients,
         mixture=dataclasses.replace(begun.mixture, subset=plain.mixture.subset),
-        stopping=StoppingConfig(patience=begun.stopping.patience),
+        stopping=StoppingConfig(patience=begun.stopping.patience, keep_each=True),
         parallel=plain.parallel,
     )
 
@@ -62,9 +63,9 @@ def extend_run(
     """Add tasks to a trained run, or train heads of it anew, in a new run directory.
 
     With the encoder frozen the new heads alone are trained, on their own data, in `ADDED` of the
-    new run; that has no steps, the encoder and the old heads as they were, and so every old answer
-    to the last bit. Called again with the same arguments it continues, and ends as an uninterrupted
-    call.
+    new run, and each is taken from its own best step, where `stopping.keep_each` kept that. The new
+    run has no steps, the encoder and the old heads as they were, and so every old answer to the
+    last bit. Called again with the same arguments it continues, and ends as an uninterrupted call.
 
     Args:
       run: directory of the run; it is left as it is.
@@ -103,11 +104,12 @@ def extend_run(
         raise UserError(f"run directory {directory}: holds another run; choose another --run-dir")
     if not freeze:
         return train(config, union, directory, **options, preempted=preempted)
+    base = read_part(origin, notes_on(console))
     patterns = _frozen(origin, files.tasks, learned)
     optimizer = dataclasses.replace(config.optimizer, frozen=(*config.optimizer.frozen, *patterns))
     config = dataclasses.replace(config, optimizer=optimizer)
     train(config, learned, inner, **options, preempted=preempted)
-    return _put_together(origin, inner, union, directory, bool(retrain), options)
+    return _put_together(base, inner, union, directory, bool(retrain), options)
 
 
 def _learned(
@@ -150,7 +152,7 @@ def _frozen(origin: Path, there: Sequence[Task], learned: Sequence[Task]) -> lis
 
 
 def _put_together(
-    origin: Path,
+    base: Part,
     inner: Path,
     tasks: Sequence[Task],
     directory: Path,
@@ -158,8 +160,9 @@ def _put_together(
     options: dict[str, Any],
 ) -> dict[str, Any]:
     say = notes_on(options["console"])
-    base, added = read_part(origin, say), read_part(inner, say)
-    heads = {**base.params["heads"], **added.params["heads"]}
+    added = read_part(inner, say)
+    best, steps = _from_their_best_steps(added, say)
+    heads = {**base.params["heads"], **added.params["heads"], **best}
     # What both have is that of the origin: a moving average of what does not change may differ
     # from it by rounding.
     together = {
@@ -170,7 +173,9 @@ def _put_together(
     about = {
         "from": "extend",
         **base.about(),
-        "retrained" if retrained else "added": [task.name for task in added.tasks],
+        "retrained" if retrained else "added": {
+            task.name: steps.get(task.name, added.step) for task in added.tasks
+        },
     }
     return assemble(
         [base, added],
@@ -178,4 +183,65 @@ def _put_together(
         directory,
         lambda model, data: StartingPoint(shared, heads, about),
         **options,
+    )
+
+
+def _from_their_best_steps(
+    added: Part, say: Callable[[str], None]
+) -> tuple[dict[str, Any], dict[str, int]]:
+    """The heads of their own best steps, and these; none where one step has to serve all."""
+    together = any(task.head is not None for task in added.tasks)
+    if not added.config.stopping.keep_each or together or len(added.tasks) < 2:
+        return {}, {}
+    try:
+        return best_heads(added.directory, added.params, say)
+    except UserError as error:
+        say(f"heads are those of step {added.step}: {error}")
+        return {}, {}
+
+
+def put_best_heads_together(
+    run: str | Path,
+    run_dir: str | Path,
+    *,
+    data_dir: str | Path | None = None,
+    cache_dir: str | Path | None = None,
+    console: Console | None = None,
+) -> dict[str, Any]:
+    """Make a run with the head of each task from that task's own best step.
+
+    Args:
+      run: directory of a run that was trained with `stopping.keep_each`, and whose shared
+        parameters were frozen: heads of several steps fit no encoder that moves.
+      run_dir: directory of the new run.
+      data_dir: directory of data sets in TFDS format.
+      cache_dir: directory where tokenised data is kept; None for nowhere.
+      console: where progress is shown.
+
+    Returns:
+      The content of `summary.json` of the new run, which has no steps.
+
+    Raises:
+      UserError: the run kept no checkpoint of each task, or its shared parameters moved.
+    """
+    directory = Path(run_dir)
+    check_new(directory)
+    console = console or notebook_console() or Console(quiet=True)
+    say = notes_on(console)
+    part = read_part(Path(run), say)
+    heads, steps = best_heads(part.directory, part.params, say)
+    listed = ", ".join(f"{task} of step {step}" for task, step in steps.items())
+    say(f"heads: {listed}")
+    about = {"from": "best_of_each", **part.about(), "steps": steps}
+    return assemble(
+        [part],
+        part.tasks,
+        directory,
+        lambda model, data: StartingPoint(
+            part.params["shared"], {**part.params["heads"], **heads}, about
+        ),
+        pretrained=part.config.encoder.pretrained,
+        data_dir=data_dir,
+        cache_dir=cache_dir,
+        console=console,
     )

@@ -341,7 +341,9 @@ def _checkpoint(
     for task in [name for name in now.stopped if name not in stops.stopped]:
         log.reporter.say(f"task {task!r} stopped; it was best after step {now.best[task].step}")
     position, as_json = session.batches.get_state(), (stopping.to_json(best), stops_to_json(now))
-    session.checkpoints.save(number, state, position, values, rank, *as_json)
+    keeps = session.config.stopping.keep_each
+    of_tasks = stopping.scores_of_tasks(session.model, values) if keeps else {}
+    session.checkpoints.save(number, state, position, values, rank, *as_json, of_tasks)
     return best, now
 
 

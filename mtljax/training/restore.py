@@ -1,7 +1,7 @@
 """Restores a run's model and the parameters of its best checkpoint, without changing the run."""
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -49,7 +49,11 @@ def restored_model(directory: Path, config: Config, layout: Layout) -> tuple[Mod
 
 
 def restore_params(
-    directory: Path, like: Any, averaged: bool, warn: Callable[[str], None]
+    directory: Path,
+    like: Any,
+    averaged: bool,
+    warn: Callable[[str], None],
+    steps: Sequence[int] = (),
 ) -> tuple[int, Any]:
     """Restore the parameters of the best checkpoint.
 
@@ -62,6 +66,7 @@ def restore_params(
       averaged: whether to restore their moving average instead.
       warn: is called with one line about a checkpoint that cannot be read; the next best is taken
         then.
+      steps: those of the checkpoints that may be taken, the preferred one first; all by default.
 
     Returns:
       The step of the checkpoint, and the parameters on the default device.
@@ -81,7 +86,7 @@ def restore_params(
         restore_args=ocp.checkpoint_utils.construct_restore_args({name: shapes}),
         partial_restore=True,
     )
-    steps = _by_preference(directory, warn)
+    given, steps = steps, steps or _by_preference(directory, warn)
     if not steps:
         raise UserError(f"{directory}: no checkpoint there yet")
     with quiet(), ocp.PyTreeCheckpointer() as reader:
@@ -95,7 +100,7 @@ def restore_params(
                 params = reader.restore(state, args=restore)[name]
             except Exception as error:  # noqa: BLE001 - whatever a damaged file makes a reader say
                 if not checkpoint.exists():  # the run, which continues, has a better one
-                    return restore_params(directory, like, averaged, warn)
+                    return restore_params(directory, like, averaged, warn, given)
                 reason = " ".join(str(error).split())[:120]
                 warn(f"checkpoint {step} of {directory.parent} cannot be read: {reason}")
                 continue

@@ -3,7 +3,7 @@
 import contextlib
 import dataclasses
 import functools
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -103,7 +103,7 @@ def open_session(
     devices = composed.devices
     with (
         quiet(),
-        _open_checkpoints(directory, console) as checkpoints,
+        _open_checkpoints(directory, console, _kept_of(config, composed)) as checkpoints,
         contextlib.closing(_open_batches(config, composed, data)) as batches,
     ):
         yield Session(
@@ -124,8 +124,10 @@ def open_session(
 
 
 @contextlib.contextmanager
-def _open_checkpoints(directory: Path, console: Console) -> Iterator[Checkpoints]:
-    checkpoints = Checkpoints(directory / CHECKPOINTS, notes_on(console))
+def _open_checkpoints(
+    directory: Path, console: Console, each: Sequence[str]
+) -> Iterator[Checkpoints]:
+    checkpoints = Checkpoints(directory / CHECKPOINTS, notes_on(console), each)
     try:
         yield checkpoints
     except BaseException as error:
@@ -135,6 +137,11 @@ def _open_checkpoints(directory: Path, console: Console) -> Iterator[Checkpoints
             checkpoints.close()
         raise
     checkpoints.close()
+
+
+def _kept_of(config: Config, composed: Composed) -> list[str]:
+    """The tasks of which the best checkpoint is kept too."""
+    return [task.name for task in composed.model.tasks] if config.stopping.keep_each else []
 
 
 def _open_batches(config: Config, composed: Composed, data: MultitaskData) -> DevicePrefetch:

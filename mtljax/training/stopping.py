@@ -69,6 +69,11 @@ def chosen_score(config: StoppingConfig, model: Model, values: Values) -> float:
     return score(model, values)
 
 
+def scores_of_tasks(model: Model, values: Values) -> dict[str, float]:
+    """By task the score of its main metric, of tasks that have values; see `score`."""
+    return {name: score(model, {name: of_task}) for name, of_task in values.items()}
+
+
 def better(best: Best | None, step: int, value: float) -> Best | None:
     """The best evaluation after one more; a score that is NaN changes nothing."""
     if math.isnan(value) or (best is not None and value <= best.score):

@@ -6,6 +6,10 @@ def test_bad_input(refused, tiny_run, tmp_path):
     line = refused("extend", tiny_run, "--tasks", tasks, "--run-dir", run)
     assert line.startswith(f"task 'sentiment': is in {tiny_run} and in the tasks to be added")
     assert "no run there" in refused("extend", tmp_path, "--run-dir", run)
+    both = refused("extend", tiny_run, "--tasks", tasks, "--best-of-each", "--run-dir", run)
+    assert both == "--best-of-each: not with --tasks or --retrain"
+    line = refused("extend", tiny_run, "--best-of-each", "--run-dir", run)
+    assert line.startswith(f"{tiny_run}: its checkpoints do not say how good each task was")
     assert not run.exists()
 
 

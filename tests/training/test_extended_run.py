@@ -10,9 +10,18 @@ import pytest
 from mtljax.errors import UserError
 from mtljax.inference import load_run
 from mtljax.modules.shared_heads import shared_heads
-from mtljax.training.extended_run import ADDED, extend_run, extension_config
+from mtljax.presets import StoppingConfig
+from mtljax.training import best_heads, stopping
+from mtljax.training.extended_run import (
+    ADDED,
+    extend_run,
+    extension_config,
+    put_best_heads_together,
+)
 from mtljax.training.loop import train
+from mtljax.training.persistence import checkpoint_digests
 from mtljax.training.persistence.start_record import read_start
+from mtljax.training.reporting.metrics_file import read_metrics
 
 TEXTS = [{"text": t, "words": t.split()} for t in ("w1 w2 w3", "w4", "w5 w6 w7 w8 w9 w1", "w3 w3")]
 
@@ -64,7 +73,7 @@ def test_old_answers_stay_to_the_last_bit(origin, tasks, tmp_path):
     same(shared_heads(added.params["shared"]), shared_heads(before.params["shared"]))
     assert added.step == 2 and summary["steps"] == 0
     start = read_start(tmp_path / "run")
-    assert start is not None and start["added"] == ["grade", "again"]
+    assert start is not None and start["added"] == {"grade": 2, "again": 2}
     # The same call again finds it complete.
     assert json.dumps(extend_run(origin, tmp_path / "run", more)) == json.dumps(summary)
 
@@ -78,6 +87,48 @@ def test_a_head_is_retrained_alone(origin, tasks, tmp_path):
     assert np.any(np.asarray(old) != new)
     kept = [{name: answer["label"] for name in ("label",)} for answer in before.predict(TEXTS)]
     assert [{"label": answer["label"]} for answer in after.predict(TEXTS)] == kept
+
+
+def test_heads_of_their_own_best_steps(tiny, unaveraged, tasks, tmp_path, monkeypatch):
+    """Four checkpoints are kept of six: the best of each task, and the two latest."""
+    ranks = {"label": [3, 9, 1, 1, 1, 1], "grade": [1, 1, 1, 9, 1, 1]}
+    left = {name: iter(of_task) for name, of_task in ranks.items()}
+    monkeypatch.setattr(
+        stopping, "scores_of_tasks", lambda model, values: {n: next(left[n]) for n in values}
+    )
+    optimizer = dataclasses.replace(unaveraged.optimizer, frozen=("^shared/",), learning_rate=0.1)
+    config = dataclasses.replace(
+        unaveraged,
+        steps=6,
+        evaluate_every=1,
+        optimizer=optimizer,
+        stopping=StoppingConfig(keep_each=True),
+    )
+    run, chosen = tmp_path / "run", (tasks["label"], tasks["grade"])
+    summary = train(config, chosen, run)
+    steps = {int(path.name) for path in (run / "checkpoints").iterdir()}
+    assert steps == {2, 4, 5, 6, summary["best_step"]}
+    found = put_best_heads_together(run, tmp_path / "best")
+    start = read_start(tmp_path / "best")
+    assert start is not None and start["steps"] == {"label": 2, "grade": 4}
+    lines = {line["step"]: line for line in read_metrics(run) if line["split"] == "validation"}
+    for task, step in start["steps"].items():
+        for name, value in found["tasks"][task]["validation"].items():
+            assert value == lines[step][f"{task}/{name}"]
+
+    # With an encoder that moves, heads of several steps fit none.
+    for name, message in (("origin", "do not say how good each task was"), ("run", "are not")):
+        moved = tmp_path / "moved" if name == "run" else run
+        if name == "run":
+            left |= {task: iter(of_task) for task, of_task in ranks.items()}
+            free = dataclasses.replace(optimizer, frozen=())
+            train(dataclasses.replace(config, steps=4, optimizer=free), chosen, moved)
+        else:
+            monkeypatch.setattr(best_heads, "read_scores", lambda folder, step: {"score": 0.0})
+        with pytest.raises(UserError, match=message):
+            put_best_heads_together(moved, tmp_path / "none")
+        monkeypatch.setattr(best_heads, "read_scores", checkpoint_digests.read_scores)
+    assert not (tmp_path / "none").exists()
 
 
 def test_without_freezing_all_are_trained_from_there(origin, tasks, tmp_path):

@@ -112,17 +112,31 @@ def read_score(directory: Path, step: int) -> float | None:
       directory: of the checkpoints.
       step: of the checkpoint.
     """
+    return (read_scores(directory, step) or {}).get("score")
+
+
+def read_scores(directory: Path, step: int) -> dict[str, float] | None:
+    """The numbers by which a checkpoint is kept, by name, with its ``score``.
+
+    None if they cannot be read or are not as they were written.
+
+    Args:
+      directory: of the checkpoints.
+      step: of the checkpoint.
+    """
     checkpoint = directory / str(step)
     try:
         content = (checkpoint / SCORE).read_bytes()
         digests = read_digests(checkpoint)
         if digests is not None and content_digest(content) not in digests[SCORE]:
             return None
-        score = json.loads(content)["score"]
+        scores = json.loads(content)
+        usable = isinstance(scores["score"], int | float)
     except (OSError, ValueError, KeyError, TypeError, RecursionError):
         return None
-    usable = isinstance(score, int | float) and not isinstance(score, bool)
-    return float(score) if usable else None
+    if not usable or any(isinstance(score, bool) for score in scores.values()):
+        return None
+    return {n: float(score) for n, score in scores.items() if isinstance(score, int | float)}
 
 
 def metadata_is_usable(checkpoint: Path) -> bool:

@@ -2,12 +2,14 @@
 
 import contextlib
 import errno
+import functools
 import logging
+import math
 import os
 import re
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -48,8 +50,13 @@ UNMEASURED = -1e30
 """The score of a checkpoint that was saved without an evaluation: below all others."""
 
 
+def score_of(task: str) -> str:
+    """The name of a task's own score among those of a checkpoint."""
+    return f"score/{task}"
+
+
 class Checkpoints:
-    """The checkpoints of one run: the two latest and the best.
+    """The checkpoints of one run: the two latest and the best, and if asked the best of each task.
 
     A checkpoint holds the train state, the state of the data iterator and the values on validation.
     It appears under its name only when it is complete, with the digests of its files, and is read
@@ -58,18 +65,21 @@ class Checkpoints:
     All processes of a run must call each method, except `latest_step`, at the same point.
     """
 
-    def __init__(self, directory: Path, warn: Callable[[str], None]) -> None:
+    def __init__(
+        self, directory: Path, warn: Callable[[str], None], each: Sequence[str] = ()
+    ) -> None:
         """Open the directory, made if need be.
 
         Args:
           directory: of the checkpoints.
           warn: called with one line about each checkpoint that cannot be read.
+          each: tasks of which the best checkpoint is kept too.
 
         Raises:
           UserError: if the directory cannot be read.
         """
         self._directory, self._warn = directory.resolve(), warn
-        self._failed, self._problem = False, ""
+        self._failed, self._problem, self._each = False, "", tuple(each)
         self._saving = -1  # the step of the checkpoint that is written
         self._manager = self._open()
 
@@ -79,6 +89,12 @@ class Checkpoints:
                 [
                     policies.LatestN(2),
                     policies.BestN(get_metric_fn=lambda m: m["score"], n=1),
+                    *(
+                        policies.BestN(
+                            get_metric_fn=functools.partial(_task_score, score_of(task)), n=1
+                        )
+                        for task in self._each
+                    ),
                 ]
             ),
             best_fn=lambda m: m["score"],
@@ -110,6 +126,7 @@ class Checkpoints:
         score: float,
         best: list[Any] | None = None,
         stops: Mapping[str, Any] | None = None,
+        of_tasks: Mapping[str, float] | None = None,
     ) -> None:
         """Begin to save: the arrays are copied before this returns, and written by a thread.
 
@@ -121,6 +138,7 @@ class Checkpoints:
           score: by which the best checkpoint is chosen, the highest.
           best: of `mtljax.training.stopping`, as JSON.
           stops: of `mtljax.training.task_stopping`, as JSON.
+          of_tasks: the scores of tasks, by name; those of which the best checkpoint is kept.
 
         Raises:
           UserError: if this one or the one before cannot be written.
@@ -143,7 +161,14 @@ class Checkpoints:
                         }
                     ),
                 ),
-                metrics={"score": score},
+                metrics={
+                    "score": score,
+                    **{
+                        score_of(task): value
+                        for task, value in (of_tasks or {}).items()
+                        if task in self._each and math.isfinite(value)
+                    },
+                },
             )
 
     def wait(self) -> None:
@@ -298,6 +323,10 @@ class Checkpoints:
             aside = self._directory / f"{step}.{BROKEN}{number}"
         (self._directory / str(step)).rename(aside)
         self._warn(f"checkpoint {step} cannot be read, moved to {aside.name}: {reason}")
+
+
+def _task_score(name: str, metrics: Mapping[str, float]) -> float:
+    return metrics.get(name, -math.inf)
 
 
 def _short(error: BaseException) -> str:
