@@ -39,6 +39,10 @@ class UserError(Exception):
         super().__init__(text)
 
 
+class Diverged(UserError):
+    """A loss or a gradient of a run is no longer finite."""
+
+
 class Preempted(Exception):
     """A run was asked to stop, and can be resumed from the step that is saved."""
 

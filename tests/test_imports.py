@@ -51,7 +51,7 @@ INTERNAL = {
     "training": BELOW_TRAINING,
     "inference": BELOW_TRAINING | {"training"},
     "planning": BELOW_TRAINING | {"training"},
-    "studies": BELOW_TRAINING | {"training", "inference"},
+    "studies": BELOW_TRAINING | {"training", "inference", "relatedness"},
     "export": BELOW_TRAINING | {"training", "inference"},
     "versions": set(),
 }

@@ -16,6 +16,7 @@ from mtljax.cli.options import (
     print_json,
     printable,
 )
+from mtljax.json_values import plain_values
 
 if TYPE_CHECKING:
     from mtljax.studies import Comparison
@@ -61,7 +62,7 @@ def run(arguments: Sequence[str]) -> int:
     )
     output = Output()
     if options.json:
-        print_json(as_json(found))
+        print_json(plain_values(found))
     else:
         for table in _tables(found):
             output.print(table)
@@ -69,25 +70,6 @@ def run(arguments: Sequence[str]) -> int:
         path = draw_comparison(options.runs, options.plot)
         Output(stderr=options.json).print(printable(f"curves: {path}"))
     return 0
-
-
-def as_json(found: "Comparison") -> dict[str, Any]:
-    """A comparison as plain values."""
-
-    def plain(value: Any) -> Any:
-        return None if value is None else value._asdict()
-
-    return {
-        **found._asdict(),
-        "tasks": {
-            name: {
-                **task._asdict(),
-                "values": [plain(value) for value in task.values],
-                "differences": [plain(value) for value in task.differences],
-            }
-            for name, task in found.tasks.items()
-        },
-    }
 
 
 def _tables(found: "Comparison") -> Iterator[Table]:

@@ -15,6 +15,7 @@ COMMANDS = {
     "train": "train several tasks in one model, or resume an interrupted run",
     "evaluate": "measure a run on a split of its data",
     "compare": "put several runs side by side on the same texts, with intervals",
+    "relate": "say whether joint training helps: tasks together and each alone, over seeds",
     "predict": "answer some texts by every task of a run",
     "generate": "continue a prompt with a language model of a run, or answer it with text to text",
     "extend": "add tasks to a trained run, or train heads of it anew",

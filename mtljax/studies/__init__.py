@@ -1,12 +1,18 @@
-"""Does it help: runs on the same texts side by side, with intervals and paired tests."""
+"""Does it help: runs on the same texts side by side, and studies of tasks alone and together."""
 
 from mtljax.studies.comparison import Comparison as Comparison
 from mtljax.studies.comparison import TaskComparison as TaskComparison
 from mtljax.studies.comparison import compare as compare
+from mtljax.studies.data_cards import DataCard as DataCard
+from mtljax.studies.data_cards import data_cards as data_cards
 from mtljax.studies.intervals import Difference as Difference
 from mtljax.studies.intervals import Interval as Interval
 from mtljax.studies.intervals import difference as difference
 from mtljax.studies.intervals import interval as interval
+from mtljax.studies.intervals import mean_gain as mean_gain
 from mtljax.studies.plot_comparison import draw_comparison as draw_comparison
+from mtljax.studies.relate import Answer as Answer
+from mtljax.studies.relate import relate as relate
+from mtljax.studies.report import write_report as write_report
 from mtljax.studies.text_states import TextStates as TextStates
 from mtljax.studies.text_states import text_states as text_states

@@ -50,6 +50,8 @@ def draw_comparison(runs: Sequence[str | Path], path: str | Path) -> Path:
         factor = 100 if metric in SHARES else 1
         for number, (directory, of_run) in enumerate(zip(directories, lines, strict=True)):
             steps, values = series(of_run, f"{task}/{metric}")
+            if not steps:
+                continue
             axes.plot(
                 steps,
                 [factor * value for value in values],
@@ -65,8 +67,15 @@ def draw_comparison(runs: Sequence[str | Path], path: str | Path) -> Path:
         axes.set_ylabel(f"validation {metric.replace('_', ' ')}{unit}", color=INK)
     for axes in grid[len(metrics) :]:
         axes.set_visible(False)
-    handles, labels = grid[0].get_legend_handles_labels()
-    figure.legend(handles, labels, loc="outside upper left", ncols=3, frameon=False, fontsize=9)
+    # A run that has none of the first task stands where its own first task is.
+    shown = {
+        label: handle
+        for axes in grid
+        for handle, label in zip(*axes.get_legend_handles_labels(), strict=True)
+    }
+    figure.legend(
+        shown.values(), shown, loc="outside upper left", ncols=3, frameon=False, fontsize=9
+    )
     target = Path(path)
     with replacing(target) as temporary:
         figure.savefig(temporary, format="png", dpi=120, facecolor="white")

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 from rich.console import Console
 
 from mtljax.data import MultitaskData
-from mtljax.errors import Preempted, UserError
+from mtljax.errors import Diverged, Preempted, UserError
 from mtljax.presets import Config, ConfigLike, read_config
 from mtljax.step.method import Method
 from mtljax.step.state import StepMetrics, TrainState, evaluated_params
@@ -378,7 +378,7 @@ def _not_finite(number: int, what: str, checkpoints: Checkpoints) -> UserError:
     last = checkpoints.latest_step()
     kept = "no checkpoint yet" if last is None else f"last good checkpoint: step {last}"
     # All processes read the same metrics.
-    return collective_error(UserError(f"step {number}: {what} is not finite; stopped ({kept})"))
+    return collective_error(Diverged(f"step {number}: {what} is not finite; stopped ({kept})"))
 
 
 def _main_values(model: Model, values: Values) -> str:

@@ -1,0 +1,141 @@
+"""``mtljax relate``: does joint training help these tasks."""
+
+import dataclasses
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+import tyro
+from rich.table import Table
+
+from mtljax.cli.compare import p_value
+from mtljax.cli.options import (
+    Output,
+    cache_directory,
+    data_directory,
+    parse,
+    print_json,
+    printable,
+)
+from mtljax.cli.processes import ProcessOptions, joined
+from mtljax.cli.train import chosen_preset, given
+from mtljax.json_values import nan_to_none, plain_values
+from mtljax.presets import Config, default_tasks
+from mtljax.tasks import load_tasks
+
+if TYPE_CHECKING:
+    from mtljax.studies import Answer
+    from mtljax.studies.study import Done
+
+
+@dataclasses.dataclass(frozen=True)
+class Options:
+    """Say whether joint training helps: train tasks jointly and each alone, over seeds.
+
+    Takes the options of `mtljax train`, which are those of the joint run. Called again with the
+    same options it goes on where it was left; runs that are complete are not done again.
+
+    Attributes:
+      tasks: tasks file (YAML); without one, the preset's own tasks on embedded data.
+      study_dir: directory of the study; studies/PRESET by default, with the name of the tasks file
+        where it is given.
+      seeds: how many, from --seed on.
+      alone: what each model of one task is given: the 'share' of the tokens that its task has in
+        the joint run, so that all of them cost what the joint one costs; or as many as the 'whole'
+        joint run.
+      groups: the most groups that the tasks are put in by their gradients.
+      data_dir: directory of data sets, prepared or files; the environment's MTLJAX_DATA_DIR by
+        default.
+      cache_dir: directory of the token cache, 'off' for none; the environment's MTLJAX_CACHE_DIR or
+        ~/.cache/mtljax by default.
+      json: print the answer as JSON, and the progress to stderr.
+    """
+
+    config: Annotated[Config, tyro.conf.arg(name="")]
+    tasks: Annotated[str | None, tyro.conf.arg(metavar="FILE")] = None
+    study_dir: Annotated[str | None, tyro.conf.arg(metavar="DIR")] = None
+    seeds: int = 3
+    alone: Literal["share", "whole"] = "share"
+    groups: int = 2
+    data_dir: Annotated[str | None, tyro.conf.arg(metavar="DIR")] = None
+    cache_dir: Annotated[str | None, tyro.conf.arg(metavar="DIR")] = None
+    json: tyro.conf.FlagCreatePairsOff[bool] = False
+
+
+def run(arguments: Sequence[str]) -> int:
+    """Run the subcommand and return its exit code."""
+    arguments, name, config = chosen_preset(arguments)
+    if given(arguments, "--steps") is not None:
+        config = dataclasses.replace(config, epochs=0.0)
+    options = parse(Options, "relate", arguments, default=Options(config))
+    data_dir = data_directory(options.data_dir)
+    tasks = load_tasks(options.tasks) if options.tasks else default_tasks(name, data_dir)
+    stem = f"-{Path(options.tasks).stem}" if options.tasks else ""
+    directory = Path(options.study_dir or f"studies/{options.config.preset}{stem}")
+    console = Output(stderr=options.json, soft_wrap=True)
+
+    def on_run(number: int, count: int, done: "Done") -> None:
+        became = "diverged" if done.summary is None else f"{done.summary['steps']} steps"
+        line = f"[{number}/{count}] {done.run.name}: {became}, {done.seconds:.0f} s"
+        console.print(printable(line))
+
+    with joined(ProcessOptions(), "relate", directory) as preempted:
+        from mtljax.studies import relate, write_report
+
+        answer = relate(
+            options.config,
+            tasks,
+            directory,
+            seeds=options.seeds,
+            budget=options.alone,
+            groups=options.groups,
+            data_dir=data_dir,
+            cache_dir=cache_directory(options.cache_dir),
+            on_run=on_run,
+            preempted=preempted,
+        )
+    plain = plain_values(answer)
+    report = write_report(answer, directory / "report.html")
+    _write_json(directory / "answer.json", plain)
+    if options.json:
+        print_json(plain)
+    else:
+        console.print(_table(answer), soft_wrap=False)
+        for line in answer.advice:
+            console.print(printable(line))
+    console.print(printable(f"report: {report}"))
+    return 0
+
+
+def _write_json(path: Path, value: Any) -> None:
+    from mtljax.training.persistence.atomic_write import replacing
+
+    with replacing(path) as temporary:
+        text = json.dumps(nan_to_none(value), indent=1, ensure_ascii=False)
+        temporary.write_text(text + "\n", encoding="utf-8")
+
+
+def _table(answer: "Answer") -> Table:
+    from mtljax.cli.compare import difference_cells
+    from mtljax.training.reporting.progress import format_value
+
+    table = Table("task", "metric", title="test", title_justify="left")
+    for column in ("alone", "joint", "difference", "95 % interval", "p"):
+        table.add_column(column, justify="right")
+    table.add_column("")
+    for name, one in answer.tasks.items():
+        change, interval, _, _ = difference_cells(
+            one.metric, one.difference, lower_is_better=one.lower_is_better
+        )
+        table.add_row(
+            printable(name),
+            one.metric.replace("_", " "),
+            format_value(one.metric, one.alone.value),
+            format_value(one.metric, one.joint.value),
+            change,
+            interval,
+            p_value(one.difference.p),
+            one.verdict,
+        )
+    return table

@@ -1,0 +1,219 @@
+"""The answer of a study as one HTML file that needs nothing else."""
+
+import base64
+import html
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+from mtljax.studies.data_cards import DataCard
+from mtljax.studies.plot_comparison import draw_comparison
+from mtljax.studies.relate import Answer, Groups, TaskAnswer, joint_directory
+from mtljax.training.persistence.atomic_write import replacing
+from mtljax.training.reporting.plot_gradients import draw_gradients
+from mtljax.training.reporting.progress import SHARES, format_value
+
+_STYLE = """
+:root { color-scheme: light dark; --ink: #222; --paper: #fff; --pale: #ddd; --soft: #f5f5f5; }
+@media (prefers-color-scheme: dark) {
+  :root { --ink: #ddd; --paper: #16181a; --pale: #3a3d40; --soft: #202326; }
+}
+body { font: 16px/1.5 system-ui, sans-serif; color: var(--ink); background: var(--paper);
+  max-width: 62rem; margin: 0 auto; padding: 1rem; }
+h1 { font-size: 1.5rem; } h2 { font-size: 1.15rem; margin-top: 2rem; }
+.wide { overflow-x: auto; }
+table { border-collapse: collapse; font-variant-numeric: tabular-nums; }
+th, td { padding: .3rem .7rem; text-align: right; border-bottom: 1px solid var(--pale);
+  white-space: nowrap; }
+th { white-space: normal; vertical-align: bottom; }
+th:first-child, td:first-child { text-align: left; position: sticky; left: 0;
+  background: var(--paper); }
+td.cell { color: #111; min-width: 3.5rem; text-align: center; }
+.helps { color: #00734f; font-weight: 600; } .costs { color: #b34700; font-weight: 600; }
+@media (prefers-color-scheme: dark) { .helps { color: #4fc79b; } .costs { color: #f0935a; } }
+.advice { background: var(--soft); padding: .6rem 1rem; border-radius: .4rem; }
+img { width: 100%; min-width: 40rem; background: #fff; border-radius: .4rem; }
+small { opacity: .8; }
+"""
+
+
+def write_report(answer: Answer, path: str | Path) -> Path:
+    """Write the report of a study: its answer, table, curves, affinities and data.
+
+    One file, without scripts, that opens from disk, light or dark as the reader's screen is.
+    Figures need matplotlib, of the extra `plot`; without it there are none.
+
+    Args:
+      answer: from `mtljax.studies.relate`.
+      path: of the HTML file.
+
+    Returns:
+      The path.
+    """
+    sections = [
+        f"<h1>Does joint training help {len(answer.tasks)} tasks?</h1>",
+        '<div class="advice">' + "".join(f"<p>{_text(line)}</p>" for line in answer.advice),
+        "</div>",
+        _results(answer),
+        *_figures(answer),
+        "" if answer.groups is None else _affinities(answer.groups),
+        _cards(answer.cards),
+        _about(answer),
+    ]
+    page = (
+        '<!doctype html>\n<html lang="en"><head><meta charset="utf-8">'
+        '<meta name="viewport" content="width=device-width, initial-scale=1">'
+        f"<title>{_text(Path(answer.directory).name)}</title><style>{_STYLE}</style></head><body>\n"
+        + "\n".join(sections)
+        + "\n</body></html>\n"
+    )
+    target = Path(path)
+    with replacing(target) as temporary:
+        temporary.write_text(page, encoding="utf-8")
+    return target
+
+
+def _results(answer: Answer) -> str:
+    rows = [_result(name, one) for name, one in answer.tasks.items()]
+    table = _table(("task", "metric", "alone", "joint", "difference", "p", ""), rows)
+    gain = ""
+    if answer.mean_gain is not None:
+        value, low, high = (100 * part for part in answer.mean_gain)
+        gain = f"<p>Mean relative gain: {value:+.2f} % ({low:+.2f} to {high:+.2f}).</p>"
+    return (
+        f"<h2>Test results</h2>{table}{gain}<p><small>Means over {len(answer.seeds)} seeds with "
+        "95 % intervals over texts and seeds; differences are paired, p is of a permutation test "
+        "over texts. Validation chose the checkpoints.</small></p>"
+    )
+
+
+def _result(name: str, one: TaskAnswer) -> list[str]:
+    def shown(value: Any) -> str:
+        low, high = (format_value(one.metric, end) for end in (value.low, value.high))
+        return f"{_text(format_value(one.metric, value.value))}<br><small>{low} to {high}</small>"
+
+    factor = 100 if one.metric in SHARES else 1
+    change = [factor * part for part in one.difference[:3]]
+    signed = [f"{part:+.1f}" if factor == 100 else f"{part:+.4g}" for part in change]
+    mark = one.verdict if one.verdict in ("helps", "costs") else ""
+    return [
+        _text(name),
+        _text(one.metric.replace("_", " ")),
+        shown(one.alone),
+        shown(one.joint),
+        f"{signed[0]}<br><small>{signed[1]} to {signed[2]}</small>",
+        "&lt; 0.001" if one.difference.p < 0.001 else f"{one.difference.p:.3f}",
+        f'<span class="{mark}">{one.verdict}</span>',
+    ]
+
+
+def _figures(answer: Answer) -> Iterable[str]:
+    joint = joint_directory(answer)
+    seed = answer.seeds[0]
+    runs = [joint, *(joint.parent / f"alone-{name}-seed{seed}" for name in answer.tasks)]
+    try:
+        curves = draw_comparison([run for run in runs if run.is_dir()], joint.parent / "curves.png")
+        gradients = draw_gradients(joint)
+    except ImportError:
+        return
+    yield f"<h2>Learning curves</h2>{_image(curves, 'validation metric of every task by step')}"
+    if gradients is not None:
+        title = "norms, cosines and conflicts of gradients by step"
+        yield f"<h2>Gradients of the joint run</h2>{_image(gradients, title)}"
+
+
+def _affinities(groups: Groups) -> str:
+    largest = max((abs(x) for row in groups.affinity for x in row), default=0) or 1
+    rows = []
+    for number, (name, row) in enumerate(zip(groups.names, groups.affinity, strict=True)):
+        cells = [
+            "" if number == column else _coloured(value, largest)
+            for column, value in enumerate(row)
+        ]
+        rows.append([_text(name), *cells])
+    head = ("of / onto", *groups.names)
+    body = "".join(
+        "<tr><td>" + row[0] + "</td>" + "".join(c or "<td></td>" for c in row[1:]) + "</tr>"
+        for row in rows
+    )
+    errors = groups.errors or (None,) * len(groups.names)
+    gains = [
+        [_text(name), str(label + 1), f"{gain:+.3f}" + ("" if error is None else f" ± {error:.3f}")]
+        for name, label, gain, error in zip(
+            groups.names, groups.labels, groups.gains, errors, strict=True
+        )
+    ]
+    return (
+        "<h2>Affinity of gradients</h2><p><small>What a small step of the row's task takes off the "
+        "column's loss, relative to a step of its own; below 0 it adds to it.</small></p>"
+        f'<div class="wide"><table><tr>{"".join(f"<th>{_text(h)}</th>" for h in head)}</tr>{body}'
+        f"</table></div>{_table(('task', 'group', 'gain in it'), gains)}"
+    )
+
+
+def _coloured(value: float, largest: float) -> str:
+    # Blue helps, orange hurts: told apart by everybody.
+    red, green, blue = (0, 114, 178) if value >= 0 else (213, 94, 0)
+    share = min(abs(value) / largest, 1) * 0.8
+    mixed = [round(255 + (part - 255) * share) for part in (red, green, blue)]
+    colour = f"rgb({mixed[0]},{mixed[1]},{mixed[2]})"
+    return f'<td class="cell" style="background:{colour}">{value:+.2f}</td>'
+
+
+def _cards(cards: dict[str, DataCard]) -> str:
+    rows = []
+    for name, card in cards.items():
+        leaks = [f"{count} of {split}" for split, count in card.repeated.items() if count]
+        leaks += [
+            f"{count} of test in train of {_text(other)}"
+            for other, count in card.in_other_tasks.items()
+        ]
+        cut = [f"{100 * share:.1f} % of {split}" for split, share in card.cut.items()]
+        classes = f"{card.classes} ({card.balance:.2f})" if card.classes else "-"
+        rows.append(
+            [
+                _text(name),
+                " / ".join(str(card.rows.get(s, "-")) for s in ("train", "validation", "test")),
+                f"{card.words[0]} / {card.words[1]}",
+                classes,
+                ", ".join(leaks) or "none",
+                ", ".join(cut) or "none",
+            ]
+        )
+    head = (
+        *("task", "rows: train / validation / test", "words: median / 95 %", "classes (balance)"),
+        *("texts that train has too", "texts that are cut"),
+    )
+    return f"<h2>Data</h2>{_table(head, rows)}"
+
+
+def _about(answer: Answer) -> str:
+    given = {
+        "share": "as many tokens as its task has in the joint run",
+        "whole": "as many tokens as the whole joint run",
+    }[answer.budget]
+    diverged = f" Diverged, and left out: {', '.join(answer.diverged)}." if answer.diverged else ""
+    joint, alone = answer.seconds
+    return (
+        f"<h2>About this study</h2><p>Seeds {', '.join(map(str, answer.seeds))}; {answer.steps} "
+        f"steps a run; each model of one task had {given}. Steps of the joint runs took "
+        f"{joint:.0f} s, of the others {alone:.0f} s. Settings are the same "
+        f"for all, and tuned for none."
+        f"{_text(diverged)}</p>"
+    )
+
+
+def _table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    top = "".join(f"<th>{_text(cell)}</th>" for cell in head)
+    body = "".join("<tr>" + "".join(f"<td>{cell}</td>" for cell in row) + "</tr>" for row in rows)
+    return f'<div class="wide"><table><tr>{top}</tr>{body}</table></div>'
+
+
+def _image(path: Path, title: str) -> str:
+    data = base64.b64encode(path.read_bytes()).decode()
+    image = f'<img alt="{_text(title)}" src="data:image/png;base64,{data}">'
+    return f'<div class="wide">{image}</div>'
+
+
+def _text(value: object) -> str:
+    return html.escape(str(value))

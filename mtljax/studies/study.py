@@ -1,0 +1,164 @@
+"""The runs of a study: several tasks in one model, and each task in a model of its own."""
+
+import dataclasses
+import time
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any, Literal, NamedTuple
+
+import jax
+from rich.console import Console
+
+from mtljax.data import Layout
+from mtljax.errors import Diverged, UserError
+from mtljax.presets import Config
+from mtljax.tasks import Task
+from mtljax.training import train
+
+Budget = Literal["share", "whole"]
+"""What a model of one task is given: the tokens that its task has in the joint run, so that all
+models of one task cost what the joint one costs; or as many as the whole joint run."""
+
+JOINT = "joint"
+_EXACT = ("auto", "unrolled", "vmapped", "scanned")
+
+
+class StudyRun(NamedTuple):
+    """A run of a study.
+
+    Attributes:
+      name: of its directory, inside of that of the study.
+      config: its configuration.
+      tasks: what it learns.
+      seed: its seed.
+      alone: the task that it learns alone; None for the joint run.
+    """
+
+    name: str
+    config: Config
+    tasks: tuple[Task, ...]
+    seed: int
+    alone: str | None = None
+
+
+def study_runs(
+    config: Config,
+    tasks: Sequence[Task],
+    layout: Layout,
+    steps: int,
+    *,
+    seeds: int = 3,
+    budget: Budget = "share",
+) -> list[StudyRun]:
+    """The runs that answer whether tasks help each other, seed by seed.
+
+    All have the configuration of the joint run but for what `Budget` says; none of them is tuned.
+
+    Args:
+      config: of the joint run; its seed is the first.
+      tasks: what is learned jointly, two tasks or more.
+      layout: of their data under this configuration.
+      steps: of the joint run.
+      seeds: how many.
+      budget: of the models of one task.
+
+    Returns:
+      The runs, in the order in which they are to be done.
+
+    Raises:
+      UserError: for one task, or no seed.
+    """
+    if len(tasks) < 2:
+        raise UserError("tasks: one task alone has none that it could be related to")
+    if seeds < 1:
+        raise UserError(f"seeds: must be 1 or more, got {seeds}")
+    # Affinities come with the joint run, where its gradients are exact.
+    telemetry = config.gradients.strategy in _EXACT
+    gradients = dataclasses.replace(config.gradients, telemetry=telemetry)
+    found = []
+    for seed in range(config.seed, config.seed + seeds):
+        joint = dataclasses.replace(config, seed=seed, gradients=gradients)
+        found.append(StudyRun(f"{JOINT}-seed{seed}", joint, tuple(tasks), seed))
+        for task in tasks:
+            alone = _alone(dataclasses.replace(config, seed=seed), task, layout, steps, budget)
+            name = f"alone-{task.name}-seed{seed}"
+            # What is said of its place among others says nothing of a task alone.
+            only = dataclasses.replace(task, rate=None, batch_size=None, weight=1.0)
+            found.append(StudyRun(name, alone, (only,), seed, task.name))
+    return found
+
+
+def _alone(config: Config, task: Task, layout: Layout, steps: int, budget: Budget) -> Config:
+    tokens = config.batch.tokens
+    if budget == "share":
+        group = next(group for group in layout.groups if task in group.tasks)
+        shape = layout.shapes[group.name]
+        tokens = shape.rows * shape.row_length
+    return dataclasses.replace(
+        config,
+        steps=steps,
+        epochs=0.0,
+        weighting="equal",
+        weighting_options={},
+        batch=dataclasses.replace(config.batch, tokens=tokens),
+        stopping=dataclasses.replace(config.stopping, task=""),
+    )
+
+
+class Done(NamedTuple):
+    """A run that was done.
+
+    Attributes:
+      run: which.
+      summary: content of its `summary.json`; None if it diverged.
+      seconds: that it took now; next to none where it had been done before.
+    """
+
+    run: StudyRun
+    summary: dict[str, Any] | None
+    seconds: float
+
+
+def do_runs(
+    runs: Sequence[StudyRun],
+    directory: Path,
+    *,
+    data_dir: str | Path | None = None,
+    cache_dir: str | Path | None = None,
+    console: Console | None = None,
+    preempted: Callable[[int], bool] = lambda step: False,
+) -> Iterator[Done]:
+    """Train the runs of a study, one after another; those that are complete are left as they are.
+
+    Args:
+      runs: from `study_runs`.
+      directory: of the study.
+      data_dir: directory of the data sets in TFDS format.
+      cache_dir: directory where tokenised data is kept; None for nowhere.
+      console: where the progress of each run is shown; None for nowhere.
+      preempted: see `mtljax.train`.
+
+    Yields:
+      Each run when it is done.
+
+    Raises:
+      UserError: see `mtljax.train`; but a run that diverges is reported, and others go on.
+      Preempted: after `preempted` returned True; the next call continues.
+    """
+    for run in runs:
+        began = time.monotonic()
+        try:
+            summary = train(
+                run.config,
+                run.tasks,
+                directory / run.name,
+                data_dir=data_dir,
+                cache_dir=cache_dir,
+                console=console or Console(quiet=True),
+                preempted=preempted,
+            )
+        except Diverged:
+            summary = None
+        yield Done(run, summary, time.monotonic() - began)
+        # Programs of a run that is done serve no other.
+        jax.clear_caches()
