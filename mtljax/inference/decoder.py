@@ -19,6 +19,7 @@ from mtljax.modules import (
     shared_and_private,
 )
 from mtljax.modules.config import output_width
+from mtljax.modules.experts import packed_width
 from mtljax.modules.network import Params
 from mtljax.special_tokens import OWN_MARKS, Marks
 from mtljax.training.model import Model
@@ -148,7 +149,7 @@ def prepare(model: Model, task: str, params: Params) -> dict[str, Any]:
     c = network.encoder.config
     shared = shared_and_private(network, params, network.specs[task].group)
     empty = Features(
-        jnp.zeros((1, 1, output_width(c))),
+        jnp.zeros((1, 1, packed_width(network.sharing, output_width(c)))),
         jnp.zeros((1, 1, c.embedding)),
         params["shared"]["embedding"]["words"],
         jnp.ones((1, 1), jnp.int32),

@@ -13,7 +13,7 @@ import jax.numpy as jnp
 from mtljax.errors import UserError
 from mtljax.modules.architecture import DEFAULT
 from mtljax.modules.config import EncoderConfig
-from mtljax.modules.network import encoder_parameters
+from mtljax.modules.parameter_shapes import encoder_parameters
 from mtljax.modules.shared_heads import encoder_params, shared_heads
 from mtljax.modules.structures import PRIVATE
 from mtljax.pretrained.decoder import decoder_shapes

@@ -86,7 +86,9 @@ class SharingConfig:
     Attributes:
       structure: 'hard', one encoder for all; 'lora', low-rank updates of its matrices; 'mtl_lora',
         low-rank updates that tasks mix out of shared parts; 'adapters', bottlenecks after its
-        blocks or layers; 'private_layers', a copy a task of the layers above the first ones.
+        blocks or layers; 'private_layers', a copy a task of the layers above the first ones; at the
+        encoder's output 'mmoe', experts that each task mixes, 'cgc', with experts of its own among
+        them, 'dselect_k', of which each task chooses few.
       parts: whose low-rank updates or bottlenecks are (lora, adapters): 'shared', those of all
         tasks; 'private', those of each; 'both', their sum.
       rank: of a low-rank update (lora, mtl_lora).
@@ -94,14 +96,21 @@ class SharingConfig:
       matrices: regular expression that picks the matrices that are updated by their paths, such as
         'qkv|out'; all by default (lora, mtl_lora).
       ups: shared up-projections that each task mixes (mtl_lora).
-      width: of a bottleneck (adapters).
+      width: of a bottleneck, or inside of an expert (adapters, mmoe, cgc, dselect_k).
       shared_layers: layers that all tasks share; those above are private (private_layers).
+      experts: shared experts (mmoe, cgc, dselect_k).
+      private_experts: experts of each task (cgc).
+      chosen: experts that each task chooses at most (dselect_k).
+      entropy: factor of the penalty that has the tasks choose, the mean entropy of their selectors
+        (dselect_k).
       freeze: whether the encoder stays as it is, and only the structure and the heads are trained
-        (lora, mtl_lora, adapters): 'auto' does where the encoder begins as a pretrained one or as
-        that of a run.
+        (not private_layers): 'auto' does with lora, mtl_lora and adapters where the encoder begins
+        as a pretrained one or as that of a run.
     """
 
-    structure: Literal["hard", "lora", "mtl_lora", "adapters", "private_layers"] = "hard"
+    structure: Literal[
+        "hard", "lora", "mtl_lora", "adapters", "private_layers", "mmoe", "cgc", "dselect_k"
+    ] = "hard"
     parts: Literal["shared", "private", "both"] = "shared"
     rank: int = size(1, default=8)
     alpha: float = positive(default=16.0)
@@ -109,6 +118,10 @@ class SharingConfig:
     ups: int = size(1, default=3)
     width: int = size(1, default=32)
     shared_layers: int = size(1, default=1, high=1000)
+    experts: int = size(1, default=4, high=4096)
+    private_experts: int = size(1, default=1, high=4096)
+    chosen: int = size(1, default=2, high=4096)
+    entropy: float = at_least(0, default=1e-3)
     freeze: Literal["auto", "yes", "no"] = "auto"
 
 

@@ -13,6 +13,7 @@ from jax.typing import DTypeLike
 
 from mtljax.modules.beam_cache import initial_owners, repeat_for_beams
 from mtljax.modules.encoder import EncoderCache
+from mtljax.modules.experts import EXPERTS, SHARING, with_experts
 from mtljax.modules.heads import Features
 from mtljax.modules.network import Network, Params
 from mtljax.modules.structures import encoder_variables
@@ -43,7 +44,10 @@ def prepare(network: Network, shared: Params) -> Params:
         return prepared
 
     variables = encoder_variables(network.sharing, shared)
-    return {name: of_collection(params) for name, params in variables.items()}
+    prepared = {name: of_collection(params) for name, params in variables.items()}
+    if network.sharing.structure in EXPERTS:
+        prepared[SHARING] = shared[SHARING]
+    return prepared
 
 
 def cast_kernels(params: Any, dtype: DTypeLike) -> Any:
@@ -77,13 +81,15 @@ def prefill(
     Raises:
       ValueError: if the encoder is a bidirectional LSTM.
     """
-    return network.encoder.apply(
+    returned: Any = network.encoder.apply(
         encoder_variables(network.sharing, shared),
         batch,
         attention=network.attention[group],
         room=room,
         method="prefill",
-    )  # pyright: ignore[reportReturnType]
+    )
+    features, cache = returned
+    return with_experts(network.sharing, shared, features), cache
 
 
 def decode_step(
@@ -107,14 +113,16 @@ def decode_step(
     Returns:
       `Features` of these positions ``[R, 1, ...]``, and the new cache.
     """
-    return network.encoder.apply(
-        prepared,
+    returned: Any = network.encoder.apply(
+        {name: variables for name, variables in prepared.items() if name != SHARING},
         tokens[:, None],
         None if affixes is None else affixes[:, None],
         cache,
         count,
         method="decode_step",
-    )  # pyright: ignore[reportReturnType]
+    )
+    features, cache = returned
+    return with_experts(network.sharing, prepared, features), cache
 
 
 def fork(cache: EncoderCache, beams: int) -> EncoderCache:

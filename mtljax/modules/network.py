@@ -21,10 +21,20 @@ from mtljax.modules.config import (
     EncoderConfig,
     HeadsConfig,
     SharingConfig,
+    output_width,
 )
 from mtljax.modules.decoder import DecoderHead
 from mtljax.modules.encoder import Encoder
+from mtljax.modules.experts import (
+    EXPERTS,
+    SHARING,
+    check_experts,
+    draw_gate,
+    mixed,
+    with_experts,
+)
 from mtljax.modules.heads import Features, Readout
+from mtljax.modules.parameter_shapes import encoder_parameters
 from mtljax.modules.shared_heads import (
     encoder_params,
     heads_named,
@@ -33,7 +43,6 @@ from mtljax.modules.shared_heads import (
 )
 from mtljax.modules.structures import (
     PRIVATE,
-    SHARING,
     check_apart,
     check_structure,
     draw,
@@ -142,6 +151,8 @@ def build(
     if sharing.structure != "hard":
         shapes, _ = encoder_parameters(module, next(iter(attention.values())))
         check_structure(sharing, encoder, shapes)
+        if sharing.structure in EXPERTS:
+            check_experts(sharing, decoder.layers)
         check_apart(sharing, {name: spec.group for name, spec in specs.items()})
     return Network(module, modules, specs, attention, sharing)
 
@@ -186,6 +197,11 @@ def init(network: Network, key: jax.Array, batches: Mapping[str, Mapping[str, An
         spec = network.specs[name]
         read = shared_and_private(network, {"shared": shared, PRIVATE: private}, spec.group)
         features = _encode(network, read, spec.group, batches[spec.group])
+        gate: Params = {}
+        if network.sharing.structure in EXPERTS:
+            width, gate_key = output_width(network.encoder.config), jax.random.fold_in(head_key, 2)
+            gate = {SHARING: draw_gate(network.sharing, width, gate_key)}
+            features, _ = mixed(network.sharing, features, gate)
 
         def drawn(key: jax.Array, module=module, features=features, spec=spec) -> Params:
             arguments = _arguments(spec, segment_count=1)
@@ -201,6 +217,7 @@ def init(network: Network, key: jax.Array, batches: Mapping[str, Mapping[str, An
             readout = head.get("readout", {}) if isinstance(module, DecoderHead) else head
             if "bias" in readout:
                 readout["bias"] = jnp.log(counts / counts.sum())
+        heads[name] |= gate
     shared = with_shared_heads(shared, together)
     return {"shared": shared, **({PRIVATE: private} if private else {}), "heads": heads}
 
@@ -251,50 +268,6 @@ def logical_axes(network: Network, params: Params) -> Any:
     return {"shared": with_shared_heads(encoder, whole(shared_heads(shared))), **others}
 
 
-def encoder_parameters(encoder: Encoder, attention: Attention = "bidirectional") -> tuple[Any, Any]:
-    """What the parameters of an encoder are, without making them.
-
-    Args:
-      encoder: the module.
-      attention: some attention that it can serve.
-
-    Returns:
-      Two trees: of their shapes and dtypes, and of the names of their dimensions, None for one
-      without.
-    """
-    batch = {name: jnp.zeros((1, 2), jnp.int32) for name in ("tokens", "segments", "positions")}
-    if encoder.affix_buckets:
-        batch["affixes"] = jnp.zeros((1, 2, 1), jnp.int32)
-    variables: Any = jax.eval_shape(
-        lambda key: encoder.init(key, batch, attention=attention, train=False),
-        jax.random.key(0),
-    )
-    boxed = variables["params"]
-
-    def names(leaf: Any) -> Any:
-        return leaf.names if isinstance(leaf, nn.Partitioned) else None
-
-    axes = jax.tree.map(names, boxed, is_leaf=lambda node: isinstance(node, nn.Partitioned))
-    return nn.unbox(boxed), axes
-
-
-def decoder_parameters(decoder: DecoderHead, encoder: Encoder) -> Any:
-    """The shapes and dtypes of the parameters of a decoder of an encoder, without making them."""
-    c, rows = encoder.config, (1, 2)
-    features = Features(
-        jnp.zeros((*rows, decoder.features)),
-        jnp.zeros((*rows, c.embedding)),
-        jnp.zeros((encoder.vocabulary_size, c.embedding)),
-        jnp.ones(rows, jnp.int32),
-        jnp.ones(rows, bool),
-    )
-    ids = jnp.zeros(decoder.outputs, jnp.int32)
-    variables: Any = jax.eval_shape(
-        lambda key: decoder.init(key, features, ids, train=False), jax.random.key(0)
-    )
-    return nn.unbox(variables["params"])
-
-
 def encode(
     network: Network,
     shared: Params,
@@ -342,13 +315,14 @@ def apply_encoder(
     key: jax.Array | None,
 ) -> Features:
     """Encode rows, of which `attention` says what positions see of each other; see `encode`."""
-    return network.encoder.apply(
+    features: Any = network.encoder.apply(
         encoder_variables(network.sharing, encoder_params(shared)),
         batch,
         attention=attention,
         train=key is not None,
         rngs={} if key is None else {"dropout": key},
-    )  # pyright: ignore[reportReturnType]
+    )
+    return with_experts(network.sharing, shared, features)
 
 
 def predict(
@@ -375,6 +349,7 @@ def predict(
     """
     spec = network.specs[task]
     shared, features = features.heads, features._replace(heads=None)
+    features, head = mixed(network.sharing, features, head)
 
     def of(params: Params) -> Any:
         return network.heads[task].apply(

@@ -13,14 +13,15 @@ import jax
 import jax.numpy as jnp
 
 from mtljax.modules.by_position import ADAPTERS
-from mtljax.modules.config import EncoderConfig, SharingConfig
+from mtljax.modules.config import EncoderConfig, SharingConfig, output_width
+from mtljax.modules.experts import EXPERTS, SHARING, draw_experts
 from mtljax.modules.transformer import LAYERS
 from mtljax.sharing import merged, of_task
 
-SHARING, PRIVATE = "sharing", "private"
-"""Among the shared parameters, those of a structure; beside the shared ones, those of each task."""
+PRIVATE = "private"
+"""Beside the shared parameters, those of each task."""
 
-ADDED = ("lora", "mtl_lora", "adapters")
+ADDED = ("lora", "mtl_lora", "adapters", *EXPERTS)
 """Structures that are added to an encoder, which can stay as it is."""
 
 _TWO_INPUTS = ("out", "source_out")
@@ -151,6 +152,9 @@ def draw(
     if name == "private_layers":
         return divide_layers(sharing, encoder, params, tasks)
     common, private = {}, {}
+    if name in EXPERTS:
+        width = output_width(encoder)
+        common = {"experts": draw_experts(sharing.experts, width, sharing.width, shared_key)}
     if name in ("lora", "adapters"):
         make = _draw_lora if name == "lora" else _draw_adapters
         if sharing.parts != "private":
@@ -175,7 +179,7 @@ def encoder_variables(sharing: SharingConfig, shared: Mapping[str, Any]) -> dict
     """
     base = {name: leaf for name, leaf in shared.items() if name not in (SHARING, PRIVATE)}
     common, own = shared.get(SHARING), shared.get(PRIVATE)
-    if common is None and own is None:
+    if sharing.structure in EXPERTS or (common is None and own is None):
         return {"params": base}
     if sharing.structure == "private_layers":
         return {"params": _with_layers(base, own)}
@@ -199,7 +203,7 @@ def merged_parameters(sharing: SharingConfig, shared: Mapping[str, Any]) -> Any:
       ValueError: if there are none, as the structure is no update of parameters.
     """
     variables = encoder_variables(sharing, shared)
-    if ADAPTERS not in variables:
+    if ADAPTERS not in variables and sharing.structure not in EXPERTS:
         return variables["params"]
     if sharing.structure not in ("lora", "mtl_lora"):
         raise ValueError(f"structure {sharing.structure!r}: is no update of the encoder's matrices")

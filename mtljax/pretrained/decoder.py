@@ -9,7 +9,7 @@ from jax.sharding import Sharding
 
 from mtljax.modules.decoder import DecoderHead
 from mtljax.modules.encoder import Encoder
-from mtljax.modules.network import decoder_parameters
+from mtljax.modules.parameter_shapes import decoder_parameters
 from mtljax.pretrained.checkpoint import Checkpoint
 from mtljax.pretrained.families import Shape
 from mtljax.pretrained.matching import Matched

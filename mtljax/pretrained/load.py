@@ -17,7 +17,7 @@ from mtljax.data.encoding.examples import encode_inputs
 from mtljax.data.tokenizers import Text, Tokenizer, TokenizerSettings, train_tokenizer
 from mtljax.modules.config import EncoderConfig
 from mtljax.modules.encoder import Encoder
-from mtljax.modules.network import encoder_parameters
+from mtljax.modules.parameter_shapes import encoder_parameters
 from mtljax.parallel import parameter_specs
 from mtljax.pretrained.checkpoint import Checkpoint, open_checkpoint
 from mtljax.pretrained.decoder import PretrainedDecoder, decoder_shapes, load_decoder

@@ -7,3 +7,10 @@ from mtljax.sharing.bottleneck import bottleneck as bottleneck
 from mtljax.sharing.low_rank import low_rank as low_rank
 from mtljax.sharing.low_rank import merged as merged
 from mtljax.sharing.low_rank import of_task as of_task
+from mtljax.sharing.mixtures import experts as experts
+from mtljax.sharing.mixtures import mixture as mixture
+from mtljax.sharing.mixtures import softmax_gate as softmax_gate
+from mtljax.sharing.selectors import select as select
+from mtljax.sharing.selectors import selector as selector
+from mtljax.sharing.selectors import selector_entropy as selector_entropy
+from mtljax.sharing.selectors import smooth_step as smooth_step

@@ -8,7 +8,8 @@ import jax.numpy as jnp
 
 from mtljax import losses
 from mtljax.kinds import KINDS, LossSettings
-from mtljax.modules import Readout
+from mtljax.modules import Readout, SharingConfig
+from mtljax.modules.experts import selection_penalty
 from mtljax.presets import RegularizerConfig
 from mtljax.regularizers import group_lasso, l1, l2, mean_distance, on
 from mtljax.tasks import Task, loss_name
@@ -84,9 +85,10 @@ def full_softmax_loss(model: Model, readout: Readout, targets: jax.Array) -> jax
     return jax.vmap(of_rows)(queries, flat).reshape(targets.shape)
 
 
-def has_penalty(config: RegularizerConfig) -> bool:
+def has_penalty(config: RegularizerConfig, sharing: SharingConfig = SharingConfig()) -> bool:  # noqa: B008 - immutable
     """Whether a configuration has a penalty on the parameters."""
-    return bool(config.l2 or config.l1 or config.group_lasso or config.heads_together)
+    selects = sharing.structure == "dselect_k" and sharing.entropy
+    return bool(config.l2 or config.l1 or config.group_lasso or config.heads_together or selects)
 
 
 def alike_heads(model: Model) -> list[list[str]]:
@@ -108,7 +110,10 @@ def alike_heads(model: Model) -> list[list[str]]:
 
 
 def penalty(
-    config: RegularizerConfig, params: Params, alike: Sequence[Sequence[str]] = ()
+    config: RegularizerConfig,
+    params: Params,
+    alike: Sequence[Sequence[str]] = (),
+    sharing: SharingConfig = SharingConfig(),  # noqa: B008 - immutable
 ) -> jax.Array:
     """Omega(w) of a configuration: a scalar, 0 where no factor is set.
 
@@ -116,8 +121,11 @@ def penalty(
       config: with the factors.
       params: the parameters.
       alike: of `alike_heads`, the tasks whose heads are drawn together.
+      sharing: the structure, whose selectors may have a penalty.
     """
     value = _of_paths(config, params)
+    if sharing.structure == "dselect_k" and sharing.entropy:
+        value = value + selection_penalty(sharing, params)
     if config.heads_together:
         for names in alike:
             distance = mean_distance({name: params["heads"][name] for name in names})

@@ -14,8 +14,9 @@ import numpy as np
 import optax
 
 from mtljax.errors import UserError
+from mtljax.modules.experts import EXPERTS, SHARING
 from mtljax.modules.shared_heads import SHARED_HEADS
-from mtljax.modules.structures import ADDED, SHARING
+from mtljax.modules.structures import ADDED
 from mtljax.modules.transformer import LAYERS
 from mtljax.presets import Config, OptimizerConfig
 
@@ -92,6 +93,7 @@ def freezes_encoder(config: Config) -> bool:
     if config.sharing.structure not in ADDED:
         return False
     begun = bool(config.encoder.pretrained or config.encoder.from_run)
+    begun = begun and config.sharing.structure not in EXPERTS
     return begun if config.sharing.freeze == "auto" else config.sharing.freeze == "yes"
 
 

@@ -13,13 +13,13 @@ import numpy as np
 from mtljax.data import MultitaskData, Tokenizer
 from mtljax.errors import UserError
 from mtljax.kinds import Output
+from mtljax.modules.experts import SHARING
 from mtljax.modules.shared_heads import (
     SHARED_HEADS,
     encoder_params,
     shared_heads,
     with_shared_heads,
 )
-from mtljax.modules.structures import SHARING
 from mtljax.presets import ENCODER_SHAPE, Config
 from mtljax.step import TrainState
 from mtljax.tasks import loss_name, tasks_by_head

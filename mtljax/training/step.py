@@ -79,7 +79,7 @@ def step_options(config: Config, model: Model) -> StepOptions:
     """
     regularizer = config.regularizer
     alike = alike_heads(model) if regularizer.heads_together else ()
-    of_params = functools.partial(penalty, regularizer, alike=alike)
+    of_params = functools.partial(penalty, regularizer, alike=alike, sharing=config.sharing)
     return StepOptions(
         task_weights=tuple(task.weight for task in model.tasks),
         strategy=config.gradients.strategy,
@@ -87,7 +87,7 @@ def step_options(config: Config, model: Model) -> StepOptions:
         telemetry=config.gradients.telemetry,
         accumulate=config.optimizer.accumulate,
         average=config.optimizer.average,
-        penalty=of_params if has_penalty(regularizer) else None,
+        penalty=of_params if has_penalty(regularizer, config.sharing) else None,
         non_finite=config.non_finite,
         seed=config.seed,
         frozen=frozen_of(config),

@@ -20,6 +20,7 @@ from mtljax.training.objectives.model_objectives import model_objectives
 from mtljax.training.persistence.checkpoints import Checkpoints
 from mtljax.training.reporting.sharing_note import sharing_note
 from mtljax.training.step import step_options
+from tests.tiny_models import random_params
 
 LORA = SharingConfig("lora", parts="both", rank=2, freeze="yes")
 
@@ -117,3 +118,22 @@ def test_what_is_told_in_one_line(make, plain, tasks):
     config = with_sharing(plain, dataclasses.replace(LORA, freeze="no"), optimizer=frozen)
     with pytest.raises(UserError, match=r"^optimizer\.frozen: private parameters of the encoder"):
         check_parameters(config, model, make_method(config, 2))
+
+
+def test_the_entropy_of_selectors_is_in_the_objective(make, plain, tasks):
+    chosen = (tasks["label"], tasks["tags"])
+    sharing = SharingConfig("dselect_k", experts=4, chosen=3, width=2, entropy=0.3)
+    model, _ = make(with_sharing(plain, sharing), chosen)
+    params = random_params(model, 0.1)
+    penalty = step_options(with_sharing(plain, sharing), model).penalty
+    assert penalty is not None
+    value, gradient = jax.jit(jax.value_and_grad(penalty))(params)
+    assert 0 < value <= 0.3 * np.log(4)
+    for name in ("label", "tags"):
+        own = gradient["heads"][name]["sharing"]["selectors"]
+        assert np.all(own["z"] != 0) and not np.any(own["logits"])
+    off = dataclasses.replace(sharing, entropy=0.0)
+    assert step_options(with_sharing(plain, off), model).penalty is None
+    too_many = dataclasses.replace(sharing, chosen=5)
+    with pytest.raises(UserError, match=r"^sharing\.chosen 5: more than the 4 experts"):
+        make(with_sharing(plain, too_many), chosen)

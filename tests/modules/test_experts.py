@@ -1,0 +1,189 @@
+"""Experts at the output of an encoder, mixed in the heads."""
+
+import dataclasses
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from mtljax.kinds import KINDS
+from mtljax.modules import (
+    DecoderConfig,
+    EncoderConfig,
+    HeadsConfig,
+    HeadSpec,
+    SharingConfig,
+    build,
+    encode,
+    encode_together,
+    init,
+    kv_cache_decoding,
+    predict,
+)
+from mtljax.modules.experts import mixed, selection_penalty
+from mtljax.modules.structures import merged_parameters
+
+TASKS = ("y", "z")
+D, M, E = 6, 5, 4
+STRUCTURES = {
+    "mmoe": SharingConfig("mmoe", experts=E, width=M),
+    "cgc": SharingConfig("cgc", experts=E, private_experts=2, width=M),
+    "dselect_k": SharingConfig("dselect_k", experts=E, chosen=3, width=M),
+}
+
+
+def network(sharing=SharingConfig(), **options):  # noqa: B008 - immutable
+    """Both tasks read the same rows."""
+    specs = {task: HeadSpec(KINDS["regression"].head, 1, "rows") for task in TASKS}
+    config = EncoderConfig("linear", embedding=D, ngram_buckets=32)
+    attention = {"rows": "causal"}
+    return build(config, HeadsConfig(), specs, attention, 20, sharing=sharing, **options)
+
+
+@pytest.fixture
+def batch(rng):
+    tokens = rng.integers(4, 20, (3, 6)).astype(np.int32)
+    positions = np.tile(np.arange(6, dtype=np.int32), (3, 1))
+    return {"tokens": tokens, "segments": np.ones_like(tokens), "positions": positions}
+
+
+def moved(net, batch, rng):
+    shapes = jax.eval_shape(lambda: init(net, jax.random.key(0), {"rows": batch}))
+    return jax.tree.map(lambda x: rng.normal(0, 0.4, x.shape).astype(x.dtype), shapes)
+
+
+def softmax(x):
+    shares = np.exp(x - x.max(-1, keepdims=True))
+    return shares / shares.sum(-1, keepdims=True)
+
+
+def by_hand(sharing, x, shared, own):
+    """The features of a task, expert by expert."""
+
+    def added(part, e):
+        inside = np.maximum(x @ part["down"]["kernel"][e] + part["down"]["bias"][e], 0)
+        return inside @ part["up"]["kernel"][e] + part["up"]["bias"][e]
+
+    outputs = [added(shared, e) for e in range(E)]
+    if sharing.structure == "cgc":
+        outputs += [added(own["experts"], e) for e in range(2)]
+    if sharing.structure == "dselect_k":
+        z, shares = own["selectors"]["z"], 0
+        on = np.clip(0.5 + 1.5 * z - 2 * z**3, 0, 1)
+        on = np.where(z <= -0.5, 0, np.where(z >= 0.5, 1, on))
+        for share, (low, high) in zip(softmax(own["selectors"]["logits"]), on, strict=True):
+            bits = [(1 - low) * (1 - high), low * (1 - high), (1 - low) * high, low * high]
+            shares = shares + share * np.array(bits)
+        shares = np.broadcast_to(shares, (*x.shape[:2], E))
+    else:
+        shares = softmax(x @ own["gate"]["kernel"] + own["gate"]["bias"])
+    return x + sum(shares[..., e, None] * output for e, output in enumerate(outputs))
+
+
+@pytest.mark.parametrize("name", STRUCTURES)
+def test_features_parameters_and_gradients(name, rng, batch):
+    sharing = STRUCTURES[name]
+    net, plain = network(sharing), network()
+    params = moved(net, batch, rng)
+    shared = params["shared"]
+    encoder = {part: leaf for part, leaf in shared.items() if part != "sharing"}
+    x = np.asarray(encode(plain, encoder, "rows", batch).hidden)
+
+    def features(params):
+        read = encode(net, params["shared"], "rows", batch)
+        return {task: mixed(sharing, read, params["heads"][task])[0].hidden for task in TASKS}
+
+    found = jax.jit(features)(params)
+    for task in TASKS:
+        own = params["heads"][task]["sharing"]
+        expected = by_hand(sharing, x, shared["sharing"]["experts"], own)
+        np.testing.assert_allclose(found[task], expected, 1e-4, 1e-5)
+
+    def count(tree):
+        return sum(leaf.size for leaf in jax.tree.leaves(tree))
+
+    one = 2 * D * M + M + D
+    assert count(shared["sharing"]) == E * one
+    own = {"mmoe": (D + 1) * E, "cgc": (D + 1) * (E + 2) + 2 * one, "dselect_k": 3 * (2 + 1)}
+    assert count(params["heads"]["z"]["sharing"]) == own[name]
+
+    def number(params):
+        read = encode(net, params["shared"], "rows", batch)
+        head = params["heads"]["y"]
+        return jnp.sum(jnp.sin(predict(net, head, "y", read, 1)))
+
+    if name == "dselect_k":  # where the steps have slopes
+        params["heads"]["y"]["sharing"]["selectors"]["z"] *= 0.1
+    gradient = jax.jit(jax.grad(number))(params)
+    used = gradient["shared"]["sharing"], gradient["heads"]["y"]["sharing"]
+    assert all(np.abs(leaf).max() > 0 for leaf in jax.tree.leaves(used))
+    assert not any(np.any(leaf) for leaf in jax.tree.leaves(gradient["heads"]["z"]))
+
+
+@pytest.mark.parametrize("name", STRUCTURES)
+def test_begins_as_hard_sharing(name, batch):
+    net, plain = network(STRUCTURES[name]), network()
+    batches = {"rows": batch}
+    params = jax.jit(lambda key: init(net, key, batches))(jax.random.key(0))
+    hard = jax.jit(lambda key: init(plain, key, batches))(jax.random.key(0))
+    for task in TASKS:
+        head = params["heads"][task]
+        assert {k: v for k, v in head.items() if k != "sharing"}.keys() == hard["heads"][
+            task
+        ].keys()
+        found = predict(net, head, task, encode(net, params["shared"], "rows", batch), 1)
+        features = encode(plain, hard["shared"], "rows", batch)
+        np.testing.assert_array_equal(found, predict(plain, hard["heads"][task], task, features, 1))
+    with pytest.raises(ValueError, match=f"structure '{name}': is no update"):
+        merged_parameters(net.sharing, params["shared"])
+
+
+def test_one_expert_has_all_the_share(rng, batch):
+    sharing = SharingConfig("mmoe", experts=1, width=M)
+    net = network(sharing)
+    params = moved(net, batch, rng)
+    read = encode(net, params["shared"], "rows", batch)
+    one, other = (mixed(sharing, read, params["heads"][task])[0].hidden for task in TASKS)
+    np.testing.assert_array_equal(one, other)
+
+
+def test_one_pass_and_decoding_pack_the_same(rng, batch):
+    net = network(STRUCTURES["cgc"])
+    shared = moved(net, batch, rng)["shared"]
+
+    @jax.jit
+    def run(shared):
+        whole = encode(net, shared, "rows", batch).hidden
+        together = encode_together(net, shared, {"rows": batch})["rows"].hidden
+        prompts = {field: values[:, :5] for field, values in batch.items()}
+        features, cache = kv_cache_decoding.prefill(net, shared, "rows", prompts, 1)
+        ready, last = kv_cache_decoding.prepare(net, shared), jnp.asarray(batch["tokens"][:, 5])
+        step, _ = kv_cache_decoding.decode_step(net, ready, cache, last, None, jnp.asarray(0))
+        return whole, together, jnp.concatenate([features.hidden, step.hidden], axis=1)
+
+    whole, together, decoded = run(shared)
+    assert whole.shape == (3, 6, (1 + E) * D)
+    np.testing.assert_allclose(together, whole, 1e-5, 1e-6)
+    np.testing.assert_allclose(decoded, whole, 1e-5, 1e-6)
+
+
+def test_the_penalty_of_selectors_is_their_mean_entropy():
+    sharing = dataclasses.replace(STRUCTURES["dselect_k"], entropy=0.5)
+    even = {"sharing": {"selectors": {"z": jnp.zeros((3, 2))}}}
+    certain = {"sharing": {"selectors": {"z": jnp.ones((3, 2))}}}
+    params = {"heads": {"y": even, "z": certain}}
+    np.testing.assert_allclose(selection_penalty(sharing, params), 0.5 * np.log(4) / 2, 1e-6)
+
+
+@pytest.mark.parametrize(
+    ("sharing", "options", "message"),
+    [
+        (SharingConfig("dselect_k", experts=4, chosen=5), {}, "chosen 5: more than the 4 experts"),
+        (SharingConfig("dselect_k", experts=6), {}, "experts 6: 'dselect_k' wants a power of 2"),
+        (STRUCTURES["mmoe"], dict(decoder=DecoderConfig(layers=1)), "'mmoe': not with decoder"),
+    ],
+)
+def test_what_cannot_be(sharing, options, message):
+    with pytest.raises(ValueError, match=message):
+        network(sharing, **options)
