@@ -16,12 +16,14 @@ FILES = sorted(ROOT.rglob("*.py"))
 # What each part may import of the package, besides itself and `errors`; only `cli` may import all.
 BELOW_TRAINING = {
     *("json_values", "yaml_values", "ranges", "span_schemes", "special_tokens", "versions"),
+    "digests",
     *("losses", "regularizers", "metrics", "solvers", "weighting", "gradients", "aggregation"),
     *("optim", "parallel", "step", "generation", "modules", "kinds", "tasks", "data", "presets"),
     *("pretrained", "merging"),
 }
 INTERNAL = {
     "errors": set(),
+    "digests": set(),
     "ranges": set(),
     "json_values": set(),
     "yaml_values": set(),
@@ -44,7 +46,7 @@ INTERNAL = {
     "generation": set(),
     "kinds": {"losses", "metrics", "modules", "span_schemes"},
     "tasks": {"kinds", "span_schemes", "yaml_values"},
-    "data": {"kinds", "tasks", "ranges", "special_tokens"},
+    "data": {"digests", "kinds", "tasks", "ranges", "special_tokens"},
     "modules": {"gradients", "ranges", "sharing", "special_tokens"},
     "presets": {"kinds", "tasks", "ranges", "modules", "data", "yaml_values"},
     "pretrained": {"ranges", "special_tokens", "parallel", "modules", "data"},
@@ -60,6 +62,7 @@ PURE = {"jax", "numpy"}
 THIRD_PARTY = {
     "errors": set(),
     "span_schemes": set(),
+    "digests": {"numpy"},
     "ranges": set(),
     "json_values": set(),
     "yaml_values": {"yaml"},

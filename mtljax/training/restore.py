@@ -9,6 +9,7 @@ import jax
 import orbax.checkpoint as ocp
 
 from mtljax.data import Layout
+from mtljax.digests import NAME
 from mtljax.errors import UserError
 from mtljax.presets import Config
 from mtljax.training.model import Model, build_model, initial_params
@@ -18,7 +19,6 @@ from mtljax.training.persistence.checkpoint_digests import (
     without_digests,
 )
 from mtljax.training.persistence.checkpoints import checkpoint_steps, quiet
-from mtljax.training.persistence.digests import NAME
 from mtljax.training.persistence.literal_path import LiteralPath
 from mtljax.training.persistence.open_files import allow_open_files
 from mtljax.training.persistence.run_digests import run_digests

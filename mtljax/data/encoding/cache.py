@@ -14,8 +14,9 @@ from typing import Any
 import numpy as np
 
 from mtljax.data.encoding.examples import Examples, concatenated
+from mtljax.digests import content_digest, written_digest
 
-FORMAT = 4
+FORMAT = 5
 """Format of the entries; one of another format is made again."""
 
 Say = Callable[[str], None]
@@ -29,7 +30,8 @@ class Cache:
     """Where tokenised data is kept, if anywhere.
 
     An entry is written to a temporary directory and renamed when it is complete, so that a reader
-    sees a complete one or none, and of two runs that make the same one the first wins.
+    sees a complete one or none, and of two runs that make the same one the first wins. It is used
+    only if it is what was written, by digests that it holds.
 
     Attributes:
         directory: made when it is first needed; None keeps everything in memory.
@@ -71,12 +73,11 @@ def cached_json(cache: Cache, kind: str, key: str | None, make: Callable[[], Any
         return make()
     path = cache.directory / kind / f"{key}.json"
     try:
-        content = json.loads(path.read_bytes())
-        if content["format"] == FORMAT:
-            return content["value"]
-        cache.say(f"cache: {path} was written by another version; made again")
+        return _unsealed(path.read_bytes())
     except (FileNotFoundError, NotADirectoryError):
         pass
+    except _OtherFormat:
+        cache.say(f"cache: {path} was written by another version; made again")
     except (OSError, ValueError, KeyError, TypeError):
         cache.say(f"cache: {path} is damaged; made again")
     value = make()
@@ -84,11 +85,26 @@ def cached_json(cache: Cache, kind: str, key: str | None, make: Callable[[], Any
         path.parent.mkdir(parents=True, exist_ok=True)
         handle, draft = tempfile.mkstemp(dir=path.parent, prefix=".", suffix=".part")
         with os.fdopen(handle, "w", encoding="utf-8") as file:
-            json.dump({"format": FORMAT, "value": value}, file)
+            file.write(_sealed(value))
         os.replace(draft, path)
     except OSError as error:
         cache.say(f"cache: cannot write {path}: {error.strerror or error}")
     return value
+
+
+def _sealed(value: Any) -> str:
+    """JSON of a value with its digest."""
+    digest = content_digest(json.dumps(value).encode())
+    return json.dumps({"format": FORMAT, "digest": digest, "value": value})
+
+
+def _unsealed(content: bytes) -> Any:
+    sealed = json.loads(content)
+    if sealed["format"] != FORMAT:
+        raise _OtherFormat(f"format {sealed['format']}")
+    if sealed["digest"] != content_digest(json.dumps(sealed["value"]).encode()):
+        raise ValueError("not as it was written")
+    return sealed["value"]
 
 
 def cached_examples(
@@ -134,7 +150,7 @@ def _read(cache: Cache, entry: Path) -> Examples | None:
     if not entry.exists():
         return None
     try:
-        return open_examples(entry)
+        return open_examples(entry, check=True)
     except _OtherFormat:
         cache.say(f"cache: {entry} was written by another version; made again")
     except (OSError, ValueError, KeyError, TypeError) as error:
@@ -148,7 +164,7 @@ def _rename(draft: Path, entry: Path) -> None:
     except OSError:
         # Another run was first, or the entry that exists cannot be used.
         try:
-            open_examples(entry)
+            open_examples(entry, check=True)
         except (OSError, ValueError, KeyError, TypeError):
             # Moved aside before it is removed: a reader never sees half of an entry.
             aside = Path(tempfile.mkdtemp(dir=entry.parent, prefix=f".{entry.name}."))
@@ -186,9 +202,10 @@ def write_examples(directory: Path, blocks: Iterable[Examples]) -> None:
     finally:
         for file in files.values():
             file.close()
+    for array in described.values():
+        array["digest"] = written_digest(directory / array["file"])
     counts = {"skipped": dict(skipped), "malformed": dict(malformed), "cut": dict(cut)}
-    meta = {"format": FORMAT, **counts, "arrays": described}
-    (directory / _META).write_text(json.dumps(meta), encoding="utf-8")
+    (directory / _META).write_text(_sealed({**counts, "arrays": described}), encoding="utf-8")
 
 
 def _arrays(examples: Examples) -> dict[str, np.ndarray]:
@@ -201,16 +218,19 @@ def _arrays(examples: Examples) -> dict[str, np.ndarray]:
     }
 
 
-def open_examples(directory: Path) -> Examples:
+def open_examples(directory: Path, check: bool = False) -> Examples:
     """Maps what `write_examples` wrote.
 
+    Args:
+        directory: of the entry.
+        check: whether to read all of the arrays' files and compare their digests, as is done once
+            a run; its workers open the same files again.
+
     Raises:
-        OSError, ValueError, KeyError, TypeError: if it is not complete.
+        OSError, ValueError, KeyError, TypeError: if it is not complete, or not as it was written.
     """
-    meta = json.loads((directory / _META).read_bytes())
-    if meta["format"] != FORMAT:
-        raise _OtherFormat(f"format {meta['format']}")
-    arrays = {name: _mapped(directory, array) for name, array in meta["arrays"].items()}
+    meta = _unsealed((directory / _META).read_bytes())
+    arrays = {name: _mapped(directory, array, check) for name, array in meta["arrays"].items()}
 
     def by_task(kind: str) -> dict[str, np.ndarray]:
         prefix = f"{kind}/"
@@ -230,11 +250,14 @@ def open_examples(directory: Path) -> Examples:
     )
 
 
-def _mapped(directory: Path, array: dict[str, Any]) -> np.ndarray:
+def _mapped(directory: Path, array: dict[str, Any], check: bool) -> np.ndarray:
     path, shape, dtype = directory / array["file"], tuple(array["shape"]), np.dtype(array["dtype"])
     size = int(np.prod(shape)) * dtype.itemsize
     if path.stat().st_size != size:
         raise ValueError(f"{path.name} has {path.stat().st_size} bytes, not {size}")
+    # Mapped, as it will be read.
+    if check and written_digest(path) != array["digest"]:
+        raise ValueError(f"{path.name} is not as it was written")
     if not size:
         return np.zeros(shape, dtype)
     # A plain view: a memmap's own indexing costs more than the batches it makes.

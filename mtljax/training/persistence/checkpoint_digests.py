@@ -9,7 +9,7 @@ import json
 import os
 from pathlib import Path
 
-from mtljax.training.persistence.digests import (
+from mtljax.digests import (
     NAME,
     check_files,
     content_digest,

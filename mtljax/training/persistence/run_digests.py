@@ -3,9 +3,7 @@
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
-from mtljax.errors import UserError
-from mtljax.training.persistence.atomic_write import replace_text
-from mtljax.training.persistence.digests import (
+from mtljax.digests import (
     NAME,
     Digests,
     check_files,
@@ -14,6 +12,8 @@ from mtljax.training.persistence.digests import (
     file_digest,
     read_digests,
 )
+from mtljax.errors import UserError
+from mtljax.training.persistence.atomic_write import replace_text
 
 
 def run_digests(directory: Path) -> Digests | None:

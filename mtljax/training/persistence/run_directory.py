@@ -10,13 +10,13 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from mtljax.data import Layout, MultitaskData, Tokenizer, load_tokenizer, save_tokenizer
+from mtljax.digests import NAME, content_digest, file_digest
 from mtljax.errors import UserError
 from mtljax.json_values import nan_to_none
 from mtljax.presets import Config, differences, dump_config, parse_config
 from mtljax.tasks import Task, dump_tasks, load_tasks
 from mtljax.tasks.dataset import dump_dataset
 from mtljax.training.persistence.atomic_write import replace_text
-from mtljax.training.persistence.digests import NAME, content_digest, file_digest
 from mtljax.training.persistence.run_digests import (
     replace_file,
     run_digests,

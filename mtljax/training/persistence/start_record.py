@@ -8,8 +8,8 @@ from typing import Any
 import jax
 import numpy as np
 
+from mtljax.digests import content_digest
 from mtljax.errors import UserError
-from mtljax.training.persistence.digests import content_digest
 from mtljax.training.persistence.run_digests import replace_file, unchanged
 
 START = "start.json"

@@ -83,7 +83,14 @@ def test_blocks_join_as_their_concatenation(lengths):
                 )
 
 
-@pytest.mark.parametrize("damage", ["cut", "gone", "no meta", "garbage"])
+def flip(path):
+    """The last bit of the byte in the middle."""
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 1
+    path.write_bytes(content)
+
+
+@pytest.mark.parametrize("damage", ["cut", "gone", "no meta", "garbage", "bit", "bit of meta"])
 def test_a_damaged_entry_is_made_again(cache, said, damage):
     cached_examples(cache, "k", lambda: iter(BLOCKS))
     place = cache.directory / "examples" / "k"
@@ -96,6 +103,11 @@ def test_a_damaged_entry_is_made_again(cache, said, damage):
             (place / "meta.json").unlink()
         case "garbage":
             (place / "meta.json").write_text("{")
+        case "bit":
+            flip(place / "0.bin")
+        case "bit of meta":  # a count of cut texts that is another number
+            text = (place / "meta.json").read_text()
+            (place / "meta.json").write_text(text.replace('"cut_texts": 3', '"cut_texts": 1'))
     same(cached_examples(cache, "k", lambda: iter(BLOCKS)), concatenated(BLOCKS))
     assert len(said) == 1 and "is damaged" in said[0] and str(place) in said[0]
     same(cached_examples(cache, "k", never), concatenated(BLOCKS))
@@ -173,6 +185,9 @@ def test_json_values(cache):
     path.write_text(path.read_text()[:-2])
     assert cached_json(cache, "outputs", "k", lambda: 1) == 1
     assert json.loads(path.read_text())["value"] == 1
+    path.write_text(path.read_text().replace('"value": 1', '"value": 3'))
+    assert cached_json(cache, "outputs", "k", lambda: 1) == 1
+    assert cached_json(cache, "outputs", "k", never) == 1
 
 
 def test_keys_tell_values_apart():

@@ -4,18 +4,18 @@ import json
 import numpy as np
 import pytest
 
-from mtljax.training.persistence.checkpoint_digests import (
-    check_checkpoint,
-    digest_checkpoint,
-    digest_shards,
-)
-from mtljax.training.persistence.digests import (
+from mtljax.digests import (
     check_files,
     content_digest,
     dump_digests,
     file_digest,
     read_digests,
     written_digest,
+)
+from mtljax.training.persistence.checkpoint_digests import (
+    check_checkpoint,
+    digest_checkpoint,
+    digest_shards,
 )
 
 SIZES = [0, 1, 4095, 4096, 65535, 65536, 70001, 2**20 - 1, 2**20, 2**20 + 1, 2**23 + 12345]
