@@ -7,6 +7,7 @@ words outside.
 """
 
 import functools
+import re
 from collections.abc import Callable, Iterable, Sequence
 from typing import NamedTuple
 
@@ -30,6 +31,7 @@ ALIASES: dict[str, str] = {
 """Other names of schemes."""
 
 _POSITIONS = dict(zip("OBIMELSUW", "OBIIEESSS", strict=True))
+_BRACKETS = re.compile(r"(\([^()*\s]+)*\*\)*")
 _OUTSIDE = ("O", "o", "0", "_", "-", "*", "")
 # Words for outside are types where the set has one of the above.
 _OUTSIDE_WORDS = ("out", "outside", "other", "none", "null", "nil")
@@ -136,6 +138,18 @@ def tag_marks(scheme: str, tags: Iterable[str]) -> dict[str, Mark | None]:
         if fitting > count:
             best, count = read, fitting
     return marks | best
+
+
+def are_brackets(tags: Iterable[str]) -> bool:
+    """Whether tags are brackets around spans, as CoNLL-2012 has names of persons and places.
+
+    What `*` says depends on the tags before it, so that no scheme reads them.
+
+    >>> are_brackets(["(PER*", "*", "*)"]), are_brackets(["*", "B-x"])
+    (True, False)
+    """
+    names = tuple(tags)
+    return any("(" in tag for tag in names) and all(map(_BRACKETS.fullmatch, names))
 
 
 def span_scheme(tags: Iterable[str]) -> Reading:

@@ -4,6 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from mtljax.kinds import KINDS
 from mtljax.span_schemes import (
     ALIASES,
     SCHEMES,
@@ -95,6 +96,20 @@ def test_what_may_mark_spans_is_not_counted_in_silence(tags, note):
     reading = span_scheme(tags.split())
     assert reading.scheme == "none" and note in (reading.note or "")
     assert len(reading.note or "") < 220
+
+
+def test_brackets_are_refused_by_that_name():
+    """Whatever is measured, unless they are to be counted one by one."""
+    kind = KINDS["tagging"]
+    tags = ["(PER*", "*", "*)", "(ORG(PER*)", "(LOC*)"]
+    for metrics in ([], ["accuracy"], ["span_f1"]):
+        refused = kind.check_classes(metrics, None, tags)
+        assert refused is not None
+        field, reason = refused
+        assert field == "scheme" and "'(PER*', '*', '*)', '(ORG(PER*)' are brackets" in reason
+    assert kind.check_classes([], "none", tags) is None
+    for others in (["*", "B-x"], ["*", "NOUN"], ["(", ")", "NN"], ["O", "(PER*"]):
+        assert kind.check_classes([], None, others) is None
 
 
 def test_ordinary_tags_need_no_word():

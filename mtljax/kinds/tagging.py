@@ -10,7 +10,14 @@ from mtljax.kinds.labels import Classes, as_class, indexed, short
 from mtljax.kinds.one_class import predicted_class, weighted_by_class
 from mtljax.kinds.output import Output
 from mtljax.kinds.target_rows import TargetRows
-from mtljax.span_schemes import SCHEMES, outside_tags, span_scheme, tag_marks, uncounted_tag
+from mtljax.span_schemes import (
+    SCHEMES,
+    are_brackets,
+    outside_tags,
+    span_scheme,
+    tag_marks,
+    uncounted_tag,
+)
 
 if TYPE_CHECKING:
     import jax
@@ -74,6 +81,10 @@ def _check_classes(
     metrics: Sequence[str], scheme: str | None, classes: Sequence[str]
 ) -> tuple[str, str] | None:
     """Tags that do not fit the scheme by which their spans are to be counted."""
+    if scheme is None and are_brackets(classes):
+        shown = ", ".join(map(short, classes[:4]))
+        advice = "write them as B-x, I-x and O, or say 'none' to count them one by one"
+        return "scheme", f"tags {shown} are brackets, as of CoNLL-2012, which none reads; {advice}"
     if "span_f1" not in metrics:
         return None
     chosen = _chosen_scheme(scheme, classes)

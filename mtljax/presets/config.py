@@ -51,7 +51,7 @@ class BatchConfig:
     tokens: int = size(1, default=4096, high=2**26)
     row_length: int = size(2, default=64)
     multiple: int = size(1, default=1)
-    ahead: int = size(0, default=4)
+    ahead: int = size(0, default=4, high=2**16)
     workers: int = size(0, default=0, high=1024)
 
 

@@ -13,6 +13,7 @@ from mtljax.presets import Config
 
 _GIB = 2**30
 _ARRAYS = 3  # of int32, for each token of a batch: ids, segments, positions
+_BATCH = 2**12  # bytes that the arrays of a batch take at least, however short they are
 _PROCESS = 2**27  # bytes that a process with Python and its libraries takes, at least
 
 
@@ -39,16 +40,21 @@ def check_memory(config: Config, num_tasks: int) -> None:
     }[encoder.kind]
     has_ngrams = encoder.kind == "linear" and encoder.ngrams > 1
     has_affixes = tokenizer.kind == "words" and tokenizer.affixes > 0
+    width = encoder.embedding if encoder.kind == "linear" else encoder.features
     # Bytes: of a parameter and its moments; of a feature and its gradient, in float32 or bfloat16.
     parameter, feature = 3 * 4, 2 * (4 if jax.default_backend() == "cpu" else 2)
     largest_group = config.batch.tokens // num_tasks
+    batch = max(4 * _ARRAYS * config.batch.tokens, _BATCH)
     sizes = {
         "encoder.layers and its widths": parameter * encoder.layers * per_layer,
+        "encoder.dense": (
+            parameter * encoder.dense * width + feature * largest_group * encoder.dense
+        ),
         "encoder.ngram_buckets": parameter * has_ngrams * encoder.ngram_buckets * encoder.embedding,
         "tokenizer.affix_buckets": (
             parameter * has_affixes * tokenizer.affix_buckets * encoder.embedding
         ),
-        "batch.ahead": 4 * _ARRAYS * config.batch.tokens * config.batch.ahead,
+        "batch.ahead": batch * config.batch.ahead * max(config.batch.workers, 1),
         "batch.workers": _PROCESS * config.batch.workers,
         "gradients.sketch": 4 * config.gradients.sketch * (config.gradients.strategy == "sketched"),
         "batch.tokens": feature * largest_group * (encoder.embedding + encoder.features),

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from mtljax.data.sources.fingerprint import fingerprint_of
+from mtljax.data.sources.hold_out import hold_out
 from mtljax.data.sources.lazy_rows import IN_MEMORY, Row, Rows
 from mtljax.data.sources.source import Feature, Source
 from mtljax.data.sources.splits import select_splits, with_validation
@@ -26,7 +27,8 @@ def load_prepared(directory: Path, name: str, dataset: Dataset | None = None) ->
     Text arrives as str (invalid UTF-8 becomes U+FFFD), class labels as int with their names.
     Features inside others have a dotted name, such as `answers.text`. Where the set has no
     validation split, every tenth row of train is held out as one: TFDS shuffles the rows by a hash
-    of their keys when it writes them, so that their order says nothing.
+    of their keys when it writes them, so that their order says nothing. Of a set that says that it
+    was not shuffled, a tenth is held out by what the rows hold (`mtljax.data.sources.hold_out`).
 
     Args:
         directory: directory with `dataset_info.json`, `features.json` and array_record files.
@@ -48,6 +50,7 @@ def load_prepared(directory: Path, name: str, dataset: Dataset | None = None) ->
             builder = tfds.builder_from_directory(str(directory))
             nested: Any = builder.info.features
             specs = dict(_flat(nested, tfds))
+            in_order = bool(builder.info.disable_shuffling)
             sizes = {str(split): info.num_examples for split, info in builder.info.splits.items()}
         except Exception as error:
             raise UserError(
@@ -74,6 +77,9 @@ def load_prepared(directory: Path, name: str, dataset: Dataset | None = None) ->
         raise UserError(
             f"data set {name!r} has no train split (splits: {', '.join(sizes) or 'none'})"
         )
+    elif in_order:
+        texts = [name for name, known in features.items() if known.kind in ("text", "tokens")]
+        splits = hold_out(splits, texts, [n for n, known in features.items() if known.classes])
     else:
         splits = with_validation(splits)
     slices = [] if dataset is None else list(dataset.splits)

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from mtljax.data import load_source
+from mtljax.data.sources.hold_out import held_out_rows
 from mtljax.errors import UserError
 
 
@@ -80,10 +81,18 @@ def test_validation_is_held_out_where_there_is_none(damaged):
     whole = list(load_source("wnut17", damaged.parent.parent).splits["train"])
     info = json.loads((damaged / "dataset_info.json").read_text())
     info["splits"] = [split for split in info["splits"] if split["name"] != "validation"]
+    info["disableShuffling"] = False
     (damaged / "dataset_info.json").write_text(json.dumps(info))
     splits = load_source("wnut17", damaged.parent.parent).splits
     assert list(splits["validation"]) == whole[9::10]
     assert list(splits["train"]) == [row for i, row in enumerate(whole) if i % 10 != 9]
+    # Where the order may say something, by what the rows hold.
+    info["disableShuffling"] = True
+    (damaged / "dataset_info.json").write_text(json.dumps(info))
+    splits = load_source("wnut17", damaged.parent.parent).splits
+    held_out = held_out_rows(whole, ["tokens"], ["tags"])
+    assert list(splits["validation"]) == [r for r, out in zip(whole, held_out, strict=True) if out]
+    assert list(splits["train"]) == [r for r, out in zip(whole, held_out, strict=True) if not out]
 
 
 def test_any_feature_names_and_odd_text(tmp_path):

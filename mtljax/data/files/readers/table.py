@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 from mtljax.data.files.readers.lines import Lines, Record
 
 _LONGEST_CELL = 2**31 - 1  # what the standard library counts to everywhere
+_MANY = 12  # separators in the lines of a cell, as many a line as rows have, that are no accident
 _QUOTE_AFTER_BLANKS = re.compile(r' +"')
 
 
@@ -21,7 +22,8 @@ def read_table(
     """Reads the rows of a table; empty lines are skipped.
 
     After a damaged row that seemed to reach over several lines, as one with a stray quote does,
-    reading continues with the line after its first.
+    reading continues with the line after its first. A quote that another one closes by chance, many
+    lines further on, is told by these lines: each has as many columns as a row.
 
     Args:
         lines: lines of the file.
@@ -65,9 +67,20 @@ def read_table(
                 problem = f"{len(cells)} columns where there should be {width}"
                 if quotes and not skip_blanks and any(map(begins_quoted, cells)):
                     problem += " (for blanks before quotes, give the source skip_blanks: true)"
+            elif width is not None and _are_rows(lines.since_mark, separator, width):
+                further = f"a quote that is closed {lines.number - first} lines further on"
+                problem = f"{further}, and all of these lines have the {width} columns of a row"
         if problem is not None:
             lines.back()
         yield Record(first, cells, problem)
+
+
+def _are_rows(lines: Sequence[bytes], separator: str, width: int) -> bool:
+    """Whether the lines of one row are so many that look like rows that they must be."""
+    if (len(lines) - 1) * (width - 1) < _MANY:
+        return False
+    mark = separator.encode()
+    return all(line.count(mark) == width - 1 for line in lines if line.strip())
 
 
 def begins_quoted(cell: str) -> bool:

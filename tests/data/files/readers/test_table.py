@@ -60,6 +60,21 @@ def test_a_stray_quote_costs_one_row():
     assert [r.values for r in records[1:]] == [["c", "d"], ["e", "f"], ["g", "h"]]
 
 
+def test_a_quote_that_closes_by_chance_swallows_no_rows():
+    rows = [f"text {i},{i}" for i in range(20)]
+    rows[2], rows[17] = '"text 2,2', 'screens",17'
+    records = read("\n".join(rows), width=2)
+    problems = [(r.line, r.problem) for r in records if r.problem]
+    expected = "a quote that is closed 15 lines further on, and all of these lines have the 2 "
+    assert [line for line, _ in problems] == [3] and str(problems[0][1]).startswith(expected)
+    assert [r.line for r in records] == list(range(1, 21))
+    # A long cell whose lines have other numbers of commas, or one that is short, is a cell.
+    long = "\n".join("a, b" if i % 2 else "c" for i in range(40))
+    assert [r.values for r in read(f'"{long}",1\nd,2\n', width=2)] == [[long, "1"], ["d", "2"]]
+    short = "\n".join(["Dear all, hello"] * 6)
+    assert [r.problem for r in read(f'"{short}",1\nd,2\n', width=2)] == [None, None]
+
+
 def test_what_is_no_csv():
     bad, good = read('"a"b,c\nc,d\n', width=2)
     assert f"{bad.problem}" == "not CSV: ',' expected after '\"'"
