@@ -31,12 +31,18 @@ def pytest_configure(config: pytest.Config) -> None:
 
     `pytest --cache-clear` forgets it.
     """
-    if getattr(config, "cache", None) is not None:  # with -p no:cacheprovider there is none
-        os.environ |= {
-            "JAX_COMPILATION_CACHE_DIR": str(config.cache.mkdir("compiled")),
-            "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",
-            "JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES": "-1",
-        }
+    if getattr(config, "cache", None) is None:  # with -p no:cacheprovider
+        return
+    options = {
+        "jax_compilation_cache_dir": str(config.cache.mkdir("compiled")),
+        "jax_persistent_cache_min_compile_time_secs": 0.0,
+        "jax_persistent_cache_min_entry_size_bytes": -1,
+    }
+    os.environ |= {name.upper(): str(value) for name, value in options.items()}
+    # The conftest of a folder that is named on the command line is read, and imports JAX, before.
+    if jax := sys.modules.get("jax"):
+        for name, value in options.items():
+            jax.config.update(name, value)
 
 
 @pytest.hookimpl(trylast=True)

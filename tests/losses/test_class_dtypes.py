@@ -7,20 +7,12 @@ import pytest
 
 from mtljax import losses
 
-NARROW = [
-    ("uint8", 255),
-    ("uint8", 256),
-    ("uint8", 257),
-    ("int8", 127),
-    ("int8", 128),
-    ("int8", 200),
-    ("int8", 256),
-    ("int16", 200),
-    ("uint16", 256),
-    ("uint32", 256),
-    ("int4", 8),
-    ("uint4", 16),
-]
+NARROW = {
+    256: ("uint8", "int8", "uint16", "uint32"),
+    128: ("int8",),
+    8: ("int4", "uint4"),
+}
+"""By the number of classes, which their largest id may be beside; 256 and 128 do not fit."""
 
 
 def ids_of(dtype, classes, rng):
@@ -52,9 +44,8 @@ def loss_functions(rng, classes):
     }
 
 
-@pytest.mark.parametrize(("dtype", "classes"), NARROW)
-def test_equal_those_of_int32_with_their_gradients(rng, dtype, classes):
-    ids = ids_of(dtype, classes, rng)
+@pytest.mark.parametrize("classes", NARROW)
+def test_equal_those_of_int32_with_their_gradients(rng, classes):
     functions = loss_functions(rng, classes)
     inputs = {name: inputs for name, (_, inputs) in functions.items()}
 
@@ -65,17 +56,20 @@ def test_equal_those_of_int32_with_their_gradients(rng, dtype, classes):
             for name, (loss, _) in functions.items()
         }
 
-    narrow, wide = (
-        jax.device_get(sums_and_gradients(inputs, jnp.asarray(ids, d))) for d in (dtype, "int32")
-    )
-    for name, (expected, expected_gradient) in wide.items():
-        value, gradient = narrow[name]
-        assert np.isfinite(expected), name
-        np.testing.assert_array_equal(value, expected, name)
-        np.testing.assert_array_equal(gradient, expected_gradient, name)
+    for dtype in NARROW[classes]:
+        ids = ids_of(dtype, classes, rng)
+        narrow, wide = (
+            jax.device_get(sums_and_gradients(inputs, jnp.asarray(ids, d)))
+            for d in (dtype, "int32")
+        )
+        for name, (expected, expected_gradient) in wide.items():
+            value, gradient = narrow[name]
+            assert np.isfinite(expected), name
+            np.testing.assert_array_equal(value, expected, f"{name}, {dtype}")
+            np.testing.assert_array_equal(gradient, expected_gradient, f"{name}, {dtype}")
 
 
-@pytest.mark.parametrize(("dtype", "classes"), [("uint8", 200), ("int8", 100), ("int8", 200)])
+@pytest.mark.parametrize(("dtype", "classes"), [("uint8", 200), ("int8", 200)])
 def test_ids_outside_are_still_nan(rng, dtype, classes):
     outside = [-1] if dtype == "int8" else [classes, 255]
     targets = jnp.asarray([*outside, *[0] * (11 - len(outside))], dtype)
@@ -84,7 +78,7 @@ def test_ids_outside_are_still_nan(rng, dtype, classes):
         np.testing.assert_array_equal(np.isnan(loss(inputs, targets)), expected, name)
 
 
-@pytest.mark.parametrize("dtype", ["uint8", "int8", "uint16"])
+@pytest.mark.parametrize("dtype", ["uint8", "int8"])
 def test_sampled_classes_in_narrow_dtypes(rng, dtype):
     features = jnp.asarray(rng.normal(size=(11, 4)), jnp.float32)
     table = jnp.asarray(rng.normal(size=(256, 4)), jnp.float32)

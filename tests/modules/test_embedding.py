@@ -1,3 +1,5 @@
+import functools
+
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
@@ -11,10 +13,11 @@ TOKENS = jnp.array([[2, 5, 6, 0], [2, 9, 0, 0]])
 AFFIXES = jnp.array([[[0, 0], [3, 4], [3, 0], [0, 0]], [[0, 0], [7, 7], [0, 0], [0, 0]]])
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def model_and_params():
     model = TokenEmbedding(10, 4, affix_buckets=8)
-    params = nn.unbox(model.init(jax.random.key(0), TOKENS, AFFIXES, train=False))["params"]
+    begin = jax.jit(functools.partial(model.init, train=False))
+    params = nn.unbox(begin(jax.random.key(0), TOKENS, AFFIXES))["params"]
     return model, params
 
 
@@ -51,9 +54,8 @@ def dropped(params, **rates):
     tokens = jnp.full((50, 40), 5)
     affixes = jnp.broadcast_to(jnp.array([3, 4]), (50, 40, 2))
     model = TokenEmbedding(10, 4, affix_buckets=8, **rates)
-    out = model.apply(
-        {"params": params}, tokens, affixes, train=True, rngs={"dropout": jax.random.key(1)}
-    )
+    run = jax.jit(functools.partial(model.apply, train=True))
+    out = run({"params": params}, tokens, affixes, rngs={"dropout": jax.random.key(1)})
     return np.asarray(out.vectors)
 
 

@@ -1,3 +1,5 @@
+import functools
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -19,13 +21,14 @@ def test_lookahead_sees_just_the_next_embeddings_of_its_segment(features, lookah
     variables = head.init(jax.random.key(0), features, train=False)
 
     @jax.jit
-    def at(row, column, embedded):
+    @functools.partial(jax.grad, argnums=2)
+    def slope(row, column, embedded):
         out = head.apply(variables, features._replace(embedded=embedded), train=False)
         return out[row, column].sum()
 
     segments = np.asarray(features.segments)
     for row, column in [(0, 0), (0, 4), (0, 6), (0, 7), (2, 10), (2, 11)]:
-        gradient = jax.grad(at, argnums=2)(row, column, features.embedded)
+        gradient = slope(row, column, features.embedded)
         seen = np.argwhere(np.abs(gradient).sum(-1) > 0).tolist()
         ahead = [
             [row, column + d]
@@ -46,13 +49,15 @@ def test_token_head_is_a_map_of_each_position(features):
 @pytest.mark.parametrize("hidden", [0, 5])
 def test_segment_head(features, hidden):
     head = SegmentHead(3, POOLINGS, hidden=hidden)
-    out, variables = head.init_with_output(jax.random.key(0), features, 4, train=False)
+    begin = functools.partial(head.init_with_output, count=4, train=False)
+    out, variables = jax.jit(begin)(jax.random.key(0), features)
+    apply = jax.jit(functools.partial(head.apply, count=4, train=False))
     assert out.shape == (4, 4, 3) and out.dtype == jnp.float32
     width = variables["params"]["hidden" if hidden else "out"]["kernel"].shape[0]
     assert width == 6 * len(POOLINGS)
     # A text's prediction is its own: no other text of the row has a part in it.
     other = features._replace(hidden=features.hidden.at[0, 5:].add(1.0))
-    changed = head.apply(variables, other, 4, train=False) != out
+    changed = np.asarray(apply(variables, other)) != np.asarray(apply(variables, features))
     assert changed.any(-1)[0].tolist() == [False, True, True, False]
     assert not changed[1:].any()
 
@@ -91,6 +96,7 @@ def test_readout_without_projection(features):
 def test_dropout_acts_in_training_alone(features, head, arguments):
     variables = head.init(jax.random.key(0), features, *arguments, train=False)
 
+    @functools.partial(jax.jit, static_argnums=0)
     def run(train, seed):
         rngs = {"dropout": jax.random.key(seed)}
         return head.apply(variables, features, *arguments, train=train, rngs=rngs)

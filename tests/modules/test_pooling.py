@@ -50,7 +50,7 @@ def test_gradients_are_finite_and_never_reach_padding(name, rng, segments):
     def total(hidden, scores):
         return jnp.sum(pool(name, hidden, scores, jnp.asarray(segments)) ** 2)
 
-    for gradient in jax.grad(total, (0, 1))(hidden, scores):
+    for gradient in jax.jit(jax.grad(total, (0, 1)))(hidden, scores):
         assert np.isfinite(gradient).all()
         np.testing.assert_array_equal(gradient[segments == 0], 0)
 
@@ -61,8 +61,9 @@ def test_garbage_in_padding_is_ignored(name, rng, segments):
     scores = rng.normal(size=segments.shape).astype(np.float32)
     other_hidden = np.where(segments[..., None] == 0, 1e6, hidden).astype(np.float32)
     other_scores = np.where(segments == 0, 1e6, scores).astype(np.float32)
-    before = pool(name, jnp.asarray(hidden), jnp.asarray(scores), jnp.asarray(segments))
-    after = pool(name, jnp.asarray(other_hidden), jnp.asarray(other_scores), jnp.asarray(segments))
+    run = jax.jit(pool, static_argnums=0)
+    before = run(name, hidden, scores, segments)
+    after = run(name, other_hidden, other_scores, segments)
     np.testing.assert_array_equal(before, after)
 
 
@@ -78,7 +79,8 @@ def test_long_texts_in_bfloat16(name):
 @pytest.mark.parametrize("distance", [1, 2, 5])
 def test_following(distance, rng, segments):
     x = rng.normal(size=(*segments.shape, 3)).astype(np.float32)
-    found = np.asarray(pooling.following(jnp.asarray(x), jnp.asarray(segments), distance))
+    run = jax.jit(pooling.following, static_argnums=2)
+    found = np.asarray(run(jnp.asarray(x), jnp.asarray(segments), distance))
     for row, column in np.argwhere(segments > 0):
         there = column + distance
         inside = there < segments.shape[1] and segments[row, there] == segments[row, column]

@@ -132,10 +132,10 @@ def test_layers_start_unlike(params):
     assert not np.allclose(kernel[0], kernel[1])
 
 
-@functools.partial(jax.jit, static_argnums=(2, 3))
+@functools.partial(jax.jit, static_argnums=2)
 @functools.partial(jax.value_and_grad, argnums=0)
-def loss(params, inputs, dropout, changed):
-    out = make(**dict(changed), dropout=dropout).apply(
+def loss(params, inputs, changed):
+    out = make(**dict(changed), dropout=0.5).apply(
         {"params": params},
         *inputs,
         causal=True,
@@ -146,18 +146,13 @@ def loss(params, inputs, dropout, changed):
 
 
 @pytest.mark.parametrize(
-    "changed, dropout",
-    [
-        ({"remat": "full"}, 0.0),
-        ({"remat": "full"}, 0.5),
-        ({"remat": "dots"}, 0.5),
-        ({"unroll": 2}, 0.5),
-    ],
+    "changed", [{"remat": "full"}, {"remat": "dots"}, {"unroll": 2}], ids=["full", "dots", "unroll"]
 )
-def test_how_it_is_computed_changes_nothing(params, x, segments, positions, changed, dropout):
+def test_how_it_is_computed_changes_nothing(params, x, segments, positions, changed):
+    """Dropout draws the same again too."""
     inputs = x, segments, positions
-    value, grads = loss(params, inputs, dropout, ())
-    again, grads_again = loss(params, inputs, dropout, tuple(changed.items()))
+    value, grads = loss(params, inputs, ())
+    again, grads_again = loss(params, inputs, tuple(changed.items()))
     # A sum of terms that cancel, added up in another order.
     np.testing.assert_allclose(value, again, rtol=1e-5)
     jax.tree.map(

@@ -95,17 +95,15 @@ def uninterrupted(finished, tmp_path, saved):
     "method, stops, damage",
     [
         ("random", (4, 8, 12), 8),
-        ("famo", (4,), None),
-        ("coba", (4,), None),
         ("modo", (4,), None),
-        ("moco", (4,), None),
         ("forum", (4,), None),
     ],
 )
 def test_interrupted_after_checkpoints(
     tiny, config, tasks, tmp_path, saved, uninterrupted, capsys, method, stops, damage
 ):
-    # These methods read every kind of batch there is, whose order must go on too.
+    # These methods read every kind of batch there is, a second one and one of validation, whose
+    # order must go on too; the state of the last has a row of each task for every parameter.
     # Checkpoints fall into the middle of a line of metrics too.
     config = short(config, method)
     chosen = (tasks["label"], tasks["number"])

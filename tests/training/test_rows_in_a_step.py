@@ -26,12 +26,15 @@ def by_rows(monkeypatch):
     return switch
 
 
-@pytest.mark.parametrize("kind", ["linear", "lstm", "transformer"])
+@pytest.mark.parametrize("kind", ["linear", "lstm"])
 def test_tables_of_every_encoder(begin, unaveraged, tasks, by_rows, kind):
-    """Words, affixes and pairs, with words dropped; the softmax of one task is tied to words."""
+    """Words, affixes and pairs, with words dropped; the softmax of one task is tied to words.
+
+    A transformer looks up what an LSTM does.
+    """
     by_rows(True)
     encoder = dataclasses.replace(
-        unaveraged.encoder, kind=kind, heads=2, feed_forward=8, word_dropout=0.3, token_dropout=0.2
+        unaveraged.encoder, kind=kind, word_dropout=0.3, token_dropout=0.2
     )
     config = dataclasses.replace(unaveraged, encoder=encoder)
     chosen = [tasks[name] for name in ("number", "tags", "next")]

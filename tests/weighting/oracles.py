@@ -1,5 +1,6 @@
 """Exact solutions from the gradients themselves, by SciPy's NNLS on unit rows, in float64."""
 
+import functools
 import itertools
 
 import numpy as np
@@ -53,6 +54,12 @@ def singular_values(rows: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarra
     By Jacobi rotations of the gradients themselves, which keep small singular values precise
     where those of LAPACK are only known up to the rounding of the largest.
     """
+    return _singular_values(rows.shape, rows.dtype.str, rows.tobytes())
+
+
+@functools.cache
+def _singular_values(shape, dtype, content):
+    rows = np.frombuffer(content, dtype).reshape(shape)
     order = np.argsort(-np.linalg.norm(rows, axis=1))
     rotated = rows[order].astype(np.longdouble)
     left = np.eye(len(rows), dtype=np.longdouble)
