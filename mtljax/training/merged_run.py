@@ -53,7 +53,7 @@ class MergeSettings:
     """
 
     method: Method = "arithmetic"
-    scale: tuple[float, ...] = (0.1, 0.2, 0.3, 0.4, 0.5, 0.7, 1.0)
+    scale: tuple[float, ...] = (0.1, 0.2, 0.3, 0.5, 0.7, 1.0, 1.5)
     density: tuple[float, ...] = (0.2,)
     drop: tuple[float, ...] = (0.9,)
     seed: int = 0
@@ -185,7 +185,9 @@ def _choose(
             best, kept = value, (shared, candidate)
     if kept is None:
         raise UserError(f"scale: no score on validation is finite, of {len(tried)} that were tried")
-    say(f"taken: {_shown(kept[1])}")
+    largest = len(settings.scale) > 1 and kept[1]["scale"] == max(settings.scale)
+    more = "; no larger scale was tried" if largest else ""
+    say(f"taken: {_shown(kept[1])}{more}")
     return kept[0], {**kept[1], "tried": tried}
 
 
