@@ -83,7 +83,9 @@ def study_runs(
             alone = _alone(dataclasses.replace(config, seed=seed), task, layout, steps, budget)
             name = f"alone-{task.name}-seed{seed}"
             # What is said of its place among others says nothing of a task alone.
-            only = dataclasses.replace(task, rate=None, batch_size=None, weight=1.0)
+            only = dataclasses.replace(
+                task, rate=None, batch_size=None, weight=1.0, head=None, own_head=False
+            )
             found.append(StudyRun(name, alone, (only,), seed, task.name))
     return found
 

@@ -15,7 +15,7 @@ from mtljax.inference import Run
 from mtljax.inference.run_data import run_data
 from mtljax.kinds import KINDS, Output
 from mtljax.metrics import State
-from mtljax.modules import Readout, encode, predict
+from mtljax.modules import Readout, encode, predict, shared_and_private
 from mtljax.tasks import Task, main_metric
 from mtljax.training.evaluation import best_words, predicted_targets
 from mtljax.training.host_metrics import HostMetrics
@@ -154,7 +154,8 @@ def _element_states(model: Model, name: str, chosen: Mapping[str, str]) -> Calla
     texts = model.layout.shapes[name].max_segments
 
     def evaluate(params: Mapping[str, Any], batch: Mapping[str, Any]) -> Any:
-        features = encode(model.network, params["shared"], name, batch)
+        shared = shared_and_private(model.network, params, name)
+        features = encode(model.network, shared, name, batch)
         states, predicted = {}, {}
         for task in tasks:
             head, metric = params["heads"][task.name], chosen[task.name]
