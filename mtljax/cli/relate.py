@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import shlex
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
@@ -20,13 +21,14 @@ from mtljax.cli.options import (
 )
 from mtljax.cli.processes import ProcessOptions, joined
 from mtljax.cli.train import chosen_preset, given
+from mtljax.errors import UserError
 from mtljax.json_values import nan_to_none, plain_values
 from mtljax.presets import Config, default_tasks
-from mtljax.tasks import load_tasks
+from mtljax.tasks import load_tasks, suggestion
 
 if TYPE_CHECKING:
     from mtljax.studies import Answer
-    from mtljax.studies.study import Done
+    from mtljax.studies.study import Done, StudyRun
 
 
 @dataclasses.dataclass(frozen=True)
@@ -49,6 +51,9 @@ class Options:
         default.
       cache_dir: directory of the token cache, 'off' for none; the environment's MTLJAX_CACHE_DIR or
         ~/.cache/mtljax by default.
+      jobs: do no run, but print a command for each, for another scheduler; when all are done, the
+        same command without this says the answer.
+      only: do these runs of the study alone, and give no answer.
       json: print the answer as JSON, and the progress to stderr.
     """
 
@@ -60,11 +65,14 @@ class Options:
     groups: int = 2
     data_dir: Annotated[str | None, tyro.conf.arg(metavar="DIR")] = None
     cache_dir: Annotated[str | None, tyro.conf.arg(metavar="DIR")] = None
+    jobs: tyro.conf.FlagCreatePairsOff[bool] = False
+    only: tuple[str, ...] = ()
     json: tyro.conf.FlagCreatePairsOff[bool] = False
 
 
 def run(arguments: Sequence[str]) -> int:
     """Run the subcommand and return its exit code."""
+    given_arguments = arguments
     arguments, name, config = chosen_preset(arguments)
     if given(arguments, "--steps") is not None:
         config = dataclasses.replace(config, epochs=0.0)
@@ -81,19 +89,34 @@ def run(arguments: Sequence[str]) -> int:
         console.print(printable(line))
 
     with joined(ProcessOptions(), "relate", directory) as preempted:
-        from mtljax.studies import relate, write_report
+        from mtljax.studies import do_runs, plan_study, relate, write_report
 
+        places: dict[str, Any] = {
+            "data_dir": data_dir,
+            "cache_dir": cache_directory(options.cache_dir),
+        }
+        wanted = {"seeds": options.seeds, "budget": options.alone, **places}
+        if options.jobs or options.only:
+            runs = plan_study(options.config, tasks, **wanted).runs
+            if options.jobs:
+                for one in runs:
+                    command = [a for a in given_arguments if a != "--jobs"]
+                    print(printable(shlex.join(["mtljax", "relate", *command, "--only", one.name])))
+                return 0
+            runs = _chosen(runs, options.only)
+            for number, one in enumerate(
+                do_runs(runs, directory, **places, preempted=preempted), 1
+            ):
+                on_run(number, len(runs), one)
+            return 0
         answer = relate(
             options.config,
             tasks,
             directory,
-            seeds=options.seeds,
-            budget=options.alone,
             groups=options.groups,
-            data_dir=data_dir,
-            cache_dir=cache_directory(options.cache_dir),
             on_run=on_run,
             preempted=preempted,
+            **wanted,
         )
     plain = plain_values(answer)
     report = write_report(answer, directory / "report.html")
@@ -106,6 +129,14 @@ def run(arguments: Sequence[str]) -> int:
             console.print(printable(line))
     console.print(printable(f"report: {report}"))
     return 0
+
+
+def _chosen(runs: "Sequence[StudyRun]", names: Sequence[str]) -> "list[StudyRun]":
+    known = [one.name for one in runs]
+    for name in names:
+        if name not in known:
+            raise UserError(f"only: the study has no run {name!r}{suggestion(name, known)}")
+    return [one for one in runs if one.name in names]
 
 
 def _write_json(path: Path, value: Any) -> None:

@@ -12,7 +12,11 @@ from mtljax.studies.intervals import interval as interval
 from mtljax.studies.intervals import mean_gain as mean_gain
 from mtljax.studies.plot_comparison import draw_comparison as draw_comparison
 from mtljax.studies.relate import Answer as Answer
+from mtljax.studies.relate import StudyPlan as StudyPlan
+from mtljax.studies.relate import plan_study as plan_study
 from mtljax.studies.relate import relate as relate
 from mtljax.studies.report import write_report as write_report
+from mtljax.studies.study import StudyRun as StudyRun
+from mtljax.studies.study import do_runs as do_runs
 from mtljax.studies.text_states import TextStates as TextStates
 from mtljax.studies.text_states import text_states as text_states

@@ -9,7 +9,7 @@ import numpy as np
 from mtljax.data import load_data
 from mtljax.errors import UserError
 from mtljax.inference import load_run
-from mtljax.presets import Config, ConfigLike, read_config
+from mtljax.presets import ConfigLike, read_config
 from mtljax.relatedness import affinity_of_metrics, best_grouping
 from mtljax.studies.comparison import scaled
 from mtljax.studies.data_cards import DataCard, data_cards
@@ -132,30 +132,74 @@ def relate(
       UserError: one task, or what `mtljax.train` refuses; no run that did not diverge.
       Preempted: see `mtljax.train`.
     """
-    config, tasks, directory = read_config(config), parse_tasks(tasks, Path.cwd()), Path(directory)
+    directory = Path(directory)
+    places = {"data_dir": data_dir, "cache_dir": cache_dir}
+    plan = plan_study(config, tasks, seeds=seeds, budget=budget, **places)
+    done = []
+    for number, one in enumerate(do_runs(plan.runs, directory, **places, **options), 1):
+        done.append(one)
+        on_run(number, len(plan.runs), one)
+    return _answer(plan, directory, done, budget, groups, draws, places)
+
+
+class StudyPlan(NamedTuple):
+    """What a study is to do.
+
+    Attributes:
+      tasks: that are learned jointly.
+      runs: in the order in which they are to be done.
+      cards: the data, by task.
+      steps: of each run.
+    """
+
+    tasks: tuple[Task, ...]
+    runs: list[StudyRun]
+    cards: dict[str, DataCard]
+    steps: int
+
+
+def plan_study(
+    config: ConfigLike,
+    tasks: TasksLike,
+    *,
+    seeds: int = 3,
+    budget: Budget = "share",
+    data_dir: str | Path | None = None,
+    cache_dir: str | Path | None = None,
+) -> StudyPlan:
+    """Reads the data of a study and says which runs it has, for another scheduler to do them.
+
+    Each is `mtljax.train` of its configuration and tasks, in the directory of its name inside of
+    that of the study; `relate` then finds them complete.
+
+    Args:
+      config: of the joint run, as `mtljax.train` takes it.
+      tasks: two tasks or more, as `mtljax.train` takes them.
+      seeds: how many, from that of the configuration on.
+      budget: what each model of one task is given, see `relate`.
+      data_dir: directory of the data sets in TFDS format.
+      cache_dir: directory where tokenised data is kept; None for nowhere.
+
+    Returns:
+      `StudyPlan`.
+
+    Raises:
+      UserError: one task, or data that cannot be used.
+    """
+    config, tasks = read_config(config), parse_tasks(tasks, Path.cwd())
     data = load_data(tasks, data_options(config, tasks), data_dir=data_dir, cache_dir=cache_dir)
     steps = total_steps(config, data)
     runs = study_runs(config, tasks, data.layout, steps, seeds=seeds, budget=budget)
-    cards = data_cards(data, tasks)
-    del data
-    done = []
-    places = {"data_dir": data_dir, "cache_dir": cache_dir}
-    for number, one in enumerate(do_runs(runs, directory, **places, **options), 1):
-        done.append(one)
-        on_run(number, len(runs), one)
-    return _answer(config, tasks, directory, done, budget, groups, draws, cards, steps, places)
+    return StudyPlan(tasks, runs, data_cards(data, tasks), steps)
 
 
 def _answer(
-    config: Config,
-    tasks: Sequence[Task],
+    plan: StudyPlan,
     directory: Path,
     done: Sequence[Done],
     budget: Budget,
     groups: int,
     draws: int,
-    cards: dict[str, DataCard],
-    steps: int,
     places: dict[str, Any],
 ) -> Answer:
     diverged = [one.run.name for one in done if one.summary is None]
@@ -164,7 +208,7 @@ def _answer(
         run.name: text_states(load_run(directory / run.name), "test", **places) for run in finished
     }
     answers, pairs = {}, {}
-    for task in tasks:
+    for task in plan.tasks:
         alone, joint = _paired(task.name, finished, measured)
         if not alone:
             continue
@@ -175,7 +219,7 @@ def _answer(
     lower = [answers[name].lower_is_better for name in pairs]
     same = len({len(first) for first, _ in pairs.values()}) == 1
     gain = mean_gain(list(pairs.values()), lower, draws=draws) if same else None
-    found = _groups(tasks, finished, directory, groups)
+    found = _groups(plan.tasks, finished, directory, groups)
     seconds = [
         sum(one.summary["wall_seconds"] for one in done if one.summary and keep(one.run))
         for keep in (lambda run: run.alone is None, lambda run: run.alone is not None)
@@ -185,10 +229,10 @@ def _answer(
         gain,
         found,
         (*_advice(answers, found), *_too_short(done)),
-        cards,
+        plan.cards,
         budget,
         tuple(dict.fromkeys(one.run.seed for one in done)),
-        steps,
+        plan.steps,
         (seconds[0], seconds[1]),
         tuple(diverged),
         str(directory),

@@ -3,6 +3,7 @@
 import dataclasses
 import json
 import re
+import shlex
 
 import numpy as np
 import pytest
@@ -77,6 +78,20 @@ def test_a_study_answers_and_goes_on_where_it_was_left(study, capsys):
     again = capsys.readouterr().out
     assert re.search(r"\[1/3\] joint-seed0: 4 steps, \d s", again)
     assert json.loads((study / "study/answer.json").read_text()) == answer
+
+
+def test_runs_are_jobs_of_another_scheduler(study, capsys):
+    assert by_command(study, "--jobs") == 0
+    commands = capsys.readouterr().out.splitlines()
+    assert [line.split()[-1] for line in commands] == [
+        "joint-seed0",
+        "alone-sentiment-seed0",
+        "alone-stars-seed0",
+    ]
+    assert main(shlex.split(commands[1])[1:]) == 0
+    assert "[1/1] alone-sentiment-seed0: 4 steps" in capsys.readouterr().out
+    assert by_command(study, "--only", "alone-star-seed0") == 2
+    assert "did you mean 'alone-stars-seed0'" in capsys.readouterr().err
 
 
 def test_the_whole_budget_is_that_of_the_joint_run(study):
