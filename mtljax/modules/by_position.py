@@ -3,7 +3,7 @@
 import flax.linen as nn
 import jax
 
-from mtljax.sharing import bottleneck, low_rank
+from mtljax.sharing import bottleneck, film, low_rank
 
 ADAPTERS = "adapters"
 """The collection of variables with what a structure of sharing adds to the layers of an encoder."""
@@ -38,3 +38,11 @@ def with_bottleneck(module: nn.Module, name: str, x: jax.Array) -> jax.Array:
         return x
     down, up = (module.get_variable(ADAPTERS, name)[part] for part in ("down", "up"))
     return bottleneck(x, down["kernel"], down["bias"], up["kernel"], up["bias"])
+
+
+def with_film(module: nn.Module, name: str, x: jax.Array) -> jax.Array:
+    """``[R, S, D]``, scaled and shifted by what has that name in the scope of a module, if any."""
+    if not module.has_variable(ADAPTERS, name):
+        return x
+    found = module.get_variable(ADAPTERS, name)
+    return film(x, found["scale"], found["shift"])

@@ -86,7 +86,8 @@ class SharingConfig:
     Attributes:
       structure: 'hard', one encoder for all; 'lora', low-rank updates of its matrices; 'mtl_lora',
         low-rank updates that tasks mix out of shared parts; 'adapters', bottlenecks after its
-        blocks or layers; 'private_layers', a copy a task of the layers above the first ones; at the
+        blocks or layers; 'film', what layers make scaled and shifted by an embedding of the task;
+        'private_layers', a copy a task of the layers above the first ones; at the
         encoder's output 'mmoe', experts that each task mixes, 'cgc', with experts of its own among
         them, 'dselect_k', of which each task chooses few.
       parts: whose low-rank updates or bottlenecks are (lora, adapters): 'shared', those of all
@@ -97,6 +98,7 @@ class SharingConfig:
         'qkv|out'; all by default (lora, mtl_lora).
       ups: shared up-projections that each task mixes (mtl_lora).
       width: of a bottleneck, or inside of an expert (adapters, mmoe, cgc, dselect_k).
+      task_embedding: numbers that say which task it is (film).
       shared_layers: layers that all tasks share; those above are private (private_layers).
       experts: shared experts (mmoe, cgc, dselect_k).
       private_experts: experts of each task (cgc).
@@ -104,12 +106,12 @@ class SharingConfig:
       entropy: factor of the penalty that has the tasks choose, the mean entropy of their selectors
         (dselect_k).
       freeze: whether the encoder stays as it is, and only the structure and the heads are trained
-        (not private_layers): 'auto' does with lora, mtl_lora and adapters where the encoder begins
-        as a pretrained one or as that of a run.
+        (not private_layers): 'auto' does with lora, mtl_lora, adapters and film where the encoder
+        begins as a pretrained one or as that of a run.
     """
 
     structure: Literal[
-        "hard", "lora", "mtl_lora", "adapters", "private_layers", "mmoe", "cgc", "dselect_k"
+        "hard", "lora", "mtl_lora", "adapters", "film", "private_layers", "mmoe", "cgc", "dselect_k"
     ] = "hard"
     parts: Literal["shared", "private", "both"] = "shared"
     rank: int = size(1, default=8)
@@ -117,6 +119,7 @@ class SharingConfig:
     matrices: str = ""
     ups: int = size(1, default=3)
     width: int = size(1, default=32)
+    task_embedding: int = size(1, default=8)
     shared_layers: int = size(1, default=1, high=1000)
     experts: int = size(1, default=4, high=4096)
     private_experts: int = size(1, default=1, high=4096)

@@ -7,6 +7,7 @@ import jax
 import jax.numpy as jnp
 
 from mtljax.gradients import look_up
+from mtljax.modules.by_position import with_film
 from mtljax.modules.named_axes import named
 
 # Odd multipliers of a multiplicative hash on 32 bits (Knuth, volume 3, section 6.4).
@@ -89,7 +90,7 @@ class LinearEncoder(nn.Module):
             )
             buckets = ngram_buckets(tokens, segments, order, self.buckets)
             x = x + look_up(table, buckets) * (buckets > 0)[..., None].astype(x.dtype)
-        return x
+        return with_film(self, "film", x)
 
     def prefill(
         self, x: jax.Array, tokens: jax.Array, segments: jax.Array

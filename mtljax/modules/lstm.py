@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 from jax.typing import DTypeLike
 
-from mtljax.modules.by_position import adapted, by_position, with_bottleneck
+from mtljax.modules.by_position import adapted, by_position, with_bottleneck, with_film
 from mtljax.modules.dropout import LockedDropout, Masked
 from mtljax.modules.named_axes import named, named_dense
 
@@ -174,6 +174,7 @@ class LSTMEncoder(nn.Module):
         for layer, ((inputs,), (recurrent,), state) in enumerate(layers):
             after.append(lstm_step(adapted(inputs, x), recurrent.astype(self.dtype), state))
             x = with_bottleneck(self, f"layer_{layer}_adapter", after[-1].hidden)
+            x = with_film(self, f"layer_{layer}_film", x)
         return x[:, None], tuple(after)
 
     def _scan_positions(
@@ -197,6 +198,7 @@ class LSTMEncoder(nn.Module):
             hidden = [output for _, output in outputs]
             x = jnp.concatenate(hidden, axis=-1) if len(hidden) > 1 else hidden[0]
             x = with_bottleneck(self, f"layer_{layer}_adapter", x)
+            x = with_film(self, f"layer_{layer}_film", x)
             x = self.dropouts[layer](x, masked, train=train)
         return x, tuple(states)
 

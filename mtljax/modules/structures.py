@@ -12,6 +12,14 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
+from mtljax.modules.after_layers import (
+    draw_adapters,
+    draw_film,
+    film_of_task,
+    is_adapter,
+    joined_adapters,
+    put,
+)
 from mtljax.modules.by_position import ADAPTERS
 from mtljax.modules.config import EncoderConfig, SharingConfig, output_width
 from mtljax.modules.experts import EXPERTS, SHARING, draw_experts
@@ -21,7 +29,7 @@ from mtljax.sharing import merged, of_task
 PRIVATE = "private"
 """Beside the shared parameters, those of each task."""
 
-ADDED = ("lora", "mtl_lora", "adapters", *EXPERTS)
+ADDED = ("lora", "mtl_lora", "adapters", "film", *EXPERTS)
 """Structures that are added to an encoder, which can stay as it is."""
 
 _TWO_INPUTS = ("out", "source_out")
@@ -52,7 +60,7 @@ def has_private(sharing: SharingConfig) -> bool:
     """Whether every task has parameters of its own besides its head."""
     if sharing.structure in ("lora", "adapters"):
         return sharing.parts != "shared"
-    return sharing.structure in ("mtl_lora", "private_layers")
+    return sharing.structure in ("mtl_lora", "film", "private_layers")
 
 
 def check_structure(sharing: SharingConfig, encoder: EncoderConfig, shapes: Any) -> None:
@@ -156,7 +164,7 @@ def draw(
         width = output_width(encoder)
         common = {"experts": draw_experts(sharing.experts, width, sharing.width, shared_key)}
     if name in ("lora", "adapters"):
-        make = _draw_lora if name == "lora" else _draw_adapters
+        make = _draw_lora if name == "lora" else draw_adapters
         if sharing.parts != "private":
             common = make(sharing, encoder, params, shared_key)
         if sharing.parts != "shared":
@@ -164,6 +172,10 @@ def draw(
     elif name == "mtl_lora":
         common = _draw_lora(sharing, encoder, params, shared_key, ups=sharing.ups)
         private = {task: _draw_cores(sharing, params, keys[task]) for task in tasks}
+    elif name == "film":
+        common = draw_film(sharing, encoder)
+        size = (sharing.task_embedding,)
+        private = {task: {"embedding": jax.random.normal(keys[task], size)} for task in tasks}
     return ({**params, SHARING: common} if common else params), private
 
 
@@ -185,9 +197,11 @@ def encoder_variables(sharing: SharingConfig, shared: Mapping[str, Any]) -> dict
         return {"params": _with_layers(base, own)}
     if sharing.structure == "mtl_lora":
         return {"params": base, ADAPTERS: _of_task(sharing, common, own)}
+    if sharing.structure == "film":
+        return {"params": base, ADAPTERS: film_of_task(common, own)}
     parts = [part for part in (common, own) if part is not None]
-    join = _joined_lora if sharing.structure == "lora" else _joined_adapters
-    is_part = _is_low_rank if sharing.structure == "lora" else _is_adapter
+    join = _joined_lora if sharing.structure == "lora" else joined_adapters
+    is_part = _is_low_rank if sharing.structure == "lora" else is_adapter
     added = jax.tree.map(lambda *each: join(sharing, each), *parts, is_leaf=is_part)
     return {"params": base, ADAPTERS: added}
 
@@ -231,7 +245,7 @@ def _draw_lora(
         if ups:
             # Layers first, as everything that is stacked has them.
             b = jnp.moveaxis(b, 0, len(matrix.layers))
-        _put(tree, matrix.path, {"a": a, "b": b})
+        put(tree, matrix.path, {"a": a, "b": b})
     return tree
 
 
@@ -241,31 +255,8 @@ def _draw_cores(sharing: SharingConfig, params: Any, key: jax.Array) -> Any:
     for i, matrix in enumerate(_chosen(sharing, list(matrices(params)))):
         core = jnp.broadcast_to(jnp.eye(sharing.rank), (*matrix.layers, *(sharing.rank,) * 2))
         mix = jax.random.normal(jax.random.fold_in(key, i), (*matrix.layers, sharing.ups))
-        _put(tree, matrix.path, {"core": core, "mix": mix})
+        put(tree, matrix.path, {"core": core, "mix": mix})
     return tree
-
-
-def _draw_adapters(
-    sharing: SharingConfig, encoder: EncoderConfig, params: Any, key: jax.Array
-) -> Any:
-    """A bottleneck after each block of a transformer, or after each layer of an LSTM."""
-    width, hidden, tree = encoder.features, sharing.width, {}
-    if encoder.kind == "transformer":
-        places = [("transformer", LAYERS, f"{block}_adapter") for block in _BLOCKS]
-        layers: tuple[int, ...] = (encoder.layers,)
-    else:
-        places = [("lstm", f"layer_{i}_adapter") for i in range(encoder.layers)]
-        layers = ()
-    del params
-    for i, path in enumerate(places):
-        kernel = jax.random.normal(jax.random.fold_in(key, i), (*layers, width, hidden))
-        down = {"kernel": kernel * width**-0.5, "bias": jnp.zeros((*layers, hidden))}
-        up = {"kernel": jnp.zeros((*layers, hidden, width)), "bias": jnp.zeros((*layers, width))}
-        _put(tree, path, {"down": down, "up": up})
-    return tree
-
-
-_BLOCKS = ("attention", "feed_forward")
 
 
 def _joined_lora(sharing: SharingConfig, parts: Sequence[Any]) -> Any:
@@ -282,24 +273,6 @@ def _of_task(sharing: SharingConfig, common: Any, own: Any) -> Any:
         return {"a": a, "b": b * (sharing.alpha / sharing.rank)}
 
     return jax.tree.map(of, common, own, is_leaf=lambda x: _is_low_rank(x) or "core" in x)
-
-
-def _joined_adapters(sharing: SharingConfig, parts: Sequence[Any]) -> Any:
-    """Several bottlenecks side by side, as one of the sum of their widths."""
-    del sharing
-    if len(parts) == 1:
-        return parts[0]
-    join = jnp.concatenate
-    return {
-        "down": {
-            "kernel": join([part["down"]["kernel"] for part in parts], axis=-1),
-            "bias": join([part["down"]["bias"] for part in parts], axis=-1),
-        },
-        "up": {
-            "kernel": join([part["up"]["kernel"] for part in parts], axis=-2),
-            "bias": sum(part["up"]["bias"] for part in parts),
-        },
-    }
 
 
 def divide_layers(
@@ -361,13 +334,3 @@ def _chosen(sharing: SharingConfig, found: Sequence[Matrix]) -> list[Matrix]:
 
 def _is_low_rank(node: Any) -> bool:
     return isinstance(node, Mapping) and node.keys() == {"a", "b"}
-
-
-def _is_adapter(node: Any) -> bool:
-    return isinstance(node, Mapping) and node.keys() == {"down", "up"}
-
-
-def _put(tree: dict[str, Any], path: Sequence[str], leaf: Any) -> None:
-    for name in path[:-1]:
-        tree = tree.setdefault(name, {})
-    tree[path[-1]] = leaf

@@ -27,11 +27,13 @@ D, H, FF, LAYERS = 8, 2, 16, 3
 ENCODERS = {
     "transformer": dict(kind="transformer", heads=H, feed_forward=FF, layers=LAYERS, dense=6),
     "lstm": dict(kind="lstm", layers=LAYERS, dense=6),
+    "linear": dict(kind="linear", ngram_buckets=16),
 }
 STRUCTURES = {
     "lora": SharingConfig("lora", parts="both", rank=2, alpha=3.0),
     "mtl_lora": SharingConfig("mtl_lora", rank=2, ups=2),
     "adapters": SharingConfig("adapters", parts="both", width=6),
+    "film": SharingConfig("film", task_embedding=3),
     "private_layers": SharingConfig("private_layers", shared_layers=2),
 }
 
@@ -100,6 +102,7 @@ def test_begins_as_hard_sharing_and_every_gradient_is_there(kind, name, rng, bat
         "lora": (sum(r * (i + o) for i, o in matrices),) * 2,
         "mtl_lora": (sum(r * (i + n * o) for i, o in matrices), len(matrices) * (r * r + n)),
         "adapters": (blocks * (2 * D * m + m + D),) * 2,
+        "film": (LAYERS * 3 * 2 * D, 3),
         "private_layers": (-layer, layer),
     }[name]
     assert count(shared) == count(hard["shared"]) + added
@@ -151,7 +154,10 @@ def test_bottlenecks_side_by_side_are_their_sum(rng, batch):
     np.testing.assert_allclose(found, expected, 1e-5, 1e-5)
 
 
-@pytest.mark.parametrize(("kind", "name"), [("transformer", "lora"), ("lstm", "adapters")])
+@pytest.mark.parametrize(
+    ("kind", "name"),
+    [("transformer", "lora"), ("transformer", "film"), ("lstm", "adapters")],
+)
 def test_decoding_is_a_whole_pass(kind, name, rng, batch):
     net = network(kind, STRUCTURES[name])
     params = moved(net, batch, rng)
@@ -213,3 +219,16 @@ def test_up_projections_of_tasks_become_unlike(rng, batch):
 
     gradient = jax.jit(jax.grad(number))(shared["sharing"])["transformer"]["layers"]["up"]["b"]
     assert np.abs(gradient[:, 0] - gradient[:, 1]).max() > 1e-2 * np.abs(gradient).max() > 0
+
+
+def test_features_are_scaled_and_shifted_by_the_task(rng, batch):
+    net, plain = network("linear", STRUCTURES["film"]), network("linear")
+    params = moved(net, batch, rng)
+    kernel = params["shared"]["sharing"]["linear"]["film"]["kernel"]
+    encoder = {name: leaf for name, leaf in params["shared"].items() if name != "sharing"}
+    x = np.asarray(encode(plain, encoder, "y", batch).hidden)
+    for task in TASKS:
+        embedding = params["private"][task]["embedding"]
+        scale, shift = (sum(embedding[k] * kernel[k, i] for k in range(3)) for i in range(2))
+        found = hidden(net, params, batch, task)
+        np.testing.assert_allclose(found, x * (1 + scale) + shift, 1e-5, 1e-6)

@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from mtljax.sharing import bottleneck, low_rank, merged, of_task
+from mtljax.sharing import bottleneck, film, film_parameters, low_rank, merged, of_task
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
@@ -48,3 +48,14 @@ def test_bottleneck():
             np.testing.assert_allclose(found[row, position], expected, 1e-5, 1e-6)
     same = bottleneck(x, down, down_bias, 0 * up, 0 * up_bias)
     np.testing.assert_array_equal(same, x)
+
+
+def test_film_of_stacked_layers():
+    rng = np.random.default_rng(3)
+    shapes = (5, 4), (3,), (2, 3, 2, 4)
+    x, embedding, kernel = (rng.normal(size=shape).astype(np.float32) for shape in shapes)
+    scale, shift = film_parameters(jnp.asarray(embedding), jnp.asarray(kernel))
+    for layer in range(2):
+        by_hand = np.tensordot(embedding, kernel[layer], 1)
+        found = film(x, scale[layer], shift[layer])
+        np.testing.assert_allclose(found, x * (1 + by_hand[0]) + by_hand[1], 1e-5, 1e-5)

@@ -376,3 +376,30 @@ assert_same(found[2], found[0], rtol=0, atol=0)
 print("same")
 """)
     assert printed == "same\n"
+
+
+def test_private_parameters_and_experts(on_eight_devices: Callable[[str], str]):
+    """Rows of all tasks are on all devices, since tasks cannot be on groups of them."""
+    printed = on_eight_devices(f"""{START}
+from mtljax.errors import UserError
+from mtljax.modules import SharingConfig
+
+def sharing(kind, **fields):
+    config = configuration(kind, "imtl_g")
+    return dataclasses.replace(config, sharing=SharingConfig(**fields))
+
+lora = sharing("transformer", structure="lora", parts="both", rank=2)
+split = {{"data": 2, "model": 2, "task": 2, "sharding": "fsdp"}}
+found = compare(lora, [LABEL, TAGS], [MAPPED, split])
+print(found[1][0].about.rpartition(": ")[2])
+cgc = sharing("lstm", structure="cgc", experts=2, width=3)
+compare(cgc, [LABEL, STARS], [JIT, {{"task": 2, "data": 4, "placement": "task"}}])
+try:
+    compare(lora, [LABEL, TAGS], [{{"task": 2, "data": 4, "placement": "task"}}])
+except UserError as error:
+    print(error)
+""")
+    assert printed.splitlines() == [
+        "the axis of features has several devices",
+        "parallel: placement 'task': tasks have private parameters in the encoder",
+    ]

@@ -8,18 +8,26 @@ import optax
 import pytest
 
 from mtljax.errors import UserError
-from mtljax.inference import load_run
+from mtljax.export import to_huggingface
+from mtljax.inference import Run, load_run
+from mtljax.modules import shared_and_private
 from mtljax.modules.config import EncoderConfig, SharingConfig
-from mtljax.step import train_step
+from mtljax.modules.structures import encoder_variables, merged_parameters
+from mtljax.optim import MultiObjectiveState
+from mtljax.pretrained import load
+from mtljax.step import TrainState, train_step
 from mtljax.training.check_config import check_parameters
 from mtljax.training.inputs.abstract_batch import abstract_batch
 from mtljax.training.loop import train
 from mtljax.training.method import make_method
 from mtljax.training.model import initial_params
 from mtljax.training.objectives.model_objectives import model_objectives
+from mtljax.training.parameter_rates import freezes_encoder
 from mtljax.training.persistence.checkpoints import Checkpoints
+from mtljax.training.pretrained_start import resolved, start_from_pretrained
 from mtljax.training.reporting.sharing_note import sharing_note
 from mtljax.training.step import step_options
+from tests.pretrained.test_families import GOLDEN
 from tests.tiny_models import random_params
 
 LORA = SharingConfig("lora", parts="both", rank=2, freeze="yes")
@@ -137,3 +145,37 @@ def test_the_entropy_of_selectors_is_in_the_objective(make, plain, tasks):
     too_many = dataclasses.replace(sharing, chosen=5)
     with pytest.raises(UserError, match=r"^sharing\.chosen 5: more than the 4 experts"):
         make(with_sharing(plain, too_many), chosen)
+
+
+@pytest.mark.parametrize(
+    "sharing",
+    [SharingConfig("lora", rank=2), SharingConfig("private_layers", shared_layers=1)],
+)
+def test_a_pretrained_encoder_with_a_structure_and_back(sharing, make, plain, tasks, tmp_path):
+    """Of private layers, every task's begin as the pretrained ones."""
+    directory, chosen = GOLDEN / "bert", (tasks["label"], tasks["tags"])
+    encoder = EncoderConfig(pretrained=str(directory))
+    config = resolved(dataclasses.replace(plain, encoder=encoder, sharing=sharing))
+    model, data = make(config, chosen)
+    params = jax.tree.map(jax.numpy.asarray, random_params(model))
+    state = TrainState(jax.numpy.zeros((), int), params, None, MultiObjectiveState((), ()))
+    state = start_from_pretrained(config, data.layout, state, lambda line: None)
+    expected = load(directory).params
+    for task in chosen:
+        group = model.layout.group_of(task.name).name
+        read = shared_and_private(model.network, state.params, group)
+        variables = encoder_variables(sharing, read)["params"]
+        jax.tree.map(np.testing.assert_array_equal, variables, expected)
+
+    run = Run(tmp_path, config, chosen, data.tokenizer, data.layout, model, state.params, 1)
+    private = sharing.structure == "private_layers"
+    if private:
+        with pytest.raises(UserError, match="gives each task an encoder of its own; --task"):
+            to_huggingface(run, tmp_path / "out")
+        return
+    assert freezes_encoder(config)
+    to_huggingface(run, tmp_path / "out")
+    merged = merged_parameters(sharing, state.params["shared"])
+    jax.tree.map(np.testing.assert_array_equal, load(tmp_path / "out").params, merged)
+    kernels = [tree["transformer"]["layers"]["up"]["kernel"] for tree in (merged, expected)]
+    assert np.abs(kernels[0] - kernels[1]).max() > 0.1
