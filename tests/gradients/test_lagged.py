@@ -49,7 +49,8 @@ def call(case, weights, strategy, **options):
 @pytest.mark.parametrize(
     ("name", "strategy", "sketch"),
     [(*pair, None) for pair in STRATEGIES]
-    + [(*pair, 101) for pair in STRATEGIES if pair[1] != "vmapped"],
+    + [(*pair, 101) for pair in STRATEGIES if pair[1] in ("unrolled", "scanned")]
+    + [("mixed_sets", "auto", 101)],
 )
 def test_weights_known_beforehand(name, strategy, sketch, cases, expected, close):
     case = cases[name]()
