@@ -71,18 +71,21 @@ def load_prepared(directory: Path, name: str, dataset: Dataset | None = None) ->
         for split, size in sizes.items()
         if size
     }
+    slices: list[Any] = [] if dataset is None else list(dataset.splits)
+    described = slices
     if dataset is not None and dataset.splits:
         splits = select_splits(dataset, splits, _ALIASES)
     elif "train" not in splits:
         raise UserError(
             f"data set {name!r} has no train split (splits: {', '.join(sizes) or 'none'})"
         )
-    elif in_order:
+    elif in_order and "validation" not in splits:
         texts = [name for name, known in features.items() if known.kind in ("text", "tokens")]
-        splits = hold_out(splits, texts, [n for n, known in features.items() if known.classes])
+        classes = [name for name, known in features.items() if known.classes]
+        splits = hold_out(splits, texts, classes)
+        described = [{"held out": [texts, classes]}]  # runs of another split are not continued
     else:
         splits = with_validation(splits)
-    slices = [] if dataset is None else list(dataset.splits)
     identity = str(directory.resolve())
     return Source(
         name=name,
@@ -91,7 +94,7 @@ def load_prepared(directory: Path, name: str, dataset: Dataset | None = None) ->
         splits=splits,
         fingerprint=functools.cache(
             lambda: fingerprint_of(
-                sorted(path for path in directory.iterdir() if path.is_file()), slices
+                sorted(path for path in directory.iterdir() if path.is_file()), described
             )
         ),
     )
