@@ -68,7 +68,7 @@ THIRD_PARTY = {
     "yaml_values": {"yaml"},
     "losses": PURE,
     "regularizers": PURE,
-    "linear": PURE | {"optax"},
+    "linear": PURE | {"optax", "matplotlib"},
     "merging": PURE,
     "sharing": PURE,
     "solvers": PURE,

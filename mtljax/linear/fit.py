@@ -1,6 +1,5 @@
 """Linear models of many tasks, solved to the optimum."""
 
-from collections.abc import Callable
 from typing import Literal, NamedTuple
 
 import jax
@@ -9,13 +8,11 @@ from jax.core import Tracer
 from jax.typing import ArrayLike
 
 from mtljax.linear.features import Features, SparseFeatures
-from mtljax.linear.minimize import Progress, lbfgs, proximal_gradient
 from mtljax.linear.omega import Omega
-from mtljax.linear.point_losses import LOSSES, PointLoss, anchored_hinge
-from mtljax.linear.problem import Point, Problem, all_scores, duality_gap
-
-_OUTER_STEPS = 60
-_FIRST_WIDTH, _LAST_WIDTH = 1.0, 1e-2
+from mtljax.linear.passes import prepared
+from mtljax.linear.point_losses import LOSSES
+from mtljax.linear.problem import Point, Problem
+from mtljax.linear.solve import solved
 
 
 class Solution(NamedTuple):
@@ -95,73 +92,15 @@ def fit(
     tolerance = jnp.asarray(tolerance, dtype)
     width = problem.features.shape[1]
     if start is None:
-        point = Point(jnp.zeros((num_tasks, width), dtype), jnp.zeros(num_tasks, dtype))
+        zeros = Point(jnp.zeros((num_tasks, width), dtype), jnp.zeros(num_tasks, dtype))
+        # XLA's product of a wide constant on a CPU is not a number: let it not know that it is one.
+        point = jax.lax.optimization_barrier(zeros)
     else:
         point = Point(*(jnp.asarray(x, dtype) for x in (start.weights, start.intercept)))
-    if loss == "hinge":
-        return _fit_hinge(problem, point, tolerance, max_steps)
-    return solve(problem, loss, point, lambda objective: tolerance * objective, max_steps)
-
-
-class _Multipliers(NamedTuple):
-    """The state of the proximal point method on the dual of the hinge."""
-
-    progress: Progress
-    objective: jax.Array
-    anchor: jax.Array
-    width: jax.Array
-    index: jax.Array
-
-
-def _fit_hinge(
-    problem: Problem, start: Point, tolerance: jax.Array, max_steps: ArrayLike
-) -> Solution:
-    minimize = _minimizer(problem)
-    hinge, dtype = LOSSES["hinge"], problem.targets.dtype
-    signs = 2 * problem.targets - 1
-
-    def step(state: _Multipliers) -> _Multipliers:
-        before = state.progress
-        rounded = anchored_hinge(state.anchor, state.width)
-
-        def gap_of(point: Point) -> tuple[jax.Array, jax.Array]:
-            # Only as far as the next anchor needs: to a tenth of what is wrong now.
-            objective, gap = measured(problem, rounded, rounded, point)
-            return gap, jnp.maximum(tolerance * objective, before.gap) / 10
-
-        left = max_steps - before.steps
-        progress = minimize(problem, rounded, before.point, gap_of, left)
-        objective, gap = measured(problem, hinge, rounded, progress.point)
-        share = -signs * rounded.slope(all_scores(problem, progress.point), problem.targets)
-        progress = Progress(progress.point, gap, before.steps + progress.steps)
-        width = jnp.maximum(state.width / 3, _LAST_WIDTH)
-        return _Multipliers(progress, objective, share, width, state.index + 1)
-
-    def is_open(state: _Multipliers) -> jax.Array:
-        done = state.progress.gap <= tolerance * state.objective
-        return ~done & (state.index < _OUTER_STEPS) & (state.progress.steps < max_steps)
-
-    objective, gap = measured(problem, hinge, hinge, start)
-    last = jax.lax.while_loop(
-        is_open,
-        step,
-        _Multipliers(
-            Progress(start, gap, jnp.zeros((), jnp.int32)),
-            objective,
-            -signs * hinge.slope(all_scores(problem, start), problem.targets),
-            jnp.asarray(_FIRST_WIDTH, dtype),
-            jnp.zeros((), jnp.int32),
-        ),
+    point, objective, gap, steps = solved(
+        problem, loss, point, start is not None, tolerance, jnp.asarray(max_steps, jnp.int32)
     )
-    return Solution(*last.progress.point, last.objective, last.progress.gap, last.progress.steps)
-
-
-def measured(
-    problem: Problem, loss: PointLoss, sloped: PointLoss, point: Point
-) -> tuple[jax.Array, jax.Array]:
-    """The objective with a loss, and its gap by the slopes of that loss or of a smoother one."""
-    slopes = sloped.slope(all_scores(problem, point), problem.targets)
-    return duality_gap(problem, loss, point, slopes)
+    return Solution(*point, objective, gap, steps)
 
 
 def _check_values(problem: Problem, loss: str) -> None:
@@ -178,30 +117,6 @@ def _check_values(problem: Problem, loss: str) -> None:
         raise ValueError(f"task: must be in [0, {count})")
     if not jnp.all((alpha >= 0) & jnp.isfinite(alpha)):
         raise ValueError("alpha: must be finite and 0 or more")
-
-
-def _minimizer(problem: Problem) -> Callable[..., Progress]:
-    return lbfgs if problem.omega.norm == "none" else proximal_gradient
-
-
-def solve(
-    problem: Problem,
-    loss: str,
-    start: Point,
-    goal: Callable[[jax.Array], jax.Array],
-    max_steps: ArrayLike,
-) -> Solution:
-    """Minimizes a checked problem with a smooth loss; `goal` maps an objective to its gap."""
-    minimize = _minimizer(problem)
-    point_loss = LOSSES[loss]
-
-    def gap_of(point: Point) -> tuple[jax.Array, jax.Array]:
-        objective, gap = measured(problem, point_loss, point_loss, point)
-        return gap, goal(objective)
-
-    progress = minimize(problem, point_loss, start, gap_of, max_steps)
-    objective, gap = measured(problem, point_loss, point_loss, progress.point)
-    return Solution(*progress.point, objective, gap, progress.steps)
 
 
 def checked(
@@ -241,5 +156,19 @@ def checked(
     bare = omega.norm == "none" and omega.relation is None
     if bare and not isinstance(omega.ridge, Tracer) and not omega.ridge > 0:
         raise ValueError("omega: a ridge above 0, a relation or a norm is needed, got none of them")
-    matrix, strength = omega.matrix(num_tasks, dtype), jnp.asarray(omega.strength, dtype)
-    return Problem(features, targets, task, alpha, omega, matrix, strength, intercept)
+    matrix = omega.matrix(num_tasks, dtype)
+    identity = jnp.eye(num_tasks, dtype=dtype)
+    counts = jnp.zeros(num_tasks, dtype).at[task].add(alpha)
+    return Problem(
+        features,
+        targets,
+        task,
+        alpha,
+        omega,
+        prepared(features, task, num_tasks),
+        matrix,
+        jnp.linalg.inv(jnp.where(jnp.trace(matrix) > 0, matrix, identity)),
+        jnp.asarray(omega.strength, dtype),
+        jnp.where(counts > 0, counts, 1),
+        intercept,
+    )

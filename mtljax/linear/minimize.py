@@ -1,4 +1,4 @@
-"""Solvers of the smooth and of the composite problem, compiled loops of a fixed shape."""
+"""The solver of problems with a norm, a compiled loop of a fixed shape."""
 
 from collections.abc import Callable
 from typing import Any, NamedTuple
@@ -11,7 +11,6 @@ from mtljax.linear.norms import NORMS
 from mtljax.linear.point_losses import PointLoss
 from mtljax.linear.problem import Point, Problem, smooth_part
 
-_MEMORY = 10
 _CHECK = 10
 """Steps between two looks at the gap, which costs as much as a step."""
 
@@ -32,52 +31,6 @@ class Progress(NamedTuple):
 
 Gap = Callable[[Point], tuple[jax.Array, jax.Array]]
 """From a point to the gap, and the gap that is small enough."""
-
-
-def lbfgs(problem: Problem, loss: PointLoss, start: Point, gap_of: Gap, max_steps: Any) -> Progress:
-    """Minimizes losses and a positive definite quadratic form by L-BFGS (Liu and Nocedal 1989).
-
-    In coordinates in which the quadratic form is a squared norm, so that tasks that are strongly
-    related do not slow it down.
-
-    Args:
-      problem: with no norm.
-      loss: a smooth loss.
-      start: where to begin.
-      gap_of: measures a point, and says what is small enough.
-      max_steps: steps, at most.
-    """
-    values, vectors = jnp.linalg.eigh(problem.matrix)
-    root = (vectors * jnp.sqrt(values)) @ vectors.T
-    inverse = (vectors / jnp.sqrt(values)) @ vectors.T
-
-    def outside(point: Point) -> Point:
-        return Point(inverse @ point.weights, point.intercept)
-
-    @jax.custom_vjp
-    def objective(point: Point) -> jax.Array:
-        return smooth_part(problem, loss, outside(point))[0]
-
-    def forward(point: Point) -> tuple[jax.Array, Point]:
-        value, gradient = smooth_part(problem, loss, outside(point))
-        return value, Point(inverse @ gradient.weights, gradient.intercept)
-
-    objective.defvjp(forward, lambda gradient, c: (jax.tree.map(lambda leaf: c * leaf, gradient),))
-    solver = optax.lbfgs(memory_size=_MEMORY)
-    value_and_grad = optax.value_and_grad_from_state(objective)
-
-    def step(carry: tuple[Point, Any]) -> tuple[Point, Any]:
-        point, state = carry
-        value, gradient = value_and_grad(point, state=state)
-        updates, state = solver.update(
-            gradient, state, point, value=value, grad=gradient, value_fn=objective
-        )
-        return optax.apply_updates(point, updates), state  # pyright: ignore[reportReturnType]
-
-    point = Point(root @ start.weights, start.intercept)
-    return _until_done(
-        step, (point, solver.init(point)), lambda carry: outside(carry[0]), gap_of, max_steps
-    )
 
 
 class _Accelerated(NamedTuple):

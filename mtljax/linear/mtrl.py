@@ -32,6 +32,14 @@ class Related(NamedTuple):
         scale = jnp.where(variances > 0, jax.lax.rsqrt(jnp.where(variances > 0, variances, 1)), 0)
         return self.covariance * jnp.outer(scale, scale)
 
+    @property
+    def rank(self) -> jax.Array:
+        """Of the covariance, an integer; below T it is singular, as for tasks that are all alike.
+
+        No inverse of it is taken: a singular one is a result like any other.
+        """
+        return jnp.linalg.matrix_rank(self.covariance, hermitian=True)
+
 
 def fit_relation(
     features: Features,

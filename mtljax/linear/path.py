@@ -11,7 +11,8 @@ from mtljax.linear.features import Features, scores
 from mtljax.linear.fit import Solution, fit
 from mtljax.linear.omega import Omega
 
-_fit = jax.jit(fit, static_argnames=("num_tasks", "loss", "intercept"))
+compiled_fit = jax.jit(fit, static_argnames=("num_tasks", "loss", "intercept"))
+"""`fit`, compiled once for penalties that differ in their numbers only."""
 
 
 def fit_path(
@@ -44,7 +45,7 @@ def fit_path(
     solutions, start = [], options.pop("start", None)
     for omega in omegas:
         arguments = (features, targets, task)
-        start = _fit(*arguments, num_tasks=num_tasks, omega=omega, start=start, **options)
+        start = compiled_fit(*arguments, num_tasks=num_tasks, omega=omega, start=start, **options)
         solutions.append(start)
     return solutions
 

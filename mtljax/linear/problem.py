@@ -5,9 +5,10 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
-from mtljax.linear.features import Features, scores, summed
+from mtljax.linear.features import Features
 from mtljax.linear.norms import NORMS
 from mtljax.linear.omega import Omega
+from mtljax.linear.passes import Passes
 from mtljax.linear.point_losses import PointLoss
 
 
@@ -22,8 +23,11 @@ class Problem(NamedTuple):
       task: ``[n]``, integers.
       alpha: ``[n]``, 0 or more.
       omega: the penalty.
+      passes: products with the features.
       matrix: ``[T, T]``, that of the quadratic form of `omega`.
-      strength: that of its norm.
+      inverse: ``[T, T]``, its inverse; the identity where there is no quadratic form.
+      strength: that of the norm of `omega`.
+      counts: ``[T]``, the sum of each task's `alpha`, 1 for a task without samples.
       intercept: whether each task has one.
     """
 
@@ -32,8 +36,11 @@ class Problem(NamedTuple):
     task: jax.Array
     alpha: jax.Array
     omega: Omega
+    passes: Passes
     matrix: jax.Array
+    inverse: jax.Array
     strength: jax.Array
+    counts: jax.Array
     intercept: bool
 
     @property
@@ -51,7 +58,7 @@ class Point(NamedTuple):
 
 def all_scores(problem: Problem, point: Point) -> jax.Array:
     """The score ``[n]`` of each sample for its own task."""
-    products = scores(problem.features, point.weights, problem.task)
+    products = problem.passes.scores(point.weights)
     return products + point.intercept[problem.task] if problem.intercept else products
 
 
@@ -62,7 +69,7 @@ def smooth_part(problem: Problem, loss: PointLoss, point: Point) -> tuple[jax.Ar
     value = jnp.sum(problem.alpha * loss.value(z, problem.targets))
     value = value + jnp.sum(related * point.weights) / 2
     slopes = problem.alpha * loss.slope(z, problem.targets)
-    gradient = summed(problem.features, slopes, problem.task, problem.num_tasks) + related
+    gradient = problem.passes.summed(slopes) + related
     intercept = jnp.zeros_like(point.intercept)
     if problem.intercept:
         intercept = intercept.at[problem.task].add(slopes)
@@ -94,15 +101,14 @@ def duality_gap(
 
     if problem.intercept:
         slopes = balanced(problem, slopes)
-    pulled = -summed(problem.features, problem.alpha * slopes, problem.task, problem.num_tasks)
+    pulled = -problem.passes.summed(problem.alpha * slopes)
     # Without a quadratic form the conjugate of the norm has to take all of it.
     is_quadratic = jnp.trace(matrix) > 0
     factor = jnp.where(is_quadratic, 1, norm.feasible(pulled, strength))
     slopes, pulled = factor * slopes, factor * pulled
     part, conjugate = norm.dual_part(pulled - related, strength, point.weights, ~is_quadratic)
     rest = pulled - part
-    inverse = jnp.linalg.inv(jnp.where(is_quadratic, matrix, jnp.eye(problem.num_tasks)))
-    quadratic = jnp.where(is_quadratic, jnp.sum((inverse @ rest) * rest) / 2, 0)
+    quadratic = jnp.where(is_quadratic, jnp.sum((problem.inverse @ rest) * rest) / 2, 0)
     dual = -jnp.sum(problem.alpha * loss.conjugate(slopes, problem.targets))
     return primal, primal - (dual - quadratic - conjugate)
 
@@ -119,3 +125,11 @@ def balanced(problem: Problem, slopes: jax.Array) -> jax.Array:
     up_factor, down_factor = (least / jnp.where(total > 0, total, 1) for total in (up, down))
     factor = jnp.where(slopes > 0, up_factor[problem.task], down_factor[problem.task])
     return slopes * factor
+
+
+def measured(
+    problem: Problem, loss: PointLoss, sloped: PointLoss, point: Point
+) -> tuple[jax.Array, jax.Array]:
+    """The objective with a loss, and its gap by the slopes of that loss or of a smoother one."""
+    slopes = sloped.slope(all_scores(problem, point), problem.targets)
+    return duality_gap(problem, loss, point, slopes)

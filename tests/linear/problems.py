@@ -53,3 +53,19 @@ CASES: dict[str, tuple[str, str, dict[str, Any]]] = {
         {"norm": "squared_trace", "strength": 2.0, "ridge": 0.3},
     ),
 }
+
+GROUPS = [0, 0, 0, 1, 1, 2, 2]
+OPPOSED = 7
+
+
+def planted(seed: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Three groups of tasks, one task opposed to the first: features, targets, task."""
+    rng = np.random.default_rng(seed)
+    count, width = 60, 20
+    base, _ = np.linalg.qr(rng.normal(size=(width, 3)))
+    weights = np.stack([base[:, g] for g in GROUPS] + [-base[:, 0]])
+    weights = 3 * (weights + 0.1 * rng.normal(size=weights.shape) / np.sqrt(width))
+    task = np.repeat(np.arange(len(weights)), count)
+    features = rng.normal(size=(len(task), width))
+    noisy = np.sum(features * weights[task], 1) + 0.5 * rng.normal(size=len(task))
+    return features, noisy > 0, task

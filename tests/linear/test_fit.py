@@ -159,6 +159,29 @@ def test_shared_and_own_features_are_a_relation():
         np.testing.assert_allclose(relation.weights, both, atol=1e-3)
 
 
+def test_wide_weights_that_begin_at_zero():
+    """XLA's product of a matrix and a wide constant of zeros is not zeros, on a CPU."""
+    entries = linear.from_scipy(scipy.sparse.eye_array(20, 1000))
+    arguments = (np.arange(20) % 2, np.arange(20) % 16)
+    omega = linear.mean_regularized(1.0, 0.25, 16)
+    fitted = jitted(entries, *arguments, num_tasks=16, loss="hinge", omega=omega, max_steps=0)
+    # At zero the loss is 1 a sample, and no more than that can be gained.
+    assert float(fitted.objective) == 20 and 0 <= float(fitted.gap) <= 20
+
+
+def test_copies_of_features_take_no_more_steps():
+    """In the span of the samples: copies of the features change no step."""
+    data = sample()
+    copies = np.repeat(data.features, 50, axis=1) / np.sqrt(50)
+    with jax.enable_x64(True):
+        found = [
+            linear.fit(x, data.targets, data.task, num_tasks=NUM_TASKS, omega=linear.l2(0.1))
+            for x in (data.features, copies)
+        ]
+        np.testing.assert_allclose(found[1].objective, found[0].objective, rtol=1e-8)
+        assert int(found[0].steps) == int(found[1].steps)
+
+
 def test_a_sample_of_weight_zero_is_not_there():
     data = sample()
     alpha = np.where(np.arange(len(data.task)) % 3 == 0, 0, data.alpha)

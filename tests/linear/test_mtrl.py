@@ -4,23 +4,14 @@ import pytest
 
 from mtljax import linear
 from mtljax.linear.norms import NORMS
-
-GROUPS = [0, 0, 0, 1, 1, 2, 2]
-OPPOSED = 7
+from tests.linear.problems import GROUPS, OPPOSED, planted
 
 
 @pytest.mark.parametrize("seed", range(10))
 def test_a_planted_relation_is_recovered(seed):
     """Three groups of tasks, and one that wants the opposite of the first group."""
-    rng = np.random.default_rng(seed)
-    count, width = 60, 20
-    base, _ = np.linalg.qr(rng.normal(size=(width, 3)))
-    weights = np.stack([base[:, g] for g in GROUPS] + [-base[:, 0]])
-    weights = 3 * (weights + 0.1 * rng.normal(size=weights.shape) / np.sqrt(width))
-    task = np.repeat(np.arange(len(weights)), count)
-    features = rng.normal(size=(len(task), width))
-    noisy = np.sum(features * weights[task], 1) + 0.5 * rng.normal(size=len(task))
-    related = _fit(features, noisy > 0, task)
+    features, targets, task = planted(seed)
+    related = _fit(features, targets, task)
     found = np.asarray(related.correlation)
     expected = np.equal.outer(GROUPS, GROUPS).astype(float)
     same = expected.astype(bool)
@@ -57,7 +48,18 @@ def test_nothing_to_learn():
         np.ones((4, 2), np.float32), [0, 1, 0, 1], [0, 0, 1, 1], num_tasks=2, ridge=1.0,
         strength=1e3,
     )  # fmt: skip
-    assert not np.isnan(related.correlation).any()
+    assert not np.isnan(related.correlation).any() and int(related.rank) == 0
+
+
+def test_a_singular_covariance_is_reported():
+    weights = np.outer([1.0, 2.0, -1.0], np.arange(4.0)).astype("float32")
+    related = linear.Related(
+        linear.Solution(weights, *np.zeros(4, "float32")), linear.best_covariance(weights)
+    )
+    assert int(related.rank) == 1
+    np.testing.assert_allclose(
+        related.correlation, [[1, 1, -1], [1, 1, -1], [-1, -1, 1]], atol=1e-5
+    )
 
 
 def test_no_array_has_the_square_of_the_features():
