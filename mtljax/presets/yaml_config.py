@@ -84,6 +84,8 @@ def read_config(config: ConfigLike) -> Config:
 def like_run(base: Config, directory: str) -> Config:
     """A configuration with the encoder and the tokenizer of a run, to start from it.
 
+    With the shape of its decoder too, where that came with a pretrained model.
+
     Args:
       base: the configuration.
       directory: of the run; if empty, `base` is returned.
@@ -98,7 +100,9 @@ def like_run(base: Config, directory: str) -> Config:
         raise UserError(f"encoder.from_run {directory}: no run there (config.yaml is missing)")
     begun = parse_config(read_yaml_file(path))
     encoder = dataclasses.replace(begun.encoder, from_run=directory, pretrained="")
-    return dataclasses.replace(base, encoder=encoder, tokenizer=begun.tokenizer)
+    # The decoder of a pretrained model belongs to its encoder, and has settings that nobody writes.
+    decoder = base.decoder if begun.decoder.readout == "project" else begun.decoder
+    return dataclasses.replace(base, encoder=encoder, decoder=decoder, tokenizer=begun.tokenizer)
 
 
 def differences(old: Config, new: Config) -> dict[str, tuple[Any, Any]]:

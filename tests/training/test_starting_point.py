@@ -10,7 +10,8 @@ from rich.console import Console
 from mtljax.data import TokenizerSettings
 from mtljax.errors import UserError
 from mtljax.inference import load_run
-from mtljax.modules import EncoderConfig
+from mtljax.modules import DecoderConfig, EncoderConfig
+from mtljax.modules.architecture import Architecture
 from mtljax.presets import Config, dump_config, like_run, read_config
 from mtljax.training.loop import train
 
@@ -91,11 +92,15 @@ def test_a_run_of_a_pretrained_encoder_is_started_from_as_a_run(tmp_path):
     """Its shape and tokenizer are taken from it, not from the model that it began as."""
     encoder = EncoderConfig(kind="transformer", layers=3, pretrained="somewhere")
     tokenizer = TokenizerSettings(kind="pretrained", file="somewhere")
-    begun = Config(encoder=encoder, tokenizer=tokenizer)
-    (tmp_path / "config.yaml").write_text(dump_config(begun))
-    config = like_run(Config(), str(tmp_path))
-    assert config.encoder == dataclasses.replace(encoder, pretrained="", from_run=str(tmp_path))
-    assert config.tokenizer == tokenizer
+    relative = Architecture(positions="relative", position_buckets=8, max_positions=9)
+    for own in (DecoderConfig(2), DecoderConfig(2, readout="own", architecture=relative)):
+        begun = Config(encoder=encoder, tokenizer=tokenizer, decoder=own)
+        (tmp_path / "config.yaml").write_text(dump_config(begun))
+        config = like_run(Config(), str(tmp_path))
+        assert config.encoder == dataclasses.replace(encoder, pretrained="", from_run=str(tmp_path))
+        assert config.tokenizer == tokenizer
+        # So is its decoder, where that came with the model.
+        assert config.decoder == (own if own.readout == "own" else DecoderConfig())
 
 
 def changed(config, **fields):
