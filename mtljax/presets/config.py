@@ -163,6 +163,8 @@ class GradientsConfig:
         one CPU device, else one pass.
       telemetry: write the Gramian, norms, cosines and conflicts of the tasks' gradients with the
         metrics.
+      telemetry_every: steps from one whose gradients are measured to the next, for weightings that
+        do not read them anyway: the steps between cost nothing more.
     """
 
     strategy: Literal[
@@ -171,6 +173,7 @@ class GradientsConfig:
     sketch: int = size(2, default=4096, high=2**30)
     passes: Literal["auto", "one", "by_group"] = "auto"
     telemetry: bool = False
+    telemetry_every: int = size(1, default=1, high=2**31 - 1)
 
 
 @dataclasses.dataclass(frozen=True)

@@ -20,6 +20,7 @@ Budget = Literal["share", "whole"]
 models of one task cost what the joint one costs; or as many as the whole joint run."""
 
 JOINT = "joint"
+_MEASURED_EVERY = 10
 _EXACT = ("auto", "unrolled", "vmapped", "scanned")
 
 
@@ -74,7 +75,8 @@ def study_runs(
         raise UserError(f"seeds: must be 1 or more, got {seeds}")
     # Affinities come with the joint run, where its gradients are exact.
     telemetry = config.gradients.strategy in _EXACT
-    gradients = dataclasses.replace(config.gradients, telemetry=telemetry)
+    every = min(_MEASURED_EVERY, config.log_every)
+    gradients = dataclasses.replace(config.gradients, telemetry=telemetry, telemetry_every=every)
     found = []
     for seed in range(config.seed, config.seed + seeds):
         joint = dataclasses.replace(config, seed=seed, gradients=gradients)

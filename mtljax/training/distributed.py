@@ -57,6 +57,7 @@ class Distributed(NamedTuple):
       state: the shardings of the train state, a tree like it; None on one device.
       init: ``batch -> state``, jitted; each device draws its shards of the parameters.
       step: ``(state, batch, extra) -> (state, metrics)``, jitted, with the state donated.
+      measuring_step: the same for steps whose gradients are measured; None where all steps are one.
       place: puts a batch on the devices; with several processes, a batch of all rows, which every
         process has.
       row_devices: the number of devices that the rows of a batch are divided among.
@@ -82,6 +83,7 @@ class Distributed(NamedTuple):
     replicated: NamedSharding | None = None
     task_parallel: bool = False
     passes: str = ""
+    measuring_step: Callable[..., tuple[TrainState, StepMetrics]] | None = None
 
     def evaluated(self, params: Any) -> Any:
         """Parameters for evaluation, with the shardings of those that are trained."""

@@ -17,10 +17,11 @@ from mtljax.step.state import StepMetrics, TrainState, evaluated_params
 from mtljax.tasks import TasksLike, main_metric, parse_tasks
 from mtljax.training import stopping
 from mtljax.training.check_config import check_parameters, check_penalty, check_strategy
-from mtljax.training.distributed import check_stages, distribute
+from mtljax.training.distributed import check_stages
 from mtljax.training.evaluation import Values, score
 from mtljax.training.inputs.abstract_batch import abstract_batch
 from mtljax.training.inputs.aligned_streams import check_validation
+from mtljax.training.measured_steps import distribute_measured, step_of
 from mtljax.training.model import Model, build_model
 from mtljax.training.multihost import check_same, collective_error, is_writer, on_all_processes
 from mtljax.training.optimizer import make_optimizer
@@ -165,7 +166,8 @@ def _compose(config: Config, data: MultitaskData, method: Method) -> Composed:
     check_stopping(config.stopping, data)
     steps = total_steps(config, data)
     optimizer = make_optimizer(config.optimizer, steps, config.encoder.layers, config.regularizer)
-    devices = distribute(config, model, method, optimizer, abstract_batch(data.layout))
+    batch = abstract_batch(data.layout)
+    devices = distribute_measured(config, model, method, optimizer, batch)
     check_stages(devices, data.stages)
     return Composed(model, method, devices, steps, sharing_note(config, model))
 
@@ -242,7 +244,8 @@ def _loop(session: Session, log: Log, start: _Restored) -> _Ended:
             inputs = next(session.batches)
         window.dispatch(inputs)
         batch = without_targets(inputs.batch, stops)
-        state, metrics = session.devices.step(state, batch, inputs.extra)
+        step = step_of(session.devices, config, number)
+        state, metrics = step(state, batch, inputs.extra)
         state = with_heads(state, held)
 
         # Refill while the devices are busy. Not after the metrics are read: by then the step
