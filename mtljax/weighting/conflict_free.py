@@ -28,10 +28,10 @@ def config(pref: Sequence[float] | np.ndarray | None = None) -> Weighting:
     be negative.
 
     Unit gradients whose condition number exceeds :math:`(4 T \mathrm{eps})^{-1/2}` (in float32 650
-    for 5 tasks) cannot be told from dependent ones by a Gramian, and count as such. Before that the
-    direction is off by eps times that number at most (2e-5 at 256), beyond by up to 1e-3. The exact
-    Gramian, rounded once to float32 and solved in float64, has 1e-5 at 512 and 3e-5 at 1024: who
-    needs more has to solve on the gradients themselves, or in float64.
+    for 5 tasks) count as dependent ones, which rounding may make them. Before that the direction is
+    off by eps times that number at most (2e-5 at 256), beyond by up to 1e-3. The exact Gramian,
+    rounded once to float32 and solved in float64, has 1e-5 at 512 and 3e-5 at 1024: who needs more
+    has to solve on the gradients themselves, or in float64.
 
     Signals: ``gramian``. Stateless.
 
