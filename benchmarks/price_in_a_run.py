@@ -1,9 +1,10 @@
 """What does gradient balancing cost in a run: the step of `mtljax train` over that of `equal`?
 
 The presets `small` and `linear` on the text in the package, and sixteen sentiment tasks with
-batches of their own (FDU-MTL: 8,192 tokens a step in rows of 128), by a linear encoder, an LSTM and
-a transformer. The data of the sixteen are looked for in `--fdu`, a directory with
-`TASK/train.jsonl` for each of them; without it they are left out.
+batches of their own (FDU-MTL: 8,192 tokens a step in rows of 128), by a linear encoder, an LSTM, a
+transformer, and a frozen one of which low-rank updates are trained. The data of the sixteen are
+looked for in `--fdu`, a directory with `TASK/train.jsonl` for each of them; without it they are
+left out.
 
     python benchmarks/price_in_a_run.py --fdu DIR --json benchmarks/results/price_in_a_run.json
 
@@ -24,6 +25,7 @@ from rich.console import Console
 from rich.table import Table
 
 from mtljax.data import load_data
+from mtljax.modules.config import EncoderConfig, SharingConfig
 from mtljax.presets import Config, preset
 from mtljax.tasks import Task, parse_tasks
 from mtljax.training import build_model, make_optimizer, make_step
@@ -55,6 +57,17 @@ def runs(fdu: Path | None) -> dict[str, tuple[Config, tuple[Task, ...]]]:
     for name, config in (("linear", linear), ("LSTM", small), ("transformer", transformer)):
         batch = dataclasses.replace(config.batch, tokens=8192, row_length=128)
         found[f"FDU-MTL, {name}"] = (dataclasses.replace(config, batch=batch), tasks)
+    # The step costs the same whatever the frozen numbers are.
+    encoder = EncoderConfig("transformer", 256, 256, layers=4, heads=4, feed_forward=1024)
+    found["FDU-MTL, frozen transformer with LoRA"] = (
+        dataclasses.replace(
+            small,
+            batch=dataclasses.replace(small.batch, tokens=8192, row_length=128),
+            encoder=encoder,
+            sharing=SharingConfig("lora", freeze="yes"),
+        ),
+        tasks,
+    )
     return found
 
 
