@@ -1,10 +1,11 @@
-"""Is the exact Gramian on a pod as cheap as the plain sum of the losses?
+"""What do many tasks, and their exact Gramian, cost on a pod beside one batch of one task?
 
 Compiles the train step of the preset ``large`` for TPU pods that are not there, by the functions
-behind ``mtljax plan``: plain data parallelism on all rows as one batch of one task (one gradient,
-one all-reduce: nothing is cheaper), the sum of the tasks' losses, MGDA with tasks on groups of
-devices, and MGDA with the stacked gradients all-reduced. And the preset ``xl`` under FSDP. Needs
-the extra 'tpu'; nothing is run. Every program is read from its text.
+behind ``mtljax plan``: plain data parallelism on all rows as one batch of one task, partitioned by
+XLA (one gradient, one all-reduce, in the dtype of the computation: nothing is cheaper), the sum of
+the tasks' losses and other methods that read losses alone, MGDA with tasks on groups of devices,
+and MGDA with the stacked gradients all-reduced. And the preset ``xl`` under FSDP, beside one batch
+of as many rows. Needs the extra 'tpu'; nothing is run. Every program is read from its text.
 """
 
 import argparse
@@ -30,6 +31,9 @@ KINDS = ("classification", "tagging", "regression", "classification")
 TARGETS = {"classification": "label", "tagging": "tags", "regression": "stars"}
 PLAIN, SUM = "plain data parallelism", "sum of the losses"
 PLACED, STACKED = "exact, tasks on groups", "exact, stacked gradients"
+PLAIN_FSDP, FSDP = "plain FSDP", "FSDP"
+LOSS_ONLY = {"uncertainty": {}, "dwa": {}, "famo": {"post": "next"}}
+"""Methods that read losses alone, and their options; compiled for the first topology."""
 
 
 def main() -> None:
@@ -37,7 +41,9 @@ def main() -> None:
     parser.add_argument("--json", type=Path)
     parser.add_argument("--topologies", nargs="*", default=list(TOPOLOGIES))
     parser.add_argument("--tasks", nargs="*", type=int, default=[8, 16])
-    parser.add_argument("--only", nargs="*", default=[PLAIN, SUM, PLACED, STACKED, "xl"])
+    parser.add_argument(
+        "--only", nargs="*", default=[PLAIN, SUM, *LOSS_ONLY, PLACED, STACKED, "xl"]
+    )
     parser.add_argument("--draw", action="store_true", help="the figure of a JSON, beside it")
     options = parser.parse_args()
     if options.draw:
@@ -48,32 +54,35 @@ def main() -> None:
     rows = _known(options.json)
     for topology in options.topologies:
         for tasks in options.tasks:
-            for way in (PLAIN, SUM, PLACED, STACKED):
+            loss_only = LOSS_ONLY if (topology, tasks) == (TOPOLOGIES[0], 8) else ()
+            for way in (PLAIN, SUM, PLACED, *loss_only, STACKED):
                 if way in options.only:
                     _add(rows, way, "large", topology, tasks, console)
                     _write(options.json, rows)
     if "xl" in options.only:
-        _add(rows, "FSDP", "xl", "v5e:16x16", 8, console)
-        _write(options.json, rows)
+        for way in (PLAIN_FSDP, FSDP):
+            _add(rows, way, "xl", "v5e:16x16", 8, console)
+            _write(options.json, rows)
 
 
 def configuration(way: str, name: str, tasks: int, devices: int) -> Config:
     """The preset with the batch and the mesh of one way; every group has a row a device."""
     config = preset(name).config
     parallel = {
-        PLAIN: ParallelConfig(data=0, strategy="shard_map"),
-        SUM: ParallelConfig(data=0, strategy="shard_map"),
         PLACED: ParallelConfig(task=tasks, data=0, placement="task"),
         STACKED: ParallelConfig(data=0, strategy="shard_map"),
-        "FSDP": ParallelConfig(data=0, sharding="fsdp"),
-    }[way]
+        PLAIN_FSDP: ParallelConfig(data=0, sharding="fsdp"),
+        FSDP: ParallelConfig(data=0, sharding="fsdp"),
+    }.get(way, ParallelConfig(data=0))
+    gradients_are_read = way in (PLACED, STACKED)
     length = config.batch.row_length
     batch = dataclasses.replace(config.batch, tokens=devices * tasks * length, multiple=devices)
     return dataclasses.replace(
         config,
         batch=batch,
         parallel=parallel,
-        weighting="mgda" if way in (PLACED, STACKED) else "equal",
+        weighting="mgda" if gradients_are_read else way if way in LOSS_ONLY else "equal",
+        weighting_options=LOSS_ONLY.get(way, {}),
     )
 
 
@@ -112,8 +121,14 @@ def _add(
     config = configuration(way, name, tasks, pod.count)
     started = time.monotonic()
     read = layout(config, tasks)
-    found = plan(config, in_one(read) if way == PLAIN else read, pod, devices)
-    row = {"way": way, "preset": name, "tasks": tasks, "baseline": PLAIN, **found._asdict()}
+    found = plan(config, in_one(read) if way in (PLAIN, PLAIN_FSDP) else read, pod, devices)
+    row = {
+        "way": way,
+        "preset": name,
+        "tasks": tasks,
+        "baseline": PLAIN_FSDP if name == "xl" else PLAIN,
+        **found._asdict(),
+    }
     rows.append(row)
     console.print(f"{way}, {tasks} tasks, {time.monotonic() - started:.0f} s: {fit_text(found)}")
     console.print(plan_table([found]))
@@ -132,7 +147,7 @@ def _with_ratios(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
     }
     found = []
     for row in rows:
-        base = next((one for one in rows if one["way"] == PLAIN and same(one, row)), None)
+        base = next((one for one in rows if one["way"] == row["baseline"] and same(one, row)), None)
         ratio = {
             name: round(row[column] / base[column], 4)
             for name, column in columns.items()
