@@ -25,6 +25,7 @@ from mtljax.step.frozen import bind
 from mtljax.step.gradient_layout import FullGradients, GradientLayout
 from mtljax.step.own_parts import own_packing
 from mtljax.step.passes import choose_passes
+from mtljax.step.shares import encoders_with_shares, heads_with_shares, scale_cotangent
 
 
 class LossesOf(Protocol):
@@ -47,7 +48,7 @@ class Objectives(NamedTuple):
       names: of the tasks, in the order of the losses.
       losses: ``(params, batch, key, shares=None) -> [T]``, with `has_aux` ``([T], Aux)``. With
         `shares` ``[T]``, the gradient of a task's loss reaches the shared parameters times its
-        share; values and heads do not change.
+        share; values, and gradients of heads and private parameters, do not change.
       task_gradients: ``(params, batch, key, strategy) -> TaskGradients``, those of the shared
         parameters as `layout` has them.
       lagged_gradients: ``(params, batch, key, weights, sketch) -> LaggedGradients``.
@@ -265,11 +266,14 @@ def from_encoder(
         params: Any, batch: Any, key: jax.Array | None, shares: jax.Array | None = None
     ) -> Any:
         scaled, read = heads, (examples if together is None else examples_together)(batch)
-        if shares is not None:
-            scaled, read = _with_shares(heads, read, shares)
-        parts = (params["shared"], own_of(params), read)
+        encoder, own = encode, own_of(params)
+        if shares is not None and private:
+            encoder, own = encoders_with_shares(encode, own, shares)
+        elif shares is not None:
+            scaled, read = heads_with_shares(heads, read, shares)
+        parts = (params["shared"], own, read)
         return gradients.task_losses(
-            encode, scaled, *parts, key=key, encode_together=together, **aux
+            encoder, scaled, *parts, key=key, encode_together=together, **aux
         )
 
     def task_gradients(
@@ -351,50 +355,3 @@ def from_encoder(
         with_frozen=with_frozen,
         weighted_gradient=weighted_gradient if by_group else None,
     )
-
-
-def scale_cotangent(tree: Any, share: jax.Array) -> Any:
-    """The identity; gradients of floating point and complex leaves are multiplied by `share`."""
-
-    def scaled(leaf: Any) -> Any:
-        floating = jnp.issubdtype(jnp.result_type(leaf), jnp.inexact)
-        return _scaled_cotangent(leaf, share) if floating else leaf
-
-    return jax.tree.map(scaled, tree)
-
-
-# Its tangents say what its cotangents are: that is batched where only the shares are.
-@jax.custom_jvp
-def _scaled_cotangent(leaf: jax.Array, share: jax.Array) -> jax.Array:
-    del share
-    return leaf
-
-
-@_scaled_cotangent.defjvp
-def _scaled_tangent(primals: Any, tangents: Any) -> tuple[jax.Array, jax.Array]:
-    (leaf, share), (tangent, _) = primals, tangents
-    return leaf, tangent * share.astype(tangent.dtype)
-
-
-def _with_shares(
-    heads: Mapping[str, Head], by_group: Mapping[str, Examples], shares: jax.Array
-) -> tuple[dict[str, Head], dict[str, Examples]]:
-    """Heads whose cotangents of the features are multiplied by a share, one of their targets.
-
-    Heads that are one function stay one, so that they can be traced once.
-    """
-
-    def with_share(head: Head) -> Head:
-        def run(params: Any, features: Any, targets: Any, *rest: Any) -> Any:
-            share, targets = targets
-            return head(params, scale_cotangent(features, share), targets, *rest)
-
-        return run
-
-    distinct = {id(head): with_share(head) for head in heads.values()}
-    share_of = dict(zip(heads, shares, strict=True))
-    with_targets = {
-        name: Examples(inputs, {task: (share_of[task], own) for task, own in targets.items()})
-        for name, (inputs, targets) in by_group.items()
-    }
-    return {name: distinct[id(head)] for name, head in heads.items()}, with_targets

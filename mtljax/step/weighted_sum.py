@@ -86,8 +86,9 @@ def with_kept_weights(
 ) -> tuple[jax.Array, Direction, Any]:
     """A step in which `wrappers.every` keeps its weights, so that no gradient is read.
 
-    The heads take their own gradients in the same backward pass: the weights act where the
-    cotangents of the features enter the encoder.
+    Heads and private parameters take their own gradients in the same backward pass: the weights act
+    where the cotangents of the features enter the encoder, or, of a task with private parameters,
+    where its encoder reads the shared ones.
 
     Returns:
       Losses ``[T]``, the direction, and what encoders and heads returned besides.

@@ -102,3 +102,20 @@ def test_what_cannot_have_them_says_so():
         gradients.representation_gradients(encode, *one)
     with pytest.raises(ValueError, match="passes 'one': tasks have private parameters"):
         from_encoder(encode, heads, private=True, passes="one")
+
+
+@pytest.mark.parametrize("unlike", [False, True])
+def test_shares_are_of_the_shared_parameters_alone(unlike):
+    """What a step with kept weights takes: private parameters take what the heads take."""
+    heads, params, batch = problem(unlike)
+    (_, one), (_, two), (_, three) = expected(heads, params, batch)
+    shares = jnp.array([0.5, 0.0, -2.0])
+    objectives = from_encoder(dict.fromkeys(batch, encode), heads, private=True)
+    found = jax.jit(jax.grad(lambda p: jnp.sum(objectives.losses(p, batch, None, shares))))(params)
+    for part in ("private", "heads"):
+        own = [
+            gradient[part][task] for task, gradient in zip(TASKS, (one, two, three), strict=True)
+        ]
+        close(found[part], dict(zip(TASKS, own, strict=True)))
+    wanted = 0.5 * one["shared"]["kernel"] - 2 * three["shared"]["kernel"]
+    close(found["shared"]["kernel"], wanted)
