@@ -53,10 +53,10 @@ from mtljax.training.task_stopping import (
     NO_STOPS,
     TaskStops,
     after_evaluation,
-    held_heads,
+    held_parameters,
     stops_from_json,
     stops_to_json,
-    with_heads,
+    with_held,
     without_targets,
 )
 
@@ -228,7 +228,7 @@ def _loop(session: Session, log: Log, start: _Restored) -> _Ended:
     """
     config, steps, window = session.config, session.steps, log.window
     done, state, best, stops = start.step, start.state, start.best, start.stops
-    held = held_heads(state, stops)
+    held = held_parameters(state, stops)
     if steps == 0 and session.checkpoints.latest_step() is None:
         _checkpoint(session, log, 0, state, None, stops)  # as drawn, for the final evaluation
     if done < steps and session.preempted(done):
@@ -246,7 +246,7 @@ def _loop(session: Session, log: Log, start: _Restored) -> _Ended:
         batch = without_targets(inputs.batch, stops)
         step = step_of(session.devices, config, number)
         state, metrics = step(state, batch, inputs.extra)
-        state = with_heads(state, held)
+        state = with_held(state, held)
 
         # Refill while the devices are busy. Not after the metrics are read: by then the step
         # before is over, and less of this one is left to hide the copies behind.
@@ -268,7 +268,7 @@ def _loop(session: Session, log: Log, start: _Restored) -> _Ended:
             unread = None
             with window.pause():
                 best, stops = _checkpoint(session, log, number, state, best, stops)
-                held = held_heads(state, stops, held)
+                held = held_parameters(state, stops, held)
             if number < steps and (why := _why_stopped(session, best, stops, number)):
                 log.reporter.say(f"stopped after step {number}: {why}")
                 return _Ended(number, state, why, stops)

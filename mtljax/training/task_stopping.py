@@ -6,10 +6,14 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
+from mtljax.modules.structures import PRIVATE
 from mtljax.step.state import TrainState
 from mtljax.training.evaluation import Values, score
 from mtljax.training.model import Model
 from mtljax.training.stopping import Best, better, from_json, to_json
+
+_OWN = ("heads", PRIVATE)
+"""The parts of the parameters that are divided by task."""
 
 
 class TaskStops(NamedTuple):
@@ -93,19 +97,19 @@ def without_targets(batch: Mapping[str, Any], stops: TaskStops) -> Mapping[str, 
 
 
 class Held(NamedTuple):
-    """The heads of tasks that have stopped, by task.
+    """What tasks that have stopped have for themselves: a head, private parameters.
 
     Attributes:
-      params: their parameters.
+      params: their parameters: by part of the tree, and by task.
       average: their moving averages; empty where there are none.
     """
 
-    params: Mapping[str, Any]
-    average: Mapping[str, Any]
+    params: Mapping[str, Mapping[str, Any]]
+    average: Mapping[str, Mapping[str, Any]]
 
 
-def held_heads(state: TrainState, stops: TaskStops, before: Held | None = None) -> Held:
-    """Copies of the heads of tasks that have stopped, as they are in a state.
+def held_parameters(state: TrainState, stops: TaskStops, before: Held | None = None) -> Held:
+    """Copies of the own parameters of tasks that have stopped, as they are in a state.
 
     Args:
       state: at which they stopped, or any later one.
@@ -114,19 +118,22 @@ def held_heads(state: TrainState, stops: TaskStops, before: Held | None = None) 
     """
 
     def copies(params: Any, old: Mapping[str, Any]) -> dict[str, Any]:
-        heads = {} if params is None else params["heads"]
-        return {
-            name: old[name] if name in old else jax.tree.map(jnp.copy, heads[name])
-            for name in stops.stopped
-            if name in heads
-        }
+        held = {}
+        for part in _OWN:
+            own, kept = (params or {}).get(part, {}), old.get(part, {})
+            held[part] = {
+                name: kept[name] if name in kept else jax.tree.map(jnp.copy, own[name])
+                for name in stops.stopped
+                if name in own
+            }
+        return {part: by_task for part, by_task in held.items() if by_task}
 
     before = before or Held({}, {})
     return Held(copies(state.params, before.params), copies(state.average, before.average))
 
 
-def with_heads(state: TrainState, held: Held) -> TrainState:
-    """A state in which the heads of tasks that have stopped are as they were.
+def with_held(state: TrainState, held: Held) -> TrainState:
+    """A state in which the own parameters of tasks that have stopped are as they were.
 
     Momentum and weight decay would move them without a gradient. The state is donated to the next
     step, so that it has copies.
@@ -134,11 +141,11 @@ def with_heads(state: TrainState, held: Held) -> TrainState:
     if not held.params:
         return state
 
-    def put(params: Any, heads: Mapping[str, Any]) -> Any:
+    def put(params: Any, own: Mapping[str, Any]) -> Any:
         if params is None:
             return None
-        copies = {name: jax.tree.map(jnp.copy, head) for name, head in heads.items()}
-        return {**params, "heads": {**params["heads"], **copies}}
+        copies = jax.tree.map(jnp.copy, own)
+        return {**params, **{part: {**params[part], **copies[part]} for part in copies}}
 
     return state._replace(
         params=put(state.params, held.params), average=put(state.average, held.average)

@@ -10,7 +10,9 @@ import pytest
 
 from mtljax.errors import Preempted, UserError
 from mtljax.inference import load_run
+from mtljax.optim import MultiObjectiveState
 from mtljax.presets import ParallelConfig, StoppingConfig, check
+from mtljax.step import TrainState
 from mtljax.training import stopping, task_stopping
 from mtljax.training.loop import train
 from mtljax.training.stopping import Best
@@ -93,6 +95,19 @@ def test_its_head_stays_and_the_others_go_on(tiny, patient, tasks, scores, tmp_p
     resumed = train(patient, chosen, tmp_path / "parts")
     assert resumed["stopped_tasks"] == {"label": 4}
     jax.tree.map(np.testing.assert_array_equal, load_run(tmp_path / "parts").params, late)
+
+
+def test_private_parameters_stand_still_like_the_head():
+    """Those of the other task, and all that is shared, are as the step left them."""
+    tree = {part: {"a": jnp.ones(2), "b": jnp.ones(2)} for part in ("shared", "private", "heads")}
+    state = TrainState(jnp.int32(4), tree, tree, MultiObjectiveState((), ()))
+    held = task_stopping.held_parameters(state, TaskStops({}, {"a": 4}))
+    doubled = jax.tree.map(lambda leaf: 2 * leaf, tree)
+    moved = state._replace(params=doubled, average=doubled)
+    again = task_stopping.held_parameters(moved, TaskStops({}, {"a": 4}), held)
+    for found in task_stopping.with_held(moved, again)[1:3]:
+        by_task = [(found[part]["a"][0], found[part]["b"][0]) for part in tree]
+        assert by_task == [(2, 2), (1, 2), (1, 2)]
 
 
 def test_a_run_ends_when_all_have_stopped(tiny, patient, tasks, scores, tmp_path):
