@@ -1,6 +1,7 @@
 """``mtljax compare``: several runs on the same texts side by side."""
 
 import dataclasses
+import importlib
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
@@ -16,6 +17,7 @@ from mtljax.cli.options import (
     print_json,
     printable,
 )
+from mtljax.errors import UserError
 from mtljax.json_values import plain_values
 
 if TYPE_CHECKING:
@@ -54,6 +56,8 @@ def run(arguments: Sequence[str]) -> int:
     options = parse(Options, "compare", arguments)
     from mtljax.studies import compare, draw_comparison
 
+    if options.plot is not None:
+        _check_plot(options.plot)
     found = compare(
         options.runs,
         options.split,
@@ -70,6 +74,15 @@ def run(arguments: Sequence[str]) -> int:
         path = draw_comparison(options.runs, options.plot)
         Output(stderr=options.json).print(printable(f"curves: {path}"))
     return 0
+
+
+def _check_plot(path: str) -> None:
+    if not Path(path).resolve().parent.is_dir():
+        raise UserError(f"plot {path}: there is no such directory")
+    try:
+        importlib.import_module("matplotlib")
+    except ImportError:
+        raise UserError("plot: needs the extra 'plot' (matplotlib)") from None
 
 
 def _tables(found: "Comparison") -> Iterator[Table]:
@@ -97,6 +110,10 @@ def _tables(found: "Comparison") -> Iterator[Table]:
             if one is not None:
                 cells = difference_cells(task.metric, one, lower_is_better=task.lower_is_better)
                 differences.add_row(printable(name), printable(run), *cells)
+        for run, value, one in list(zip(runs, task.values, task.differences, strict=True))[1:]:
+            if value is not None and one is None and task.values[0] is not None:
+                why = "other tokens: not comparable"
+                differences.add_row(printable(name), printable(run), "", "", "", why)
     yield differences
     if found.settings:
         settings = Table("setting", title="settings that differ", title_justify="left")

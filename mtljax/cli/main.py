@@ -71,7 +71,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         return preempted_code(stopped)
     except KeyboardInterrupt:
         writes = any(word.startswith("--output") for word in arguments)
-        runs = dict.fromkeys(("train", "extend"), "the run")
+        runs = {**dict.fromkeys(("train", "extend"), "the run"), "relate": "the study"}
         left = {**runs, "generate": "the output" if writes else ""}.get(name)
         more = f"; the same command continues where {left} was left" if left else ""
         _complain(f"{where}: interrupted{more}")

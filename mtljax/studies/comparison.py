@@ -22,7 +22,8 @@ class TaskComparison(NamedTuple):
       metric: its main metric.
       lower_is_better: whether a smaller value is better.
       values: of each run, None where a run has not this task.
-      differences: of each run to the first that has it, None for that one and where it is absent.
+      differences: of each run to the first that has it, None for that one, where it is absent, and
+        for likelihoods of tokens of another tokenizer, which are of other things.
     """
 
     metric: str
@@ -136,7 +137,10 @@ def _of_task(
                 "other texts"
             )
         values[i] = scaled(interval([one.states], draws=draws), one.unit)
-        if i != first:
+        other_tokens = one.metric in _OF_TOKENS and (
+            runs[i].tokenizer.fingerprint != runs[first].tokenizer.fingerprint
+        )
+        if i != first and not other_tokens:
             found = difference([states.states], [one.states], draws=draws)
             differences[i] = scaled(found, one.unit)
     return TaskComparison(states.metric, states.lower_is_better, tuple(values), tuple(differences))
@@ -145,6 +149,10 @@ def _of_task(
 def scaled(found: Any, unit: float) -> Any:
     """An `Interval` or `Difference` in the units of the data."""
     return found._replace(value=found.value * unit, low=found.low * unit, high=found.high * unit)
+
+
+_OF_TOKENS = ("perplexity",)
+"""Metrics that depend on what a token is."""
 
 
 def _different_settings(runs: Sequence[Run]) -> dict[str, tuple[Any, ...]]:
@@ -156,11 +164,11 @@ def _different_settings(runs: Sequence[Run]) -> dict[str, tuple[Any, ...]]:
     names = dict.fromkeys(itertools.chain.from_iterable(flat))
     columns = {name: tuple(settings.get(name) for settings in flat) for name in names}
     # What only one run has, of a task that the others have not, is said by `tasks`.
+    having = {name: [settings[name] for settings in flat if name in settings] for name in names}
     return {
-        name: column
-        for name, column in columns.items()
-        if any(value != column[0] for value in column)
-        and not (name.startswith("tasks.") and None in column)
+        name: columns[name]
+        for name, values in having.items()
+        if any(value != values[0] for value in values)
     }
 
 

@@ -9,7 +9,7 @@ import numpy as np
 from mtljax.data import load_data
 from mtljax.errors import UserError
 from mtljax.inference import load_run
-from mtljax.presets import ConfigLike, read_config
+from mtljax.presets import ConfigLike, check, read_config
 from mtljax.relatedness import affinity_of_metrics, best_grouping
 from mtljax.studies.comparison import scaled
 from mtljax.studies.data_cards import DataCard, data_cards
@@ -19,7 +19,9 @@ from mtljax.studies.text_states import TextStates, text_states
 from mtljax.tasks import Task, TasksLike, parse_tasks
 from mtljax.training import read_metrics
 from mtljax.training.model import data_options
+from mtljax.training.pretrained_start import resolved
 from mtljax.training.reporting.data_overview import total_steps
+from mtljax.training.starting_point import origin_of, tokenizer_of
 
 
 class TaskAnswer(NamedTuple):
@@ -109,7 +111,7 @@ def relate(
     """Trains tasks jointly and each alone, over seeds, and says which of them it helped.
 
     Called again it continues where it was interrupted. Validation chooses each run's checkpoint;
-    the test split is read once, by this function.
+    nothing is chosen by the test split.
 
     Args:
       config: of the joint run, as `mtljax.train` takes it.
@@ -167,10 +169,10 @@ def plan_study(
     data_dir: str | Path | None = None,
     cache_dir: str | Path | None = None,
 ) -> StudyPlan:
-    """Reads the data of a study and says which runs it has, for another scheduler to do them.
+    """Reads the data of a study and says which runs it has.
 
-    Each is `mtljax.train` of its configuration and tasks, in the directory of its name inside of
-    that of the study; `relate` then finds them complete.
+    Another scheduler can do them, each by `do_runs` of that run alone; `relate` then finds them
+    complete.
 
     Args:
       config: of the joint run, as `mtljax.train` takes it.
@@ -186,11 +188,19 @@ def plan_study(
     Raises:
       UserError: one task, or data that cannot be used.
     """
-    config, tasks = read_config(config), parse_tasks(tasks, Path.cwd())
-    data = load_data(tasks, data_options(config, tasks), data_dir=data_dir, cache_dir=cache_dir)
-    steps = total_steps(config, data)
-    runs = study_runs(config, tasks, data.layout, steps, seeds=seeds, budget=budget)
-    return StudyPlan(tasks, runs, data_cards(data, tasks), steps)
+    config, tasks = resolved(read_config(config)), parse_tasks(tasks, Path.cwd())
+    check(config)
+    # Of no run that has begun: what it starts from is read in any case.
+    origin = origin_of(config, Path(config.encoder.from_run) / "study")
+    data = load_data(
+        tasks,
+        data_options(config, tasks),
+        data_dir=data_dir,
+        tokenizer=tokenizer_of(origin, config),
+        cache_dir=cache_dir,
+    )
+    runs = study_runs(config, tasks, data, seeds=seeds, budget=budget)
+    return StudyPlan(tasks, runs, data_cards(data, tasks), total_steps(config, data))
 
 
 def _answer(
@@ -280,7 +290,10 @@ def _groups(
     of_runs = []
     for run in finished:
         if run.alone is None and run.config.gradients.telemetry:
-            lines = affinity_of_metrics(read_metrics(directory / run.name), names)
+            try:
+                lines = affinity_of_metrics(read_metrics(directory / run.name), names)
+            except ValueError:  # no line has all pairs, as where each step reads some groups alone
+                continue
             # Relative to a task's own step, so that all columns have one scale.
             own = np.diagonal(lines, axis1=1, axis2=2)
             relative = lines / np.where(own > 0, own, np.inf)[:, None, :]

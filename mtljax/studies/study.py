@@ -9,11 +9,15 @@ from typing import Any, Literal, NamedTuple
 import jax
 from rich.console import Console
 
-from mtljax.data import Layout
+from mtljax.data import Layout, MultitaskData
 from mtljax.errors import Diverged, UserError
-from mtljax.presets import Config
+from mtljax.presets import Config, ParallelConfig
+from mtljax.studies.other_tasks import parameter_paths, without_patterns_of
 from mtljax.tasks import Task
-from mtljax.training import train
+from mtljax.training import build_model, train
+from mtljax.training.model import initial_params
+from mtljax.training.reporting.data_overview import class_counts, total_steps
+from mtljax.training.starting_point import Given
 
 Budget = Literal["share", "whole"]
 """What a model of one task is given: the tokens that its task has in the joint run, so that all
@@ -32,6 +36,8 @@ class StudyRun(NamedTuple):
       config: its configuration.
       tasks: what it learns.
       seed: its seed.
+      given: the tokenizer and the classes of the joint run, so that all runs measure the same; None
+        where a pretrained model or another run has them.
       alone: the task that it learns alone; None for the joint run.
     """
 
@@ -39,27 +45,27 @@ class StudyRun(NamedTuple):
     config: Config
     tasks: tuple[Task, ...]
     seed: int
+    given: Given | None = None
     alone: str | None = None
 
 
 def study_runs(
     config: Config,
     tasks: Sequence[Task],
-    layout: Layout,
-    steps: int,
+    data: MultitaskData,
     *,
     seeds: int = 3,
     budget: Budget = "share",
 ) -> list[StudyRun]:
     """The runs that answer whether tasks help each other, seed by seed.
 
-    All have the configuration of the joint run but for what `Budget` says; none of them is tuned.
+    All have the configuration and the tokenizer of the joint run but for what `Budget` says, and
+    for settings that are of other tasks; none of them is tuned.
 
     Args:
       config: of the joint run; its seed is the first.
       tasks: what is learned jointly, two tasks or more.
-      layout: of their data under this configuration.
-      steps: of the joint run.
+      data: of the joint run.
       seeds: how many.
       budget: of the models of one task.
 
@@ -77,18 +83,26 @@ def study_runs(
     telemetry = config.gradients.strategy in _EXACT
     every = min(_MEASURED_EVERY, config.log_every)
     gradients = dataclasses.replace(config.gradients, telemetry=telemetry, telemetry_every=every)
+    given = None
+    if not (config.encoder.pretrained or config.encoder.from_run):
+        given = Given(data.tokenizer, data.outputs)
+    model = build_model(config, data.layout, class_counts(data))
+    paths = parameter_paths(jax.eval_shape(lambda: initial_params(model)))
+    steps = total_steps(config, data)
     found = []
     for seed in range(config.seed, config.seed + seeds):
         joint = dataclasses.replace(config, seed=seed, gradients=gradients)
-        found.append(StudyRun(f"{JOINT}-seed{seed}", joint, tuple(tasks), seed))
+        found.append(StudyRun(f"{JOINT}-seed{seed}", joint, tuple(tasks), seed, given))
         for task in tasks:
-            alone = _alone(dataclasses.replace(config, seed=seed), task, layout, steps, budget)
+            alone = _alone(dataclasses.replace(config, seed=seed), task, data.layout, steps, budget)
+            others = [one.name for one in tasks if one is not task]
+            alone = without_patterns_of(alone, paths, others)
             name = f"alone-{task.name}-seed{seed}"
             # What is said of its place among others says nothing of a task alone.
             only = dataclasses.replace(
                 task, rate=None, batch_size=None, weight=1.0, head=None, own_head=False
             )
-            found.append(StudyRun(name, alone, (only,), seed, task.name))
+            found.append(StudyRun(name, alone, (only,), seed, given, task.name))
     return found
 
 
@@ -105,8 +119,19 @@ def _alone(config: Config, task: Task, layout: Layout, steps: int, budget: Budge
         weighting="equal",
         weighting_options={},
         batch=dataclasses.replace(config.batch, tokens=tokens),
+        regularizer=dataclasses.replace(config.regularizer, heads_together=0.0),
         stopping=dataclasses.replace(config.stopping, task=""),
+        parallel=_by_rows(config.parallel),
     )
+
+
+def _by_rows(parallel: ParallelConfig) -> ParallelConfig:
+    """As many devices, all of which share the rows: a task alone has no groups of them."""
+    if parallel.task == 1:
+        return parallel
+    known = parallel.task > 1 and parallel.data > 0
+    data = parallel.task * parallel.data if known else 0
+    return dataclasses.replace(parallel, task=1, data=data, placement="auto", exchange="auto")
 
 
 class Done(NamedTuple):
@@ -160,6 +185,7 @@ def do_runs(
                 cache_dir=cache_dir,
                 console=console or Console(quiet=True),
                 preempted=preempted,
+                given=run.given,
             )
         except Diverged:
             summary = None

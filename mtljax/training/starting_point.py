@@ -55,12 +55,12 @@ class Given(NamedTuple):
     Attributes:
       tokenizer: of the run.
       outputs: what tasks predict, by name, whose classes keep their order.
-      parameters: from the model and its data to what it starts from.
+      parameters: from the model and its data to what it starts from; None to draw them.
     """
 
     tokenizer: Tokenizer
     outputs: Mapping[str, Output]
-    parameters: Callable[[Model, MultitaskData], StartingPoint]
+    parameters: Callable[[Model, MultitaskData], StartingPoint] | None = None
 
 
 def origin_of(config: Config, directory: Path) -> RunFiles | None:
@@ -124,7 +124,7 @@ def starting_point(
     if origin is None:
         return None
     if isinstance(origin, Given):
-        return origin.parameters(model, data)
+        return None if origin.parameters is None else origin.parameters(model, data)
     directory = Path(config.encoder.from_run)
     where = f"encoder.from_run {directory}"
     if data.tokenizer.fingerprint != origin.tokenizer.fingerprint:

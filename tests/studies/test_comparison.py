@@ -1,21 +1,25 @@
 """Runs side by side: values of texts that sum to those of the split, and what is refused."""
 
+import dataclasses
 import json
 import shutil
+from types import SimpleNamespace
+from typing import Any, cast
 
 import numpy as np
 import pytest
 
 from mtljax.cli import main
 from mtljax.errors import UserError
-from mtljax.studies import compare, draw_comparison, text_states
+from mtljax.presets import Config
+from mtljax.studies import compare, comparison, draw_comparison, text_states
+from mtljax.tasks import Task
+from tests.conftest import TINY_OPTIONS
 
 
 @pytest.fixture(scope="module")
 def other_run(tiny_run, tmp_path_factory):
     """A run of the same tasks with another seed and another weighting, shorter."""
-    from tests.conftest import TINY_OPTIONS
-
     run = tmp_path_factory.mktemp("other") / "run"
     options = [*TINY_OPTIONS, "--seed", "1", "--weighting", "uncertainty", "--steps", "2"]
     tasks = str(tiny_run.parent / "tasks.yaml")
@@ -60,6 +64,36 @@ def test_the_command_prints_tables_and_json(tiny_run, other_run, capsys):
     found = json.loads(capsys.readouterr().out)
     assert found["tasks"]["sentiment"]["metric"] == "accuracy"
     assert set(found["tasks"]["stars"]["differences"][1]) == {"value", "low", "high", "p"}
+
+
+def test_likelihoods_of_other_tokens_have_no_difference(tiny_run, tmp_path, capsys):
+    tasks, options = str(tiny_run.parent / "tasks.yaml"), [*TINY_OPTIONS, "--steps", "1"]
+    options[options.index("--tokenizer.num-words") + 1] = "50"
+    assert main(["train", "--tasks", tasks, "--run-dir", str(tmp_path / "run"), *options]) == 0
+    found = compare([tiny_run, tmp_path / "run"], draws=50)
+    assert found.tasks["writer"].differences == (None, None)
+    assert found.tasks["stars"].differences[1] is not None
+    capsys.readouterr()
+    assert main(["compare", str(tiny_run), str(tmp_path / "run")]) == 0
+    assert "not comparable" in capsys.readouterr().out
+
+
+def test_a_figure_that_cannot_be_written_is_told_first(tiny_run, tmp_path, capsys):
+    path = tmp_path / "nowhere/curves.png"
+    assert main(["compare", str(tiny_run), str(tiny_run), "--plot", str(path)]) == 2
+    assert "no such directory" in capsys.readouterr().err
+
+
+def test_settings_that_one_run_leaves_out_are_differences():
+    task = Task(
+        "a", dataset="movie_sentiment", kind="classification", inputs="text", targets="label"
+    )
+    runs = [
+        SimpleNamespace(config=Config(), tasks=(task, dataclasses.replace(task, name="b"))),
+        SimpleNamespace(config=Config(), tasks=(dataclasses.replace(task, head="x"),)),
+    ]
+    found = comparison._different_settings(cast("Any", runs))
+    assert found == {"tasks": (["a", "b"], ["a"]), "tasks.a.head": (None, "x")}
 
 
 def test_one_run_has_nothing_to_be_compared_with(tiny_run, capsys):

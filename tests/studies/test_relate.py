@@ -10,9 +10,18 @@ import pytest
 
 from mtljax.cli import main
 from mtljax.errors import Diverged, UserError
-from mtljax.presets import Config
-from mtljax.studies import data_cards, relate, write_report
-from mtljax.studies.study import Done, do_runs, study_runs
+from mtljax.inference import load_run
+from mtljax.presets import (
+    BatchConfig,
+    Config,
+    OptimizerConfig,
+    ParallelConfig,
+    RegularizerConfig,
+    read_config,
+)
+from mtljax.studies import data_cards, do_runs, plan_study, relate, write_report
+from mtljax.studies.other_tasks import without_patterns_of
+from mtljax.studies.study import Done, _by_rows
 from mtljax.training.persistence import run_directory
 
 TASKS = """\
@@ -95,10 +104,11 @@ def test_runs_are_jobs_of_another_scheduler(study, capsys):
 
 
 def test_the_whole_budget_is_that_of_the_joint_run(study):
-    layout = run_directory.read_run(study / "study/joint-seed0").layout
-    config = Config(batch=dataclasses.replace(Config().batch, tokens=256, row_length=32), steps=9)
-    tasks = run_directory.read_run(study / "study/joint-seed0").tasks
-    runs = study_runs(config, tasks, layout, 9, seeds=2, budget="whole")
+    config = dataclasses.replace(Config(), batch=BatchConfig(tokens=256, row_length=32), steps=9)
+    rate = dataclasses.replace(config.optimizer, rates=("^heads/stars/=2", "^heads=3"))
+    penalty = dataclasses.replace(config.regularizer, heads_together=0.1)
+    config = dataclasses.replace(config, optimizer=rate, regularizer=penalty)
+    runs = plan_study(config, study / "tasks.yaml", seeds=2, budget="whole").runs
     assert [run.name for run in runs][3:] == [
         "joint-seed1",
         "alone-sentiment-seed1",
@@ -107,6 +117,35 @@ def test_the_whole_budget_is_that_of_the_joint_run(study):
     assert {run.config.batch.tokens for run in runs} == {256}
     assert [run.config.seed for run in runs] == [0, 0, 0, 1, 1, 1]
     assert all(run.tasks[0].rate is None for run in runs if run.alone)
+    # What is said of other tasks has no place where there are none.
+    joint, sentiment, stars = (run.config for run in runs[:3])
+    assert joint.optimizer.rates == stars.optimizer.rates == rate.rates
+    assert sentiment.optimizer.rates == ("^heads=3",)
+    assert joint.regularizer.heads_together == 0.1
+    assert sentiment.regularizer.heads_together == 0
+
+
+def test_expressions_that_find_other_tasks_alone_are_left_out():
+    paths = ["shared/words", "heads/a/kernel", "heads/ab/kernel", "private/b/up"]
+    config = dataclasses.replace(
+        Config(),
+        optimizer=OptimizerConfig(
+            frozen=("^heads/a/", "nothing", "("), rates=("private/b=0.5", "kernel=2")
+        ),
+        regularizer=RegularizerConfig(
+            l2=1.0, l2_on="^heads/a/", l1=1.0, l1_on="words", group_lasso=0.5, group_lasso_on="up"
+        ),
+    )
+    left = without_patterns_of(config, paths, ["a", "b"])
+    assert left.optimizer.frozen == ("nothing", "(")
+    assert left.optimizer.rates == ("kernel=2",)
+    assert (left.regularizer.l2, left.regularizer.l1, left.regularizer.group_lasso) == (0, 1, 0)
+
+
+def test_devices_of_tasks_share_rows_where_there_is_one_task():
+    for before, after in [((4, 2), (1, 8)), ((0, 2), (1, 0)), ((1, 3), (1, 3)), ((2, 0), (1, 0))]:
+        found = _by_rows(ParallelConfig(task=before[0], data=before[1]))
+        assert (found.task, found.data) == after
 
 
 def test_one_task_has_nothing_to_be_related_to(tmp_path, capsys):
@@ -123,8 +162,6 @@ def test_runs_that_diverge_are_left_out_and_named(study, monkeypatch):
         return run_directory.read_summary(directory)
 
     monkeypatch.setattr("mtljax.studies.study.train", diverging)
-    from mtljax.presets import read_config
-
     config = read_config((study / "study/joint-seed0/config.yaml").read_text())
     tasks = (study / "study/joint-seed0/tasks.yaml").read_text()
     answer = relate(config, tasks, study / "study", seeds=1, draws=100)
@@ -180,8 +217,22 @@ def test_cards_name_texts_that_other_splits_have(tmp_path):
 
 
 def test_each_run_is_told_when_it_is_done(study):
-    files = run_directory.read_run(study / "study/joint-seed0")
-    runs = study_runs(files.config, files.tasks, files.layout, 4, seeds=1)
+    config = read_config((study / "study/joint-seed0/config.yaml").read_text())
+    runs = plan_study(config, study / "tasks.yaml", seeds=1).runs
     first = next(iter(do_runs(runs, study / "study")))
     assert isinstance(first, Done)
     assert first.summary == run_directory.read_summary(study / "study/joint-seed0")
+
+
+def test_all_runs_of_a_study_have_the_tokenizer_of_the_joint_one(study):
+    runs = [load_run(study / f"study/{name}-seed0") for name in ("joint", "alone-sentiment")]
+    assert len({run.tokenizer.fingerprint for run in runs}) == 1
+    assert set(runs[1].layout.outputs) == {"sentiment"}
+
+
+def test_a_study_whose_steps_read_some_groups_alone_has_no_groups(tmp_path):
+    (tmp_path / "tasks.yaml").write_text(
+        TASKS.replace(", rate: 0.25", "").replace(", rate: 0.75", "")
+    )
+    assert by_command(tmp_path, "--mixture.subset", "1") == 0
+    assert json.loads((tmp_path / "study/answer.json").read_text())["groups"] is None
