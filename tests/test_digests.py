@@ -39,6 +39,15 @@ def test_it_is_what_the_docstring_says(tmp_path, size):
     assert file_digest(tmp_path / "file") == written_digest(tmp_path / "file") == expected
 
 
+def test_parts_that_threads_sum_keep_their_order(tmp_path):
+    """Five parts: the digest of a file that is read part by part is that of the whole."""
+    content = np.random.default_rng(5).bytes(4 * 2**23 + 70001)
+    (tmp_path / "file").write_bytes(content)
+    assert content_digest(content) == file_digest(tmp_path / "file")
+    moved = content[2**23 : 2**24] + content[: 2**23] + content[2**24 :]
+    assert content_digest(moved) != content_digest(content)
+
+
 @pytest.mark.parametrize("size", [40, 5000, 2**21])
 def test_any_bit_counts(size):
     rng = np.random.default_rng(size)
