@@ -56,7 +56,7 @@ def check_parameters(config: Config, model: Model, method: Method) -> None:
     if not (frozen or config.optimizer.rates):
         return
     params = jax.eval_shape(lambda: initial_params(model))
-    check_patterns(params, config.optimizer)
+    check_patterns(params, config.optimizer, config.encoder.layers)
     if not frozen:
         return
     options = dataclasses.replace(step_options(config, model), accumulate=1)

@@ -16,7 +16,7 @@ import optax
 from mtljax.errors import UserError
 from mtljax.modules.experts import EXPERTS, SHARING
 from mtljax.modules.shared_heads import SHARED_HEADS
-from mtljax.modules.structures import ADDED
+from mtljax.modules.structures import ADDED, PRIVATE
 from mtljax.modules.transformer import LAYERS
 from mtljax.presets import Config, OptimizerConfig
 
@@ -28,8 +28,11 @@ _BELOW = re.compile(
 
 _ONE_LAYER = re.compile(r"/layer_(\d+)")
 
-_UNDECAYED = ("bias", "scale")
-"""Names of the parameters of layers and norms that are no matrices, stacked or not."""
+_UNDECAYED = ("bias", "scale", "mix")
+"""Names of parameters that are no matrices, stacked or not: of layers and norms, and mixtures."""
+
+_TOGETHER = f"shared/{SHARED_HEADS}/"
+"""Heads that several tasks have together."""
 
 _SHOWN = 160
 
@@ -112,33 +115,37 @@ def frozen_of(config: Config) -> Callable[[Any], Any] | None:
     return functools.partial(frozen_parameters, patterns=patterns) if patterns else None
 
 
-def check_patterns(params: Any, config: OptimizerConfig) -> None:
+def check_patterns(params: Any, config: OptimizerConfig, layers: int = 1) -> None:
     """Check that every expression of a configuration finds a parameter.
 
     Args:
       params: a tree of arrays or of their shapes.
       config: of the optimizer.
+      layers: of the encoder.
 
     Raises:
       UserError: naming the first expression that is not valid, or finds none.
     """
-    names = {_name(path): leaf.shape for path, leaf in jax.tree.leaves_with_path(params)}
-    layers = {name: _names_by_layer(name, shape) for name, shape in names.items()}
-    by_layer = [one for several in layers.values() for one in several]
+    top = _layer_count(params, layers)
+    stacks = {
+        _name(path): _names_by_layer(path, leaf.shape, top)
+        for path, leaf in jax.tree.leaves_with_path(params)
+    }
+    names, by_layer = list(stacks), [one for several in stacks.values() for one in several]
     for pattern in config.frozen:
         search = _compiled("frozen", pattern).search
         # Also where the expression finds other parameters besides: it would not freeze these.
-        alone = (several for name, several in layers.items() if not search(name))
+        alone = (several for name, several in stacks.items() if not search(name))
         if any(search(one) for several in alone for one in several):
             raise UserError(
                 f"optimizer.frozen {pattern!r}: stacked layers are frozen all or none; "
                 f"--optimizer.rates '{pattern}=0' keeps some as they are"
             )
         if not any(map(search, names)):
-            raise _not_found("frozen", pattern, list(names))
+            raise _not_found("frozen", pattern, names)
     for rule in parse_rates(config.rates):
         if not any(map(rule.pattern.search, [*names, *by_layer])):
-            raise _not_found("rates", rule.pattern.pattern, list(names))
+            raise _not_found("rates", rule.pattern.pattern, names)
 
 
 def rate_factors(params: Any, config: OptimizerConfig, layers: int = 1) -> Any:
@@ -159,11 +166,11 @@ def rate_factors(params: Any, config: OptimizerConfig, layers: int = 1) -> Any:
     def of(path: Any, leaf: Any) -> np.ndarray:
         name = _name(path)
         by_rule: Any = _first(rules, (name,))
-        if by_layer := _names_by_layer(name, leaf.shape):
+        if by_layer := _names_by_layer(path, leaf.shape, top):
             # A rule may name a layer: the first that is found counts, with or without its number.
             found = [_first(rules, (name, one)) for one in by_layer]
             by_rule = np.reshape(found, (-1,) + (1,) * (len(leaf.shape) - 1))
-        decay = config.layer_decay ** _height(name, leaf.shape, top)
+        decay = config.layer_decay ** _height(path, leaf.shape, top)
         return np.asarray(by_rule * decay, np.float32)
 
     return jax.tree_util.tree_map_with_path(of, params)
@@ -188,13 +195,16 @@ def is_unfrozen(params: Any, config: OptimizerConfig, layers: int, updates: Any)
     top = _layer_count(params, layers)
 
     def of(path: Any, leaf: Any) -> Any:
-        return updates >= _height(_name(path), leaf.shape, top) * config.unfreeze
+        return updates >= _height(path, leaf.shape, top) * config.unfreeze
 
     return jax.tree_util.tree_map_with_path(of, params)
 
 
 def decayed(params: Any) -> Any:
-    """Which parameters weight decay covers: matrices and tables, no biases and scales of norms."""
+    """Which parameters weight decay covers: matrices and tables.
+
+    Not biases, scales of norms, and mixtures.
+    """
 
     def of(path: Any, leaf: Any) -> bool:
         return leaf.ndim > 1 and _name(path).rpartition("/")[2] not in _UNDECAYED
@@ -238,36 +248,59 @@ def _first(rules: Sequence[Rule], names: Sequence[str]) -> float:
     return next(found, 1.0)
 
 
-def _height(name: str, shape: Sequence[int], top: int) -> Any:
+def _height(path: Any, shape: Sequence[int], top: int) -> Any:
     """How far below the heads: 0 for them and what is above the layers, then 1 for the last layer.
 
     For stacked layers ``[layers, 1, ...]``.
     """
-    if not name.startswith("shared/"):
+    start, of_encoder = _divided(path)
+    if not _is_encoder(start):
         return 0
-    if _BELOW.search(name):
+    if _BELOW.search(_name(path)):
         return top + 1
-    if f"/{LAYERS}/" in name:
-        return np.reshape(np.arange(shape[0], 0, -1), (-1,) + (1,) * (len(shape) - 1))
-    one = _ONE_LAYER.search(name)
+    if LAYERS in of_encoder:
+        numbers = _numbers(start, shape, top)
+        return np.reshape(top - numbers, (-1,) + (1,) * (len(shape) - 1))
+    one = _ONE_LAYER.search("/" + "/".join(of_encoder))
     return top - int(one[1]) if one else 0
 
 
 def _layer_count(params: Any, least: int) -> int:
     counts = [least]
     for path, leaf in jax.tree.leaves_with_path(params):
-        name = _name(path)
-        if name.startswith("shared/"):
-            one = _ONE_LAYER.search(name)
-            counts += [leaf.shape[0]] if f"/{LAYERS}/" in name else []
+        start, of_encoder = _divided(path)
+        if _is_encoder(start):
+            one = _ONE_LAYER.search("/" + "/".join(of_encoder))
+            counts += [leaf.shape[0]] if LAYERS in of_encoder else []
             counts += [int(one[1]) + 1] if one else []
     return max(counts)
 
 
-def _names_by_layer(name: str, shape: Sequence[int]) -> list[str]:
+def _names_by_layer(path: Any, shape: Sequence[int], top: int) -> list[str]:
     """The paths that stacked layers would have apart: ``layers/0/up/kernel``; none of others."""
-    before, found, after = name.partition(f"/{LAYERS}/")
-    return [f"{before}{found}{i}/{after}" for i in range(shape[0])] if found else []
+    start, inside = _divided(path)
+    if LAYERS not in inside:
+        return []
+    at = inside.index(LAYERS) + 1
+    before, after = "/".join(inside[:at]), "/".join(inside[at:])
+    return [f"{start}{before}/{i}/{after}" for i in _numbers(start, shape, top)]
+
+
+def _numbers(start: str, shape: Sequence[int], top: int) -> np.ndarray:
+    """Which layers are stacked: of private ones, where they are not all, the last."""
+    first = top - shape[0] if start.startswith(f"{PRIVATE}/") else 0
+    return np.arange(first, first + shape[0])
+
+
+def _is_encoder(start: str) -> bool:
+    return start.startswith(("shared/", f"{PRIVATE}/")) and not start.startswith(_TOGETHER)
+
+
+def _divided(path: Any) -> tuple[str, list[str]]:
+    """Where a parameter lies, with the name of its task or head, and its path in there."""
+    keys = [_name((entry,)) for entry in path]
+    count = 3 if keys[:2] == ["shared", SHARED_HEADS] else 1 if keys[:1] == ["shared"] else 2
+    return "".join(f"{key}/" for key in keys[:count]), keys[count:]
 
 
 def _name(path: Any) -> str:

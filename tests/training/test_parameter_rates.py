@@ -15,7 +15,13 @@ from mtljax.step.method import as_method
 from mtljax.training.check_config import check_parameters
 from mtljax.training.model import initial_params
 from mtljax.training.optimizer import make_optimizer
-from mtljax.training.parameter_rates import frozen_parameters, is_unfrozen, rate_factors
+from mtljax.training.parameter_rates import (
+    check_patterns,
+    decayed,
+    frozen_parameters,
+    is_unfrozen,
+    rate_factors,
+)
 
 ONES = {
     "shared": {
@@ -55,6 +61,48 @@ def test_layers_apart_count_like_stacked_ones():
                                   "layer_1_inputs": {"kernel": jnp.ones((2, 8))}}}}  # fmt: skip
     found = by_path(rate_factors(params, dataclasses.replace(FLAT, layer_decay=0.5)))
     assert list(found.values()) == [1 / 8, 1 / 4, 1 / 2]
+
+
+def test_private_layers_are_the_last_ones():
+    """Stacked above one shared layer, and the whole height of what is added to all of them."""
+
+    def stack(layers):
+        return {"transformer": {"layers": {"up": {"kernel": jnp.ones((layers, 2, 4))}}}}
+
+    private = {"a": stack(2), "b": {"lstm": {"layer_1_inputs": {"kernel": jnp.ones((2, 8))}}}}
+    params = {"shared": {**stack(1), "sharing": stack(3)}, "private": private}
+    config = dataclasses.replace(FLAT, layer_decay=0.5, rates=("layers/1/=4",))
+    check_patterns(params, config, layers=3)
+    with pytest.raises(UserError, match="'private/a/.*/layers/0/': found in the path of no"):
+        rates = ("private/a/.*/layers/0/=1",)
+        check_patterns(params, dataclasses.replace(FLAT, rates=rates), layers=3)
+    found = by_path(rate_factors(params, config, layers=3))
+    assert {path: leaf.ravel().tolist() for path, leaf in found.items()} == {
+        "private/a/transformer/layers/up/kernel": [4 / 4, 1 / 2],
+        "private/b/lstm/layer_1_inputs/kernel": [1 / 4],
+        "shared/sharing/transformer/layers/up/kernel": [1 / 8, 4 / 4, 1 / 2],
+        "shared/transformer/layers/up/kernel": [1 / 8],
+    }
+
+
+def test_names_of_tasks_and_heads_are_no_layers():
+    kernel = {"out": {"kernel": jnp.ones((2, 3))}}
+    params = {"shared": {"shared_heads": {"layers": kernel, "layer_7": kernel}},
+              "private": {"layers": {"embedding": jnp.ones(4)}},
+              "heads": {"layers": kernel}}  # fmt: skip
+    config = dataclasses.replace(FLAT, layer_decay=0.5)
+    assert all(
+        leaf.shape == () and leaf == 1 for leaf in by_path(rate_factors(params, config)).values()
+    )
+
+
+def test_mixtures_are_not_decayed_stacked_or_not():
+    of_task = {"core": jnp.ones((2, 2)), "mix": jnp.ones(3)}
+    stacked = jax.tree.map(lambda leaf: leaf[None], of_task)
+    assert decayed({"private": {"a": {"lstm": of_task}, "b": {"layers": stacked}}}) == {
+        "private": {"a": {"lstm": {"core": True, "mix": False}},
+                    "b": {"layers": {"core": True, "mix": False}}}
+    }  # fmt: skip
 
 
 def test_frozen_layers_count_all_the_same():
