@@ -77,7 +77,7 @@ def planned_layout(
         outputs = {**data.layout.outputs, **dict.fromkeys(writers, _word_output(size))}
         return replace(data.layout, outputs=outputs, vocab_size=size)
     size = assumed.vocabulary or _vocabulary(tokenizer)
-    groups = input_groups(tasks, _sources(tasks), options.attention)
+    groups = input_groups(tasks, _sources(tasks), options.attention, apart=options.apart)
     # Equal numbers of tokens and examples, so that the groups have equal rates.
     tokens = dict.fromkeys((group.name for group in groups), options.row_length)
     rows = rows_per_group(

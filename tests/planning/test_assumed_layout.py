@@ -58,6 +58,9 @@ def test_nothing_is_read():
     sizes = {name: output.num_classes for name, output in layout.outputs.items()}
     assert sizes == {"tags": 7, "sort": 3, "many": 7, "next": 302, "stars": 1, "side": 7}
     assert layout.vocab_size == 304
+    apart = dataclasses.replace(options, apart=True)
+    apart = planned_layout(tasks, apart, assumed, tokenizer=TOKENIZER)
+    assert len(apart.groups) == len(tasks) > len(layout.groups)
     # Two tasks on one set share a group; every group has equal rows.
     groups = {group.name: [task.name for task in group.tasks] for group in layout.groups}
     assert groups.pop("no_such_tags") == ["tags", "side"] and len(groups) == 4

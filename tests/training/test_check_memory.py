@@ -31,15 +31,36 @@ def with_sizes(name, **parts):
         ("small", {"batch": {"workers": 1024}}, "batch.workers"),
         ("small", {"encoder": {"dense": 2**20}, "batch": {"tokens": 512}}, "encoder.dense"),
         ("small", {"gradients": {"strategy": "sketched", "sketch": 2**30}}, "gradients.sketch"),
+        ("small", {"sharing": {"structure": "lora", "rank": 2**30}}, "sharing.rank"),
+        ("small", {"sharing": {"structure": "mtl_lora", "ups": 2**30}}, "sharing.ups"),
+        ("base", {"sharing": {"structure": "adapters", "width": 2**30}}, "sharing.width"),
+        ("linear", {"sharing": {"structure": "film", "task_embedding": 2**30}}, "sharing.task"),
+        ("linear", {"sharing": {"structure": "mmoe", "width": 2**30}}, "sharing.width"),
+        (
+            "small",
+            {
+                "sharing": {"structure": "cgc", "private_experts": 4096, "width": 512},
+                "encoder": {"dense": 1024},
+            },
+            "sharing.private_experts",
+        ),
+        (
+            "base",
+            {
+                "sharing": {"structure": "private_layers"},
+                "encoder": {"layers": 8, "features": 4096},
+            },
+            "sharing.shared_layers",
+        ),
         ("small", {"batch": {"tokens": 2**26}, "encoder": {"features": 4096}}, "batch.tokens"),
     ],
 )
 def test_sizes_that_no_memory_holds_are_named(monkeypatch, name, parts, setting):
     monkeypatch.setattr(check_memory, "memory", lambda: 3 * 2**30)
     with pytest.raises(UserError, match=rf"^{setting}.*: at least [\d,.]+ GiB .* there are 3.0"):
-        check(with_sizes(name, **parts), 2)
+        check(with_sizes(name, **parts), 4)
     monkeypatch.setattr(check_memory, "memory", lambda: None)
-    check(with_sizes(name, **parts), 2)
+    check(with_sizes(name, **parts), 4)
 
 
 @pytest.mark.parametrize("name", PRESETS)
