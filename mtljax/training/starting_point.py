@@ -1,9 +1,11 @@
 """Runs that start from another run: its tokenizer, its encoder, and heads of the same name."""
 
 import dataclasses
+import functools
 import os
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 import jax
@@ -13,16 +15,17 @@ import numpy as np
 from mtljax.data import MultitaskData, Tokenizer
 from mtljax.errors import UserError
 from mtljax.kinds import Output
-from mtljax.modules.experts import SHARING
 from mtljax.modules.shared_heads import (
     SHARED_HEADS,
     encoder_params,
     shared_heads,
     with_shared_heads,
 )
+from mtljax.modules.structures import PRIVATE
 from mtljax.presets import ENCODER_SHAPE, Config
 from mtljax.step import TrainState
 from mtljax.tasks import loss_name, tasks_by_head
+from mtljax.training.begun_structure import begun_structure, without_added
 from mtljax.training.model import Model, initial_params
 from mtljax.training.multihost import is_writer
 from mtljax.training.persistence import run_directory
@@ -42,11 +45,13 @@ class StartingPoint(NamedTuple):
         are drawn.
       heads: by task, such a tree of its head; tasks that are not there keep the head that is drawn.
       about: what `start.json` says of them, as JSON.
+      private: by task, such a tree of what a structure of sharing gives it of its own.
     """
 
     shared: Any
     heads: Mapping[str, Any]
     about: Mapping[str, Any]
+    private: Mapping[str, Any] = MappingProxyType({})
 
 
 class Given(NamedTuple):
@@ -129,14 +134,15 @@ def starting_point(
     where = f"encoder.from_run {directory}"
     if data.tokenizer.fingerprint != origin.tokenizer.fingerprint:
         raise UserError(f"{where}: its tokenizer is another than that of this run")
-    there, shapes = restored_model(directory, origin.config, origin.layout)
+    there, restored = restored_model(directory, origin.config, origin.layout)
     wanted = jax.eval_shape(lambda: initial_params(model))
     names = [task.name for task in model.tasks]
+    begun = functools.partial(begun_structure, config.sharing, config.encoder, tasks=names)
+    shapes = jax.eval_shape(begun, restored)
     taken = [name for name in names if config.heads.from_run and name in shapes["heads"]]
     encoders = [encoder_params(tree["shared"]) for tree in (shapes, wanted)]
-    if SHARING not in encoders[0]:  # what a structure adds to an encoder begins anew
-        encoders[1].pop(SHARING, None)
-    check_shapes(where, "shared", *encoders)
+    # What a structure adds to an encoder or to a head begins anew.
+    check_shapes(where, "shared", encoders[0], without_added(*encoders))
     for name in taken:
         ours, theirs = (m.layout.outputs[name] for m in (model, there))
         one, other = (next(t for t in m.tasks if t.name == name) for m in (model, there))
@@ -145,7 +151,8 @@ def starting_point(
             raise UserError(f"{where}: task {name!r} {what} there")
         if (one.head, one.own_head) != (other.head, other.own_head):
             raise UserError(f"{where}: task {name!r} has another 'head' or 'own_head' there")
-        check_shapes(where, f"heads/{name}", shapes["heads"][name], wanted["heads"][name])
+        old, new = (tree["heads"][name] for tree in (shapes, wanted))
+        check_shapes(where, f"heads/{name}", old, without_added(old, new))
     # A head that tasks have together is taken by its own name, whatever tasks have it here.
     by_head = tasks_by_head(model.tasks), tasks_by_head(there.tasks)
     together = [name for name in by_head[0] if config.heads.from_run and name in by_head[1]]
@@ -158,18 +165,22 @@ def starting_point(
         check_shapes(where, f"shared/{SHARED_HEADS}/{name}", *trees)
     step, params = restore_params(
         directory / run_directory.CHECKPOINTS,
-        shapes,
+        restored,
         averaged=origin.config.optimizer.average > 0,
         warn=say,
     )
-    params = jax.tree.map(np.asarray, params)
     say(_about(directory, step, params, names, taken))
+    params = jax.tree.map(np.asarray, begun(params))
     about = {"from": "run", "directory": os.path.abspath(directory), "step": step}
     shared = with_shared_heads(
         encoder_params(params["shared"]),
         {name: head for name, head in shared_heads(params["shared"]).items() if name in together},
     )
-    return StartingPoint(shared, {name: params["heads"][name] for name in taken}, about)
+    heads = {name: params["heads"][name] for name in taken}
+    # Copies of layers that all tasks had are for all; what was private there comes with its head.
+    own = taken if PRIVATE in restored else names
+    private = {name: params[PRIVATE][name] for name in own} if PRIVATE in params else {}
+    return StartingPoint(shared, heads, about, private)
 
 
 def started(state: TrainState, start: StartingPoint | None) -> TrainState:
@@ -181,7 +192,9 @@ def started(state: TrainState, start: StartingPoint | None) -> TrainState:
         return jax.tree.map(lambda a, b: jax.device_put(a.astype(b.dtype), b.sharding), new, old)
 
     def replaced(params: Any) -> Any:
-        heads = {name: put(head, params["heads"][name]) for name, head in start.heads.items()}
+        heads = dict(params["heads"])
+        for name, head in start.heads.items():
+            heads[name] = heads[name] | put(head, without_added(head, heads[name]))
         drawn = shared_heads(params["shared"])
         together = {
             name: put(head, drawn[name]) for name, head in shared_heads(start.shared).items()
@@ -189,7 +202,11 @@ def started(state: TrainState, start: StartingPoint | None) -> TrainState:
         read, encoder = encoder_params(start.shared), encoder_params(params["shared"])
         encoder |= put(read, {name: encoder[name] for name in read})
         shared = with_shared_heads(encoder, {**drawn, **together})
-        return {**params, "shared": shared, "heads": {**params["heads"], **heads}}
+        new = {"shared": shared, "heads": heads}
+        if start.private:
+            own = {name: put(tree, params[PRIVATE][name]) for name, tree in start.private.items()}
+            new[PRIVATE] = {**params[PRIVATE], **own}
+        return {**params, **new}
 
     # The state is donated to the step: the average may share no memory with the parameters.
     average = None if state.average is None else jax.tree.map(jnp.copy, replaced(state.average))

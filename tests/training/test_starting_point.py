@@ -62,6 +62,29 @@ def test_encoder_and_heads_are_those_of_the_run(tiny, linear, tasks, origin, tmp
     ) in out
 
 
+def test_a_structure_begins_where_a_run_without_one_is(tiny, plain, tasks, tmp_path):
+    """Upper layers are copied to every task; gates are drawn beside the head of the run."""
+    encoder = EncoderConfig(embedding=6, features=8, layers=2)
+    base = dataclasses.replace(plain, encoder=encoder, steps=0)
+    old, new = tasks["label"], tasks["number"]
+    before = train(base, (old,), tmp_path / "hard")["tasks"]
+    hard = load_run(tmp_path / "hard").params
+    config = from_run(base, tmp_path / "hard", heads=True)
+    for structure, chosen in (("private_layers", (old, new)), ("mmoe", (old,))):
+        sharing = dataclasses.replace(config.sharing, structure=structure)
+        begun = dataclasses.replace(config, sharing=sharing)
+        summary = train(begun, chosen, tmp_path / structure)
+        assert summary["tasks"]["label"] == before["label"]
+    found = load_run(tmp_path / "private_layers").params
+    layers = hard["shared"]["lstm"]
+    for own in found["private"].values():
+        same(own["lstm"] | found["shared"]["lstm"], layers)
+    assert set(found["private"]) == {"label", "number"}
+    found = load_run(tmp_path / "mmoe").params["heads"]["label"]
+    assert found.pop("sharing")
+    same(found, hard["heads"]["label"])
+
+
 def test_it_trains_on_and_needs_the_run_no_more(tiny, linear, tasks, origin, tmp_path):
     config = dataclasses.replace(from_run(linear, origin), steps=4)
     chosen, run = (tasks["label"],), tmp_path / "run"
