@@ -44,6 +44,7 @@ from mtljax.training.starting_point import (
     Given,
     StartingPoint,
     origin_of,
+    read_as_there,
     record_start,
     started,
     starting_point,
@@ -107,6 +108,7 @@ def train(
       Preempted: after `preempted` returned True, when the state is saved.
     """
     config, tasks = resolved(read_config(config), Path(run_dir)), parse_tasks(tasks, Path.cwd())
+    config = read_as_there(config, tasks, Path(run_dir))
     console = console or notebook_console()
     console = console if console and is_writer() else Console(quiet=True)
     directory = Path(run_dir)

@@ -3,7 +3,7 @@
 import dataclasses
 import functools
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, NamedTuple
@@ -15,6 +15,7 @@ import numpy as np
 from mtljax.data import MultitaskData, Tokenizer
 from mtljax.errors import UserError
 from mtljax.kinds import Output
+from mtljax.modules.network import bidirectional
 from mtljax.modules.shared_heads import (
     SHARED_HEADS,
     encoder_params,
@@ -22,11 +23,11 @@ from mtljax.modules.shared_heads import (
     with_shared_heads,
 )
 from mtljax.modules.structures import PRIVATE
-from mtljax.presets import ENCODER_SHAPE, Config
+from mtljax.presets import ENCODER_SHAPE, STRUCTURE_SHAPE, Config
 from mtljax.step import TrainState
-from mtljax.tasks import loss_name, tasks_by_head
+from mtljax.tasks import Task, loss_name, tasks_by_head
 from mtljax.training.begun_structure import begun_structure, without_added
-from mtljax.training.model import Model, initial_params
+from mtljax.training.model import Model, attention_of, initial_params
 from mtljax.training.multihost import is_writer
 from mtljax.training.persistence import run_directory
 from mtljax.training.persistence.checkpoints import checkpoint_steps
@@ -68,6 +69,53 @@ class Given(NamedTuple):
     parameters: Callable[[Model, MultitaskData], StartingPoint] | None = None
 
 
+def read_as_there(config: Config, tasks: Sequence[Task], directory: Path) -> Config:
+    """A configuration whose LSTM reads in the direction of the run that it starts from.
+
+    What is 'auto' depends on the tasks of a run, and its origin may have had others.
+
+    Args:
+      config: the configuration.
+      tasks: of the run to be trained.
+      directory: of that run; what it holds stays as it was begun.
+
+    Raises:
+      UserError: a task writes text, and the encoder there reads in both directions.
+    """
+    encoder, name = config.encoder, config.encoder.from_run
+    if not name or encoder.kind != "lstm":
+        return config
+    if run_directory.holds_run(directory):
+        begun = run_directory.read_config(directory).encoder
+        as_begun = encoder.bidirectional == "auto" and begun.from_run == name
+        return _in_direction(config, begun.bidirectional) if as_begun else config
+    if encoder.bidirectional == "no" or not run_directory.holds_run(Path(name)):
+        return config
+    files = run_directory.read_run(Path(name))
+    if files.config.encoder.kind != "lstm":
+        return config
+    by_tasks = _in_direction(config, "auto")
+    writers = [t for t in tasks if attention_of(by_tasks, (t,))(t) in ("causal", "prefix")]
+    if _both_ways(files) and writers:
+        kind = writers[0].kind.replace("_", " ")
+        raise UserError(
+            f"encoder.from_run {name}: reads in both directions, and the {kind} "
+            f"{writers[0].name!r} needs an LSTM that reads from left to right"
+        )
+    one_way = encoder.bidirectional == "auto" and not writers and not _both_ways(files)
+    return _in_direction(config, "no") if one_way else config
+
+
+def _in_direction(config: Config, bidirectional: Any) -> Config:
+    encoder = dataclasses.replace(config.encoder, bidirectional=bidirectional)
+    return dataclasses.replace(config, encoder=encoder)
+
+
+def _both_ways(files: RunFiles) -> bool:
+    groups = files.layout.groups
+    return bidirectional(files.config.encoder, {group.name: group.attention for group in groups})
+
+
 def origin_of(config: Config, directory: Path) -> RunFiles | None:
     """The files of the run that a configuration starts from.
 
@@ -79,7 +127,8 @@ def origin_of(config: Config, directory: Path) -> RunFiles | None:
       None where it starts from no run, or has begun.
 
     Raises:
-      UserError: there is no such run, or its encoder or tokenizer is not the one asked for.
+      UserError: there is no such run, or its encoder, structure of sharing or tokenizer is not the
+        one asked for.
     """
     name = config.encoder.from_run
     if not name or checkpoint_steps(directory / run_directory.CHECKPOINTS):
@@ -90,7 +139,17 @@ def origin_of(config: Config, directory: Path) -> RunFiles | None:
     pairs = [
         (f"encoder.{field}", getattr(files.config.encoder, field), getattr(config.encoder, field))
         for field in ENCODER_SHAPE
+        if (config.encoder.kind, field) != ("lstm", "bidirectional")
     ]
+    if config.encoder.kind == "lstm" and config.encoder.bidirectional != "auto":
+        reads = "yes" if _both_ways(files) else "no"
+        pairs.append(("encoder.bidirectional", reads, config.encoder.bidirectional))
+    if files.config.sharing.structure != "hard":  # else what a structure adds begins anew
+        pairs += [
+            (f"sharing.{field}", getattr(files.config.sharing, field), asked)
+            for field in ("structure", *STRUCTURE_SHAPE[files.config.sharing.structure])
+            for asked in [getattr(config.sharing, field)]
+        ]
     pairs += [
         (f"tokenizer.{field.name}", getattr(files.config.tokenizer, field.name), asked)
         for field in dataclasses.fields(config.tokenizer)
@@ -153,6 +212,10 @@ def starting_point(
             raise UserError(f"{where}: task {name!r} has another 'head' or 'own_head' there")
         old, new = (tree["heads"][name] for tree in (shapes, wanted))
         check_shapes(where, f"heads/{name}", old, without_added(old, new))
+        # A head was trained on what the task's own parameters make of the text.
+        own = (tree.get(PRIVATE, {}).get(name, {}) for tree in (shapes, wanted))
+        if PRIVATE in shapes:
+            check_shapes(where, f"{PRIVATE}/{name}", *own)
     # A head that tasks have together is taken by its own name, whatever tasks have it here.
     by_head = tasks_by_head(model.tasks), tasks_by_head(there.tasks)
     together = [name for name in by_head[0] if config.heads.from_run and name in by_head[1]]
@@ -271,8 +334,9 @@ def check_shapes(where: str, what: str, there: Any, here: Any) -> None:
 def _about(directory: Path, step: int, params: Any, names: list[str], taken: list[str]) -> str:
     size = sum(leaf.size for leaf in jax.tree.leaves(params["shared"]))
     drawn = [name for name in names if name not in taken]
-    heads = f" and the heads of {', '.join(taken)}" if taken else ""
-    rest = f"; drawn anew: the heads of {', '.join(drawn)}" if drawn else ""
+    what = "heads and private parameters" if PRIVATE in params else "heads"
+    heads = f" and the {what} of {', '.join(taken)}" if taken else ""
+    rest = f"; drawn anew: the {what} of {', '.join(drawn)}" if drawn else ""
     left = [name for name in params["heads"] if name not in taken]
-    rest += f"; left there: the heads of {', '.join(left)}" if left else ""
+    rest += f"; left there: the {what} of {', '.join(left)}" if left else ""
     return f"from {directory}, step {step}: tokenizer, encoder ({size:,} parameters){heads}{rest}"

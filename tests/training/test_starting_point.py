@@ -7,13 +7,16 @@ import numpy as np
 import pytest
 from rich.console import Console
 
-from mtljax.data import TokenizerSettings
+from mtljax.data import TokenizerSettings, load_data
 from mtljax.errors import UserError
 from mtljax.inference import load_run
-from mtljax.modules import DecoderConfig, EncoderConfig
+from mtljax.modules import DecoderConfig, EncoderConfig, SharingConfig
 from mtljax.modules.architecture import Architecture
 from mtljax.presets import Config, dump_config, like_run, read_config
 from mtljax.training.loop import train
+from mtljax.training.model import data_options
+from mtljax.training.persistence import run_directory
+from mtljax.training.starting_point import read_as_there
 
 
 @pytest.fixture(scope="module")
@@ -124,6 +127,42 @@ def test_a_run_of_a_pretrained_encoder_is_started_from_as_a_run(tmp_path):
         assert config.tokenizer == tokenizer
         # So is its decoder, where that came with the model.
         assert config.decoder == (own if own.readout == "own" else DecoderConfig())
+
+
+def test_what_is_a_tasks_own_is_taken_with_its_head(tiny, plain, tasks, tmp_path):
+    """And an LSTM reads one way that did so for a language model, which is left."""
+    sharing = SharingConfig("lora", "private", rank=2)
+    config = dataclasses.replace(plain, steps=0, seed=1, sharing=sharing)
+    origin, run = tmp_path / "origin", tmp_path / "run"
+    train(config, (tasks["tags"], tasks["next"]), origin)
+    config = dataclasses.replace(from_run(plain, origin, heads=True), sharing=sharing)
+    summary = train(config, (tasks["label"], tasks["tags"]), run)
+    first, second = load_run(origin), load_run(run)
+    same(second.params["shared"], first.params["shared"])
+    for part in ("heads", "private"):
+        same(second.params[part]["tags"], first.params[part]["tags"])
+    assert second.config.encoder.bidirectional == "no"
+    assert train(config, (tasks["label"], tasks["tags"]), run) == summary  # complete, as begun
+    for field, value in (("alpha", 32.0), ("rank", 3), ("structure", "hard")):
+        other = changed(config, **{f"sharing__{field}": value})
+        with pytest.raises(UserError, match=rf"sharing\.{field} is .* there, not {value!r}"):
+            train(other, (tasks["tags"],), tmp_path / "none")
+    other = changed(config, encoder__bidirectional="yes")
+    with pytest.raises(UserError, match="encoder.bidirectional is 'no' there, not 'yes'"):
+        train(other, (tasks["tags"],), tmp_path / "none")
+    assert not (tmp_path / "none").exists()
+
+
+def test_one_that_reads_in_both_directions_writes_no_text(tiny, plain, tasks, tmp_path):
+    chosen = (tasks["tags"],)
+    data = load_data(chosen, data_options(plain, chosen), tokenizer=plain.tokenizer)
+    run_directory.make_directory(tmp_path / "origin")
+    run_directory.write_run(tmp_path / "origin", plain, chosen, data)
+    config = from_run(plain, tmp_path / "origin")
+    message = "origin: reads in both directions, and the language model 'next' needs an LSTM that"
+    with pytest.raises(UserError, match=message):
+        train(config, (tasks["tags"], tasks["next"]), tmp_path / "run")
+    assert read_as_there(config, chosen, tmp_path / "run") == config
 
 
 def changed(config, **fields):
