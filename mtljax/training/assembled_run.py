@@ -26,13 +26,13 @@ from mtljax.training.starting_point import Given, StartingPoint, check_shapes
 
 _DRAWN = "dropout"  # does nothing where nothing is trained
 
-_SAME = (
-    *(f"encoder.{name}" for name in ENCODER_SHAPE),
+_ENCODER = tuple(f"encoder.{name}" for name in ENCODER_SHAPE)
+_HEADS = (
     *("heads.pooling", "heads.hidden", "heads.tag_hidden", "heads.lookahead"),
     *(f"decoder.{f.name}" for f in dataclasses.fields(DecoderConfig) if f.name != _DRAWN),
     "batch.row_length",
 )
-"""What decides how a model reads and answers: it must be the same in all runs."""
+"""What decides, with the encoder's shape, how a model reads and answers."""
 
 
 class Part(NamedTuple):
@@ -103,11 +103,27 @@ def check_alike(first: Part, other: Part) -> None:
         raise UserError(f"{where}: have other tokenizers")
     if first.config.sharing != other.config.sharing:
         raise UserError(f"{where}: their tasks share by other structures (sharing)")
-    for name in _SAME:
+    if found := difference(first.config, other.config, (*_ENCODER, *_HEADS)):
+        name, one, two = found
+        raise UserError(f"{where}: {name} is {one!r} and {two!r}")
+
+
+def difference(
+    first: Config, other: Config, names: Sequence[str] = _HEADS
+) -> tuple[str, Any, Any] | None:
+    """The first field that has heads read or answer otherwise, and both values; None if none does.
+
+    Args:
+      first: the configuration of a run.
+      other: another one.
+      names: the fields that are compared; by default all but the encoder's.
+    """
+    for name in names:
         section, field = name.split(".")
-        one, two = (getattr(getattr(part.config, section), field) for part in (first, other))
+        one, two = (getattr(getattr(config, section), field) for config in (first, other))
         if one != two:
-            raise UserError(f"{where}: {name} is {one!r} and {two!r}")
+            return name, one, two
+    return None
 
 
 def joined_heads(parts: Sequence[Part]) -> dict[str, Any]:

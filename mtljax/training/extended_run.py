@@ -15,12 +15,13 @@ from mtljax.modules.shared_heads import (
     shared_heads,
     with_shared_heads,
 )
-from mtljax.presets import Config, ConfigLike, StoppingConfig, read_config
+from mtljax.presets import Config, ConfigLike, StoppingConfig, differences, read_config
 from mtljax.tasks import Task, TasksLike, join_tasks, parse_tasks, suggestion
-from mtljax.training.assembled_run import Part, assemble, check_new, read_part
+from mtljax.training.assembled_run import Part, assemble, check_new, difference, read_part
 from mtljax.training.best_heads import best_heads
 from mtljax.training.loop import train
 from mtljax.training.persistence import run_directory
+from mtljax.training.persistence.start_record import parameters_digest, read_start
 from mtljax.training.reporting.progress import notebook_console, notes_on
 from mtljax.training.starting_point import StartingPoint
 
@@ -33,13 +34,17 @@ def extension_config(begun: Config) -> Config:
 
     As the run was trained, but for what names its tasks, its parameters or its devices.
     """
-    plain = Config()
+    plain, regularizer = Config(), begun.regularizer
+    for name in ("l2", "l1", "group_lasso"):
+        usual = getattr(plain.regularizer, f"{name}_on")
+        if getattr(regularizer, f"{name}_on") != usual:
+            regularizer = dataclasses.replace(regularizer, **{name: 0.0, f"{name}_on": usual})
     return dataclasses.replace(
         begun,
         weighting="equal",
         weighting_options={},
         optimizer=dataclasses.replace(begun.optimizer, frozen=(), rates=(), unfreeze=0),
-        regularizer=dataclasses.replace(begun.regularizer, heads_together=0.0),
+        regularizer=dataclasses.replace(regularizer, heads_together=0.0),
         gradients=plain.gradients,
         mixture=dataclasses.replace(begun.mixture, subset=plain.mixture.subset),
         stopping=StoppingConfig(patience=begun.stopping.patience, keep_each=True),
@@ -85,8 +90,10 @@ def extend_run(
       The content of `summary.json` of the new run.
 
     Raises:
-      UserError: there is no such run or task, a task has the name of one that is there, or nothing
-        is to be learned; and as `mtljax.train`.
+      UserError: there is no such run or task, a task has the name of one that is there, nothing is
+        to be learned, heads would read or answer otherwise than those of the run, the run has
+        another encoder than when the call was interrupted, or the new one was made with other
+        steps; and as `mtljax.train`.
     """
     origin, directory = Path(run), Path(run_dir)
     console = console or notebook_console() or Console(quiet=True)
@@ -104,11 +111,15 @@ def extend_run(
         raise UserError(f"run directory {directory}: holds another run; choose another --run-dir")
     if not freeze:
         return train(config, union, directory, **options, preempted=preempted)
+    _check_config(origin, files.config, config, directory)
     base = read_part(origin, notes_on(console))
-    patterns = _frozen(origin, files.tasks, learned)
+    kept = [task for task in files.tasks if task.name not in retrain]
+    patterns = _frozen(origin, kept, learned)
     optimizer = dataclasses.replace(config.optimizer, frozen=(*config.optimizer.frozen, *patterns))
     config = dataclasses.replace(config, optimizer=optimizer)
+    _check_begun(base, inner)
     train(config, learned, inner, **options, preempted=preempted)
+    _check_begun(base, inner)  # the origin may be in training itself
     return _put_together(base, inner, union, directory, bool(retrain), options)
 
 
@@ -130,11 +141,43 @@ def _learned(
     for name in retrain:
         if name not in by_name:
             raise UserError(f"task {name!r}: unknown to {origin}{suggestion(name, by_name)}")
-        if by_name[name].head is not None:
-            raise UserError(
-                f"task {name!r}: its head {by_name[name].head!r} is that of other tasks too"
-            )
+        head = by_name[name].head
+        if head and any(t.head == head and t.name not in retrain for t in there):
+            raise UserError(f"task {name!r}: its head {head!r} is that of other tasks too")
     return tuple(task for task in there if task.name in retrain)
+
+
+def _check_config(origin: Path, begun: Config, config: Config, directory: Path) -> None:
+    """Check that heads are to be trained as the new run will read them, and only once."""
+    if found := difference(begun, config):
+        name, there, asked = found
+        raise UserError(
+            f"{name}: is {there!r} in {origin}, whose answers stay as they are, not {asked!r}"
+        )
+    inner = directory / ADDED
+    if run_directory.holds_run(directory) and run_directory.holds_run(inner):
+        differing = differences(run_directory.read_config(inner), config)
+        for name in ("steps", "epochs", "stopping.patience"):
+            if name in differing:
+                old, new = differing[name]
+                raise UserError(
+                    f"run directory {directory}: its heads were trained with {name} {old}, not "
+                    f"{new}; choose another --run-dir"
+                )
+
+
+def _check_begun(base: Part, inner: Path) -> None:
+    """Check that new heads were trained on the encoder and the heads that they are joined to."""
+    start = read_start(inner)
+    if start is None:
+        return
+    encoder = parameters_digest(encoder_params(base.params["shared"]))
+    moved = shared_heads(base.params["shared"]) and start.get("step") != base.step
+    if start["shared"] != encoder or moved:
+        raise UserError(
+            f"run {base.directory}: its best step is {base.step} now, and heads in {inner} were "
+            f"begun on that of step {start.get('step')}; choose another --run-dir"
+        )
 
 
 def _frozen(origin: Path, there: Sequence[Task], learned: Sequence[Task]) -> list[str]:
@@ -169,6 +212,10 @@ def _put_together(
         **shared_heads(added.params["shared"]),
         **shared_heads(base.params["shared"]),
     }
+    if retrained:  # what others had too was refused
+        names = {task.head for task in added.tasks}
+        trained = shared_heads(added.params["shared"])
+        together |= {name: head for name, head in trained.items() if name in names}
     shared = with_shared_heads(encoder_params(base.params["shared"]), together)
     about = {
         "from": "extend",

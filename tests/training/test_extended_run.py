@@ -9,9 +9,10 @@ import pytest
 
 from mtljax.errors import UserError
 from mtljax.inference import load_run
-from mtljax.modules.shared_heads import shared_heads
-from mtljax.presets import StoppingConfig
-from mtljax.training import best_heads, stopping
+from mtljax.modules.shared_heads import encoder_params, shared_heads
+from mtljax.presets import RegularizerConfig, StoppingConfig
+from mtljax.training import best_heads, extended_run, stopping
+from mtljax.training.assembled_run import read_part
 from mtljax.training.extended_run import (
     ADDED,
     extend_run,
@@ -47,7 +48,7 @@ def same(found, expected):
     jax.tree.map(np.testing.assert_array_equal, found, expected)
 
 
-def test_old_answers_stay_to_the_last_bit(origin, tasks, tmp_path):
+def test_old_answers_stay_to_the_last_bit(origin, tasks, tmp_path, monkeypatch):
     """A task of an input group of its own, and one that reads what an old one reads."""
     more = (
         tasks["grade"],
@@ -77,16 +78,42 @@ def test_old_answers_stay_to_the_last_bit(origin, tasks, tmp_path):
     # The same call again finds it complete.
     assert json.dumps(extend_run(origin, tmp_path / "run", more)) == json.dumps(summary)
 
+    # Neither is the run that trained the heads trained on, nor are they joined to another encoder.
+    longer = dataclasses.replace(extension_config(before.config), steps=4)
+    with pytest.raises(UserError, match="heads were trained with steps 2, not 4; choose another"):
+        extend_run(origin, tmp_path / "run", more, longer)
 
-def test_a_head_is_retrained_alone(origin, tasks, tmp_path):
+    def moved(directory, say):
+        part = read_part(directory, say)
+        return part._replace(params=jax.tree.map(lambda leaf: leaf + 1, part.params), step=7)
+
+    monkeypatch.setattr(extended_run, "read_part", moved)
+    with pytest.raises(UserError, match="best step is 7 now, and heads in .* on that of step 2;"):
+        extend_run(origin, tmp_path / "run", more)
+    assert load_run(tmp_path / "run" / ADDED).step == 2
+
+
+@pytest.mark.parametrize("name", ["tags", "label"])
+def test_a_head_is_retrained_alone(origin, name, tmp_path):
+    """One of a task's own, and one by name that no other task has."""
     before = load_run(origin)
-    extend_run(origin, tmp_path / "run", retrain=["tags"])
+    extend_run(origin, tmp_path / "run", retrain=[name])
     after = load_run(tmp_path / "run")
-    same(after.params["shared"], before.params["shared"])
-    old, new = (run.params["heads"]["tags"]["out"]["kernel"] for run in (before, after))
+    other = {"tags": "label", "label": "tags"}[name]
+    same(encoder_params(after.params["shared"]), encoder_params(before.params["shared"]))
+    heads = [
+        {**run.params["heads"], **shared_heads(run.params["shared"])} for run in (before, after)
+    ]
+    old, new = (found[{"label": "mood"}.get(name, name)]["out"]["kernel"] for found in heads)
     assert np.any(np.asarray(old) != new)
-    kept = [{name: answer["label"] for name in ("label",)} for answer in before.predict(TEXTS)]
-    assert [{"label": answer["label"]} for answer in after.predict(TEXTS)] == kept
+    kept = [answer[other] for answer in before.predict(TEXTS)]
+    assert [answer[other] for answer in after.predict(TEXTS)] == kept
+
+
+def test_penalties_by_path_are_not_inherited(config):
+    regularizer = RegularizerConfig(l2=0.5, l1=0.1, l1_on="^heads/label/", heads_together=1.0)
+    found = extension_config(dataclasses.replace(config, regularizer=regularizer)).regularizer
+    assert found == RegularizerConfig(l2=0.5)
 
 
 def test_heads_of_their_own_best_steps(tiny, unaveraged, tasks, tmp_path, monkeypatch):
@@ -141,13 +168,28 @@ def test_without_freezing_all_are_trained_from_there(origin, tasks, tmp_path):
 
 
 def test_bad_input(origin, tasks, tmp_path):
+    begun = extension_config(load_run(origin).config)
+    pair = (dataclasses.replace(tasks["label"], head="mood"),) * 2
+    both = [dataclasses.replace(task, name=name) for task, name in zip(pair, "ab", strict=True)]
+    assert extended_run._learned(origin, both, (), ["a", "b"], True) == tuple(both)
+    with pytest.raises(UserError, match="task 'a': its head 'mood' is that of other tasks too"):
+        extended_run._learned(origin, both, (), ["a"], True)
+    for section, field, value in (
+        ("heads", "pooling", ("max",)),
+        ("heads", "lookahead", 1),
+        ("decoder", "layers", 1),
+        ("batch", "row_length", 10),
+    ):
+        part = dataclasses.replace(getattr(begun, section), **{field: value})
+        config = dataclasses.replace(begun, **{section: part})
+        with pytest.raises(UserError, match=rf"^{section}.{field}: is .* in .*origin, whose answ"):
+            extend_run(origin, tmp_path / "run", (tasks["grade"],), config)
     again = dataclasses.replace(tasks["label"], name="again", head="mood")
     cases = [
         ({"tasks": (tasks["tags"],)}, "task 'tags': is in .*origin and in the tasks to be added"),
         ({}, "name either tasks to be added"),
         ({"tasks": (tasks["grade"],), "retrain": ["tags"]}, "name either tasks to be added"),
         ({"retrain": ["tag"]}, "task 'tag': unknown to .*origin; did you mean 'tags'"),
-        ({"retrain": ["label"]}, "its head 'mood' is that of other tasks too"),
         ({"retrain": ["tags"], "freeze": False}, "trains heads alone, with the encoder frozen"),
         ({"tasks": (again,)}, "nothing is to be learned, its head 'mood' is one of"),
     ]
