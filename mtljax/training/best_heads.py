@@ -8,6 +8,7 @@ import jax
 import numpy as np
 
 from mtljax.errors import UserError
+from mtljax.modules.structures import PRIVATE
 from mtljax.training.persistence import run_directory
 from mtljax.training.persistence.checkpoint_digests import read_scores
 from mtljax.training.persistence.checkpoints import checkpoint_steps, score_of
@@ -54,9 +55,14 @@ def best_heads(
       validation are left out.
 
     Raises:
-      UserError: the shared parameters are others at one of the steps, or a checkpoint cannot be
-        read.
+      UserError: the shared parameters are others at one of the steps, tasks have private ones, or a
+        checkpoint cannot be read.
     """
+    if PRIVATE in like:
+        raise UserError(
+            f"{directory}: its tasks have private parameters, which are those of one step; heads "
+            "of several steps want a structure without"
+        )
     files = run_directory.read_run(directory, say)
     steps = best_steps(directory, [task.name for task in files.tasks])
     _, shapes = restored_model(directory, files.config, files.layout)
