@@ -1,6 +1,7 @@
 """A study: its runs, its answer, its report, and that it goes on where it was left."""
 
 import dataclasses
+import importlib
 import json
 import re
 import shlex
@@ -230,9 +231,11 @@ def test_all_runs_of_a_study_have_the_tokenizer_of_the_joint_one(study):
     assert set(runs[1].layout.outputs) == {"sentiment"}
 
 
-def test_a_study_whose_steps_read_some_groups_alone_has_no_groups(tmp_path):
-    (tmp_path / "tasks.yaml").write_text(
-        TASKS.replace(", rate: 0.25", "").replace(", rate: 0.75", "")
-    )
-    assert by_command(tmp_path, "--mixture.subset", "1") == 0
-    assert json.loads((tmp_path / "study/answer.json").read_text())["groups"] is None
+def test_runs_whose_steps_read_some_groups_alone_have_no_groups(study, monkeypatch):
+    """No line of theirs has the inner products of all pairs."""
+    config = read_config((study / "study/joint-seed0/config.yaml").read_text())
+    lines = [{"split": "train", "step": 1, "loss/sentiment": 1.0}]
+    module = importlib.import_module("mtljax.studies.relate")
+    monkeypatch.setattr(module, "read_metrics", lambda directory: lines)
+    answer = relate(config, study / "tasks.yaml", study / "study", seeds=1, draws=50)
+    assert answer.groups is None

@@ -8,8 +8,8 @@ from mtljax.training.multihost import CollectiveError
 
 
 class FakeCheckpoints:
-    def __init__(self, directory, warn):
-        self.directory, self.warn, self.closed = directory, warn, 0
+    def __init__(self, directory, warn, each):
+        self.directory, self.warn, self.each, self.closed = directory, warn, each, 0
 
     def close(self):
         self.closed += 1
@@ -35,7 +35,7 @@ def test_checkpoints_are_closed_unless_others_would_wait(
 ):
     monkeypatch.setattr(session, "Checkpoints", FakeCheckpoints)
     monkeypatch.setattr(jax, "process_count", lambda: processes)
-    opened = session._open_checkpoints(tmp_path, Console(width=80))
+    opened = session._open_checkpoints(tmp_path, Console(width=80), ["stars"])
     if error is None:
         with opened as checkpoints:
             assert checkpoints.closed == 0
@@ -44,5 +44,6 @@ def test_checkpoints_are_closed_unless_others_would_wait(
             raise error("x")
     assert checkpoints.closed == closed
     assert checkpoints.directory == tmp_path / "checkpoints"
+    assert checkpoints.each == ["stars"]
     checkpoints.warn("checkpoint 3 cannot be read")
     assert capsys.readouterr().out == "checkpoint 3 cannot be read\n"
