@@ -120,6 +120,7 @@ def _alone(config: Config, task: Task, layout: Layout, steps: int, budget: Budge
         weighting_options={},
         batch=dataclasses.replace(config.batch, tokens=tokens),
         regularizer=dataclasses.replace(config.regularizer, heads_together=0.0),
+        gradients=dataclasses.replace(config.gradients, telemetry=False, telemetry_every=1),
         stopping=dataclasses.replace(config.stopping, task=""),
         parallel=_by_rows(config.parallel),
     )
