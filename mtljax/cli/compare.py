@@ -79,6 +79,8 @@ def run(arguments: Sequence[str]) -> int:
 def _check_plot(path: str) -> None:
     if not Path(path).resolve().parent.is_dir():
         raise UserError(f"plot {path}: there is no such directory")
+    if Path(path).is_dir():
+        raise UserError(f"plot {path}: is a directory")
     try:
         importlib.import_module("matplotlib")
     except ImportError:

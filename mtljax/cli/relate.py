@@ -43,9 +43,9 @@ class Options:
       study_dir: directory of the study; studies/PRESET by default, with the name of the tasks file
         where it is given.
       seeds: how many, from --seed on.
-      alone: what each model of one task is given: the 'share' of the tokens that its task has in
-        the joint run, so that all of them cost what the joint one costs; or as many as the 'whole'
-        joint run.
+      alone: what each model of one task is given: the 'share' of the tokens that its texts have in
+        the joint run, so that all of them cost what the joint one costs, if no tasks read the same
+        texts; or as many as the 'whole' joint run.
       groups: the most groups that the tasks are put in by their gradients.
       data_dir: directory of data sets, prepared or files; the environment's MTLJAX_DATA_DIR by
         default.

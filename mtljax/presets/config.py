@@ -321,6 +321,8 @@ def check(config: Config) -> None:
         raise UserError("parallel: one axis at most can be what the others leave")
     if config.stopping.task_patience and parallel.strategy == "pmap":
         raise UserError("stopping.task_patience: not with parallel.strategy 'pmap'")
+    if config.gradients.telemetry_every > 1 and not config.gradients.telemetry:
+        raise UserError("gradients.telemetry_every: needs gradients.telemetry")
     if config.heads.from_run and not config.encoder.from_run:
         raise UserError("heads.from_run: needs encoder.from_run")
     if not config.heads.pooling:

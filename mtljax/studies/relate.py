@@ -131,9 +131,11 @@ def relate(
       `Answer`.
 
     Raises:
-      UserError: one task, or what `mtljax.train` refuses; no run that did not diverge.
+      UserError: one task, no group, or what `mtljax.train` refuses; no run that did not diverge.
       Preempted: see `mtljax.train`.
     """
+    if groups < 1:
+        raise UserError(f"groups: must be 1 or more, got {groups}")
     directory = Path(directory)
     places = {"data_dir": data_dir, "cache_dir": cache_dir}
     plan = plan_study(config, tasks, seeds=seeds, budget=budget, **places)

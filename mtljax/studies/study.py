@@ -20,8 +20,9 @@ from mtljax.training.reporting.data_overview import class_counts, total_steps
 from mtljax.training.starting_point import Given
 
 Budget = Literal["share", "whole"]
-"""What a model of one task is given: the tokens that its task has in the joint run, so that all
-models of one task cost what the joint one costs; or as many as the whole joint run."""
+"""What a model of one task is given: the tokens of its input group in the joint run, so that, where
+no tasks read the same texts, all models of one task cost what the joint one costs; or as many as
+the whole joint run."""
 
 JOINT = "joint"
 _MEASURED_EVERY = 10
@@ -81,14 +82,14 @@ def study_runs(
         raise UserError(f"seeds: must be 1 or more, got {seeds}")
     # Affinities come with the joint run, where its gradients are exact.
     telemetry = config.gradients.strategy in _EXACT
-    every = min(_MEASURED_EVERY, config.log_every)
+    steps = total_steps(config, data)
+    every = max(1, min(_MEASURED_EVERY, config.log_every, steps)) if telemetry else 1
     gradients = dataclasses.replace(config.gradients, telemetry=telemetry, telemetry_every=every)
     given = None
     if not (config.encoder.pretrained or config.encoder.from_run):
         given = Given(data.tokenizer, data.outputs)
     model = build_model(config, data.layout, class_counts(data))
     paths = parameter_paths(jax.eval_shape(lambda: initial_params(model)))
-    steps = total_steps(config, data)
     found = []
     for seed in range(config.seed, config.seed + seeds):
         joint = dataclasses.replace(config, seed=seed, gradients=gradients)

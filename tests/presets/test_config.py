@@ -49,6 +49,13 @@ def test_the_first_preset_is_small():
     assert next(iter(PRESETS)) == "small"
 
 
+def test_measuring_some_steps_needs_measuring():
+    config = replaced(Config(), "gradients.telemetry_every", 5)
+    with pytest.raises(UserError, match="telemetry_every: needs gradients.telemetry"):
+        check(config)
+    check(replaced(config, "gradients.telemetry", True))
+
+
 def test_unknown_preset():
     with pytest.raises(UserError, match="preset 'smal': unknown.*small"):
         preset("smal")

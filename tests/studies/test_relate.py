@@ -149,10 +149,13 @@ def test_devices_of_tasks_share_rows_where_there_is_one_task():
         assert (found.task, found.data) == after
 
 
-def test_one_task_has_nothing_to_be_related_to(tmp_path, capsys):
+def test_what_cannot_be_answered_is_refused_before_anything_is_trained(tmp_path, capsys):
     (tmp_path / "tasks.yaml").write_text("".join(TASKS.splitlines(keepends=True)[:3]))
     assert by_command(tmp_path) == 2
     assert "one task alone" in capsys.readouterr().err
+    (tmp_path / "tasks.yaml").write_text(TASKS)
+    assert by_command(tmp_path, "--groups", "0") == 2
+    assert "groups: must be 1 or more" in capsys.readouterr().err
     assert not (tmp_path / "study").exists()
 
 
