@@ -244,9 +244,9 @@ def _loop(session: Session, log: Log, start: _Restored) -> _Ended:
         # returns before the devices are done, and the old state is donated: its memory is reused.
         with window.waiting():
             inputs = next(session.batches)
-        window.dispatch(inputs)
-        batch = without_targets(inputs.batch, stops)
         step = step_of(session.devices, config, number)
+        window.dispatch(inputs, step)
+        batch = without_targets(inputs.batch, stops)
         state, metrics = step(state, batch, inputs.extra)
         state = with_held(state, held)
 

@@ -2,7 +2,7 @@
 
 import contextlib
 import time
-from collections.abc import Iterator
+from collections.abc import Hashable, Iterator
 from typing import Any
 
 import jax
@@ -47,8 +47,8 @@ class MetricsWindow:
         self._steps = steps
         self.tokens = self.positions = 0
         self.seconds = self.waited = self.compile_seconds = 0.0
-        # Rows of the batches that there is a compiled step for.
-        self._compiled: set[tuple[int, ...]] = set()
+        # Steps that are compiled, with the rows of the batches.
+        self._compiled: set[tuple[Hashable, tuple[int, ...]]] = set()
         self._compiling = True
         self._running: PrefetchedBatch | None = None  # of the step that is under way
         self._timed_steps = 0
@@ -81,10 +81,11 @@ class MetricsWindow:
         yield
         self._last_time = time.perf_counter()
 
-    def dispatch(self, batch: PrefetchedBatch) -> None:
-        """Note that a step is about to be dispatched, compiled first if its shapes are new."""
-        self._compiling |= batch.rows not in self._compiled
-        self._compiled.add(batch.rows)
+    def dispatch(self, batch: PrefetchedBatch, step: Hashable = None) -> None:
+        """Note that a step is dispatched next, compiled first if it or its shapes are new."""
+        program = step, batch.rows
+        self._compiling |= program not in self._compiled
+        self._compiled.add(program)
 
     def count(self, batch: PrefetchedBatch) -> None:
         """Count the tokens of a dispatched step when it ends; after `add` of the one before."""

@@ -94,6 +94,17 @@ def test_tokens_and_time_of_the_same_steps(window):
     assert before <= during < before + 0.05 and window.seconds < before + 0.05
 
 
+def test_each_step_that_is_compiled_counts_as_compilation(window):
+    """Of the same shapes too: a run that measures some of its steps has two programs."""
+    for number in range(1, 7):
+        window.dispatch(BATCH, "measured" if number % 3 == 0 else "plain")
+        time.sleep(0.002)
+        window.count(BATCH)
+        window.add(metrics([0.0, 0.0]))
+    # The first of each kind; the other four are steps.
+    assert window.tokens == 4 * 4 and window.compile_seconds >= 0.004
+
+
 def test_what_is_not_finite_is_counted_where_the_run_goes_on(make, plain, tasks):
     model, _ = make(plain, (tasks["label"], tasks["number"]))
     config = dataclasses.replace(plain, non_finite="leave_out")
