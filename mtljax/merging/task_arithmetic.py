@@ -1,5 +1,6 @@
 """Task arithmetic: models merged by the sum of their task vectors."""
 
+import functools
 from collections.abc import Sequence
 from typing import Any
 
@@ -40,6 +41,6 @@ def task_arithmetic(base: Any, models: Sequence[Any], scale: ArrayLike = 1.0) ->
 
     def total(*parts: jax.Array) -> jax.Array:
         scaled = [s.astype(p.dtype) * p for s, p in zip(factors, parts, strict=True)]
-        return sum(scaled[1:], start=scaled[0])
+        return functools.reduce(jnp.add, scaled)
 
     return moved(base, jax.tree.map(total, *vectors))
