@@ -1,6 +1,8 @@
 """Pure losses: one value an element, no reduction, any leading batch shape, float32 or wider.
 
 - Classes: `softmax`, `sigmoid`, `hinge`, `multiclass_hinge`.
+- Tags of texts, of which each depends on the one before it: `crf`, with `crf_marginals`, and
+  `viterbi` for the best tags, also of those that a scheme allows (`Transitions`).
 - Numbers: `squared`, `absolute`, `huber`.
 - Many classes, from the features of the last layer: `linear_cross_entropy`, exact and without the
   logits in memory; `sampled_softmax`, whose negatives `draw_negatives` draws from a `Proposal`
@@ -10,6 +12,9 @@
 """
 
 from mtljax.losses.absolute import absolute as absolute
+from mtljax.losses.chains import Transitions as Transitions
+from mtljax.losses.crf import crf as crf
+from mtljax.losses.crf import crf_marginals as crf_marginals
 from mtljax.losses.hinge import hinge as hinge
 from mtljax.losses.hinge import multiclass_hinge as multiclass_hinge
 from mtljax.losses.huber import huber as huber
@@ -22,4 +27,5 @@ from mtljax.losses.sampled_softmax import sampled_softmax as sampled_softmax
 from mtljax.losses.sigmoid import sigmoid as sigmoid
 from mtljax.losses.softmax import softmax as softmax
 from mtljax.losses.squared import squared as squared
+from mtljax.losses.viterbi import viterbi as viterbi
 from mtljax.losses.weighted_mean import weighted_mean as weighted_mean
