@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from mtljax import losses as losses
     from mtljax import merging as merging
     from mtljax import metrics as metrics
+    from mtljax import mixtures as mixtures
     from mtljax import modules as modules
     from mtljax import optim as optim
     from mtljax import parallel as parallel
@@ -58,6 +59,7 @@ _MODULES = (
     "losses",
     "merging",
     "metrics",
+    "mixtures",
     "modules",
     "optim",
     "parallel",

@@ -19,7 +19,7 @@ BELOW_TRAINING = {
     "digests",
     *("losses", "regularizers", "metrics", "solvers", "weighting", "gradients", "aggregation"),
     *("optim", "parallel", "step", "generation", "modules", "kinds", "tasks", "data", "presets"),
-    *("pretrained", "merging"),
+    *("pretrained", "merging", "mixtures"),
 }
 INTERNAL = {
     "errors": set(),
@@ -33,6 +33,7 @@ INTERNAL = {
     "regularizers": set(),
     "linear": set(),
     "merging": set(),
+    "mixtures": set(),
     "sharing": set(),
     "solvers": set(),
     "metrics": {"span_schemes"},
@@ -70,6 +71,7 @@ THIRD_PARTY = {
     "regularizers": PURE,
     "linear": PURE | {"optax", "matplotlib"},
     "merging": PURE,
+    "mixtures": PURE,
     "sharing": PURE,
     "solvers": PURE,
     "metrics": PURE | {"sacrebleu"},
@@ -240,7 +242,8 @@ def test_importing_the_package_is_cheap():
 
 
 def test_the_pure_parts_load_jax_alone():
-    code = "import mtljax.losses, mtljax.metrics, mtljax.regularizers, mtljax.weighting"
+    rooms = ("losses", "metrics", "mixtures", "regularizers", "weighting")
+    code = "import " + ", ".join(f"mtljax.{room}" for room in rooms)
     assert not loaded_by(code) & (HEAVY | {"optax"})
 
 
