@@ -19,8 +19,8 @@ from mtljax.modules import (
     shared_and_private,
 )
 from mtljax.modules.config import output_width
-from mtljax.modules.experts import packed_width
 from mtljax.modules.network import Params
+from mtljax.modules.structures import packed_width
 from mtljax.special_tokens import OWN_MARKS, Marks
 from mtljax.training.model import Model
 
@@ -148,8 +148,9 @@ def prepare(model: Model, task: str, params: Params) -> dict[str, Any]:
     network, head = model.network, params["heads"][task]
     c = network.encoder.config
     shared = shared_and_private(network, params, network.specs[task].group)
+    width = packed_width(network.sharing, list(network.specs), output_width(c))
     empty = Features(
-        jnp.zeros((1, 1, packed_width(network.sharing, output_width(c)))),
+        jnp.zeros((1, 1, width)),
         jnp.zeros((1, 1, c.embedding)),
         params["shared"]["embedding"]["words"],
         jnp.ones((1, 1), jnp.int32),

@@ -13,10 +13,9 @@ from jax.typing import DTypeLike
 
 from mtljax.modules.beam_cache import initial_owners, repeat_for_beams
 from mtljax.modules.encoder import EncoderCache
-from mtljax.modules.experts import EXPERTS, SHARING, with_experts
 from mtljax.modules.heads import Features
 from mtljax.modules.network import Network, Params
-from mtljax.modules.structures import encoder_variables
+from mtljax.modules.structures import SHARING, encoder_variables, packed, structure_of
 from mtljax.modules.transformer import unstack_layers
 
 
@@ -45,7 +44,7 @@ def prepare(network: Network, shared: Params) -> Params:
 
     variables = encoder_variables(network.sharing, shared)
     prepared = {name: of_collection(params) for name, params in variables.items()}
-    if network.sharing.structure in EXPERTS:
+    if structure_of(network.sharing).output is not None:
         prepared[SHARING] = shared[SHARING]
     return prepared
 
@@ -89,7 +88,7 @@ def prefill(
         method="prefill",
     )
     features, cache = returned
-    return with_experts(network.sharing, shared, features), cache
+    return packed(network.sharing, shared, features), cache
 
 
 def decode_step(
@@ -122,7 +121,7 @@ def decode_step(
         method="decode_step",
     )
     features, cache = returned
-    return with_experts(network.sharing, prepared, features), cache
+    return packed(network.sharing, prepared, features), cache
 
 
 def fork(cache: EncoderCache, beams: int) -> EncoderCache:

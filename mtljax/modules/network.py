@@ -25,14 +25,6 @@ from mtljax.modules.config import (
 )
 from mtljax.modules.decoder import DecoderHead
 from mtljax.modules.encoder import Encoder
-from mtljax.modules.experts import (
-    EXPERTS,
-    SHARING,
-    check_experts,
-    draw_gate,
-    mixed,
-    with_experts,
-)
 from mtljax.modules.heads import Features, Readout
 from mtljax.modules.parameter_shapes import encoder_parameters
 from mtljax.modules.shared_heads import (
@@ -43,11 +35,15 @@ from mtljax.modules.shared_heads import (
 )
 from mtljax.modules.structures import (
     PRIVATE,
+    SHARING,
     check_apart,
     check_structure,
     draw,
+    draw_in_head,
     encoder_variables,
     has_private,
+    mixed,
+    packed,
     with_private,
 )
 from mtljax.modules.task_heads import HeadSettings
@@ -150,9 +146,7 @@ def build(
     module = Encoder(encoder, vocabulary_size, affix_buckets, two_ways, dtype, marks=marks)
     if sharing.structure != "hard":
         shapes, _ = encoder_parameters(module, next(iter(attention.values())))
-        check_structure(sharing, encoder, shapes)
-        if sharing.structure in EXPERTS:
-            check_experts(sharing, decoder.layers)
+        check_structure(sharing, encoder, shapes, decoder.layers)
         check_apart(sharing, {name: spec.group for name, spec in specs.items()})
     return Network(module, modules, specs, attention, sharing)
 
@@ -197,11 +191,9 @@ def init(network: Network, key: jax.Array, batches: Mapping[str, Mapping[str, An
         spec = network.specs[name]
         read = shared_and_private(network, {"shared": shared, PRIVATE: private}, spec.group)
         features = _encode(network, read, spec.group, batches[spec.group])
-        gate: Params = {}
-        if network.sharing.structure in EXPERTS:
-            width, gate_key = output_width(network.encoder.config), jax.random.fold_in(head_key, 2)
-            gate = {SHARING: draw_gate(network.sharing, width, gate_key)}
-            features, _ = mixed(network.sharing, features, gate)
+        width, own_key = output_width(network.encoder.config), jax.random.fold_in(head_key, 2)
+        own = draw_in_head(network.sharing, list(network.specs), width, own_key)
+        features, _ = mixed(network.sharing, features, own, list(network.specs), name)
 
         def drawn(key: jax.Array, module=module, features=features, spec=spec) -> Params:
             arguments = _arguments(spec, segment_count=1)
@@ -217,7 +209,7 @@ def init(network: Network, key: jax.Array, batches: Mapping[str, Mapping[str, An
             readout = head.get("readout", {}) if isinstance(module, DecoderHead) else head
             if "bias" in readout:
                 readout["bias"] = jnp.log(counts / counts.sum())
-        heads[name] |= gate
+        heads[name] |= own
     shared = with_shared_heads(shared, together)
     return {"shared": shared, **({PRIVATE: private} if private else {}), "heads": heads}
 
@@ -322,7 +314,7 @@ def apply_encoder(
         train=key is not None,
         rngs={} if key is None else {"dropout": key},
     )
-    return with_experts(network.sharing, shared, features)
+    return packed(network.sharing, shared, features)
 
 
 def predict(
@@ -349,7 +341,7 @@ def predict(
     """
     spec = network.specs[task]
     shared, features = features.heads, features._replace(heads=None)
-    features, head = mixed(network.sharing, features, head)
+    features, head = mixed(network.sharing, features, head, list(network.specs), task)
 
     def of(params: Params) -> Any:
         return network.heads[task].apply(

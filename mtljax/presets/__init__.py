@@ -1,7 +1,6 @@
 """Configurations of training runs, and the presets that return them."""
 
 from mtljax.presets.config import ENCODER_SHAPE as ENCODER_SHAPE
-from mtljax.presets.config import STRUCTURE_SHAPE as STRUCTURE_SHAPE
 from mtljax.presets.config import BatchConfig as BatchConfig
 from mtljax.presets.config import Config as Config
 from mtljax.presets.config import DataConfig as DataConfig

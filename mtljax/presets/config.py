@@ -274,19 +274,6 @@ ENCODER_SHAPE = (
 )
 """Fields of an encoder that decide which parameters it has, and what they mean."""
 
-STRUCTURE_SHAPE = {
-    "hard": (),
-    "lora": ("parts", "rank", "alpha", "matrices"),
-    "mtl_lora": ("rank", "alpha", "matrices", "ups"),
-    "adapters": ("parts", "width"),
-    "film": ("task_embedding",),
-    "private_layers": ("shared_layers",),
-    "mmoe": ("width", "experts"),
-    "cgc": ("width", "experts", "private_experts"),
-    "dselect_k": ("width", "experts", "chosen"),
-}
-"""Fields of a structure of sharing that decide the same of what it adds."""
-
 
 def flatten(config: Any, prefix: str = "") -> dict[str, Any]:
     """Return the values of a nested configuration by dotted name, such as 'encoder.layers'."""

@@ -4,8 +4,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from mtljax.modules.config import EncoderConfig, SharingConfig
-from mtljax.modules.experts import SHARING
-from mtljax.modules.structures import PRIVATE, divide_layers
+from mtljax.modules.structures import PRIVATE, SHARING, structure_of
 
 
 def begun_structure(
@@ -25,10 +24,11 @@ def begun_structure(
     Returns:
       A tree like `params`, with a part ``private`` by task where layers are.
     """
-    if sharing.structure != "private_layers" or PRIVATE in params:
+    divide = structure_of(sharing).divide
+    if divide is None or PRIVATE in params or SHARING in params["shared"]:
         return dict(params)
-    shared, private = divide_layers(sharing, encoder, params["shared"], tasks)
-    return {**params, "shared": shared, PRIVATE: private}
+    shared, private = divide(sharing, encoder, params["shared"], tasks)
+    return {**params, "shared": shared, **({PRIVATE: private} if private else {})}
 
 
 def without_added(there: Mapping[str, Any], here: Mapping[str, Any]) -> dict[str, Any]:

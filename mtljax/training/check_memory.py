@@ -9,7 +9,7 @@ import os
 import jax
 
 from mtljax.errors import UserError
-from mtljax.modules.config import output_width
+from mtljax.modules.structures import structure_of
 from mtljax.presets import Config
 
 _GIB = 2**30
@@ -34,6 +34,7 @@ def check_memory(config: Config, num_tasks: int) -> None:
       UserError: if they do not, with the setting that takes most.
     """
     encoder, tokenizer = config.encoder, config.tokenizer
+    least = structure_of(config.sharing).least
     per_layer = {
         "linear": 0,
         "lstm": encoder.features**2,
@@ -61,7 +62,7 @@ def check_memory(config: Config, num_tasks: int) -> None:
         "batch.tokens": feature * largest_group * (encoder.embedding + encoder.features),
         **{
             f"sharing.{name}": parameter * numbers
-            for name, numbers in _of_sharing(config, num_tasks, per_layer).items()
+            for name, numbers in least(config.sharing, encoder, num_tasks, per_layer).items()
         },
     }
     needed, there = sum(sizes.values()), memory()
@@ -71,35 +72,6 @@ def check_memory(config: Config, num_tasks: int) -> None:
             f"{largest}: at least {needed / _GIB:,.1f} GiB of memory are needed, and there are "
             f"{there / _GIB:,.1f}"
         )
-
-
-def _of_sharing(config: Config, num_tasks: int, per_layer: int) -> dict[str, int]:
-    """By field of `SharingConfig`, parameters that its structure has at least."""
-    sharing, encoder = config.sharing, config.encoder
-    width, out = min(encoder.embedding, encoder.features), output_width(encoder)
-    # A matrix a layer, whichever they are; an expression may pick a single one.
-    layers = 1 if sharing.matrices or encoder.kind == "linear" else encoder.layers
-    copies = (sharing.parts != "private") + num_tasks * (sharing.parts != "shared")
-    match sharing.structure:
-        case "lora":
-            return {"rank": copies * layers * 2 * sharing.rank * width}
-        case "mtl_lora":
-            cores = num_tasks * (sharing.rank**2 + sharing.ups)
-            ups = sharing.rank * sharing.ups * width
-            return {"ups": layers * ups, "rank": layers * (sharing.rank * width + cores)}
-        case "adapters":
-            return {"width": copies * encoder.layers * 2 * sharing.width * encoder.features}
-        case "film":
-            return {"task_embedding": 2 * sharing.task_embedding * width}
-        case "private_layers":
-            above = max(0, encoder.layers - sharing.shared_layers)
-            return {"shared_layers": (num_tasks - 1) * above * per_layer}
-        case "mmoe" | "cgc" | "dselect_k":
-            own = sharing.private_experts * num_tasks * (sharing.structure == "cgc")
-            numbers = (sharing.experts + own) * 2 * sharing.width * out
-            count = "experts" if sharing.experts > own else "private_experts"
-            return {"width" if sharing.width > out else count: numbers}
-    return {}
 
 
 def memory() -> int | None:

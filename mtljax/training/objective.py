@@ -9,7 +9,7 @@ import jax.numpy as jnp
 from mtljax import losses
 from mtljax.kinds import KINDS, LossSettings
 from mtljax.modules import Readout, SharingConfig
-from mtljax.modules.experts import selection_penalty
+from mtljax.modules.structures import structure_of
 from mtljax.presets import RegularizerConfig
 from mtljax.regularizers import group_lasso, l1, l2, mean_distance, on
 from mtljax.tasks import Task, loss_name
@@ -87,8 +87,8 @@ def full_softmax_loss(model: Model, readout: Readout, targets: jax.Array) -> jax
 
 def has_penalty(config: RegularizerConfig, sharing: SharingConfig = SharingConfig()) -> bool:  # noqa: B008 - immutable
     """Whether a configuration has a penalty on the parameters."""
-    selects = sharing.structure == "dselect_k" and sharing.entropy
-    return bool(config.l2 or config.l1 or config.group_lasso or config.heads_together or selects)
+    own = structure_of(sharing).has_penalty(sharing)
+    return bool(config.l2 or config.l1 or config.group_lasso or config.heads_together or own)
 
 
 def alike_heads(model: Model) -> list[list[str]]:
@@ -121,11 +121,12 @@ def penalty(
       config: with the factors.
       params: the parameters.
       alike: of `alike_heads`, the tasks whose heads are drawn together.
-      sharing: the structure, whose selectors may have a penalty.
+      sharing: the structure, which may have a penalty of its own.
     """
     value = _of_paths(config, params)
-    if sharing.structure == "dselect_k" and sharing.entropy:
-        value = value + selection_penalty(sharing, params)
+    structure = structure_of(sharing)
+    if structure.penalty is not None and structure.has_penalty(sharing):
+        value = value + structure.penalty(sharing, params)
     if config.heads_together:
         for names in alike:
             distance = mean_distance({name: params["heads"][name] for name in names})

@@ -14,9 +14,8 @@ import numpy as np
 import optax
 
 from mtljax.errors import UserError
-from mtljax.modules.experts import EXPERTS, SHARING
 from mtljax.modules.shared_heads import SHARED_HEADS
-from mtljax.modules.structures import ADDED, PRIVATE
+from mtljax.modules.structures import PRIVATE, SHARING, structure_of
 from mtljax.modules.transformer import LAYERS
 from mtljax.presets import Config, OptimizerConfig
 
@@ -93,11 +92,11 @@ def frozen_parameters(params: Any, patterns: Sequence[str]) -> Any:
 
 def freezes_encoder(config: Config) -> bool:
     """Whether the structure of sharing leaves the encoder as it is; see `SharingConfig.freeze`."""
-    if config.sharing.structure not in ADDED:
+    freezes = structure_of(config.sharing).freezes
+    if freezes == "never" or config.sharing.freeze == "no":
         return False
     begun = bool(config.encoder.pretrained or config.encoder.from_run)
-    begun = begun and config.sharing.structure not in EXPERTS
-    return begun if config.sharing.freeze == "auto" else config.sharing.freeze == "yes"
+    return config.sharing.freeze == "yes" or (begun and freezes == "begun")
 
 
 def frozen_of(config: Config) -> Callable[[Any], Any] | None:

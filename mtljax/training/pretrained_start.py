@@ -16,7 +16,7 @@ from mtljax.kinds import KINDS
 from mtljax.modules import with_private
 from mtljax.modules.config import DecoderConfig, EncoderConfig
 from mtljax.modules.shared_heads import SHARED_HEADS, encoder_params
-from mtljax.modules.structures import PRIVATE, divide_layers, encoder_variables
+from mtljax.modules.structures import PRIVATE, merged_parameters, structure_of
 from mtljax.presets import Config
 from mtljax.pretrained.decoder import read_decoder
 from mtljax.pretrained.load import PretrainedFiles, open_source, read_parameters, read_shape
@@ -144,8 +144,8 @@ def start_from_pretrained(
     source = _open(config)
     read, pooler = read_parameters(source, _leaves(_whole_encoder(config, state.params)))
     params = state.params
-    if config.sharing.structure == "private_layers":
-        params, read = _with_private_layers(config, params, read), {}
+    if structure_of(config.sharing).divide is not None:
+        params, read = _divided(config, params, read), {}
     params = _replaced(params, read, pooler)
     if source.shape.causal and source.shape.tied:
         params = {**params, "heads": jax.tree.map(_as_read_out, params["heads"], is_leaf=_writes)}
@@ -166,21 +166,24 @@ def start_from_pretrained(
 
 
 def _whole_encoder(config: Config, params: Any) -> Any:
-    """The parameters of the encoder, with the private layers of the first task if there are any."""
+    """The parameters of the encoder, that of the first task if it is divided among them."""
     shared = encoder_params(params["shared"])
-    if config.sharing.structure != "private_layers":
+    if structure_of(config.sharing).divide is None:
         return shared
-    private = next(iter(params[PRIVATE].values()))
-    return encoder_variables(config.sharing, with_private(shared, private))["params"]
+    if PRIVATE in params:
+        shared = with_private(shared, next(iter(params[PRIVATE].values())))
+    return merged_parameters(config.sharing, shared)
 
 
-def _with_private_layers(config: Config, params: Any, read: Mapping[str, jax.Array]) -> Any:
-    """Parameters of which the layers of every task begin as those that were read."""
+def _divided(config: Config, params: Any, read: Mapping[str, jax.Array]) -> Any:
+    """Parameters of which every task's part of the encoder begins as what was read."""
     whole = jax.tree_util.tree_map_with_path(
         lambda path, leaf: read.get(_name(path), leaf), _whole_encoder(config, params)
     )
-    shared, private = divide_layers(config.sharing, config.encoder, whole, list(params[PRIVATE]))
-    new = {"shared": {**params["shared"], **shared}, PRIVATE: private}
+    divide = structure_of(config.sharing).divide
+    assert divide is not None
+    shared, private = divide(config.sharing, config.encoder, whole, list(params["heads"]))
+    new = {"shared": {**params["shared"], **shared}, **({PRIVATE: private} if private else {})}
     old = {name: params[name] for name in new}
     return params | jax.tree.map(lambda x, leaf: jax.device_put(x, leaf.sharding), new, old)
 

@@ -22,8 +22,8 @@ from mtljax.modules.shared_heads import (
     shared_heads,
     with_shared_heads,
 )
-from mtljax.modules.structures import PRIVATE
-from mtljax.presets import ENCODER_SHAPE, STRUCTURE_SHAPE, Config
+from mtljax.modules.structures import PRIVATE, structure_of
+from mtljax.presets import ENCODER_SHAPE, Config
 from mtljax.step import TrainState
 from mtljax.tasks import Task, loss_name, tasks_by_head
 from mtljax.training.begun_structure import begun_structure, without_added
@@ -147,7 +147,7 @@ def origin_of(config: Config, directory: Path) -> RunFiles | None:
     if files.config.sharing.structure != "hard":  # else what a structure adds begins anew
         pairs += [
             (f"sharing.{field}", getattr(files.config.sharing, field), asked)
-            for field in ("structure", *STRUCTURE_SHAPE[files.config.sharing.structure])
+            for field in ("structure", *structure_of(files.config.sharing).fields)
             for asked in [getattr(config.sharing, field)]
         ]
     pairs += [

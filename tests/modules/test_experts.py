@@ -21,8 +21,7 @@ from mtljax.modules import (
     kv_cache_decoding,
     predict,
 )
-from mtljax.modules.experts import mixed, selection_penalty
-from mtljax.modules.structures import merged_parameters
+from mtljax.modules.structures import merged_parameters, mixed, structure_of
 
 TASKS = ("y", "z")
 D, M, E = 6, 5, 4
@@ -92,7 +91,10 @@ def test_features_parameters_and_gradients(name, rng, batch):
 
     def features(params):
         read = encode(net, params["shared"], "rows", batch)
-        return {task: mixed(sharing, read, params["heads"][task])[0].hidden for task in TASKS}
+        return {
+            task: mixed(sharing, read, params["heads"][task], TASKS, task)[0].hidden
+            for task in TASKS
+        }
 
     found = jax.jit(features)(params)
     for task in TASKS:
@@ -144,7 +146,9 @@ def test_one_expert_has_all_the_share(rng, batch):
     net = network(sharing)
     params = moved(net, batch, rng)
     read = encode(net, params["shared"], "rows", batch)
-    one, other = (mixed(sharing, read, params["heads"][task])[0].hidden for task in TASKS)
+    one, other = (
+        mixed(sharing, read, params["heads"][task], TASKS, task)[0].hidden for task in TASKS
+    )
     np.testing.assert_array_equal(one, other)
 
 
@@ -173,7 +177,9 @@ def test_the_penalty_of_selectors_is_their_mean_entropy():
     even = {"sharing": {"selectors": {"z": jnp.zeros((3, 2))}}}
     certain = {"sharing": {"selectors": {"z": jnp.ones((3, 2))}}}
     params = {"heads": {"y": even, "z": certain}}
-    np.testing.assert_allclose(selection_penalty(sharing, params), 0.5 * np.log(4) / 2, 1e-6)
+    penalty = structure_of(sharing).penalty
+    assert penalty is not None
+    np.testing.assert_allclose(penalty(sharing, params), 0.5 * np.log(4) / 2, 1e-6)
 
 
 @pytest.mark.parametrize(

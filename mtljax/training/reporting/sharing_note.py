@@ -5,8 +5,7 @@ from typing import Any
 
 import jax
 
-from mtljax.modules.experts import SHARING
-from mtljax.modules.structures import PRIVATE
+from mtljax.modules.structures import PRIVATE, SHARING
 from mtljax.presets import Config
 from mtljax.training.model import Model, initial_params
 from mtljax.training.parameter_rates import freezes_encoder

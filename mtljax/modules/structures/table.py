@@ -1,0 +1,26 @@
+"""The table of structures."""
+
+from mtljax.modules.structures.adapters import ADAPTERS_STRUCTURE
+from mtljax.modules.structures.dselect_k import DSELECT_K
+from mtljax.modules.structures.film import FILM
+from mtljax.modules.structures.gated_experts import CGC, MMOE
+from mtljax.modules.structures.lora import LORA
+from mtljax.modules.structures.mtl_lora import MTL_LORA
+from mtljax.modules.structures.private_layers import PRIVATE_LAYERS
+from mtljax.modules.structures.structure import Structure, only_params
+
+HARD = Structure(merged=lambda *args: only_params(*args)["params"])
+"""One whole encoder for all tasks: nothing is added, nothing is divided."""
+
+STRUCTURES: dict[str, Structure] = {
+    "hard": HARD,
+    "lora": LORA,
+    "mtl_lora": MTL_LORA,
+    "adapters": ADAPTERS_STRUCTURE,
+    "film": FILM,
+    "private_layers": PRIVATE_LAYERS,
+    "mmoe": MMOE,
+    "cgc": CGC,
+    "dselect_k": DSELECT_K,
+}
+"""Every structure by the name that `sharing.structure` gives it."""

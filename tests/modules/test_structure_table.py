@@ -1,0 +1,16 @@
+"""The table of structures and the options of a configuration name the same."""
+
+import dataclasses
+import typing
+
+from mtljax.modules import SharingConfig
+from mtljax.modules.structures import STRUCTURES
+
+
+def test_the_table_has_what_can_be_asked_for():
+    hints = typing.get_type_hints(SharingConfig)
+    assert tuple(STRUCTURES) == typing.get_args(hints["structure"])
+    fields = {field.name for field in dataclasses.fields(SharingConfig)}
+    of_structures = {name for value in STRUCTURES.values() for name in value.fields}
+    # Entropy and freeze decide how parameters are trained, not which there are.
+    assert of_structures | {"structure", "entropy", "freeze"} == fields
