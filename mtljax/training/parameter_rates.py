@@ -27,8 +27,9 @@ _BELOW = re.compile(
 
 _ONE_LAYER = re.compile(r"/layer_(\d+)")
 
-_UNDECAYED = ("bias", "scale", "mix")
-"""Names of parameters that are no matrices, stacked or not: of layers and norms, and mixtures."""
+_UNDECAYED = ("bias", "scale", "mix", "z")
+"""Names of parameters that are no matrices, stacked or not: of layers and norms, mixtures, and the
+bits of selectors, which decay would draw to where they choose nothing."""
 
 _TOGETHER = f"shared/{SHARED_HEADS}/"
 """Heads that several tasks have together."""
@@ -202,7 +203,7 @@ def is_unfrozen(params: Any, config: OptimizerConfig, layers: int, updates: Any)
 def decayed(params: Any) -> Any:
     """Which parameters weight decay covers: matrices and tables.
 
-    Not biases, scales of norms, and mixtures.
+    Not biases, scales of norms, mixtures and selectors.
     """
 
     def of(path: Any, leaf: Any) -> bool:

@@ -96,6 +96,15 @@ def test_names_of_tasks_and_heads_are_no_layers():
     )
 
 
+def test_selectors_are_not_decayed_and_gates_are():
+    own = {"selectors": {"z": jnp.ones((2, 3)), "logits": jnp.ones(2)}}
+    gate = {"gate": {"kernel": jnp.ones((2, 3)), "bias": jnp.ones(3)}}
+    assert decayed({"heads": {"a": {"sharing": own}, "b": {"sharing": gate}}}) == {
+        "heads": {"a": {"sharing": {"selectors": {"z": False, "logits": False}}},
+                  "b": {"sharing": {"gate": {"kernel": True, "bias": False}}}}
+    }  # fmt: skip
+
+
 def test_mixtures_are_not_decayed_stacked_or_not():
     of_task = {"core": jnp.ones((2, 2)), "mix": jnp.ones(3)}
     stacked = jax.tree.map(lambda leaf: leaf[None], of_task)
