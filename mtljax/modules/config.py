@@ -89,7 +89,7 @@ class SharingConfig:
         blocks or layers; 'film', what layers make scaled and shifted by an embedding of the task;
         'private_layers', a copy a task of the layers above the first ones; at the
         encoder's output 'mmoe', experts that each task mixes, 'cgc', with experts of its own among
-        them, 'dselect_k', of which each task chooses few.
+        them, 'ple', several levels of these, 'dselect_k', of which each task chooses few.
       parts: whose low-rank updates or bottlenecks are (lora, adapters): 'shared', those of all
         tasks; 'private', those of each; 'both', their sum.
       rank: of a low-rank update (lora, mtl_lora).
@@ -97,11 +97,12 @@ class SharingConfig:
       matrices: regular expression that picks the matrices that are updated by their paths, such as
         'qkv|out'; all by default (lora, mtl_lora).
       ups: shared up-projections that each task mixes (mtl_lora).
-      width: of a bottleneck, or inside of an expert (adapters, mmoe, cgc, dselect_k).
+      width: of a bottleneck, or inside of an expert (adapters, mmoe, cgc, ple, dselect_k).
       task_embedding: numbers that say which task it is (film).
       shared_layers: layers that all tasks share; those above are private (private_layers).
-      experts: shared experts (mmoe, cgc, dselect_k).
-      private_experts: experts of each task (cgc).
+      experts: shared experts, of ple in each level (mmoe, cgc, ple, dselect_k).
+      private_experts: experts of each task, of ple in each level (cgc, ple).
+      levels: of experts, each of which reads what the one below it made (ple).
       chosen: experts that each task chooses at most (dselect_k).
       entropy: factor of the penalty that has the tasks choose, the mean entropy of their selectors
         (dselect_k).
@@ -111,7 +112,16 @@ class SharingConfig:
     """
 
     structure: Literal[
-        "hard", "lora", "mtl_lora", "adapters", "film", "private_layers", "mmoe", "cgc", "dselect_k"
+        "hard",
+        "lora",
+        "mtl_lora",
+        "adapters",
+        "film",
+        "private_layers",
+        "mmoe",
+        "cgc",
+        "ple",
+        "dselect_k",
     ] = "hard"
     parts: Literal["shared", "private", "both"] = "shared"
     rank: int = size(1, default=8)
@@ -123,6 +133,7 @@ class SharingConfig:
     shared_layers: int = size(1, default=1, high=1000)
     experts: int = size(1, default=4, high=4096)
     private_experts: int = size(1, default=1, high=4096)
+    levels: int = size(1, default=2, high=64)
     chosen: int = size(1, default=2, high=4096)
     entropy: float = at_least(0, default=1e-3)
     freeze: Literal["auto", "yes", "no"] = "auto"

@@ -12,6 +12,10 @@ from mtljax.sharing.low_rank import of_task as of_task
 from mtljax.sharing.mixtures import experts as experts
 from mtljax.sharing.mixtures import mixture as mixture
 from mtljax.sharing.mixtures import softmax_gate as softmax_gate
+from mtljax.sharing.ple import Extracted as Extracted
+from mtljax.sharing.ple import Level as Level
+from mtljax.sharing.ple import extract as extract
+from mtljax.sharing.ple import extraction as extraction
 from mtljax.sharing.selectors import select as select
 from mtljax.sharing.selectors import selector as selector
 from mtljax.sharing.selectors import selector_entropy as selector_entropy

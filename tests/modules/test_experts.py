@@ -22,13 +22,16 @@ from mtljax.modules import (
     predict,
 )
 from mtljax.modules.structures import merged_parameters, mixed, structure_of
+from mtljax.sharing import Level
+from tests.sharing.test_ple import naive
 
-TASKS = ("y", "z")
+TASKS = ("z", "y")  # not in the order of their names
 D, M, E = 6, 5, 4
 STRUCTURES = {
     "mmoe": SharingConfig("mmoe", experts=E, width=M),
     "cgc": SharingConfig("cgc", experts=E, private_experts=2, width=M),
     "dselect_k": SharingConfig("dselect_k", experts=E, chosen=3, width=M),
+    "ple": SharingConfig("ple", experts=E, private_experts=2, width=M, levels=3),
 }
 
 
@@ -80,6 +83,41 @@ def by_hand(sharing, x, shared, own):
     return x + sum(shares[..., e, None] * output for e, output in enumerate(outputs))
 
 
+def levels_by_hand(x, shared, heads):
+    """The features of every task, position by position and level by level."""
+
+    def experts(tree):
+        return [tree[part][leaf] for part in ("down", "up") for leaf in ("kernel", "bias")]
+
+    def gate(tree):
+        return tree["kernel"], tree["bias"]
+
+    order, levels = sorted(heads), []
+    for i in (1, 2):
+        level = shared[f"level_{i}"]
+        own = [np.stack(leaves) for leaves in zip(
+            *(experts(level["tasks"][task]["experts"]) for task in order), strict=True
+        )]  # fmt: skip
+        gates = None
+        if i == 1:
+            both = [gate(level["tasks"][task]["gate"]) for task in order]
+            gates = tuple(np.stack(leaves) for leaves in zip(*both, strict=True))
+        levels.append(Level(experts(level["experts"]), own, gate(level["gate"]), gates))
+    heads = [heads[task]["sharing"] for task in order]
+    of_tasks = [
+        naive(
+            one,
+            levels,
+            [gate(head["below"]) for head in heads],
+            [experts(head["experts"]) for head in heads],
+            [gate(head["gate"]) for head in heads],
+            experts(shared["experts"]),
+        )
+        for one in x.reshape(-1, D)
+    ]
+    return {task: np.reshape([o[t] for o in of_tasks], x.shape) for t, task in enumerate(order)}
+
+
 @pytest.mark.parametrize("name", STRUCTURES)
 def test_features_parameters_and_gradients(name, rng, batch):
     sharing = STRUCTURES[name]
@@ -99,15 +137,20 @@ def test_features_parameters_and_gradients(name, rng, batch):
     found = jax.jit(features)(params)
     for task in TASKS:
         own = params["heads"][task]["sharing"]
-        expected = by_hand(sharing, x, shared["sharing"]["experts"], own)
+        if name == "ple":
+            expected = levels_by_hand(x, shared["sharing"], params["heads"])[task]
+        else:
+            expected = by_hand(sharing, x, shared["sharing"]["experts"], own)
         np.testing.assert_allclose(found[task], expected, 1e-4, 1e-5)
 
     def count(tree):
         return sum(leaf.size for leaf in jax.tree.leaves(tree))
 
     one = 2 * D * M + M + D
-    assert count(shared["sharing"]) == E * one
+    below = 2 * ((E + 4) * one + (D + 1) * (E + 4)) + 2 * (D + 1) * (E + 2)  # levels 1 and 2
+    assert count(shared["sharing"]) == E * one + (below if name == "ple" else 0)
     own = {"mmoe": (D + 1) * E, "cgc": (D + 1) * (E + 2) + 2 * one, "dselect_k": 3 * (2 + 1)}
+    own["ple"] = own["cgc"] + (D + 1) * (E + 2)
     assert count(params["heads"]["z"]["sharing"]) == own[name]
 
     def number(params):
@@ -150,6 +193,19 @@ def test_one_expert_has_all_the_share(rng, batch):
         mixed(sharing, read, params["heads"][task], TASKS, task)[0].hidden for task in TASKS
     )
     np.testing.assert_array_equal(one, other)
+
+
+def test_one_level_is_cgc(rng, batch):
+    one = network(SharingConfig("ple", experts=E, private_experts=2, width=M, levels=1))
+    cgc = network(STRUCTURES["cgc"])
+    params = moved(one, batch, rng)
+    found = [
+        predict(net, params["heads"]["z"], "z", encode(net, params["shared"], "rows", batch), 1)
+        for net in (one, cgc)
+    ]
+    np.testing.assert_array_equal(*found)
+    made = jax.eval_shape(lambda: init(cgc, jax.random.key(0), {"rows": batch}))
+    assert jax.tree.structure(made) == jax.tree.structure(params)
 
 
 def test_one_pass_and_decoding_pack_the_same(rng, batch):

@@ -392,8 +392,8 @@ lora = sharing("transformer", structure="lora", parts="both", rank=2)
 split = {{"data": 2, "model": 2, "task": 2, "sharding": "fsdp"}}
 found = compare(lora, [LABEL, TAGS], [MAPPED, split])
 print(found[1][0].about.rpartition(": ")[2])
-cgc = sharing("lstm", structure="cgc", experts=2, width=3)
-compare(cgc, [LABEL, STARS], [JIT, {{"task": 2, "data": 4, "placement": "task"}}])
+ple = sharing("lstm", structure="ple", experts=2, width=3)
+compare(ple, [LABEL, STARS], [JIT, {{"task": 2, "data": 4, "placement": "task"}}])
 try:
     compare(lora, [LABEL, TAGS], [{{"task": 2, "data": 4, "placement": "task"}}])
 except UserError as error:

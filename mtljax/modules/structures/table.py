@@ -6,6 +6,7 @@ from mtljax.modules.structures.film import FILM
 from mtljax.modules.structures.gated_experts import CGC, MMOE
 from mtljax.modules.structures.lora import LORA
 from mtljax.modules.structures.mtl_lora import MTL_LORA
+from mtljax.modules.structures.ple import PLE
 from mtljax.modules.structures.private_layers import PRIVATE_LAYERS
 from mtljax.modules.structures.structure import Structure, only_params
 
@@ -21,6 +22,7 @@ STRUCTURES: dict[str, Structure] = {
     "private_layers": PRIVATE_LAYERS,
     "mmoe": MMOE,
     "cgc": CGC,
+    "ple": PLE,
     "dselect_k": DSELECT_K,
 }
 """Every structure by the name that `sharing.structure` gives it."""
