@@ -47,6 +47,9 @@ class Options:
         the joint run, so that all of them cost what the joint one costs, if no tasks read the same
         texts; or as many as the 'whole' joint run.
       groups: the most groups that the tasks are put in by their gradients.
+      leave_out: tasks that are new to a model of the others ('all': each in turn): learned from few
+        samples and from all, with the encoder frozen, tuned, by an adapter, and from nothing.
+      samples: training texts that a new task is learned from; 'all' for all there are.
       data_dir: directory of data sets, prepared or files; the environment's MTLJAX_DATA_DIR by
         default.
       cache_dir: directory of the token cache, 'off' for none; the environment's MTLJAX_CACHE_DIR or
@@ -63,6 +66,8 @@ class Options:
     seeds: int = 3
     alone: Literal["share", "whole"] = "share"
     groups: int = 2
+    leave_out: tuple[str, ...] = ()
+    samples: tuple[str, ...] = ("16", "64", "256", "all")
     data_dir: Annotated[str | None, tyro.conf.arg(metavar="DIR")] = None
     cache_dir: Annotated[str | None, tyro.conf.arg(metavar="DIR")] = None
     jobs: tyro.conf.FlagCreatePairsOff[bool] = False
@@ -96,6 +101,7 @@ def run(arguments: Sequence[str]) -> int:
             "cache_dir": cache_directory(options.cache_dir),
         }
         wanted = {"seeds": options.seeds, "budget": options.alone, **places}
+        wanted |= {"leave_out": options.leave_out, "samples": options.samples}
         if options.jobs or options.only:
             runs = plan_study(options.config, tasks, **wanted).runs
             if options.jobs:
@@ -125,6 +131,8 @@ def run(arguments: Sequence[str]) -> int:
         print_json(plain)
     else:
         console.print(_table(answer), soft_wrap=False)
+        if answer.new_tasks:
+            console.print(_new_tasks(answer), soft_wrap=False)
         for line in answer.advice:
             console.print(printable(line))
     console.print(printable(f"report: {report}"))
@@ -169,4 +177,22 @@ def _table(answer: "Answer") -> Table:
             p_value(one.difference.p),
             one.verdict,
         )
+    return table
+
+
+def _new_tasks(answer: "Answer") -> Table:
+    from mtljax.training.reporting.progress import format_value
+
+    table = Table("task", "metric", title="new tasks, test", title_justify="left")
+    ways = next(iter(answer.new_tasks.values())).values
+    for column in ("samples", *ways):
+        table.add_column(column, justify="right")
+    for name, one in answer.new_tasks.items():
+        for number, count in enumerate(one.samples):
+            cells = [
+                "" if value is None else format_value(one.metric, value.value)
+                for way in ways
+                for value in (one.values[way][number] if way in one.values else None,)
+            ]
+            table.add_row(printable(name), one.metric.replace("_", " "), str(count), *cells)
     return table

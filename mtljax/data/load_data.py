@@ -20,6 +20,7 @@ from mtljax.data.encoding.outputs import check_classes, task_output
 from mtljax.data.layout import Layout
 from mtljax.data.multitask_data import MultitaskData
 from mtljax.data.options import DEFAULT_OPTIONS, DataOptions
+from mtljax.data.sources.samples import sampled
 from mtljax.data.sources.source import Source, first_rows
 from mtljax.data.tokenizers import (
     Text,
@@ -74,7 +75,16 @@ def load_data(
     cache = Cache(None if cache_dir is None else Path(cache_dir), say)
 
     # Sources. Rows are read lazily, so that what the cache holds is never read, only hashed.
-    all_sources = sources = load_sources(tasks, data_dir, options.bad_rows)
+    all_sources = load_sources(tasks, data_dir, options.bad_rows)
+    if options.samples:
+        all_sources = {
+            name: sampled(source, options.samples, options.seed)
+            for name, source in all_sources.items()
+        }
+        for name, source in all_sources.items():
+            if (count := _train_rows(source)) < options.samples:
+                say(f"samples: {name!r} has {count} training rows, not {options.samples}; uses all")
+    sources = all_sources
     if sample:
         sources = {name: first_rows(source, sample) for name, source in all_sources.items()}
     groups = input_groups(tasks, sources, options.attention, apart=options.apart)

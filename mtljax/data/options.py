@@ -23,6 +23,9 @@ class DataOptions:
         bad_rows: what a malformed row of a file, or one that a task cannot use, does: 'stop' with
             an error that names it; 'skip', left out, of the file or of that task, and counted.
         apart: whether every task has an input group of its own, also where others read the same.
+        samples: rows of train, and of validation, that are drawn of every data set at most, see
+            `mtljax.data.sources.samples`; 0 for all.
+        seed: of that draw.
     """
 
     row_length: int = 64
@@ -32,6 +35,8 @@ class DataOptions:
     mixture: MixtureSettings = PROPORTIONAL
     bad_rows: BadRows = "stop"
     apart: bool = False
+    samples: int = 0
+    seed: int = 0
 
 
 DEFAULT_OPTIONS = DataOptions()

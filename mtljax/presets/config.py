@@ -29,9 +29,12 @@ class DataConfig:
       bad_rows: what to do with a row of a file that is malformed, or that a task cannot use: 'stop'
         with an error that names it, or 'skip' it, in that file or for that task, and count it in
         the summary.
+      samples: rows of train that are read of each data set, drawn by the seed, and as many of
+        validation at most; 0 for all.
     """
 
     bad_rows: Literal["stop", "skip"] = "stop"
+    samples: int = size(0, default=0, high=2**31 - 1)
 
 
 @dataclasses.dataclass(frozen=True)

@@ -1,5 +1,7 @@
 """Does it help: runs on the same texts side by side, and studies of tasks alone and together."""
 
+from mtljax.studies.answers import Answer as Answer
+from mtljax.studies.answers import NewTask as NewTask
 from mtljax.studies.comparison import Comparison as Comparison
 from mtljax.studies.comparison import TaskComparison as TaskComparison
 from mtljax.studies.comparison import compare as compare
@@ -11,7 +13,7 @@ from mtljax.studies.intervals import difference as difference
 from mtljax.studies.intervals import interval as interval
 from mtljax.studies.intervals import mean_gain as mean_gain
 from mtljax.studies.plot_comparison import draw_comparison as draw_comparison
-from mtljax.studies.relate import Answer as Answer
+from mtljax.studies.plot_new_tasks import draw_new_tasks as draw_new_tasks
 from mtljax.studies.relate import StudyPlan as StudyPlan
 from mtljax.studies.relate import plan_study as plan_study
 from mtljax.studies.relate import relate as relate

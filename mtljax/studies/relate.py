@@ -11,9 +11,12 @@ from mtljax.errors import UserError
 from mtljax.inference import load_run
 from mtljax.presets import ConfigLike, check, read_config
 from mtljax.relatedness import affinity_of_metrics, best_grouping
+from mtljax.studies.advice import advice_of, new_task_advice, too_short
+from mtljax.studies.answers import Answer, Groups, TaskAnswer
 from mtljax.studies.comparison import scaled
 from mtljax.studies.data_cards import DataCard, data_cards
-from mtljax.studies.intervals import Difference, Interval, difference, interval, mean_gain
+from mtljax.studies.intervals import difference, interval, mean_gain
+from mtljax.studies.new_tasks import SAMPLES, Learned, new_task_answers, new_task_runs
 from mtljax.studies.study import JOINT, Budget, Done, StudyRun, do_runs, study_runs
 from mtljax.studies.text_states import TextStates, text_states
 from mtljax.tasks import Task, TasksLike, parse_tasks
@@ -24,76 +27,6 @@ from mtljax.training.reporting.data_overview import total_steps
 from mtljax.training.starting_point import origin_of, tokenizer_of
 
 
-class TaskAnswer(NamedTuple):
-    """Whether joint training helps one task.
-
-    Attributes:
-      metric: its main metric, on the test split.
-      lower_is_better: whether a smaller value is better.
-      alone: of its own models, over seeds.
-      joint: of the joint models.
-      difference: joint minus alone, paired by texts and seeds.
-      verdict: 'helps', 'costs', or 'not told apart' where the interval does not exclude 0.
-    """
-
-    metric: str
-    lower_is_better: bool
-    alone: Interval
-    joint: Interval
-    difference: Difference
-    verdict: str
-
-
-class Groups(NamedTuple):
-    """Which tasks the gradients of the joint runs would put together.
-
-    Attributes:
-      names: of the tasks, in the order of the other fields.
-      affinity: ``[T, T]``, from a row onto a column: the share of a task's loss that a step of
-        another takes away, relative to what its own step takes away; 0 on the diagonal.
-      labels: the group of each task.
-      gains: of each task in its group.
-      errors: their standard errors over seeds, or over the lines of one run; None for one line.
-    """
-
-    names: tuple[str, ...]
-    affinity: tuple[tuple[float, ...], ...]
-    labels: tuple[int, ...]
-    gains: tuple[float, ...]
-    errors: tuple[float, ...] | None
-
-
-class Answer(NamedTuple):
-    """The answer of a study.
-
-    Attributes:
-      tasks: by name; those without a target in the test split, or whose runs all diverged, are not
-        there.
-      mean_gain: the mean relative gain over these tasks, a share; None where there is none.
-      groups: None where gradients were not recorded.
-      advice: what follows, in sentences.
-      cards: the data, by task.
-      budget: what each model of one task was given.
-      seeds: the seeds that were used.
-      steps: of each run.
-      seconds: of the steps of all joint runs, and of all others.
-      diverged: names of runs that did.
-      directory: of the study.
-    """
-
-    tasks: dict[str, TaskAnswer]
-    mean_gain: Interval | None
-    groups: Groups | None
-    advice: tuple[str, ...]
-    cards: dict[str, DataCard]
-    budget: Budget
-    seeds: tuple[int, ...]
-    steps: int
-    seconds: tuple[float, float]
-    diverged: tuple[str, ...]
-    directory: str
-
-
 def relate(
     config: ConfigLike,
     tasks: TasksLike,
@@ -102,6 +35,8 @@ def relate(
     seeds: int = 3,
     budget: Budget = "share",
     groups: int = 2,
+    leave_out: Sequence[str] = (),
+    samples: Sequence[int | str] = SAMPLES,
     draws: int = 2000,
     data_dir: str | Path | None = None,
     cache_dir: str | Path | None = None,
@@ -121,6 +56,9 @@ def relate(
       budget: what each model of one task is given: its ``share`` of the joint run's tokens, or the
         ``whole``.
       groups: the most groups that tasks are put in.
+      leave_out: tasks that are learned anew by a model of the others, see
+        `mtljax.studies.new_tasks`; ``all`` for each.
+      samples: training texts that they are learned from; ``all`` for all there are.
       draws: of intervals and tests, see `mtljax.studies.difference`.
       data_dir: directory of the data sets in TFDS format.
       cache_dir: directory where tokenised data is kept; None for nowhere.
@@ -137,8 +75,9 @@ def relate(
     if groups < 1:
         raise UserError(f"groups: must be 1 or more, got {groups}")
     directory = Path(directory)
-    places = {"data_dir": data_dir, "cache_dir": cache_dir}
-    plan = plan_study(config, tasks, seeds=seeds, budget=budget, **places)
+    places: dict[str, Any] = {"data_dir": data_dir, "cache_dir": cache_dir}
+    wanted: dict[str, Any] = {"leave_out": leave_out, "samples": samples}
+    plan = plan_study(config, tasks, seeds=seeds, budget=budget, **wanted, **places)
     done = []
     for number, one in enumerate(do_runs(plan.runs, directory, **places, **options), 1):
         done.append(one)
@@ -154,12 +93,16 @@ class StudyPlan(NamedTuple):
       runs: in the order in which they are to be done.
       cards: the data, by task.
       steps: of each run.
+      learned: those of the runs that learn a new task, by what they tell.
+      notes: what is not done as asked for, in sentences.
     """
 
     tasks: tuple[Task, ...]
     runs: list[StudyRun]
     cards: dict[str, DataCard]
     steps: int
+    learned: dict[Learned, StudyRun]
+    notes: tuple[str, ...]
 
 
 def plan_study(
@@ -168,6 +111,8 @@ def plan_study(
     *,
     seeds: int = 3,
     budget: Budget = "share",
+    leave_out: Sequence[str] = (),
+    samples: Sequence[int | str] = SAMPLES,
     data_dir: str | Path | None = None,
     cache_dir: str | Path | None = None,
 ) -> StudyPlan:
@@ -181,6 +126,8 @@ def plan_study(
       tasks: two tasks or more, as `mtljax.train` takes them.
       seeds: how many, from that of the configuration on.
       budget: what each model of one task is given, see `relate`.
+      leave_out: tasks that are learned anew by a model of the others, see `relate`.
+      samples: training texts that they are learned from.
       data_dir: directory of the data sets in TFDS format.
       cache_dir: directory where tokenised data is kept; None for nowhere.
 
@@ -202,7 +149,11 @@ def plan_study(
         cache_dir=cache_dir,
     )
     runs = study_runs(config, tasks, data, seeds=seeds, budget=budget)
-    return StudyPlan(tasks, runs, data_cards(data, tasks), total_steps(config, data))
+    learned, more, notes = {}, [], ()
+    if leave_out:
+        learned, more, notes = new_task_runs(config, tasks, data, leave_out, samples, seeds=seeds)
+    steps = total_steps(config, data)
+    return StudyPlan(tasks, [*runs, *more], data_cards(data, tasks), steps, learned, notes)
 
 
 def _answer(
@@ -215,6 +166,14 @@ def _answer(
     places: dict[str, Any],
 ) -> Answer:
     diverged = [one.run.name for one in done if one.summary is None]
+    ended = {one.run.name for one in done if one.summary is not None}
+    learned = {
+        key: text_states(load_run(directory / run.name), "test", **places)[key.task]
+        for key, run in plan.learned.items()
+        if run.name in ended
+    }
+    new_tasks = new_task_answers(learned, draws=draws)
+    done = [one for one in done if one.run.part == "base"]
     finished = [one.run for one in done if one.summary is not None]
     measured = {
         run.name: text_states(load_run(directory / run.name), "test", **places) for run in finished
@@ -240,7 +199,7 @@ def _answer(
         answers,
         gain,
         found,
-        (*_advice(answers, found), *_too_short(done)),
+        (*advice_of(answers, found), *new_task_advice(new_tasks), *plan.notes, *too_short(done)),
         plan.cards,
         budget,
         tuple(dict.fromkeys(one.run.seed for one in done)),
@@ -248,6 +207,7 @@ def _answer(
         (seconds[0], seconds[1]),
         tuple(diverged),
         str(directory),
+        new_tasks,
     )
 
 
@@ -312,65 +272,6 @@ def _groups(
         tuple(found.gains.tolist()),
         None if found.errors is None else tuple(found.errors.tolist()),
     )
-
-
-def _advice(answers: dict[str, TaskAnswer], groups: Groups | None) -> list[str]:
-    """What follows from the differences; the groups of gradients are a hint, and said as such."""
-    by_verdict = {
-        verdict: [name for name, one in answers.items() if one.verdict == verdict]
-        for verdict in ("helps", "costs", "not told apart")
-    }
-    advice = []
-    if helped := by_verdict["helps"]:
-        advice.append(f"Joint training helps {listed(helped)}.")
-    if hurt := by_verdict["costs"]:
-        costs = listed([f"{name} ({change(answers[name])})" for name in hurt])
-        advice.append(f"It costs {costs}: train {'it' if len(hurt) == 1 else 'them'} apart.")
-    if unsure := by_verdict["not told apart"]:
-        advice.append(
-            f"The interval does not exclude 0 for {listed(unsure)}: more seeds or more test texts "
-            "would tell, or joint training for the sake of one model."
-        )
-    if groups is not None and len(set(groups.labels)) > 1:
-        parts = [
-            listed([n for n, label in zip(groups.names, groups.labels, strict=True) if label == g])
-            for g in dict.fromkeys(groups.labels)
-        ]
-        advice.append(
-            f"By their gradients the tasks would be grouped as {'; '.join(parts)}: a hint for the "
-            "next study, not a result of this one."
-        )
-    return advice
-
-
-def _too_short(done: Sequence[Done]) -> list[str]:
-    """A warning where runs were best at their last step: longer ones may tell something else."""
-    summaries = [one.summary for one in done if one.summary is not None]
-    last = sum(summary["best_step"] == summary["steps"] for summary in summaries)
-    if 2 * last <= len(summaries):
-        return []
-    return [
-        f"{last} of {len(summaries)} runs were best at their last step: with more steps the answer "
-        "may be another."
-    ]
-
-
-def listed(names: Sequence[str]) -> str:
-    """Names in a sentence.
-
-    >>> listed(["a", "b", "c"])
-    'a, b and c'
-    """
-    return " and ".join(filter(None, (", ".join(names[:-1]), names[-1])))
-
-
-def change(answer: TaskAnswer) -> str:
-    """The difference of a task in its own units, with a sign."""
-    from mtljax.training.reporting.progress import SHARES
-
-    if answer.metric in SHARES:
-        return f"{100 * answer.difference.value:+.1f} points of {answer.metric.replace('_', ' ')}"
-    return f"{answer.difference.value:+.4g} in {answer.metric.replace('_', ' ')}"
 
 
 def joint_directory(answer: Answer) -> Path:

@@ -6,9 +6,11 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
+from mtljax.studies.answers import Answer, Groups, TaskAnswer
 from mtljax.studies.data_cards import DataCard
 from mtljax.studies.plot_comparison import draw_comparison
-from mtljax.studies.relate import Answer, Groups, TaskAnswer, joint_directory
+from mtljax.studies.plot_new_tasks import draw_new_tasks
+from mtljax.studies.relate import joint_directory
 from mtljax.training.persistence.atomic_write import replacing
 from mtljax.training.reporting.plot_gradients import draw_gradients
 from mtljax.training.reporting.progress import SHARES, format_value
@@ -56,6 +58,7 @@ def write_report(answer: Answer, path: str | Path) -> Path:
         "</div>",
         _results(answer),
         *_figures(answer),
+        _new_tasks(answer) if answer.new_tasks else "",
         "" if answer.groups is None else _affinities(answer.groups),
         _cards(answer.cards),
         _about(answer),
@@ -88,10 +91,6 @@ def _results(answer: Answer) -> str:
 
 
 def _result(name: str, one: TaskAnswer) -> list[str]:
-    def shown(value: Any) -> str:
-        low, high = (format_value(one.metric, end) for end in (value.low, value.high))
-        return f"{_text(format_value(one.metric, value.value))}<br><small>{low} to {high}</small>"
-
     factor = 100 if one.metric in SHARES else 1
     change = [factor * part for part in one.difference[:3]]
     signed = [f"{part:+.1f}" if factor == 100 else f"{part:+.4g}" for part in change]
@@ -99,12 +98,17 @@ def _result(name: str, one: TaskAnswer) -> list[str]:
     return [
         _text(name),
         _text(one.metric.replace("_", " ")),
-        shown(one.alone),
-        shown(one.joint),
+        _shown(one.metric, one.alone),
+        _shown(one.metric, one.joint),
         f"{signed[0]}<br><small>{signed[1]} to {signed[2]}</small>",
         "&lt; 0.001" if one.difference.p < 0.001 else f"{one.difference.p:.3f}",
         f'<span class="{mark}">{one.verdict}</span>',
     ]
+
+
+def _shown(metric: str, value: Any) -> str:
+    low, high = (format_value(metric, end) for end in (value.low, value.high))
+    return f"{_text(format_value(metric, value.value))}<br><small>{low} to {high}</small>"
 
 
 def _figures(answer: Answer) -> Iterable[str]:
@@ -120,6 +124,29 @@ def _figures(answer: Answer) -> Iterable[str]:
     if gradients is not None:
         title = "norms, cosines and conflicts of gradients by step"
         yield f"<h2>Gradients of the joint run</h2>{_image(gradients, title)}"
+
+
+def _new_tasks(answer: Answer) -> str:
+    ways = next(iter(answer.new_tasks.values())).values
+    rows = []
+    for name, task in answer.new_tasks.items():
+        for number, count in enumerate(task.samples):
+            values = [task.values[way][number] if way in task.values else None for way in ways]
+            cells = ["-" if one is None else _shown(task.metric, one) for one in values]
+            metric = task.metric.replace("_", " ")
+            rows.append([_text(name), _text(metric), f"{count:,}", *cells])
+    head = ("task", "metric", "samples", *("from nothing" if w == "alone" else w for w in ways))
+    try:
+        curves = draw_new_tasks(answer.new_tasks, Path(answer.directory) / "new_tasks.png")
+        figure = _image(curves, "test metric of new tasks by the number of their samples")
+    except ImportError:
+        figure = ""
+    return (
+        f"<h2>New tasks</h2>{figure}{_table(head, rows)}<p><small>Each is learned by a model of "
+        "the others: its head on the encoder as it is (frozen), all parameters (tuned), low-rank "
+        "updates (adapter); or from nothing. Each seed draws its samples; validation has no more "
+        "texts than training.</small></p>"
+    )
 
 
 def _affinities(groups: Groups) -> str:

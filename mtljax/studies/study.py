@@ -1,5 +1,6 @@
 """The runs of a study: several tasks in one model, and each task in a model of its own."""
 
+import contextlib
 import dataclasses
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -15,9 +16,10 @@ from mtljax.presets import Config, ParallelConfig
 from mtljax.studies.other_tasks import parameter_paths, without_patterns_of
 from mtljax.tasks import Task
 from mtljax.training import build_model, train
-from mtljax.training.model import initial_params
+from mtljax.training.model import Model, initial_params
+from mtljax.training.persistence import run_directory
 from mtljax.training.reporting.data_overview import class_counts, total_steps
-from mtljax.training.starting_point import Given
+from mtljax.training.starting_point import Given, StartingPoint, origin_of, starting_point
 
 Budget = Literal["share", "whole"]
 """What a model of one task is given: the tokens of its input group in the joint run, so that, where
@@ -40,6 +42,9 @@ class StudyRun(NamedTuple):
       given: the tokenizer and the classes of the joint run, so that all runs measure the same; None
         where a pretrained model or another run has them.
       alone: the task that it learns alone; None for the joint run.
+      part: of the study: 'base', jointly or alone; 'rest', all tasks but a new one; 'new', that.
+      origin: the run whose encoder it begins with, and whose tokenizer it has; if empty, none.
+      drawn: whether it takes the tokenizer alone from there.
     """
 
     name: str
@@ -48,6 +53,9 @@ class StudyRun(NamedTuple):
     seed: int
     given: Given | None = None
     alone: str | None = None
+    part: Literal["base", "rest", "new"] = "base"
+    origin: str = ""
+    drawn: bool = False
 
 
 def study_runs(
@@ -95,19 +103,36 @@ def study_runs(
         joint = dataclasses.replace(config, seed=seed, gradients=gradients)
         found.append(StudyRun(f"{JOINT}-seed{seed}", joint, tuple(tasks), seed, given))
         for task in tasks:
-            alone = _alone(dataclasses.replace(config, seed=seed), task, data.layout, steps, budget)
+            alone = alone_config(
+                dataclasses.replace(config, seed=seed), task, data.layout, steps, budget
+            )
             others = [one.name for one in tasks if one is not task]
             alone = without_patterns_of(alone, paths, others)
             name = f"alone-{task.name}-seed{seed}"
-            # What is said of its place among others says nothing of a task alone.
-            only = dataclasses.replace(
-                task, rate=None, batch_size=None, weight=1.0, head=None, own_head=False
-            )
-            found.append(StudyRun(name, alone, (only,), seed, given, task.name))
+            found.append(StudyRun(name, alone, (alone_task(task),), seed, given, task.name))
     return found
 
 
-def _alone(config: Config, task: Task, layout: Layout, steps: int, budget: Budget) -> Config:
+def alone_task(task: Task) -> Task:
+    """A task without what is said of its place among others."""
+    return dataclasses.replace(
+        task, rate=None, batch_size=None, weight=1.0, head=None, own_head=False
+    )
+
+
+def alone_config(config: Config, task: Task, layout: Layout, steps: int, budget: Budget) -> Config:
+    """The configuration of a task alone.
+
+    Args:
+      config: of the joint run.
+      task: the task.
+      layout: of the data of the joint run.
+      steps: of the joint run.
+      budget: of the model.
+
+    Returns:
+      A configuration, in which expressions may find parameters of other tasks.
+    """
     tokens = config.batch.tokens
     if budget == "share":
         group = next(group for group in layout.groups if task in group.tasks)
@@ -123,11 +148,11 @@ def _alone(config: Config, task: Task, layout: Layout, steps: int, budget: Budge
         regularizer=dataclasses.replace(config.regularizer, heads_together=0.0),
         gradients=dataclasses.replace(config.gradients, telemetry=False, telemetry_every=1),
         stopping=dataclasses.replace(config.stopping, task=""),
-        parallel=_by_rows(config.parallel),
+        parallel=by_rows(config.parallel),
     )
 
 
-def _by_rows(parallel: ParallelConfig) -> ParallelConfig:
+def by_rows(parallel: ParallelConfig) -> ParallelConfig:
     """As many devices, all of which share the rows: a task alone has no groups of them."""
     if parallel.task == 1:
         return parallel
@@ -170,27 +195,55 @@ def do_runs(
       preempted: see `mtljax.train`.
 
     Yields:
-      Each run when it is done.
+      Each run when it is done; one that begins from a diverged one counts as diverged too.
 
     Raises:
-      UserError: see `mtljax.train`; but a run that diverges is reported, and others go on.
+      UserError: see `mtljax.train`; but a run that diverges is reported, and others go on. The run
+        that another begins from is not done.
       Preempted: after `preempted` returned True; the next call continues.
     """
+    diverged = set()
     for run in runs:
         began = time.monotonic()
-        try:
-            summary = train(
-                run.config,
-                run.tasks,
-                directory / run.name,
-                data_dir=data_dir,
-                cache_dir=cache_dir,
-                console=console or Console(quiet=True),
-                preempted=preempted,
-                given=run.given,
-            )
-        except Diverged:
-            summary = None
+        summary = None
+        if run.origin not in diverged:
+            config, given = _start_of(run, directory)
+            with contextlib.suppress(Diverged):
+                summary = train(
+                    config,
+                    run.tasks,
+                    directory / run.name,
+                    data_dir=data_dir,
+                    cache_dir=cache_dir,
+                    console=console or Console(quiet=True),
+                    preempted=preempted,
+                    given=given,
+                )
+        if summary is None:
+            diverged.add(run.name)
         yield Done(run, summary, time.monotonic() - began)
         # Programs of a run that is done serve no other.
         jax.clear_caches()
+
+
+def _start_of(run: StudyRun, directory: Path) -> tuple[Config, Given | None]:
+    """The configuration of a run and what it starts from, in the directory of its study."""
+    if not run.origin:
+        return run.config, run.given
+    origin = directory / run.origin
+    if not run_directory.holds_run(origin) or run_directory.read_summary(origin) is None:
+        raise UserError(f"{run.name}: begins from {run.origin}, which is not done in {directory}")
+    config = run.config
+    if not run.drawn:
+        encoder = dataclasses.replace(config.encoder, from_run=str(origin), pretrained="")
+        config = dataclasses.replace(config, encoder=encoder)
+    files = origin_of(config, directory / run.name)
+
+    def begun(model: Model, data: MultitaskData) -> StartingPoint:
+        start = starting_point(config, model, data, files, lambda line: None)
+        assert start is not None
+        return start
+
+    assert run.given is not None
+    tokenizer = run_directory.read_run(origin).tokenizer
+    return config, run.given._replace(tokenizer=tokenizer, parameters=begun if files else None)

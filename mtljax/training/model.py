@@ -98,6 +98,8 @@ def data_options(config: Config, tasks: tuple[Task, ...]) -> DataOptions:
         mixture=config.mixture,
         bad_rows=config.data.bad_rows,
         apart=has_private(config.sharing),
+        samples=config.data.samples,
+        seed=config.seed,
     )
 
 

@@ -20,9 +20,18 @@ from mtljax.presets import (
     RegularizerConfig,
     read_config,
 )
-from mtljax.studies import data_cards, do_runs, plan_study, relate, write_report
+from mtljax.studies import (
+    Difference,
+    Interval,
+    NewTask,
+    data_cards,
+    do_runs,
+    plan_study,
+    relate,
+    write_report,
+)
 from mtljax.studies.other_tasks import without_patterns_of
-from mtljax.studies.study import Done, _by_rows
+from mtljax.studies.study import Done, by_rows
 from mtljax.training.persistence import run_directory
 
 TASKS = """\
@@ -145,7 +154,7 @@ def test_expressions_that_find_other_tasks_alone_are_left_out():
 
 def test_devices_of_tasks_share_rows_where_there_is_one_task():
     for before, after in [((4, 2), (1, 8)), ((0, 2), (1, 0)), ((1, 3), (1, 3)), ((2, 0), (1, 0))]:
-        found = _by_rows(ParallelConfig(task=before[0], data=before[1]))
+        found = by_rows(ParallelConfig(task=before[0], data=before[1]))
         assert (found.task, found.data) == after
 
 
@@ -171,7 +180,16 @@ def test_runs_that_diverge_are_left_out_and_named(study, monkeypatch):
     answer = relate(config, tasks, study / "study", seeds=1, draws=100)
     assert answer.diverged == ("alone-stars-seed0",)
     assert list(answer.tasks) == ["sentiment"]
+    value, gain = Interval(0.5, 0.4, 0.6), Difference(0.03, 0.01, 0.05, 0.01)
+    new = NewTask(
+        "accuracy", False, (16,), {"tuned": (value,), "alone": (None,)}, {"tuned": (gain,)}
+    )
+    answer = answer._replace(new_tasks={"sentiment": new})
     page = write_report(answer, study / "study/again.html").read_text()
+    row = re.search(r"<tr><td>sentiment</td><td>accuracy</td><td>16</td>(.*?)</tr>", page)
+    assert row
+    assert "50.0 %<br><small>40.0 % to 60.0 %" in row[1]
+    assert row[1].endswith("<td>-</td>")
     assert "Diverged, and left out: alone-stars-seed0" in page
     monkeypatch.setattr(
         "mtljax.studies.study.train", lambda *a, **k: (_ for _ in ()).throw(Diverged("x"))
