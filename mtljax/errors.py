@@ -43,6 +43,10 @@ class Diverged(UserError):
     """A loss or a gradient of a run is no longer finite."""
 
 
+class NotConverged(UserError):
+    """A solver stopped before the optimum; the exit code is 1."""
+
+
 class Preempted(Exception):
     """A run was asked to stop, and can be resumed from the step that is saved."""
 

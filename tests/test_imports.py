@@ -19,7 +19,7 @@ BELOW_TRAINING = {
     "digests",
     *("losses", "regularizers", "metrics", "solvers", "weighting", "gradients", "aggregation"),
     *("optim", "parallel", "step", "generation", "modules", "kinds", "tasks", "data", "presets"),
-    *("pretrained", "merging", "mixtures"),
+    *("pretrained", "merging", "linear", "mixtures"),
 }
 INTERNAL = {
     "errors": set(),

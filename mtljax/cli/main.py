@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from mtljax import __version__
 from mtljax.cli.exhausted import exhausted
 from mtljax.cli.processes import preempted_code, preempted_line
-from mtljax.errors import Preempted, UserError, visible
+from mtljax.errors import NotConverged, Preempted, UserError, visible
 
 COMMANDS = {
     "train": "train several tasks in one model, or resume an interrupted run",
@@ -48,8 +48,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     Returns:
       The exit code: 0 on success; 2 for what the user got wrong, or when disk, memory or open files
       are used up, with one line on stderr that says what and where; 130 when interrupted; 143 when
-      SIGTERM came; 1 for a plan that does not fit, and, quietly, when nobody reads the output any
-      more.
+      SIGTERM came; 1 for a plan that does not fit, for a solver that has not converged, and,
+      quietly, when nobody reads the output any more.
     """
     arguments = list(sys.argv[1:] if argv is None else argv)
     name = arguments[0] if arguments else ""
@@ -65,7 +65,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             sys.stdout.flush()
     except UserError as error:
         _complain(f"{where}: {error}")
-        return 2
+        return 1 if isinstance(error, NotConverged) else 2
     except Preempted as stopped:
         _complain(f"{where}: {preempted_line(stopped)}")
         return preempted_code(stopped)

@@ -188,10 +188,13 @@ def _draw(directory: Path) -> str:
     try:
         from mtljax.training.reporting.plot_curves import draw_curves
         from mtljax.training.reporting.plot_gradients import draw_gradients
+        from mtljax.training.reporting.plot_relation import draw_run_relation
 
         drawn = f"curves: {draw_curves(directory)}"
-        gradients = draw_gradients(directory)
-        return drawn if gradients is None else f"{drawn}; gradients: {gradients}"
+        for what, draw in (("gradients", draw_gradients), ("relation", draw_run_relation)):
+            figure = draw(directory)
+            drawn += "" if figure is None else f"; {what}: {figure}"
+        return drawn
     except UserError as error:
         return f"curves: not drawn; {error}"
     except OSError as error:

@@ -60,9 +60,18 @@ class BatchConfig:
 
 @dataclasses.dataclass(frozen=True)
 class OptimizerConfig:
-    """AdamW, its learning rate, clipping, accumulation and averaging.
+    """How parameters are found: AdamW, its learning rate, clipping, accumulation and averaging.
 
     Attributes:
+      solver: 'adamw', in steps; or all at once, as the optimum of a convex problem, of a linear
+        encoder and one answer a text, under a penalty of the weights of each answer: 'ridge', their
+        squares; 'together', with a part that all tasks share (Daume 2007); 'relation', with a
+        covariance of the tasks that is learned (MTRL); 'groups', few features for all; 'trace', a
+        subspace for all.
+      penalties: factors of a solver's penalty, of which validation chooses one.
+      couplings: by which tasks are held together, over what holds each ('together': the factor of
+        each task's own part; 'relation': that of the learned covariance), as `penalties`.
+      solver_steps: steps of a solver at most.
       learning_rate: the highest learning rate of the schedule.
       schedule: the learning rate after the warm-up: 'cosine' or 'linear' decay to `final_fraction`,
         or 'constant'.
@@ -88,6 +97,10 @@ class OptimizerConfig:
         embedding; 0 for all at once.
     """
 
+    solver: Literal["adamw", "ridge", "together", "relation", "groups", "trace"] = "adamw"
+    penalties: tuple[float, ...] = positive(default=(0.01, 0.03, 0.1, 0.3, 1.0))
+    couplings: tuple[float, ...] = positive(default=(3.0, 30.0))
+    solver_steps: int = size(1, default=5000, high=2**31 - 1)
     learning_rate: float = positive(default=4e-3)
     schedule: Literal["cosine", "linear", "constant"] = "cosine"
     warmup_steps: int = size(0, default=50, high=2**31 - 1)

@@ -5,7 +5,6 @@ from mtljax.step.state import TrainState as TrainState
 from mtljax.training.extended_run import extend_run as extend_run
 from mtljax.training.extended_run import extension_config as extension_config
 from mtljax.training.extended_run import put_best_heads_together as put_best_heads_together
-from mtljax.training.loop import train as train
 from mtljax.training.merged_run import MergeSettings as MergeSettings
 from mtljax.training.merged_run import merge_runs as merge_runs
 from mtljax.training.model import Model as Model
@@ -17,3 +16,4 @@ from mtljax.training.reporting.plot_curves import draw_curves as draw_curves
 from mtljax.training.reporting.plot_gradients import draw_gradients as draw_gradients
 from mtljax.training.reporting.progress import results_table as results_table
 from mtljax.training.step import make_step as make_step
+from mtljax.training.train import train as train

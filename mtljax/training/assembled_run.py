@@ -17,7 +17,7 @@ from mtljax.modules.config import DecoderConfig
 from mtljax.modules.shared_heads import encoder_params, shared_heads
 from mtljax.presets import ENCODER_SHAPE, Config
 from mtljax.tasks import Task
-from mtljax.training.loop import train
+from mtljax.training.loop import train_in_steps
 from mtljax.training.model import Model, initial_params
 from mtljax.training.persistence import run_directory
 from mtljax.training.persistence.checkpoints import checkpoint_steps
@@ -205,7 +205,7 @@ def assemble(
         return parameters(model, data)
 
     outputs = {name: output for part in parts for name, output in part.layout.outputs.items()}
-    return train(
+    return train_in_steps(
         config,
         [
             dataclasses.replace(

@@ -19,7 +19,7 @@ from mtljax.presets import Config, ConfigLike, StoppingConfig, differences, read
 from mtljax.tasks import Task, TasksLike, join_tasks, parse_tasks, suggestion
 from mtljax.training.assembled_run import Part, assemble, check_new, difference, read_part
 from mtljax.training.best_heads import best_heads
-from mtljax.training.loop import train
+from mtljax.training.loop import train_in_steps
 from mtljax.training.persistence import run_directory
 from mtljax.training.persistence.start_record import parameters_digest, read_start
 from mtljax.training.reporting.progress import notebook_console, notes_on
@@ -43,7 +43,9 @@ def extension_config(begun: Config) -> Config:
         begun,
         weighting="equal",
         weighting_options={},
-        optimizer=dataclasses.replace(begun.optimizer, frozen=(), rates=(), unfreeze=0),
+        optimizer=dataclasses.replace(
+            begun.optimizer, solver="adamw", frozen=(), rates=(), unfreeze=0
+        ),
         regularizer=dataclasses.replace(regularizer, heads_together=0.0),
         gradients=plain.gradients,
         mixture=dataclasses.replace(begun.mixture, subset=plain.mixture.subset),
@@ -110,7 +112,7 @@ def extend_run(
     if freeze and run_directory.holds_run(directory) and not run_directory.holds_run(inner):
         raise UserError(f"run directory {directory}: holds another run; choose another --run-dir")
     if not freeze:
-        return train(config, union, directory, **options, preempted=preempted)
+        return train_in_steps(config, union, directory, **options, preempted=preempted)
     _check_config(origin, files.config, config, directory)
     base = read_part(origin, notes_on(console))
     kept = [task for task in files.tasks if task.name not in retrain]
@@ -118,7 +120,7 @@ def extend_run(
     optimizer = dataclasses.replace(config.optimizer, frozen=(*config.optimizer.frozen, *patterns))
     config = dataclasses.replace(config, optimizer=optimizer)
     _check_begun(base, inner)
-    train(config, learned, inner, **options, preempted=preempted)
+    train_in_steps(config, learned, inner, **options, preempted=preempted)
     _check_begun(base, inner)  # the origin may be in training itself
     return _put_together(base, inner, union, directory, bool(retrain), options)
 

@@ -62,7 +62,7 @@ from mtljax.training.task_stopping import (
 )
 
 
-def train(
+def train_in_steps(
     config: ConfigLike,
     tasks: TasksLike,
     run_dir: str | Path,
@@ -74,37 +74,24 @@ def train(
     preempted: Callable[[int], bool] = lambda step: False,
     given: Given | None = None,
 ) -> dict[str, Any]:
-    """Train tasks jointly, or continue a run that was interrupted.
-
-    Called again with the same arguments it ends with the parameters and metrics that an
-    uninterrupted run has (on the same kind and number of devices); a finished run is left as it is.
-    With more steps or epochs a run continues to these, finished or not. One process at a time
-    trains in a directory.
-
-    Where `jax.distributed` has joined several processes, all call this with the same arguments and
-    a directory that they share; the first of them writes.
+    """Train tasks jointly in steps, or continue a run that was interrupted: `mtljax.train`.
 
     Args:
-      config: the configuration of the run; or what `mtljax.presets.read_config` reads: the name of
-        a preset, a dictionary such as ``{"preset": "linear", "steps": 100}``, YAML or a path.
-      tasks: what to learn, in the order of the losses; or what `mtljax.tasks.parse_tasks` reads: a
-        dictionary, YAML or the path of a tasks file.
-      run_dir: directory of the run, made if need be.
+      config: as of `mtljax.train`, as are all but the last; its solver is not asked.
+      tasks: what to learn.
+      run_dir: directory of the run.
       data_dir: directory of data sets in TFDS format.
-      cache_dir: directory where tokenised data is kept for later runs; None for nowhere.
+      cache_dir: directory where tokenised data is kept.
       tensorboard: whether event files are written too.
-      console: where progress is shown; None for the output of a notebook's cell, elsewhere for
-        nowhere.
-      preempted: called after every step with its number; True has the run save and stop. All
-        processes must get the same answer at the same step.
+      console: where progress is shown.
+      preempted: called after every step with its number; True has the run save and stop.
       given: parameters to start from in place of those that are drawn, with their tokenizer.
 
     Returns:
       The content of `summary.json`.
 
     Raises:
-      UserError: for a configuration, task, data set or directory that cannot be used, and when a
-        loss is no longer finite.
+      UserError: as `mtljax.train`.
       Preempted: after `preempted` returned True, when the state is saved.
     """
     config, tasks = resolved(read_config(config), Path(run_dir)), parse_tasks(tasks, Path.cwd())
@@ -126,6 +113,7 @@ def train(
         data = on_all_processes(
             lambda: load(config, tasks, start, origin, data_dir, cache_dir, say)
         )
+        seconds = time.monotonic() - began
         check_same(lambda: content(data))
         done = on_all_processes(lambda: check_continued(config, start, data))
         if done is not None:
@@ -138,7 +126,6 @@ def train(
             on_all_processes(lambda: check_pretrained(config))
         on_all_processes(lambda: begin(config, tasks, start, data, lock, say))
         on_all_processes(lambda: run_directory.check_shared(directory))
-        seconds = time.monotonic() - began
         say(describe(config, data, composed.steps, seconds))
         _announce(composed, data, say)
 

@@ -11,7 +11,7 @@ from mtljax.errors import UserError
 from mtljax.inference import load_run
 from mtljax.modules.shared_heads import encoder_params, shared_heads
 from mtljax.presets import RegularizerConfig, StoppingConfig
-from mtljax.training import best_heads, extended_run, stopping
+from mtljax.training import best_heads, extended_run, stopping, train
 from mtljax.training.assembled_run import read_part
 from mtljax.training.extended_run import (
     ADDED,
@@ -19,7 +19,6 @@ from mtljax.training.extended_run import (
     extension_config,
     put_best_heads_together,
 )
-from mtljax.training.loop import train
 from mtljax.training.persistence import checkpoint_digests
 from mtljax.training.persistence.start_record import read_start
 from mtljax.training.reporting.metrics_file import read_metrics

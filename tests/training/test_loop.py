@@ -9,7 +9,7 @@ from mtljax.errors import UserError
 from mtljax.inference import load_run
 from mtljax.presets import DataConfig, RegularizerConfig
 from mtljax.tasks import Column, Dataset, Task
-from mtljax.training.loop import train
+from mtljax.training import train
 from mtljax.training.reporting.data_overview import class_counts, total_steps
 from mtljax.training.reporting.metrics_file import read_metrics
 

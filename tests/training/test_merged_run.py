@@ -14,7 +14,7 @@ from mtljax.errors import UserError
 from mtljax.inference import load_run
 from mtljax.merging import dare, ties
 from mtljax.presets import like_run
-from mtljax.training.loop import train
+from mtljax.training import train
 from mtljax.training.merged_run import MergeSettings, merge_runs
 from mtljax.training.persistence.start_record import parameters_digest
 from mtljax.training.persistence.start_record import read_start as read

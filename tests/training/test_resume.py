@@ -18,7 +18,7 @@ from mtljax.errors import Preempted
 from mtljax.modules import EncoderConfig, HeadsConfig
 from mtljax.presets import BatchConfig, Config, OptimizerConfig, dump_config
 from mtljax.tasks import Task, dump_tasks
-from mtljax.training.loop import train
+from mtljax.training import train
 from mtljax.training.persistence.checkpoint_digests import read_score
 from mtljax.training.persistence.checkpoints import Checkpoints, checkpoint_steps
 from mtljax.training.reporting.metrics_file import read_metrics
@@ -205,7 +205,7 @@ import sys
 from pathlib import Path
 from mtljax.presets import parse_config
 from mtljax.tasks import load_tasks
-from mtljax.training.loop import train
+from mtljax.training import train
 here = Path(sys.argv[1])
 config = parse_config((here / "config.yaml").read_text())
 train(config, load_tasks(here / "tasks.yaml"), here / "run")

@@ -9,8 +9,8 @@ import pytest
 from mtljax.errors import UserError
 from mtljax.inference import load_run
 from mtljax.modules.shared_heads import SHARED_HEADS
+from mtljax.training import train
 from mtljax.training.inputs.aligned_streams import AlignedStreams
-from mtljax.training.loop import train
 from mtljax.training.objectives.model_objectives import model_objectives
 from tests.tiny_models import random_params
 

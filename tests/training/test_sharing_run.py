@@ -16,9 +16,9 @@ from mtljax.modules.structures import encoder_variables, merged_parameters
 from mtljax.optim import MultiObjectiveState
 from mtljax.pretrained import load
 from mtljax.step import TrainState, train_step
+from mtljax.training import train
 from mtljax.training.check_config import check_parameters
 from mtljax.training.inputs.abstract_batch import abstract_batch
-from mtljax.training.loop import train
 from mtljax.training.method import make_method
 from mtljax.training.model import initial_params
 from mtljax.training.objectives.model_objectives import model_objectives

@@ -13,7 +13,7 @@ from mtljax.inference import load_run
 from mtljax.modules import DecoderConfig, EncoderConfig, SharingConfig
 from mtljax.modules.architecture import Architecture
 from mtljax.presets import Config, dump_config, like_run, read_config
-from mtljax.training.loop import train
+from mtljax.training import train
 from mtljax.training.model import data_options
 from mtljax.training.persistence import run_directory
 from mtljax.training.starting_point import read_as_there

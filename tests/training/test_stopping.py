@@ -8,7 +8,7 @@ import pytest
 
 from mtljax.errors import Preempted, UserError
 from mtljax.presets import StoppingConfig
-from mtljax.training.loop import train
+from mtljax.training import train
 from mtljax.training.reporting.metrics_file import read_metrics
 from mtljax.training.stopping import Best, better, why_stopped
 

@@ -13,8 +13,7 @@ from mtljax.inference import load_run
 from mtljax.optim import MultiObjectiveState
 from mtljax.presets import ParallelConfig, StoppingConfig, check
 from mtljax.step import TrainState
-from mtljax.training import stopping, task_stopping
-from mtljax.training.loop import train
+from mtljax.training import stopping, task_stopping, train
 from mtljax.training.stopping import Best
 from mtljax.training.task_stopping import NO_STOPS, TaskStops
 

@@ -1,0 +1,70 @@
+"""Training a run, in steps or all at once."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+
+from mtljax.presets import ConfigLike, read_config
+from mtljax.tasks import TasksLike, parse_tasks
+from mtljax.training.loop import train_in_steps
+from mtljax.training.solved import solve_run
+
+
+def train(
+    config: ConfigLike,
+    tasks: TasksLike,
+    run_dir: str | Path,
+    *,
+    data_dir: str | Path | None = None,
+    cache_dir: str | Path | None = None,
+    tensorboard: bool = False,
+    console: Console | None = None,
+    preempted: Callable[[int], bool] = lambda step: False,
+) -> dict[str, Any]:
+    """Train tasks jointly, or continue a run that was interrupted.
+
+    Called again with the same arguments it ends with the parameters and metrics that an
+    uninterrupted run has (on the same kind and number of devices); a finished run is left as it is.
+    With more steps or epochs a run continues to these, finished or not. One process at a time
+    trains in a directory.
+
+    Where `jax.distributed` has joined several processes, all call this with the same arguments and
+    a directory that they share; the first of them writes.
+
+    Args:
+      config: the configuration of the run; or what `mtljax.presets.read_config` reads: the name of
+        a preset, a dictionary such as ``{"preset": "linear", "steps": 100}``, YAML or a path.
+      tasks: what to learn, in the order of the losses; or what `mtljax.tasks.parse_tasks` reads: a
+        dictionary, YAML or the path of a tasks file.
+      run_dir: directory of the run, made if need be.
+      data_dir: directory of data sets in TFDS format.
+      cache_dir: directory where tokenised data is kept for later runs; None for nowhere.
+      tensorboard: whether event files are written too.
+      console: where progress is shown; None for the output of a notebook's cell, elsewhere for
+        nowhere.
+      preempted: called after every step with its number; True has the run save and stop. All
+        processes must get the same answer at the same step.
+
+    Returns:
+      The content of `summary.json`.
+
+    Raises:
+      NotConverged: the solver that `optimizer.solver` names stopped before the optimum.
+      UserError: for a configuration, task, data set or directory that cannot be used, and when a
+        loss is no longer finite.
+      Preempted: after `preempted` returned True, when the state is saved.
+    """
+    config, tasks = read_config(config), parse_tasks(tasks, Path.cwd())
+    make = train_in_steps if config.optimizer.solver == "adamw" else solve_run
+    return make(
+        config,
+        tasks,
+        run_dir,
+        data_dir=data_dir,
+        cache_dir=cache_dir,
+        tensorboard=tensorboard,
+        console=console,
+        preempted=preempted,
+    )
