@@ -16,6 +16,7 @@ FILES = sorted(ROOT.rglob("*.py"))
 # What each part may import of the package, besides itself and `errors`; only `cli` may import all.
 BELOW_TRAINING = {
     *("json_values", "yaml_values", "ranges", "span_schemes", "special_tokens", "versions"),
+    "span_steps",
     "digests",
     *("losses", "regularizers", "metrics", "solvers", "weighting", "gradients", "aggregation"),
     *("optim", "parallel", "step", "generation", "modules", "kinds", "tasks", "data", "presets"),
@@ -29,6 +30,7 @@ INTERNAL = {
     "yaml_values": set(),
     "special_tokens": set(),
     "span_schemes": set(),
+    "span_steps": {"span_schemes"},
     "losses": set(),
     "regularizers": set(),
     "linear": set(),
@@ -45,7 +47,7 @@ INTERNAL = {
     "parallel": set(),
     "step": {"solvers", "weighting", "gradients", "aggregation", "optim", "parallel"},
     "generation": set(),
-    "kinds": {"losses", "metrics", "modules", "span_schemes"},
+    "kinds": {"losses", "metrics", "modules", "span_schemes", "span_steps"},
     "tasks": {"kinds", "span_schemes", "yaml_values"},
     "data": {"digests", "kinds", "tasks", "ranges", "special_tokens"},
     "modules": {"gradients", "ranges", "sharing", "special_tokens"},
@@ -63,6 +65,7 @@ PURE = {"jax", "numpy"}
 THIRD_PARTY = {
     "errors": set(),
     "span_schemes": set(),
+    "span_steps": set(),
     "digests": {"numpy"},
     "ranges": set(),
     "json_values": set(),

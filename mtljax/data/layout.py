@@ -67,7 +67,7 @@ class Layout:
                 for group in self.groups
             ],
             "outputs": {name: output.to_json() for name, output in self.outputs.items()},
-            "shapes": {name: vars(shape) for name, shape in self.shapes.items()},
+            "shapes": {name: _shape_json(shape) for name, shape in self.shapes.items()},
             "vocab_size": self.vocab_size,
             "affix_buckets": self.affix_buckets,
             **({} if self.marks == OWN_MARKS else {"marks": self.marks._asdict()}),
@@ -99,6 +99,11 @@ class Layout:
             affix_buckets=content["affix_buckets"],
             marks=marks_from_json(content.get("marks", {})),
         )
+
+
+def _shape_json(shape: Shape) -> dict[str, Any]:
+    # Left out where it is not so, as in runs of before.
+    return {name: value for name, value in vars(shape).items() if name != "words" or value}
 
 
 def _inputs(names: str | Sequence[str]) -> str | tuple[str, ...]:

@@ -15,7 +15,7 @@ from mtljax.data.batching.row_order import RowPlan, plan_rows
 from mtljax.data.catalogue.load_sources import load_sources
 from mtljax.data.encoding.cache import Cache, Say, cache_key, cached_examples, cached_json
 from mtljax.data.encoding.examples import Examples, read_examples
-from mtljax.data.encoding.input_groups import Group, input_groups
+from mtljax.data.encoding.input_groups import Group, input_groups, reads_word_starts
 from mtljax.data.encoding.outputs import check_classes, task_output
 from mtljax.data.layout import Layout
 from mtljax.data.multitask_data import MultitaskData
@@ -157,6 +157,7 @@ def load_data(
                 row_length=options.row_length,
                 max_segments=plans[group.name].max_segments,
                 affixes=tokenizer.settings.affixes,
+                words=reads_word_starts(group, tokenizer.settings),
             )
             for group in groups
         },

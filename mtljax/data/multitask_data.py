@@ -217,5 +217,5 @@ def input_batches(
     shape = layout.shapes[group]
     input_group = layout.group(group)
     limit = min(shape.row_length, input_group.max_length or shape.row_length)
-    examples = encode_inputs(texts, tokenizer, limit, len(input_group.parts))
+    examples = encode_inputs(texts, tokenizer, limit, len(input_group.parts), shape.words)
     yield from evaluation_batches(examples, (), shape)

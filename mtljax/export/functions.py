@@ -11,8 +11,8 @@ from mtljax.errors import UserError
 from mtljax.generation import Sampling, decode
 from mtljax.inference.decoder import make_decodable, prepare
 from mtljax.kinds import KINDS
-from mtljax.modules import encode, predict, shared_and_private
-from mtljax.tasks import Task
+from mtljax.modules import Readout, TagScores, encode, predict, shared_and_private
+from mtljax.tasks import Task, chains_tags
 from mtljax.training.evaluation import predicted_targets
 from mtljax.training.model import Model
 
@@ -56,7 +56,7 @@ def exported_functions(
       preview: tokens by which a language model continues a text.
 
     Raises:
-      UserError: a task of a kind that there is no answer for here.
+      UserError: a task that there is no answer for here.
     """
     found = []
     for group in model.layout.groups:
@@ -64,6 +64,11 @@ def exported_functions(
         for task in asked:
             if task.kind not in _KNOWN:
                 raise UserError(f"task {task.name!r}: kind {task.kind!r} cannot be exported")
+            if chains_tags(task) and model.layout.shapes[group.name].words:
+                raise UserError(
+                    f"task {task.name!r}: tags that are chosen text by text are exported where "
+                    "pieces are words, not of words of several pieces"
+                )
         direct = tuple(task for task in asked if not KINDS[task.kind].writes)
         if direct:
             name = f"answers-{len(found)}"
@@ -118,9 +123,9 @@ def _answers(model: Model, group: str, tasks: Sequence[Task]) -> Function:
             kind, output = KINDS[task.kind], model.layout.outputs[task.name]
             head = params["heads"][task.name]
             predictions = predict(model.network, head, task.name, features, 1)
-            assert isinstance(predictions, jax.Array)
-            if kind.answer_values is None:
-                value = predicted_targets(task, predictions, output.num_classes)
+            assert not isinstance(predictions, Readout)
+            if kind.answer_values is None or isinstance(predictions, TagScores):
+                value = predicted_targets(task, predictions, output)
             else:
                 value = kind.answer_values(predictions, output.num_classes)
             if not kind.per_token:

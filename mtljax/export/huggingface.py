@@ -25,7 +25,7 @@ from mtljax.pretrained.families import FAMILIES
 from mtljax.pretrained.fields import read_fields
 from mtljax.pretrained.load import PretrainedFiles, open_source
 from mtljax.pretrained.name_map import Entry
-from mtljax.tasks import Task
+from mtljax.tasks import Task, chains_tags
 
 _TOKENIZER = (
     *("tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "added_tokens.json"),
@@ -268,6 +268,8 @@ def _head(run: Run, task: Task, heads: _Heads) -> tuple[dict[str, np.ndarray], d
     params: Any = jax.tree.map(np.asarray, run.params["heads"][task.name])
     if task.head is not None:
         params = _with_shared(run, task, task.head, params)
+    if chains_tags(task):
+        raise UserError(f"{what}: tags are chosen word by word there; leave --task out")
     layers = {"out"} if task.kind == "tagging" else {"pooler", "out"}
     if task.kind not in ("classification", "multilabel", "regression", "tagging"):
         raise UserError(f"{what}: kind {task.kind!r} has no head there; leave --task out")

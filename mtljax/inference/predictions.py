@@ -13,7 +13,7 @@ from mtljax.data.encoding.overlapping_chunks import Chunk, chunks
 from mtljax.data.tokenizers import Text
 from mtljax.inference.inputs import TaskInput
 from mtljax.kinds import KINDS
-from mtljax.modules import encode, predict, shared_and_private
+from mtljax.modules import Readout, TagScores, encode, predict, shared_and_private
 from mtljax.modules.network import Params
 from mtljax.tasks import Task
 from mtljax.training.evaluation import predicted_targets
@@ -40,13 +40,12 @@ def make_answers(model: Model, group_name: str, tasks: Sequence[Task]) -> Functi
         for task in tasks:
             head = params["heads"][task.name]
             predictions = predict(model.network, head, task.name, features, count)
-            assert isinstance(predictions, jax.Array)
-            values = KINDS[task.kind].answer_values
-            classes = model.layout.outputs[task.name].num_classes
-            if values is None:
-                computed[task.name] = predicted_targets(task, predictions, classes)
+            assert not isinstance(predictions, Readout)
+            values, output = KINDS[task.kind].answer_values, model.layout.outputs[task.name]
+            if values is None or isinstance(predictions, TagScores):
+                computed[task.name] = predicted_targets(task, predictions, output)
             else:
-                computed[task.name] = values(predictions, classes)
+                computed[task.name] = values(predictions, output.num_classes)
         return computed
 
     return jax.jit(compute_values)

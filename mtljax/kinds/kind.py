@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     import jax
 
     from mtljax.metrics import State
-    from mtljax.modules import HeadSettings
+    from mtljax.modules import HeadSettings, TagScores
 
 Attention = Literal["bidirectional", "causal", "prefix", "separate"]
 """What the positions of a text see of each other: all; those before; all of the source they answer,
@@ -93,6 +93,8 @@ class Kind:
             a missing target, where the data set has these classes and does not declare them.
         check_classes: `(metrics, scheme, classes) -> (field, reason)` if the classes of a task
             cannot be used with these settings of it, else None.
+        check_steps: `(scheme, constrained, classes) -> (field, reason)` if the classes of a task
+            cannot be tags that are chosen text by text, else None.
         class_note: `(metrics, scheme, classes) -> text`, what a user should know of how the classes
             of a task are read that names these metrics, maybe none; None for nothing.
 
@@ -103,6 +105,8 @@ class Kind:
 
         predicted_targets: `(predictions, num_classes) -> targets`, what predictions `[...,
             outputs]` say, as targets are; None where the head gives a `mtljax.modules.Readout`.
+        chosen_tags: `(predictions, scheme, classes) -> targets`, the same of the predictions of a
+            head that gives `mtljax.modules.TagScores`; None for kinds that have none such.
         default_metrics: `(scheme, classes) -> names` of the metrics of a task that names none, the
             main one first; None for the first of `metrics`.
         always_measured: names of metrics that are measured whatever the task names; the loss is.
@@ -145,6 +149,9 @@ class Kind:
     check_classes: Callable[[Sequence[str], str | None, Sequence[str]], tuple[str, str] | None] = (
         lambda metrics, scheme, classes: None
     )
+    check_steps: Callable[[str | None, bool, Sequence[str]], tuple[str, str] | None] = (
+        lambda scheme, constrained, classes: None
+    )
     class_note: Callable[[Sequence[str], str | None, Sequence[str]], str | None] = (
         lambda metrics, scheme, classes: None
     )
@@ -152,10 +159,11 @@ class Kind:
     # From features to losses.
     head_outputs: Callable[[str, int], int] = _number_of_classes
     head: Callable[["HeadSettings"], Any]
-    element_losses: "Callable[[jax.Array, jax.Array, LossSettings], jax.Array] | None" = None
+    element_losses: "Callable[[Any, jax.Array, LossSettings], jax.Array] | None" = None
 
     # From predictions to metrics.
     predicted_targets: "Callable[[jax.Array, int], jax.Array] | None" = None
+    chosen_tags: "Callable[[TagScores, str | None, Sequence[str]], jax.Array] | None" = None
     default_metrics: Callable[[str | None, Sequence[str]], tuple[str, ...]] | None = None
     always_measured: tuple[str, ...] = ()
     metric_state: "Callable[[str, jax.Array, jax.Array, jax.Array, Output], State]" = (

@@ -18,12 +18,13 @@ from mtljax.span_schemes import (
     tag_marks,
     uncounted_tag,
 )
+from mtljax.span_steps import allowed_steps
 
 if TYPE_CHECKING:
     import jax
 
     from mtljax.metrics import F1, State
-    from mtljax.modules import HeadSettings, TokenHead
+    from mtljax.modules import HeadSettings, TagScores, TokenHead
 
 
 def _row_classes(tags: Any, words: Any, classes: Classes) -> list[int]:
@@ -116,12 +117,49 @@ def _head(settings: "HeadSettings") -> "TokenHead":
 
 
 def _element_losses(
-    predictions: "jax.Array", targets: "jax.Array", settings: LossSettings
+    predictions: "jax.Array | TagScores", targets: "jax.Array", settings: LossSettings
 ) -> "jax.Array":
     from mtljax import losses
+    from mtljax.modules import TagScores
 
-    values = losses.softmax(predictions, targets, settings.label_smoothing)
+    if isinstance(predictions, TagScores) and settings.name == "crf":
+        scores, *transitions, texts = predictions
+        values = losses.crf(scores, targets, texts, losses.Transitions(*transitions))
+    else:
+        scores = predictions.scores if isinstance(predictions, TagScores) else predictions
+        values = losses.softmax(scores, targets, settings.label_smoothing)
     return weighted_by_class(values, targets, settings.class_weights)
+
+
+def _chosen_tags(
+    predictions: "TagScores", scheme: str | None, classes: Sequence[str]
+) -> "jax.Array":
+    """The best sequences of tags that the scheme allows, int32 `[R, S]`."""
+    import jax.numpy as jnp
+
+    from mtljax import losses
+
+    allowed = allowed_steps(_chosen_scheme(scheme, classes), classes)
+    scores, *transitions, texts = predictions
+    kept = (
+        jnp.where(jnp.asarray(may), part, -jnp.inf)
+        for may, part in zip(allowed, transitions, strict=True)
+    )
+    return losses.viterbi(scores, texts, losses.Transitions(*kept))
+
+
+def _check_steps(
+    scheme: str | None, constrained: bool, classes: Sequence[str]
+) -> tuple[str, str] | None:
+    chosen = _chosen_scheme(scheme, classes)
+    if chosen == "none" and constrained:
+        shown = ", ".join(map(short, classes[:4]))
+        return "constrained", f"needs tags that mark spans, such as B-x and I-x; got {shown}"
+    try:
+        allowed_steps(chosen, classes)
+    except ValueError as error:
+        return "scheme", f"{error}; say 'none' to choose tags without one"
+    return None
 
 
 def _default_metrics(scheme: str | None, classes: Sequence[str]) -> tuple[str, ...]:
@@ -162,7 +200,7 @@ def _answer(value: np.ndarray, output: Output, words: Sequence[str]) -> dict[str
 
 
 TAGGING = Kind(
-    losses=("softmax",),
+    losses=("softmax", "crf"),
     metrics=("micro_f1", "span_f1", "accuracy", "loss"),
     smoothed_losses=("softmax",),
     has_classes=True,
@@ -174,10 +212,12 @@ TAGGING = Kind(
     encode_targets=_encode_targets,
     blank_class=_blank_class,
     check_classes=_check_classes,
+    check_steps=_check_steps,
     class_note=_class_note,
     head=_head,
     element_losses=_element_losses,
     predicted_targets=predicted_class,
+    chosen_tags=_chosen_tags,
     default_metrics=_default_metrics,
     metric_state=_metric_state,
     host_metrics={"span_f1": _span_f1},

@@ -16,6 +16,7 @@ from mtljax.modules.heads import Features as Features
 from mtljax.modules.heads import LanguageModelHead as LanguageModelHead
 from mtljax.modules.heads import Readout as Readout
 from mtljax.modules.heads import SegmentHead as SegmentHead
+from mtljax.modules.heads import TagScores as TagScores
 from mtljax.modules.heads import TokenHead as TokenHead
 from mtljax.modules.linear import LinearEncoder as LinearEncoder
 from mtljax.modules.lstm import LSTMEncoder as LSTMEncoder

@@ -49,7 +49,9 @@ def encode_together(
         ]
         attention = AttentionByRow(kinds, _join(of_row, parts))
     joined = {
-        field: _join([batches[name][field] for name in names], parts) for field in batches[names[0]]
+        field: _join([batches[name][field] for name in names], parts)
+        for field in batches[names[0]]
+        if field != "words"
     }
     whole = apply_encoder(network, shared, joined, attention, key)
 
@@ -69,7 +71,10 @@ def encode_together(
     for name, (hidden, embedded, segments, source, numbers) in zip(names, pieces, strict=True):
         source = source if network.attention[name] in ("prefix", "separate") else None
         heads = heads_named(shared, group_heads(network, name))
-        features[name] = Features(hidden, embedded, whole.table, segments, source, numbers, heads)
+        words = batches[name].get("words")
+        features[name] = Features(
+            hidden, embedded, whole.table, segments, source, numbers, heads, words
+        )
     return features
 
 

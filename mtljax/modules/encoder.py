@@ -106,7 +106,7 @@ class Encoder(nn.Module):
           batch: ``tokens``, ``segments``, ``positions`` ``[R, S]`` and, where the tokenizer makes
             them, ``affixes`` ``[R, S, A]``; ``types`` ``[R, S]``, token types, by default 1 in
             the second text of a pair and 0 elsewhere; ``rows`` ``[R]``, numbers by which rows draw
-            their dropout, 0 to R - 1 by default.
+            their dropout, 0 to R - 1 by default; ``words`` ``[R, S]``, see `Features`.
           attention: what positions see of each other, in all rows or in each. An LSTM reads in its
             own direction whatever is asked, ``separate`` texts each for itself.
           train: whether dropout is on (it needs the RNG ``dropout``).
@@ -144,7 +144,8 @@ class Encoder(nn.Module):
             case LinearEncoder():
                 hidden = self.body(x, batch["tokens"], parts)
         hidden = by_rows(self._through_dense(hidden, masked, train=train), self.rows)
-        return Features(hidden, embedded, table, batch["segments"], source, rows)
+        words = batch.get("words")
+        return Features(hidden, embedded, table, batch["segments"], source, rows, words=words)
 
     def prefill(
         self, batch: dict[str, jax.Array], *, attention: Attention, room: int

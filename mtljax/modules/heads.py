@@ -25,6 +25,8 @@ class Features(NamedTuple):
       rows: integers ``[R]``, numbers by which rows draw their dropout; None for 0 to R - 1.
       heads: by name, the parameters of the heads that tasks of the input group have together with
         others; None where there are none.
+      words: bool ``[R, S]``, which positions begin a word, where tags are of words of several
+        pieces; None where every position of a text but the first is a word.
     """
 
     hidden: jax.Array
@@ -34,6 +36,7 @@ class Features(NamedTuple):
     source: jax.Array | None = None
     rows: jax.Array | None = None
     heads: Any = None
+    words: jax.Array | None = None
 
     def masked(self) -> Masked | None:
         """One dropout mask a row."""
@@ -84,6 +87,35 @@ class SegmentHead(nn.Module):
         return pool(hidden, members)
 
 
+class TagScores(NamedTuple):
+    """Predictions of tags, of which a text's are chosen together.
+
+    Attributes:
+      scores: ``[R, S, K]`` float32, of each tag at each position.
+      between: ``[K, K]``, of each tag after each.
+      start: ``[K]``, of a text's first tag.
+      end: ``[K]``, of its last.
+      texts: int32 ``[R, S]``, which text the word that begins at a position belongs to; 0 where
+        none does.
+    """
+
+    scores: jax.Array
+    between: jax.Array
+    start: jax.Array
+    end: jax.Array
+    texts: jax.Array
+
+    def plus(self, other: "TagScores") -> "TagScores":
+        """The sum of the predictions of two heads for the same texts."""
+        return TagScores(
+            self.scores + other.scores,
+            self.between + other.between,
+            self.start + other.start,
+            self.end + other.end,
+            self.texts,
+        )
+
+
 class TokenHead(nn.Module):
     """One prediction a position, as taggers make.
 
@@ -93,15 +125,21 @@ class TokenHead(nn.Module):
         not read them.
       hidden: width of a relu layer before the prediction; 0 for none.
       dropout: probability that a feature is dropped.
+      chained: whether the tags of a text are chosen together: it then predicts `TagScores`.
+      transitions: whether it has scores of neighbouring tags, which begin at 0; else they are 0.
     """
 
     outputs: int
     lookahead: int = 0
     hidden: int = 0
     dropout: float = 0.0
+    chained: bool = False
+    transitions: bool = False
 
     @nn.compact
-    def __call__(self, features: Features, count: int | None = None, *, train: bool) -> jax.Array:
+    def __call__(
+        self, features: Features, count: int | None = None, *, train: bool
+    ) -> jax.Array | TagScores:
         """Predict for every position: ``[R, S, outputs]`` float32, whatever the segments' count."""
         parts = [features.hidden]
         for distance in range(1, self.lookahead + 1):
@@ -111,7 +149,23 @@ class TokenHead(nn.Module):
         if self.hidden:
             x = nn.relu(by_position(nn.Dense(self.hidden, name="hidden"), x))
             x = LockedDropout(self.dropout)(x, features.masked(), train=train)
-        return by_position(nn.Dense(self.outputs, name="out"), x).astype(jnp.float32)
+        scores = by_position(nn.Dense(self.outputs, name="out"), x).astype(jnp.float32)
+        if not self.chained:
+            return scores
+        shapes = {"between": (self.outputs,) * 2, "start": (self.outputs,), "end": (self.outputs,)}
+        between, start, end = (
+            self.param(name, nn.initializers.zeros, shape) if self.transitions else jnp.zeros(shape)
+            for name, shape in shapes.items()
+        )
+        return TagScores(scores, between, start, end, _texts_of_words(features))
+
+
+def _texts_of_words(features: Features) -> jax.Array:
+    segments, words = features.segments, features.words
+    if words is None:
+        # All but the mark at the begin of a text.
+        words = segments == jnp.pad(segments[:, :-1], ((0, 0), (1, 0)))
+    return jnp.where(words, segments, 0)
 
 
 class Readout(NamedTuple):

@@ -25,7 +25,7 @@ from mtljax.modules.config import (
 )
 from mtljax.modules.decoder import DecoderHead
 from mtljax.modules.encoder import Encoder
-from mtljax.modules.heads import Features, Readout
+from mtljax.modules.heads import Features, Readout, TagScores
 from mtljax.modules.parameter_shapes import encoder_parameters
 from mtljax.modules.shared_heads import (
     encoder_params,
@@ -64,6 +64,8 @@ class HeadSpec:
       class_counts: for such a task, how often each class occurs in training.
       shared: the name of the head that it has together with other tasks; empty for none.
       own: whether it has a head of its own; with a shared one the predictions are added.
+      loss: name of the loss that it is trained with.
+      constrained: whether its tags are the best sequence that their scheme allows.
     """
 
     head: Callable[[HeadSettings], nn.Module]
@@ -73,6 +75,8 @@ class HeadSpec:
     class_counts: np.ndarray | None = None
     shared: str = ""
     own: bool = True
+    loss: str = ""
+    constrained: bool = False
 
 
 @dataclasses.dataclass(frozen=True)
@@ -141,6 +145,8 @@ def build(
             attention=attention[spec.group],
             sees_following=two_ways or both_ways,
             dtype=dtype,
+            loss=spec.loss,
+            constrained=spec.constrained,
         )
         modules[name] = spec.head(settings)
     module = Encoder(encoder, vocabulary_size, affix_buckets, two_ways, dtype, marks=marks)
@@ -324,7 +330,7 @@ def predict(
     features: Features,
     segment_count: int,
     key: jax.Array | None = None,
-) -> jax.Array | Readout:
+) -> jax.Array | TagScores | Readout:
     """Apply one task's head.
 
     Args:
@@ -336,8 +342,8 @@ def predict(
       key: of the dropout; None for none.
 
     Returns:
-      ``[R, N, outputs]`` of a `SegmentHead`, ``[R, S, outputs]`` of a `TokenHead`, a `Readout` of
-      a head that writes text.
+      ``[R, N, outputs]`` of a `SegmentHead`, ``[R, S, outputs]`` of a `TokenHead`, or `TagScores`
+      of one whose tags are chosen text by text, a `Readout` of a head that writes text.
     """
     spec = network.specs[task]
     shared, features = features.heads, features._replace(heads=None)
@@ -355,7 +361,10 @@ def predict(
     if not spec.shared:
         return of(head)
     together = of(shared[spec.shared])
-    return together + of(head) if spec.own else together
+    if not spec.own:
+        return together
+    own = of(head)
+    return together.plus(own) if isinstance(together, TagScores) else together + own
 
 
 def _arguments(spec: HeadSpec, segment_count: int) -> tuple[Any, ...]:

@@ -25,6 +25,8 @@ class HeadSettings(NamedTuple):
       attention: what positions of its inputs see of each other.
       sees_following: whether the encoder has read the whole text at each position.
       dtype: of the decoders' computation.
+      loss: name of the loss that the task is trained with.
+      constrained: whether tags are the best sequence that their scheme allows.
     """
 
     task: str
@@ -35,6 +37,8 @@ class HeadSettings(NamedTuple):
     attention: Attention
     sees_following: bool
     dtype: Any
+    loss: str = ""
+    constrained: bool = False
 
 
 def segment_head(settings: HeadSettings) -> SegmentHead:
@@ -44,10 +48,21 @@ def segment_head(settings: HeadSettings) -> SegmentHead:
 
 
 def token_head(settings: HeadSettings) -> TokenHead:
-    """A head with one prediction a position, which looks ahead where the encoder does not."""
+    """A head with one prediction a position, which looks ahead where the encoder does not.
+
+    Tags that are chosen text by text are predicted as `mtljax.modules.TagScores`.
+    """
     heads = settings.heads
     lookahead = 0 if settings.sees_following else heads.lookahead
-    return TokenHead(settings.outputs, lookahead, heads.tag_hidden, heads.tag_dropout)
+    field = settings.loss == "crf"
+    return TokenHead(
+        settings.outputs,
+        lookahead,
+        heads.tag_hidden,
+        heads.tag_dropout,
+        chained=field or settings.constrained,
+        transitions=field,
+    )
 
 
 def language_model_head(settings: HeadSettings) -> LanguageModelHead:

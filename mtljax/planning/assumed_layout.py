@@ -8,7 +8,7 @@ import numpy as np
 
 from mtljax.data.batching.batches import Shape
 from mtljax.data.batching.mixture import rows_per_group
-from mtljax.data.encoding.input_groups import input_groups
+from mtljax.data.encoding.input_groups import input_groups, reads_word_starts
 from mtljax.data.layout import Layout
 from mtljax.data.load_data import load_data
 from mtljax.data.options import DataOptions
@@ -90,8 +90,14 @@ def planned_layout(
         multiple=options.row_multiple,
     )
     shapes = {
-        name: Shape(rows[name], options.row_length, assumed.texts, tokenizer.affixes)
-        for name in tokens
+        group.name: Shape(
+            rows[group.name],
+            options.row_length,
+            assumed.texts,
+            tokenizer.affixes,
+            reads_word_starts(group, tokenizer),
+        )
+        for group in groups
     }
     outputs = {task.name: _output(task, assumed.classes, size) for task in tasks}
     buckets = tokenizer.affix_buckets if tokenizer.affixes else 0

@@ -166,9 +166,10 @@ def _element_states(model: Model, name: str, chosen: Mapping[str, str]) -> Calla
             if isinstance(predictions, Readout):
                 measured = _readout_metric(model, metric, predictions, targets)
             elif metric == "loss":
-                measured = (metrics.loss, element_losses(task, predictions, targets))
+                values = element_losses(task, predictions, targets, weights=weights)
+                measured = (metrics.loss, values)
             else:
-                result = predicted_targets(task, predictions, output.num_classes)
+                result = predicted_targets(task, predictions, output)
                 if metric in KINDS[task.kind].host_metrics:
                     predicted[task.name] = result
                     continue

@@ -1,5 +1,6 @@
 """Tasks: what to read, which head, which loss, which metrics."""
 
+from mtljax.tasks.choices import chains_tags as chains_tags
 from mtljax.tasks.choices import loss_name as loss_name
 from mtljax.tasks.choices import main_metric as main_metric
 from mtljax.tasks.choices import metric_names as metric_names

@@ -32,3 +32,8 @@ def main_metric(task: Task, classes: Sequence[str] = ()) -> str:
 def loss_name(task: Task) -> str:
     """The name of the loss a task is trained with, one of `mtljax.losses`."""
     return chosen_loss(KINDS[task.kind], task.loss)
+
+
+def chains_tags(task: Task) -> bool:
+    """Whether the tags of a text are chosen together, not each word's by itself."""
+    return task.constrained or loss_name(task) == "crf"

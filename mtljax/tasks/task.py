@@ -46,6 +46,8 @@ class Task:
             the training loss of a target is multiplied by the weight of its class.
         scheme: how tags mark spans, a name in `mtljax.span_schemes.SCHEMES`, an alias of one such
             as `iob2`, or `none`; without one, by their names.
+        constrained: whether the tags that are predicted for a text are the best sequence that the
+            scheme allows, not each the best of its word; a `crf` always does so.
         label_smoothing: probability mass that is spread evenly over the classes, in [0, 1).
         head: the name of a head that it has together with the other tasks that name it; without
             one, it has a head of its own.
@@ -77,6 +79,7 @@ class Task:
     loss: str | None = None
     label_smoothing: float = 0.0
     scheme: str | None = None
+    constrained: bool = False
     class_weights: str | tuple[tuple[str, float], ...] | None = None
     rename_words: float = 0.0
     head: str | None = None
@@ -198,6 +201,12 @@ def _check_inputs(task: Task) -> None:
 
 
 def _check_scheme(task: Task) -> None:
+    if not isinstance(task.constrained, bool):
+        task._refuse("constrained", f"expected true or false, got {task.constrained!r}")
+    if task.constrained and not KINDS[task.kind].has_spans:
+        task._refuse("constrained", f"a task of kind {task.kind} is not")
+    if task.constrained and task.scheme is not None and canonical(task.scheme) == "none":
+        task._refuse("constrained", "needs a scheme, got 'none'")
     if task.scheme is None:
         return
     if not KINDS[task.kind].has_spans:

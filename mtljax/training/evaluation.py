@@ -10,7 +10,7 @@ from mtljax import metrics
 from mtljax.data import GroupBatch, MultitaskData
 from mtljax.data.batching.batches import HOST_ONLY
 from mtljax.kinds import KINDS, Output
-from mtljax.modules import Readout, encode, predict, shared_and_private
+from mtljax.modules import Readout, TagScores, encode, predict, shared_and_private
 from mtljax.special_tokens import OOV
 from mtljax.tasks import Task, main_metric, metric_names
 from mtljax.training.host_metrics import HostMetrics
@@ -25,21 +25,24 @@ PLAIN_WORDS = "perplexity_plain_words"
 """Perplexity without the affixes of unknown words: comparable with models that have none."""
 
 
-def predicted_targets(task: Task, predictions: jax.Array, num_classes: int) -> jax.Array:
+def predicted_targets(task: Task, predictions: jax.Array | TagScores, output: Output) -> jax.Array:
     """The predicted targets of a task, in the form of its targets.
 
     Args:
       task: the task; not one that writes text.
       predictions: the outputs of its head, ``[..., outputs]``, floating point.
-      num_classes: number of classes of the task.
+      output: what the task predicts.
 
     Returns:
       Class ids ``[...]`` int32, numbers ``[...]`` float32 in units of the training split, or sets
       of classes ``[..., outputs]``.
     """
-    function = KINDS[task.kind].predicted_targets
-    assert function is not None
-    return function(predictions, num_classes)
+    kind = KINDS[task.kind]
+    if isinstance(predictions, TagScores):
+        assert kind.chosen_tags is not None
+        return kind.chosen_tags(predictions, task.scheme, output.classes)
+    assert kind.predicted_targets is not None
+    return kind.predicted_targets(predictions, output.num_classes)
 
 
 def make_group_evaluation(
@@ -72,8 +75,8 @@ def make_group_evaluation(
                 states[task.name] = _readout_states(model, task, predictions, targets, weights)
                 continue
             kind, output = KINDS[task.kind], model.layout.outputs[task.name]
-            values = element_losses(task, predictions, targets)
-            result = predicted_targets(task, predictions, output.num_classes)
+            values = element_losses(task, predictions, targets, weights=weights)
+            result = predicted_targets(task, predictions, output)
             task_states: dict[str, Any] = {"loss": metrics.loss(values, weights)}
             for name in _measured(task, output):
                 if name in kind.host_metrics:

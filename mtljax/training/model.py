@@ -135,6 +135,8 @@ def build_model(
             class_counts=counts.get(task.name),
             shared=task.head or "",
             own=task.head is None or task.own_head,
+            loss=loss_name(task),
+            constrained=task.constrained,
         )
     try:
         network = build(

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 
 from mtljax import losses
 from mtljax.kinds import KINDS, LossSettings
-from mtljax.modules import Readout, SharingConfig
+from mtljax.modules import Readout, SharingConfig, TagScores
 from mtljax.modules.structures import structure_of
 from mtljax.presets import RegularizerConfig
 from mtljax.regularizers import group_lasso, l1, l2, mean_distance, on
@@ -21,9 +21,10 @@ StepBatch = Mapping[str, Mapping[str, Any]]
 
 def element_losses(
     task: Task,
-    predictions: jax.Array,
+    predictions: jax.Array | TagScores,
     targets: jax.Array,
     class_weights: Sequence[float] | jax.Array | None = None,
+    weights: jax.Array | None = None,
 ) -> jax.Array:
     """A task's loss for each of its targets, not reduced.
 
@@ -33,10 +34,15 @@ def element_losses(
       targets: ``[...]``; sets of classes ``[..., outputs]`` of 0 and 1.
       class_weights: by which the loss of a target, or the term of each class in a set, is
         multiplied in training, for each class; None or empty for 1.
+      weights: ``[...]`` of the targets, 0 where there is none; only read where tags are chosen text
+        by text.
 
     Returns:
       ``[...]`` float32.
     """
+    if isinstance(predictions, TagScores) and weights is not None:
+        # What is not known of a text is summed over.
+        targets = jnp.where(weights > 0, targets, -1)
     function = KINDS[task.kind].element_losses
     assert function is not None
     class_weights = () if class_weights is None else class_weights

@@ -182,3 +182,12 @@ def test_wrong_arguments_are_named(rng):
         losses.crf(scores, TARGETS, TEXTS, transitions._replace(start=jnp.zeros(2)))
     with pytest.raises(TypeError, match="targets"):
         losses.crf(scores, TARGETS * 1.0, TEXTS, transitions)
+
+
+def test_best_tags_of_any_number_of_texts_are_exported():
+    rows, size = jax.export.symbolic_shape("r, s")
+    shapes = (rows, size, TAGS), (TAGS, TAGS), (TAGS,), (TAGS,)
+    scores, *transitions = (jax.ShapeDtypeStruct(shape, np.float32) for shape in shapes)
+    texts = jax.ShapeDtypeStruct((rows, size), np.int32)
+    exported = jax.export.export(jax.jit(losses.viterbi))(scores, texts, Transitions(*transitions))
+    assert exported.out_avals[0].shape == (rows, size)

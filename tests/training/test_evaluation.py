@@ -6,6 +6,7 @@ import pytest
 from sklearn.metrics import f1_score
 
 from mtljax.data import Feature, unpack
+from mtljax.kinds import Output
 from mtljax.metrics import compute, span_f1
 from mtljax.modules import DecoderConfig, Readout, encode, predict
 from mtljax.tasks import Task
@@ -300,7 +301,7 @@ def test_score_is_the_mean_of_main_metrics(make, plain):
 )
 def test_answers(kind, classes, out, expected):
     task = Task("t", "d", kind, "x", "y")
-    found = predicted_targets(task, np.array(out, np.float32), classes)
+    found = predicted_targets(task, np.array(out, np.float32), Output(classes))
     assert found.tolist() == expected
 
 

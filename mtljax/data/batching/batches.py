@@ -16,6 +16,8 @@ GroupBatch = dict[str, Any]
 
 - `tokens` int32 `[R, S]`, ids, 0 where there is padding
 - `affixes` int32 `[R, S, A]`, hashed affixes from 1, only if `A > 0`
+- `words` bool `[R, S]`, where a word begins, only where tags of words of several pieces are chosen
+  text by text
 - `segments` int32 `[R, S]`, 1..N within the row, 0 where there is padding
 - `positions` int32 `[R, S]`, position within the segment, from 0
 - `targets` by task, of the dtype of its kind: `[R, S]` (kinds with a target for each token) or
@@ -43,12 +45,14 @@ class Shape:
         row_length: ids in a row, `S`.
         max_segments: segments in a row at most, `N`.
         affixes: hashed affixes of each token, `A`.
+        words: whether batches say where words begin.
     """
 
     rows: int
     row_length: int
     max_segments: int
     affixes: int
+    words: bool = False
 
 
 def evaluation_batches(
@@ -122,6 +126,8 @@ def fill(
     batch: GroupBatch = {"tokens": tokenwise(examples.tokens[source])}
     if shape.affixes:
         batch["affixes"] = tokenwise(examples.affixes[source])
+    if examples.words is not None:
+        batch["words"] = tokenwise(examples.words[source])
     batch["segments"] = tokenwise(np.repeat(segment + 1, lengths).astype(np.int32))
     within = np.arange(len(source)) - np.repeat(ends - lengths, lengths)
     batch["positions"] = tokenwise(within.astype(np.int32))

@@ -213,6 +213,7 @@ def _arrays(examples: Examples) -> dict[str, np.ndarray]:
         "tokens": examples.tokens,
         "affixes": examples.affixes,
         "rows": examples.rows,
+        **({} if examples.words is None else {"words": examples.words}),
         **{f"targets/{task}": array for task, array in examples.targets.items()},
         **{f"weights/{task}": array for task, array in examples.weights.items()},
     }
@@ -246,6 +247,7 @@ def open_examples(directory: Path, check: bool = False) -> Examples:
         skipped=meta["skipped"],
         malformed=meta["malformed"],
         cut=meta["cut"],
+        words=arrays.get("words"),
         reopen=(open_examples, directory),
     )
 

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from mtljax.data.encoding.cut_texts import counts, cut_counts
-from mtljax.data.encoding.input_groups import Group
+from mtljax.data.encoding.input_groups import Group, reads_word_starts
 from mtljax.data.encoding.multi_part_inputs import encode_parts, first_yields
 from mtljax.data.encoding.passages import Passages, cut_off, overlapping
 from mtljax.data.encoding.targets import read_targets
@@ -41,6 +41,7 @@ class Examples:
         cut: how many `texts` and `words` there are, and how many `cut_texts` and `cut_words`
             (`mtljax.data.encoding.cut_texts`); no entry where all is read. Where taggers read
             texts as a whole it is what the other tasks lose.
+        words: bool `[n]`, which ids begin a word; None where nobody asks.
         reopen: a function and its argument that open the examples again, where they are mapped from
             files: pickled examples are these two, not a copy of the arrays.
     """
@@ -54,6 +55,7 @@ class Examples:
     skipped: Mapping[str, int] = field(default_factory=dict)
     malformed: Mapping[str, int] = field(default_factory=dict)
     cut: Mapping[str, int] = field(default_factory=dict)
+    words: np.ndarray | None = None
     reopen: tuple[Callable[[Any], "Examples"], Any] | None = None
 
     def __reduce__(self) -> Any:
@@ -188,6 +190,8 @@ def _read_block(
         passages = cut_off(encodings, limit, group.chunked)
     per_token = [task.name for task in group.tasks if KINDS[task.kind].per_token]
     examples = _select(encodings, passages, targets, weights, per_token)
+    if reads_word_starts(group, tokenizer.settings):
+        examples = replace(examples, words=encodings.words[passages.indices] >= 0)
     if whole:
         examples = _counted_once(examples, passages, group)
     cut = _cut_counts(group, parts, encodings, passages, tokenizer, limit, whole)
@@ -253,6 +257,7 @@ def encode_inputs(
     tokenizer: Tokenizer,
     limit: int,
     parts: int = 1,
+    words: bool = False,
 ) -> Examples:
     """Encodes new texts as examples without targets.
 
@@ -261,6 +266,7 @@ def encode_inputs(
         tokenizer: a trained tokenizer.
         limit: ids of an example at most.
         parts: number of texts that are concatenated to one example.
+        words: whether to say where words begin.
     """
     suffix = tokenizer.marks.suffix
     limit += (not tokenizer.marks.prefix) - len(suffix)
@@ -270,7 +276,10 @@ def encode_inputs(
         encodings = encode_parts(
             [[text[i] for text in texts] for i in range(parts)], tokenizer, limit
         )
-    examples = _select(encodings, cut_off(encodings, limit), {}, {}, [])
+    passages = cut_off(encodings, limit)
+    examples = _select(encodings, passages, {}, {}, [])
+    if words:
+        examples = replace(examples, words=encodings.words[passages.indices] >= 0)
     return with_marks(examples, tokenizer, suffix)
 
 
@@ -303,6 +312,7 @@ def with_marks(examples: Examples, tokenizer: Tokenizer, suffix: Sequence[int]) 
         examples,
         tokens=tokens,
         affixes=longer(examples.affixes),
+        words=None if examples.words is None else longer(examples.words),
         starts=examples.starts + size * np.arange(len(examples.starts)),
         targets=by_task(examples.targets),
         weights=by_task(examples.weights),
@@ -328,7 +338,9 @@ def concatenated(blocks: Iterable[Examples]) -> Examples:
         tasks = getattr(parts[0], name)
         return {task: np.concatenate([getattr(p, name)[task] for p in parts]) for task in tasks}
 
+    words = [part.words for part in parts if part.words is not None]
     return Examples(
+        words=np.concatenate(words) if words else None,
         tokens=np.concatenate([part.tokens for part in parts]),
         affixes=np.concatenate([part.affixes for part in parts]),
         starts=np.concatenate([*starts, ends[-1:]]),

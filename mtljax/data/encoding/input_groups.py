@@ -4,8 +4,10 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from mtljax.data.sources.source import Source
+from mtljax.data.tokenizers import TokenizerSettings
 from mtljax.errors import UserError
 from mtljax.kinds import KINDS, Attention
+from mtljax.tasks.choices import chains_tags
 from mtljax.tasks.suggest import suggestion
 from mtljax.tasks.task import Task
 
@@ -158,3 +160,11 @@ def check_features(task: Task, source: Source) -> None:
 
 def _list(source: Source) -> str:
     return ", ".join(source.features)
+
+
+def reads_word_starts(group: Group, settings: TokenizerSettings) -> bool:
+    """Whether some task of a group has to be told where words begin.
+
+    Where pieces are words, all are but the mark at the begin of a text.
+    """
+    return settings.kind != "words" and any(map(chains_tags, group.tasks))

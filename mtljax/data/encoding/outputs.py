@@ -15,7 +15,7 @@ from mtljax.errors import UserError
 from mtljax.kinds import KINDS, Output
 from mtljax.kinds.labels import class_names_of, indexed, named_class
 from mtljax.kinds.target_rows import is_float32
-from mtljax.tasks.choices import metric_names
+from mtljax.tasks.choices import chains_tags, metric_names
 from mtljax.tasks.task import Task
 
 
@@ -92,9 +92,12 @@ def check_classes(task: Task, classes: Sequence[str]) -> None:
 
     Raises:
         UserError: with the task, the field and what is wrong: tags that do not fit the scheme by
-            which their spans are to be counted.
+            which their spans are to be counted, or that no allowed sequence has.
     """
-    refused = KINDS[task.kind].check_classes(metric_names(task, classes), task.scheme, classes)
+    kind = KINDS[task.kind]
+    refused = kind.check_classes(metric_names(task, classes), task.scheme, classes)
+    if refused is None and chains_tags(task):
+        refused = kind.check_steps(task.scheme, task.constrained, classes)
     if refused is not None:
         field, reason = refused
         raise UserError(f"task {task.name!r}, field {field!r}: {reason}")

@@ -28,6 +28,8 @@ def abstract_batch(layout: Layout, rows: Mapping[str, int] | None = None) -> Ste
         batch: dict[str, Any] = dict.fromkeys(("tokens", "segments", "positions"), ids)
         if shape.affixes:
             batch["affixes"] = jax.ShapeDtypeStruct((*ids.shape, shape.affixes), np.int32)
+        if shape.words:
+            batch["words"] = jax.ShapeDtypeStruct(ids.shape, np.bool_)
         targets, weights = {}, {}
         for task in group.tasks:
             kind = KINDS[task.kind]

@@ -261,6 +261,6 @@ def _loss(
     if isinstance(predictions, Readout):
         values = readout_loss(model, task, predictions, targets, loss_key)
     else:
-        values = element_losses(task, predictions, targets, class_weights)
+        values = element_losses(task, predictions, targets, class_weights, weights)
     mean = losses.weighted_mean(values, weights)
     return mean if share is None else mean * share

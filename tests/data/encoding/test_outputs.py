@@ -85,6 +85,11 @@ def test_no_targets_at_all():
         ({"scheme": "bioes"}, None),
         ({"scheme": "none"}, None),
         ({"scheme": "IOBES"}, None),
+        (
+            {"constrained": True},
+            "field 'scheme': scheme bioes forbids 'B-x' next to all",
+        ),
+        ({"loss": "crf", "scheme": "none"}, None),
         ({"scheme": "bio"}, "field 'scheme': tag 'S-x' is not one of bio; .* those of bioes"),
         ({"scheme": "bilou"}, "task 't', field 'scheme': tag 'S-x' is not one of bilou"),
         ({"scheme": "bio", "metrics": ("accuracy",)}, None),
