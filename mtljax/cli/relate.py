@@ -50,12 +50,17 @@ class Options:
       leave_out: tasks that are new to a model of the others ('all': each in turn): learned from few
         samples and from all, with the encoder frozen, tuned, by an adapter, and from nothing.
       samples: training texts that a new task is learned from; 'all' for all there are.
+      transfer: try the encoder of each task on each other, whose head alone is trained: a run for
+        every ordered pair and seed.
+      check_groups: so many random groupings, and that by gradients, are really trained, a model a
+        group, and compared with one model of all and one of each.
       data_dir: directory of data sets, prepared or files; the environment's MTLJAX_DATA_DIR by
         default.
       cache_dir: directory of the token cache, 'off' for none; the environment's MTLJAX_CACHE_DIR or
         ~/.cache/mtljax by default.
       jobs: do no run, but print a command for each, for another scheduler; when all are done, the
-        same command without this says the answer.
+        same command without this says the answer. Those of --check-groups are known, and printed,
+        when the joint runs are done.
       only: do these runs of the study alone, and give no answer.
       json: print the answer as JSON, and the progress to stderr.
     """
@@ -68,6 +73,8 @@ class Options:
     groups: int = 2
     leave_out: tuple[str, ...] = ()
     samples: tuple[str, ...] = ("16", "64", "256", "all")
+    transfer: tyro.conf.FlagCreatePairsOff[bool] = False
+    check_groups: int = 0
     data_dir: Annotated[str | None, tyro.conf.arg(metavar="DIR")] = None
     cache_dir: Annotated[str | None, tyro.conf.arg(metavar="DIR")] = None
     jobs: tyro.conf.FlagCreatePairsOff[bool] = False
@@ -94,7 +101,7 @@ def run(arguments: Sequence[str]) -> int:
         console.print(printable(line))
 
     with joined(ProcessOptions(), "relate", directory) as preempted:
-        from mtljax.studies import do_runs, plan_study, relate, write_report
+        from mtljax.studies import do_runs, plan_study, relate, runs_that_check, write_report
 
         places: dict[str, Any] = {
             "data_dir": data_dir,
@@ -102,8 +109,13 @@ def run(arguments: Sequence[str]) -> int:
         }
         wanted = {"seeds": options.seeds, "budget": options.alone, **places}
         wanted |= {"leave_out": options.leave_out, "samples": options.samples}
+        wanted |= {"transfer": options.transfer}
         if options.jobs or options.only:
-            runs = plan_study(options.config, tasks, **wanted).runs
+            plan = plan_study(options.config, tasks, **wanted)
+            runs = plan.runs
+            if options.check_groups:  # known when the joint runs are done
+                checking = {"groups": options.groups, "check_groups": options.check_groups}
+                runs = [*runs, *runs_that_check(plan, directory, **checking)]
             if options.jobs:
                 for one in runs:
                     command = [a for a in given_arguments if a != "--jobs"]
@@ -120,6 +132,7 @@ def run(arguments: Sequence[str]) -> int:
             tasks,
             directory,
             groups=options.groups,
+            check_groups=options.check_groups,
             on_run=on_run,
             preempted=preempted,
             **wanted,

@@ -1,7 +1,9 @@
 """Does it help: runs on the same texts side by side, and studies of tasks alone and together."""
 
 from mtljax.studies.answers import Answer as Answer
+from mtljax.studies.answers import CheckedGrouping as CheckedGrouping
 from mtljax.studies.answers import NewTask as NewTask
+from mtljax.studies.answers import Transfer as Transfer
 from mtljax.studies.comparison import Comparison as Comparison
 from mtljax.studies.comparison import TaskComparison as TaskComparison
 from mtljax.studies.comparison import compare as compare
@@ -17,6 +19,7 @@ from mtljax.studies.plot_new_tasks import draw_new_tasks as draw_new_tasks
 from mtljax.studies.relate import StudyPlan as StudyPlan
 from mtljax.studies.relate import plan_study as plan_study
 from mtljax.studies.relate import relate as relate
+from mtljax.studies.relate import runs_that_check as runs_that_check
 from mtljax.studies.report import write_report as write_report
 from mtljax.studies.study import StudyRun as StudyRun
 from mtljax.studies.study import do_runs as do_runs

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 
-from mtljax.studies.answers import Groups, NewTask, TaskAnswer
+from mtljax.studies.answers import CheckedGrouping, Groups, NewTask, TaskAnswer
 from mtljax.studies.intervals import Difference
 from mtljax.studies.study import Done
 from mtljax.training.reporting.progress import SHARES
@@ -102,3 +102,28 @@ def _gained(task: NewTask, number: int) -> str:
         unit = " points" if task.metric in SHARES else ""
         parts.append(f"{_IN_WORDS[way]} {verb} {change}{unit}")
     return listed(parts) if parts else "nothing is told apart"
+
+
+def checked_advice(checked: Sequence[CheckedGrouping]) -> list[str]:
+    """Whether the recommended groups are ahead of the others that were really trained."""
+    if not checked:
+        return []
+    best = next(one for one in checked if one.name == "recommended")
+    groups = "; ".join(map(listed, best.groupings[0]))
+    parts = []
+    for one in checked:
+        if one.lead is None:
+            continue
+        ahead = "ahead of" if one.lead.low > 0 else "behind" if one.lead.high < 0 else ""
+        lead = ", ".join(f"{100 * part:+.1f}" for part in one.lead[1:])
+        verb = ahead or "not told apart from"
+        parts.append(f"{verb} {_GROUPINGS[one.name]} (mean relative gain {lead} %)")
+    found = f"is {listed(parts)}" if parts else "has no runs that did not diverge"
+    return [f"The grouping that gradients recommend ({groups}), really trained, {found}."]
+
+
+_GROUPINGS = {
+    "all together": "one model of all",
+    "each alone": "each alone",
+    "random": "random groups",
+}

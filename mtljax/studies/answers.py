@@ -65,6 +65,45 @@ class NewTask(NamedTuple):
     gains: dict[str, tuple[Difference | None, ...]]
 
 
+class Transfer(NamedTuple):
+    """What the encoder of one task, as it is, is worth to the head of another.
+
+    Attributes:
+      names: of T tasks.
+      metrics: the main metric of each.
+      lower_is_better: of each.
+      values: ``[T, T]``, of a row's encoder on a column's test split, over seeds; those of a task
+        itself are of its own model. None where runs diverged or are not possible.
+      changes: the same less the column's own model; None on the diagonal.
+      runs: that this took.
+      seconds: of their steps.
+    """
+
+    names: tuple[str, ...]
+    metrics: tuple[str, ...]
+    lower_is_better: tuple[bool, ...]
+    values: tuple[tuple[Interval | None, ...], ...]
+    changes: tuple[tuple[Difference | None, ...], ...]
+    runs: int
+    seconds: float
+
+
+class CheckedGrouping(NamedTuple):
+    """How good a grouping really is: one model a group, each with its tasks' share of tokens.
+
+    Attributes:
+      name: 'recommended', by gradients; 'all together'; 'each alone'; 'random'.
+      groupings: the names of tasks by group; several for 'random'.
+      gain: the mean relative gain over each alone, a share; None for that, and where runs diverged.
+      lead: the mean relative gain of the recommended one over this; None for itself.
+    """
+
+    name: str
+    groupings: tuple[tuple[tuple[str, ...], ...], ...]
+    gain: Interval | None
+    lead: Interval | None
+
+
 class Answer(NamedTuple):
     """The answer of a study.
 
@@ -82,6 +121,8 @@ class Answer(NamedTuple):
       diverged: names of runs that did.
       directory: of the study.
       new_tasks: of those that were left out, by name.
+      transfer: None where it was not asked for.
+      checked: groupings whose runs were made, if that was asked for.
     """
 
     tasks: dict[str, TaskAnswer]
@@ -96,3 +137,5 @@ class Answer(NamedTuple):
     diverged: tuple[str, ...]
     directory: str
     new_tasks: dict[str, NewTask]
+    transfer: Transfer | None
+    checked: tuple[CheckedGrouping, ...]

@@ -5,7 +5,6 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Literal, NamedTuple
 
-import jax
 import numpy as np
 
 from mtljax.data import MultitaskData
@@ -15,13 +14,11 @@ from mtljax.presets import Config
 from mtljax.studies.answers import NewTask
 from mtljax.studies.comparison import scaled
 from mtljax.studies.intervals import difference, interval
-from mtljax.studies.other_tasks import parameter_paths, without_patterns_of
-from mtljax.studies.study import StudyRun, alone_config, alone_task, by_rows
+from mtljax.studies.other_tasks import without_patterns_of
+from mtljax.studies.study import StudyRun, alone_config, alone_task, paths_of, several_config
 from mtljax.studies.text_states import TextStates
 from mtljax.tasks import Task, suggestion
-from mtljax.training import build_model
-from mtljax.training.model import initial_params
-from mtljax.training.reporting.data_overview import class_counts, total_steps
+from mtljax.training.reporting.data_overview import total_steps
 from mtljax.training.starting_point import Given
 
 Way = Literal["frozen", "tuned", "adapter", "alone"]
@@ -87,8 +84,7 @@ def new_task_runs(
     """
     left_out = _named(tasks, names)
     counts = _checked(samples)
-    model = build_model(config, data.layout, class_counts(data))
-    paths = parameter_paths(jax.eval_shape(lambda: initial_params(model)))
+    paths = paths_of(config, data)
     steps = total_steps(config, data)
     given = Given(data.tokenizer, data.outputs)
     found: dict[Learned, StudyRun] = {}
@@ -107,17 +103,20 @@ def new_task_runs(
     for seed in range(config.seed, config.seed + seeds):
         seeded = dataclasses.replace(config, seed=seed)
         for task in left_out:
-            rest = _rest(seeded, tasks, task, data, paths, steps)
+            others = [one for one in tasks if one is not task]
+            of_rest = several_config(seeded, tasks, others, data, paths)
+            rest = StudyRun(
+                f"rest-{task.name}-seed{seed}", of_rest, tuple(others), seed, part="rest"
+            )
             runs.append(rest)
             whole = alone_config(seeded, task, data.layout, steps, "share")
-            others = [one.name for one in tasks if one is not task]
-            whole = without_patterns_of(whole, paths, others)
+            whole = without_patterns_of(whole, paths, [one.name for one in others])
             for count in sizes[task.name]:
                 little = _little(whole, task, data, count)
                 for way in ways:
                     run = StudyRun(
                         f"new-{task.name}-{way}-{count}-seed{seed}",
-                        _way(little, way),
+                        in_way(little, way),
                         (alone_task(task),),
                         seed,
                         given,
@@ -158,37 +157,6 @@ def _checked(samples: Sequence[int | str]) -> list[int | str]:
     return counts
 
 
-def _rest(
-    config: Config,
-    tasks: Sequence[Task],
-    left_out: Task,
-    data: MultitaskData,
-    paths: Sequence[str],
-    steps: int,
-) -> StudyRun:
-    """A model of the other tasks, which read as many tokens as in the joint run."""
-    rest = tuple(task for task in tasks if task is not left_out)
-    groups = {data.layout.group_of(task.name).name for task in rest}
-    shapes = [data.layout.shapes[name] for name in groups]
-    tokens = sum(shape.rows * shape.row_length for shape in shapes)
-    stopping = config.stopping
-    if stopping.task == left_out.name:
-        stopping = dataclasses.replace(stopping, task="")
-    config = dataclasses.replace(
-        config,
-        steps=steps,
-        epochs=0.0,
-        stopping=stopping,
-        batch=dataclasses.replace(config.batch, tokens=tokens),
-        parallel=by_rows(config.parallel),
-    )
-    if len(rest) == 1:
-        config = dataclasses.replace(config, weighting="equal", weighting_options={})
-    config = without_patterns_of(config, paths, [left_out.name])
-    name = f"rest-{left_out.name}-seed{config.seed}"
-    return StudyRun(name, config, rest, config.seed, part="rest")
-
-
 def _little(config: Config, task: Task, data: MultitaskData, count: int) -> Config:
     """The configuration of a task alone, for few samples: less tokens a step, and less steps."""
     group = data.layout.group_of(task.name)
@@ -213,7 +181,8 @@ def _little(config: Config, task: Task, data: MultitaskData, count: int) -> Conf
     )
 
 
-def _way(config: Config, way: Way) -> Config:
+def in_way(config: Config, way: Way) -> Config:
+    """The configuration of a task alone as one that is learned from another model's encoder."""
     if way == "alone":
         return config
     optimizer = dataclasses.replace(config.optimizer, frozen=(), unfreeze=0)

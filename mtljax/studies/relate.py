@@ -6,22 +6,29 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from mtljax.data import load_data
+from mtljax.data import MultitaskData, load_data
 from mtljax.errors import UserError
 from mtljax.inference import load_run
-from mtljax.presets import ConfigLike, check, read_config
-from mtljax.relatedness import affinity_of_metrics, best_grouping
-from mtljax.studies.advice import advice_of, new_task_advice, too_short
+from mtljax.presets import Config, ConfigLike, check, read_config
+from mtljax.studies.advice import advice_of, checked_advice, new_task_advice, too_short
 from mtljax.studies.answers import Answer, Groups, TaskAnswer
+from mtljax.studies.checked_groups import (
+    Grouping,
+    checked,
+    gradient_groups,
+    grouping_runs,
+    groupings,
+)
 from mtljax.studies.comparison import scaled
 from mtljax.studies.data_cards import DataCard, data_cards
 from mtljax.studies.intervals import difference, interval, mean_gain
 from mtljax.studies.new_tasks import SAMPLES, Learned, new_task_answers, new_task_runs
 from mtljax.studies.study import JOINT, Budget, Done, StudyRun, do_runs, study_runs
 from mtljax.studies.text_states import TextStates, text_states
+from mtljax.studies.transfer import Moved, transfer_answer, transfer_runs
 from mtljax.tasks import Task, TasksLike, parse_tasks
-from mtljax.training import read_metrics
 from mtljax.training.model import data_options
+from mtljax.training.persistence import run_directory
 from mtljax.training.pretrained_start import resolved
 from mtljax.training.reporting.data_overview import total_steps
 from mtljax.training.starting_point import origin_of, tokenizer_of
@@ -37,6 +44,8 @@ def relate(
     groups: int = 2,
     leave_out: Sequence[str] = (),
     samples: Sequence[int | str] = SAMPLES,
+    transfer: bool = False,
+    check_groups: int = 0,
     draws: int = 2000,
     data_dir: str | Path | None = None,
     cache_dir: str | Path | None = None,
@@ -59,6 +68,9 @@ def relate(
       leave_out: tasks that are learned anew by a model of the others, see
         `mtljax.studies.new_tasks`; ``all`` for each.
       samples: training texts that they are learned from; ``all`` for all there are.
+      transfer: whether the encoder of each task is tried on each other.
+      check_groups: random groupings that the groups are compared with, by runs of all of them; 0
+        for no such runs.
       draws: of intervals and tests, see `mtljax.studies.difference`.
       data_dir: directory of the data sets in TFDS format.
       cache_dir: directory where tokenised data is kept; None for nowhere.
@@ -74,15 +86,64 @@ def relate(
     """
     if groups < 1:
         raise UserError(f"groups: must be 1 or more, got {groups}")
+    if check_groups < 0:
+        raise UserError(f"check-groups: must be 0 or more, got {check_groups}")
+    if check_groups and budget != "share":
+        raise UserError("check-groups: compares groupings of equal cost, which 'share' models have")
     directory = Path(directory)
     places: dict[str, Any] = {"data_dir": data_dir, "cache_dir": cache_dir}
-    wanted: dict[str, Any] = {"leave_out": leave_out, "samples": samples}
+    wanted: dict[str, Any] = {"leave_out": leave_out, "samples": samples, "transfer": transfer}
     plan = plan_study(config, tasks, seeds=seeds, budget=budget, **wanted, **places)
     done = []
-    for number, one in enumerate(do_runs(plan.runs, directory, **places, **options), 1):
-        done.append(one)
-        on_run(number, len(plan.runs), one)
-    return _answer(plan, directory, done, budget, groups, draws, places)
+
+    def do(runs: Sequence[StudyRun]) -> None:
+        for number, one in enumerate(do_runs(runs, directory, **places, **options), 1):
+            done.append(one)
+            on_run(number, len(runs), one)
+
+    do(plan.runs)
+    found = _gradient_groups(plan, done, directory, groups)
+    compared = {}
+    if check_groups and found is not None:
+        compared = groupings(found, check_groups)
+        do(grouping_runs(plan.config, plan.tasks, plan.data, compared, seeds=seeds))
+    return _answer(plan, directory, done, budget, found, compared, draws, places)
+
+
+def runs_that_check(
+    plan: "StudyPlan", directory: str | Path, *, groups: int = 2, check_groups: int = 3
+) -> list[StudyRun]:
+    """The runs that check the groups that a study found; none before its joint runs are done.
+
+    Args:
+      plan: from `plan_study`.
+      directory: of the study.
+      groups: the most groups that tasks are put in.
+      check_groups: how many random groupings they are compared with.
+    """
+    joint = [run for run in plan.runs if run.part == "base" and run.alone is None]
+    done = [_looked_up(run, Path(directory)) for run in joint]
+    if any(one.summary is None for one in done):
+        return []
+    found = _gradient_groups(plan, done, Path(directory), groups)
+    if found is None:
+        return []
+    compared = groupings(found, check_groups)
+    return grouping_runs(plan.config, plan.tasks, plan.data, compared, seeds=len(joint))
+
+
+def _looked_up(run: StudyRun, directory: Path) -> Done:
+    there = directory / run.name
+    summary = run_directory.read_summary(there) if run_directory.holds_run(there) else None
+    return Done(run, summary, 0.0)
+
+
+def _gradient_groups(
+    plan: "StudyPlan", done: Sequence[Done], directory: Path, most: int
+) -> Groups | None:
+    runs = [one.run for one in done if one.summary is not None]
+    joint = [run for run in runs if run.part == "base" and run.alone is None]
+    return gradient_groups(plan.tasks, joint, directory, most)
 
 
 class StudyPlan(NamedTuple):
@@ -94,7 +155,10 @@ class StudyPlan(NamedTuple):
       cards: the data, by task.
       steps: of each run.
       learned: those of the runs that learn a new task, by what they tell.
+      moved: those that try the encoder of a task on another, by what they tell.
       notes: what is not done as asked for, in sentences.
+      config: of the joint run.
+      data: of the joint run.
     """
 
     tasks: tuple[Task, ...]
@@ -102,7 +166,10 @@ class StudyPlan(NamedTuple):
     cards: dict[str, DataCard]
     steps: int
     learned: dict[Learned, StudyRun]
+    moved: dict[Moved, StudyRun]
     notes: tuple[str, ...]
+    config: Config
+    data: MultitaskData
 
 
 def plan_study(
@@ -113,6 +180,7 @@ def plan_study(
     budget: Budget = "share",
     leave_out: Sequence[str] = (),
     samples: Sequence[int | str] = SAMPLES,
+    transfer: bool = False,
     data_dir: str | Path | None = None,
     cache_dir: str | Path | None = None,
 ) -> StudyPlan:
@@ -128,6 +196,7 @@ def plan_study(
       budget: what each model of one task is given, see `relate`.
       leave_out: tasks that are learned anew by a model of the others, see `relate`.
       samples: training texts that they are learned from.
+      transfer: whether the encoder of each task is tried on each other.
       data_dir: directory of the data sets in TFDS format.
       cache_dir: directory where tokenised data is kept; None for nowhere.
 
@@ -152,8 +221,21 @@ def plan_study(
     learned, more, notes = {}, [], ()
     if leave_out:
         learned, more, notes = new_task_runs(config, tasks, data, leave_out, samples, seeds=seeds)
-    steps = total_steps(config, data)
-    return StudyPlan(tasks, [*runs, *more], data_cards(data, tasks), steps, learned, notes)
+    moved = {}
+    if transfer:
+        moved, of_transfer = transfer_runs(config, tasks, data, seeds=seeds)
+        notes = (*notes, *of_transfer)
+    return StudyPlan(
+        tasks,
+        [*runs, *more, *moved.values()],
+        data_cards(data, tasks),
+        total_steps(config, data),
+        learned,
+        moved,
+        notes,
+        config,
+        data,
+    )
 
 
 def _answer(
@@ -161,23 +243,20 @@ def _answer(
     directory: Path,
     done: Sequence[Done],
     budget: Budget,
-    groups: int,
+    found: Groups | None,
+    compared: dict[str, list[Grouping]],
     draws: int,
     places: dict[str, Any],
 ) -> Answer:
     diverged = [one.run.name for one in done if one.summary is None]
-    ended = {one.run.name for one in done if one.summary is not None}
-    learned = {
-        key: text_states(load_run(directory / run.name), "test", **places)[key.task]
-        for key, run in plan.learned.items()
-        if run.name in ended
-    }
-    new_tasks = new_task_answers(learned, draws=draws)
-    done = [one for one in done if one.run.part == "base"]
-    finished = [one.run for one in done if one.summary is not None]
     measured = {
-        run.name: text_states(load_run(directory / run.name), "test", **places) for run in finished
+        one.run.name: text_states(load_run(directory / one.run.name), "test", **places)
+        for one in done
+        if one.summary is not None
     }
+    base = [one for one in done if one.run.part == "base"]
+    finished = [one.run for one in base if one.summary is not None]
+    seeds = tuple(dict.fromkeys(one.run.seed for one in base))
     answers, pairs = {}, {}
     for task in plan.tasks:
         alone, joint = _paired(task.name, finished, measured)
@@ -190,25 +269,62 @@ def _answer(
     lower = [answers[name].lower_is_better for name in pairs]
     same = len({len(first) for first, _ in pairs.values()}) == 1
     gain = mean_gain(list(pairs.values()), lower, draws=draws) if same else None
-    found = _groups(plan.tasks, finished, directory, groups)
-    seconds = [
-        sum(one.summary["wall_seconds"] for one in done if one.summary and keep(one.run))
-        for keep in (lambda run: run.alone is None, lambda run: run.alone is not None)
-    ]
+    new_tasks = new_task_answers(_of_runs(plan.learned, measured), draws=draws)
+    transfer = None
+    if plan.moved:
+        alone = {
+            (run.alone, run.seed): measured[run.name][run.alone]
+            for run in finished
+            if run.alone is not None and run.alone in measured[run.name]
+        }
+        transfer = transfer_answer(
+            _of_runs(plan.moved, measured),
+            alone,
+            [task.name for task in plan.tasks],
+            _seconds(done, lambda run: run.part == "transfer"),
+            draws=draws,
+        )
+    comparison = checked(compared, measured, seeds, draws=draws) if compared else ()
     return Answer(
         answers,
         gain,
         found,
-        (*advice_of(answers, found), *new_task_advice(new_tasks), *plan.notes, *too_short(done)),
+        (
+            *advice_of(answers, None if comparison else found),
+            *checked_advice(comparison),
+            *new_task_advice(new_tasks),
+            *plan.notes,
+            *too_short(base),
+        ),
         plan.cards,
         budget,
-        tuple(dict.fromkeys(one.run.seed for one in done)),
+        seeds,
         plan.steps,
-        (seconds[0], seconds[1]),
+        (
+            _seconds(base, lambda run: run.alone is None),
+            _seconds(base, lambda run: run.alone is not None),
+        ),
         tuple(diverged),
         str(directory),
         new_tasks,
+        transfer,
+        comparison,
     )
+
+
+def _of_runs(
+    runs: dict[Any, StudyRun], measured: dict[str, dict[str, TextStates]]
+) -> dict[Any, TextStates]:
+    """Results of the one task of each run, by what the run tells, where it did not diverge."""
+    return {
+        key: measured[run.name][run.tasks[0].name]
+        for key, run in runs.items()
+        if run.name in measured and run.tasks[0].name in measured[run.name]
+    }
+
+
+def _seconds(done: Sequence[Done], which: Callable[[StudyRun], bool]) -> float:
+    return sum(one.summary["wall_seconds"] for one in done if one.summary and which(one.run))
 
 
 def _paired(
@@ -242,35 +358,6 @@ def _of_task(
         scaled(interval(second, draws=draws), unit),
         scaled(found, unit),
         verdict,
-    )
-
-
-def _groups(
-    tasks: Sequence[Task], finished: Sequence[StudyRun], directory: Path, most: int
-) -> Groups | None:
-    names = [task.name for task in tasks]
-    of_runs = []
-    for run in finished:
-        if run.alone is None and run.config.gradients.telemetry:
-            try:
-                lines = affinity_of_metrics(read_metrics(directory / run.name), names)
-            except ValueError:  # no line has all pairs, as where each step reads some groups alone
-                continue
-            # Relative to a task's own step, so that all columns have one scale.
-            own = np.diagonal(lines, axis1=1, axis2=2)
-            relative = lines / np.where(own > 0, own, np.inf)[:, None, :]
-            relative[:, np.arange(len(names)), np.arange(len(names))] = 0
-            of_runs.append(relative)
-    if not of_runs:
-        return None
-    draws = np.stack([one.mean(0) for one in of_runs]) if len(of_runs) > 1 else of_runs[0]
-    found = best_grouping(draws, most)
-    return Groups(
-        tuple(names),
-        tuple(map(tuple, draws.mean(0).tolist())),
-        tuple(found.labels.tolist()),
-        tuple(found.gains.tolist()),
-        None if found.errors is None else tuple(found.errors.tolist()),
     )
 
 

@@ -42,7 +42,8 @@ class StudyRun(NamedTuple):
       given: the tokenizer and the classes of the joint run, so that all runs measure the same; None
         where a pretrained model or another run has them.
       alone: the task that it learns alone; None for the joint run.
-      part: of the study: 'base', jointly or alone; 'rest', all tasks but a new one; 'new', that.
+      part: of the study: 'base', jointly or alone; 'rest', all tasks but a new one; 'new', that;
+        'transfer', a head on the encoder of another task; 'group', some tasks together.
       origin: the run whose encoder it begins with, and whose tokenizer it has; if empty, none.
       drawn: whether it takes the tokenizer alone from there.
     """
@@ -53,7 +54,7 @@ class StudyRun(NamedTuple):
     seed: int
     given: Given | None = None
     alone: str | None = None
-    part: Literal["base", "rest", "new"] = "base"
+    part: Literal["base", "rest", "new", "transfer", "group"] = "base"
     origin: str = ""
     drawn: bool = False
 
@@ -96,8 +97,7 @@ def study_runs(
     given = None
     if not (config.encoder.pretrained or config.encoder.from_run):
         given = Given(data.tokenizer, data.outputs)
-    model = build_model(config, data.layout, class_counts(data))
-    paths = parameter_paths(jax.eval_shape(lambda: initial_params(model)))
+    paths = paths_of(config, data)
     found = []
     for seed in range(config.seed, config.seed + seeds):
         joint = dataclasses.replace(config, seed=seed, gradients=gradients)
@@ -111,6 +111,50 @@ def study_runs(
             name = f"alone-{task.name}-seed{seed}"
             found.append(StudyRun(name, alone, (alone_task(task),), seed, given, task.name))
     return found
+
+
+def paths_of(config: Config, data: MultitaskData) -> list[str]:
+    """The paths of all parameters of a joint run."""
+    model = build_model(config, data.layout, class_counts(data))
+    return parameter_paths(jax.eval_shape(lambda: initial_params(model)))
+
+
+def several_config(
+    config: Config,
+    tasks: Sequence[Task],
+    some: Sequence[Task],
+    data: MultitaskData,
+    paths: Sequence[str],
+) -> Config:
+    """The configuration of some of the tasks, which read as many tokens as in the joint run.
+
+    Args:
+      config: of the joint run.
+      tasks: of the joint run.
+      some: one of them or more.
+      data: of the joint run.
+      paths: from `paths_of`.
+    """
+    groups = {data.layout.group_of(task.name).name for task in some}
+    shapes = [data.layout.shapes[name] for name in groups]
+    tokens = sum(shape.rows * shape.row_length for shape in shapes)
+    names = [task.name for task in some]
+    stopping = config.stopping
+    if stopping.task and stopping.task not in names:
+        stopping = dataclasses.replace(stopping, task="")
+    changed = dataclasses.replace(
+        config,
+        steps=total_steps(config, data),
+        epochs=0.0,
+        stopping=stopping,
+        batch=dataclasses.replace(config.batch, tokens=tokens),
+        parallel=by_rows(config.parallel),
+        gradients=dataclasses.replace(config.gradients, telemetry=False, telemetry_every=1),
+    )
+    if len(some) == 1:
+        changed = dataclasses.replace(changed, weighting="equal", weighting_options={})
+    others = [task.name for task in tasks if task.name not in names]
+    return without_patterns_of(changed, paths, others)
 
 
 def alone_task(task: Task) -> Task:

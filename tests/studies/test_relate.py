@@ -21,9 +21,11 @@ from mtljax.presets import (
     read_config,
 )
 from mtljax.studies import (
+    CheckedGrouping,
     Difference,
     Interval,
     NewTask,
+    Transfer,
     data_cards,
     do_runs,
     plan_study,
@@ -184,12 +186,23 @@ def test_runs_that_diverge_are_left_out_and_named(study, monkeypatch):
     new = NewTask(
         "accuracy", False, (16,), {"tuned": (value,), "alone": (None,)}, {"tuned": (gain,)}
     )
-    answer = answer._replace(new_tasks={"sentiment": new})
+    rows = ((value, value._replace(value=0.25)), (None, value))
+    changes = ((None, gain), (None, None))
+    of_two = ("sentiment", "stars"), ("accuracy",) * 2, (False,) * 2
+    grouping = CheckedGrouping("random", ((("sentiment",), ("stars",)),), None, value)
+    answer = answer._replace(
+        new_tasks={"sentiment": new},
+        transfer=Transfer(*of_two, rows, changes, 1, 2.0),
+        checked=(grouping,),
+    )
     page = write_report(answer, study / "study/again.html").read_text()
     row = re.search(r"<tr><td>sentiment</td><td>accuracy</td><td>16</td>(.*?)</tr>", page)
     assert row
     assert "50.0 %<br><small>40.0 % to 60.0 %" in row[1]
     assert row[1].endswith("<td>-</td>")
+    assert 'background:rgb(51,142,193)">25.0 %<br><small>+3.0 (+1.0 to +5.0)</small>' in page
+    row = "<tr><td>random</td><td>sentiment | stars</td><td>-</td><td>+50.00 %<br>"
+    assert row in page
     assert "Diverged, and left out: alone-stars-seed0" in page
     monkeypatch.setattr(
         "mtljax.studies.study.train", lambda *a, **k: (_ for _ in ()).throw(Diverged("x"))
@@ -256,7 +269,7 @@ def test_runs_whose_steps_read_some_groups_alone_have_no_groups(study, monkeypat
     """No line of theirs has the inner products of all pairs."""
     config = read_config((study / "study/joint-seed0/config.yaml").read_text())
     lines = [{"split": "train", "step": 1, "loss/sentiment": 1.0}]
-    module = importlib.import_module("mtljax.studies.relate")
+    module = importlib.import_module("mtljax.studies.checked_groups")
     monkeypatch.setattr(module, "read_metrics", lambda directory: lines)
     answer = relate(config, study / "tasks.yaml", study / "study", seeds=1, draws=50)
     assert answer.groups is None
