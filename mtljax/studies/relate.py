@@ -208,6 +208,8 @@ def plan_study(
     """
     config, tasks = resolved(read_config(config)), parse_tasks(tasks, Path.cwd())
     check(config)
+    if config.optimizer.solver != "adamw":
+        raise UserError(f"optimizer.solver {config.optimizer.solver!r}: a study trains in steps")
     # Of no run that has begun: what it starts from is read in any case.
     origin = origin_of(config, Path(config.encoder.from_run) / "study")
     data = load_data(

@@ -208,7 +208,7 @@ def _checked(checked: Sequence[CheckedGrouping]) -> str:
 def _transfer(transfer: Transfer) -> str:
     # Metrics of columns differ in scale: each is coloured by its own largest change.
     largest = [
-        max((abs(row[column].value) for row in transfer.changes if row[column]), default=0) or 1
+        max((abs(one.value) for row in transfer.changes if (one := row[column])), default=0) or 1
         for column in range(len(transfer.names))
     ]
     body = []

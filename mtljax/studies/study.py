@@ -15,7 +15,8 @@ from mtljax.errors import Diverged, UserError
 from mtljax.presets import Config, ParallelConfig
 from mtljax.studies.other_tasks import parameter_paths, without_patterns_of
 from mtljax.tasks import Task
-from mtljax.training import build_model, train
+from mtljax.training import build_model
+from mtljax.training.loop import train_in_steps
 from mtljax.training.model import Model, initial_params
 from mtljax.training.persistence import run_directory
 from mtljax.training.reporting.data_overview import class_counts, total_steps
@@ -253,7 +254,7 @@ def do_runs(
         if run.origin not in diverged:
             config, given = _start_of(run, directory)
             with contextlib.suppress(Diverged):
-                summary = train(
+                summary = train_in_steps(
                     config,
                     run.tasks,
                     directory / run.name,

@@ -114,7 +114,7 @@ def test_a_new_task_begins_from_the_model_of_the_rest(tasks, tmp_path, monkeypat
     def diverging(*arguments, **options):
         raise Diverged("step 1: loss is not finite")
 
-    monkeypatch.setattr("mtljax.studies.study.train", diverging)
+    monkeypatch.setattr("mtljax.studies.study.train_in_steps", diverging)
     assert [one.summary for one in do_runs(chosen, tmp_path)] == [None, None]
 
 

@@ -167,6 +167,8 @@ def test_what_cannot_be_answered_is_refused_before_anything_is_trained(tmp_path,
     (tmp_path / "tasks.yaml").write_text(TASKS)
     assert by_command(tmp_path, "--groups", "0") == 2
     assert "groups: must be 1 or more" in capsys.readouterr().err
+    assert by_command(tmp_path, "--preset", "linear", "--optimizer.solver", "ridge") == 2
+    assert "optimizer.solver 'ridge': a study trains in steps" in capsys.readouterr().err
     assert not (tmp_path / "study").exists()
 
 
@@ -176,7 +178,7 @@ def test_runs_that_diverge_are_left_out_and_named(study, monkeypatch):
             raise Diverged("step 3: loss of 'stars' is not finite")
         return run_directory.read_summary(directory)
 
-    monkeypatch.setattr("mtljax.studies.study.train", diverging)
+    monkeypatch.setattr("mtljax.studies.study.train_in_steps", diverging)
     config = read_config((study / "study/joint-seed0/config.yaml").read_text())
     tasks = (study / "study/joint-seed0/tasks.yaml").read_text()
     answer = relate(config, tasks, study / "study", seeds=1, draws=100)
@@ -205,7 +207,7 @@ def test_runs_that_diverge_are_left_out_and_named(study, monkeypatch):
     assert row in page
     assert "Diverged, and left out: alone-stars-seed0" in page
     monkeypatch.setattr(
-        "mtljax.studies.study.train", lambda *a, **k: (_ for _ in ()).throw(Diverged("x"))
+        "mtljax.studies.study.train_in_steps", lambda *a, **k: (_ for _ in ()).throw(Diverged("x"))
     )
     with pytest.raises(UserError, match="runs that did not diverge"):
         relate(config, tasks, study / "study", seeds=1)
