@@ -151,6 +151,9 @@ class RegularizerConfig:
       group_lasso_on: regular expression that picks parameters for `group_lasso` by their paths.
       heads_together: factor of half the squared distance of heads from their mean, summed over the
         heads of all tasks of one kind, loss and classes.
+      heads_relation: factor of half the squared trace norm of the heads of all tasks of one kind,
+        loss and classes, which learns how they are related (MTRL, Zhang and Yeung 2010);
+        `relation` in the summary has the correlations.
       proximal: whether `l1` and `group_lasso` act by a proximal step after each update, which makes
         exact zeros, in place of their gradients.
     """
@@ -162,6 +165,7 @@ class RegularizerConfig:
     group_lasso: float = at_least(0, default=0.0)
     group_lasso_on: str = "shared/embedding/words"
     heads_together: float = at_least(0, default=0.0)
+    heads_relation: float = at_least(0, default=0.0)
     proximal: bool = False
 
 

@@ -31,7 +31,7 @@ def mean_distance(params: Mapping[str, Any] | Sequence[Any]) -> jax.Array:
     Array(4., dtype=float32)
     """
     total = jnp.zeros((), jnp.float32)
-    for stacked in _stacked(params):
+    for stacked in stacked_leaves(params):
         total = total + jnp.sum(jnp.square(stacked - jnp.mean(stacked, axis=0))) / 2
     return total
 
@@ -58,7 +58,7 @@ def laplacian(params: Mapping[str, Any] | Sequence[Any], adjacency: ArrayLike) -
     if edges.shape != (count, count):
         raise ValueError(f"adjacency must be [{count}, {count}], got shape {edges.shape}")
     total = jnp.zeros((), jnp.float32)
-    for stacked in _stacked(params):
+    for stacked in stacked_leaves(params):
         flat = stacked.reshape(count, -1)
         # Differences, not a product with the Laplacian, which would lose what like tasks differ in.
         squares = jax.lax.map(lambda w, flat=flat: jnp.sum(jnp.square(flat - w), axis=1), flat)
@@ -91,7 +91,7 @@ def orthogonality(shared: ArrayLike, private: ArrayLike) -> jax.Array:
     return jnp.sum(jnp.square(first.astype(dtype).T @ second.astype(dtype)))
 
 
-def _stacked(params: Mapping[str, Any] | Sequence[Any]) -> list[jax.Array]:
+def stacked_leaves(params: Mapping[str, Any] | Sequence[Any]) -> list[jax.Array]:
     """The leaves of T trees, stacked: ``[T, ...]``, float32 or wider."""
     trees = list(params.values()) if isinstance(params, Mapping) else list(params)
     by_task = [float_leaves(tree) for tree in trees]

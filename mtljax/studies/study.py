@@ -190,7 +190,7 @@ def alone_config(config: Config, task: Task, layout: Layout, steps: int, budget:
         weighting="equal",
         weighting_options={},
         batch=dataclasses.replace(config.batch, tokens=tokens),
-        regularizer=dataclasses.replace(config.regularizer, heads_together=0.0),
+        regularizer=dataclasses.replace(config.regularizer, heads_together=0.0, heads_relation=0.0),
         gradients=dataclasses.replace(config.gradients, telemetry=False, telemetry_every=1),
         stopping=dataclasses.replace(config.stopping, task=""),
         parallel=by_rows(config.parallel),

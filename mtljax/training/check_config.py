@@ -29,9 +29,11 @@ def check_penalty(config: Config, model: Model) -> None:
     regularizer = config.regularizer
     if not has_penalty(regularizer):
         return
-    if regularizer.heads_together and not alike_heads(model):
+    factors = {name: getattr(regularizer, name) for name in ("heads_together", "heads_relation")}
+    given = [name for name, factor in factors.items() if factor]
+    if given and not alike_heads(model):
         raise UserError(
-            "regularizer.heads_together: no two tasks have heads of their own with one kind, loss "
+            f"regularizer.{given[0]}: no two tasks have heads of their own with one kind, loss "
             "and classes"
         )
     params = jax.eval_shape(lambda: initial_params(model))

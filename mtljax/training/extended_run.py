@@ -46,7 +46,7 @@ def extension_config(begun: Config) -> Config:
         optimizer=dataclasses.replace(
             begun.optimizer, solver="adamw", frozen=(), rates=(), unfreeze=0
         ),
-        regularizer=dataclasses.replace(regularizer, heads_together=0.0),
+        regularizer=dataclasses.replace(regularizer, heads_together=0.0, heads_relation=0.0),
         gradients=plain.gradients,
         mixture=dataclasses.replace(begun.mixture, subset=plain.mixture.subset),
         stopping=StoppingConfig(patience=begun.stopping.patience, keep_each=True),

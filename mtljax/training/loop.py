@@ -24,6 +24,7 @@ from mtljax.training.inputs.aligned_streams import check_validation
 from mtljax.training.measured_steps import distribute_measured, step_of
 from mtljax.training.model import Model, build_model
 from mtljax.training.multihost import check_same, collective_error, is_writer, on_all_processes
+from mtljax.training.objective import heads_correlation
 from mtljax.training.optimizer import make_optimizer
 from mtljax.training.persistence import run_directory
 from mtljax.training.persistence.checkpoints import UNMEASURED, Checkpoints
@@ -353,6 +354,9 @@ def _finish(session: Session, log: Log, ended: _Ended) -> dict[str, Any]:
     test = _evaluate(session, state, "test", full=True)
     validation = progress["values"]
     summary = summarize(session, log.window, ended.step, ended.why, step, validation, test)
+    if session.config.regularizer.heads_relation:
+        params, everywhere = evaluated_params(state), session.devices.replicated
+        summary["relation"] = heads_correlation(session.model, params, everywhere)
     if ended.stops.stopped:
         summary["stopped_tasks"] = dict(ended.stops.stopped)
     if is_writer():

@@ -5,13 +5,22 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from mtljax import losses
 from mtljax.kinds import KINDS, LossSettings
 from mtljax.modules import Readout, SharingConfig, TagScores
 from mtljax.modules.structures import structure_of
 from mtljax.presets import RegularizerConfig
-from mtljax.regularizers import group_lasso, l1, l2, mean_distance, on
+from mtljax.regularizers import (
+    group_lasso,
+    l1,
+    l2,
+    learned_relation,
+    mean_distance,
+    on,
+    task_covariance,
+)
 from mtljax.tasks import Task, loss_name
 from mtljax.training.model import Model
 
@@ -94,7 +103,8 @@ def full_softmax_loss(model: Model, readout: Readout, targets: jax.Array) -> jax
 def has_penalty(config: RegularizerConfig, sharing: SharingConfig = SharingConfig()) -> bool:  # noqa: B008 - immutable
     """Whether a configuration has a penalty on the parameters."""
     own = structure_of(sharing).has_penalty(sharing)
-    return bool(config.l2 or config.l1 or config.group_lasso or config.heads_together or own)
+    heads = config.heads_together or config.heads_relation
+    return bool(config.l2 or config.l1 or config.group_lasso or heads or own)
 
 
 def alike_heads(model: Model) -> list[list[str]]:
@@ -126,18 +136,50 @@ def penalty(
     Args:
       config: with the factors.
       params: the parameters.
-      alike: of `alike_heads`, the tasks whose heads are drawn together.
+      alike: of `alike_heads`, the tasks whose heads a penalty is over.
       sharing: the structure, which may have a penalty of its own.
     """
     value = _of_paths(config, params)
     structure = structure_of(sharing)
     if structure.penalty is not None and structure.has_penalty(sharing):
         value = value + structure.penalty(sharing, params)
-    if config.heads_together:
-        for names in alike:
-            distance = mean_distance({name: params["heads"][name] for name in names})
-            value = value + config.heads_together * distance
+    for names in alike:
+        heads = [params["heads"][name] for name in names]
+        if config.heads_together:
+            value = value + config.heads_together * mean_distance(heads)
+        if config.heads_relation:
+            value = value + config.heads_relation * learned_relation(heads)
     return value
+
+
+def heads_correlation(
+    model: Model, params: Params, where: jax.sharding.Sharding | None = None
+) -> dict[str, Any]:
+    """How the heads of tasks are related, as `RegularizerConfig.heads_relation` has learned it.
+
+    Args:
+      model: the model.
+      params: its parameters.
+      where: a sharding under which this process has all of an array, for parameters on several
+        devices.
+
+    Returns:
+      ``tasks``, the T names of tasks that may be compared, and their ``correlation`` ``[T, T]``:
+      numbers from -1 to 1, 0 between tasks of other kinds, losses or classes.
+    """
+    sets = alike_heads(model)
+    names = [name for each in sets for name in each]
+    correlation = np.zeros((len(names), len(names)))
+    start = 0
+    for each in sets:
+        heads = [params["heads"][name] for name in each]
+        covariance = np.asarray(jax.jit(task_covariance, out_shardings=where)(heads), np.float64)
+        scale = np.sqrt(np.diagonal(covariance))
+        end = start + len(each)
+        scale = np.where(scale > 0, scale, 1)
+        correlation[start:end, start:end] = covariance / np.outer(scale, scale)
+        start = end
+    return {"tasks": names, "correlation": np.round(correlation, 6).tolist()}
 
 
 def _of_paths(config: RegularizerConfig, params: Params) -> jax.Array:

@@ -78,7 +78,7 @@ def step_options(config: Config, model: Model) -> StepOptions:
       The options of `mtljax.step.train_step`.
     """
     regularizer = config.regularizer
-    alike = alike_heads(model) if regularizer.heads_together else ()
+    alike = alike_heads(model) if regularizer.heads_together or regularizer.heads_relation else ()
     of_params = functools.partial(penalty, regularizer, alike=alike, sharing=config.sharing)
     return StepOptions(
         task_weights=tuple(task.weight for task in model.tasks),

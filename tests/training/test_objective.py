@@ -13,7 +13,7 @@ from mtljax.tasks import Task
 from mtljax.training.check_config import check_penalty
 from mtljax.training.evaluation import Evaluator
 from mtljax.training.model import attention_of, build_model, compute_dtype
-from mtljax.training.objective import alike_heads, element_losses, penalty
+from mtljax.training.objective import alike_heads, element_losses, heads_correlation, penalty
 from mtljax.training.objectives.model_objectives import model_objectives, present_tasks
 from tests.tiny_models import random_params
 
@@ -193,6 +193,23 @@ def test_heads_of_the_same_classes_are_drawn_together(make, tasks):
     model, _ = make(tasks=(tasks["label"], tasks["grade"]))
     with pytest.raises(UserError, match=r"regularizer.heads_together: no two tasks"):
         check_penalty(config, model)
+
+
+def test_a_relation_of_heads_is_learned_and_reported(make, tasks):
+    words = dataclasses.replace(tasks["label"], name="words", inputs="words")
+    model, _ = make(tasks=(tasks["label"], words, tasks["grade"]))
+    params = random_params(model)
+    params["heads"]["words"] = jax.tree.map(lambda w: -2 * w, params["heads"]["label"])
+    rows = np.stack([
+        np.concatenate([np.ravel(leaf) for leaf in jax.tree.leaves(params["heads"][name])])
+        for name in ("label", "words")
+    ])  # fmt: skip
+    expected = 3 * np.linalg.svd(rows, compute_uv=False).sum() ** 2 / 2
+    found = penalty(RegularizerConfig(heads_relation=3.0), params, alike_heads(model))
+    np.testing.assert_allclose(found, expected, rtol=5e-3)  # of rank one, to the root of 1e-6
+    learned = heads_correlation(model, params)
+    assert learned["tasks"] == ["label", "words"]
+    np.testing.assert_allclose(learned["correlation"], [[1, -1], [-1, 1]], atol=1e-4)
 
 
 def test_a_proximal_penalty_has_no_gradient_besides():

@@ -1,4 +1,4 @@
-"""How tasks are related, as a run whose parameters were solved for has learned it."""
+"""How tasks are related, as a run has learned it."""
 
 from pathlib import Path
 
@@ -19,7 +19,8 @@ def draw_run_relation(run_dir: str | Path) -> Path | None:
       run_dir: the run directory.
 
     Returns:
-      The path of the figure; None for a run that was not solved with `relation`.
+      The path of the figure; None for a run that learned none: not solved with `relation`, and
+      not trained with `regularizer.heads_relation`.
 
     Raises:
       UserError: if the directory holds no run, or a damaged one.
@@ -27,10 +28,12 @@ def draw_run_relation(run_dir: str | Path) -> Path | None:
     """
     directory = Path(run_dir)
     run_directory.read_run(directory)
-    start = read_start(directory) or {}
-    if "correlation" not in start:
+    learned = (read_start(directory) or {}).get("relation")
+    if learned is None:
+        learned = (run_directory.read_summary(directory) or {}).get("relation")
+    if learned is None:
         return None
-    figure = draw_relation(start["correlation"], start["outputs"])
+    figure = draw_relation(learned["correlation"], learned["tasks"])
     path = directory / NAME
     with replacing(path) as temporary:
         figure.savefig(temporary, format="png", dpi=120)

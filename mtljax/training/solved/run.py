@@ -196,7 +196,8 @@ def _solved(config: Config, model: Model, data: MultitaskData, say: Say) -> Star
         "tried": scores,
     }
     if settings.solver == "relation":
-        about |= {"outputs": [output.name for output in outputs], "correlation": correlation(taken)}
+        names = [output.name for output in outputs]
+        about["relation"] = {"tasks": names, "correlation": correlation(taken)}
     return start._replace(about=about)
 
 

@@ -98,8 +98,9 @@ def test_the_penalty_is_chosen_on_validation_and_the_relation_kept(
     assert (start["penalty"], start["coupling"]) == (best["penalty"], best["coupling"])
     of_tasks = [summary["tasks"][task.name]["validation"]["accuracy"] for task in chosen]
     assert np.mean(of_tasks) == pytest.approx(max(scores))
-    assert start["outputs"] == ["label", "grade: a", "grade: b", "grade: c"]
-    relation = np.array(start["correlation"])
+    learned = start["relation"]
+    assert learned["tasks"] == ["label", "grade: a", "grade: b", "grade: c"]
+    relation = np.array(learned["correlation"])
     np.testing.assert_allclose(np.diagonal(relation), 1)
     np.testing.assert_allclose(relation, relation.T)
     assert text.getvalue().count("on validation") == 2
