@@ -3,10 +3,14 @@
 import flax.linen as nn
 import jax
 
-from mtljax.sharing import bottleneck, film, low_rank
+from mtljax.sharing import bottleneck, film, low_rank, stitched
 
 ADAPTERS = "adapters"
 """The collection of variables with what a structure of sharing adds to the layers of an encoder."""
+
+
+TOWERS = "towers"
+"""The axis along which several towers of layers run side by side, one a task."""
 
 
 def by_position(layer: nn.Dense | nn.DenseGeneral, x: jax.Array) -> jax.Array:
@@ -46,3 +50,10 @@ def with_film(module: nn.Module, name: str, x: jax.Array) -> jax.Array:
         return x
     found = module.get_variable(ADAPTERS, name)
     return film(x, found["scale"], found["shift"])
+
+
+def with_stitch(module: nn.Module, name: str, x: jax.Array) -> jax.Array:
+    """``[R, S, D]`` mixed with the other towers by the shares of that name, if there are any."""
+    if not module.has_variable(ADAPTERS, name):
+        return x
+    return stitched(x, module.get_variable(ADAPTERS, name), TOWERS)

@@ -87,7 +87,8 @@ class SharingConfig:
       structure: 'hard', one encoder for all; 'lora', low-rank updates of its matrices; 'mtl_lora',
         low-rank updates that tasks mix out of shared parts; 'adapters', bottlenecks after its
         blocks or layers; 'film', what layers make scaled and shifted by an embedding of the task;
-        'private_layers', a copy a task of the layers above the first ones; at the
+        'private_layers', a copy a task of the layers above the first ones; 'cross_stitch', towers
+        of all layers, one a task, that are mixed after each layer; at the
         encoder's output 'mmoe', experts that each task mixes, 'cgc', with experts of its own among
         them, 'ple', several levels of these, 'dselect_k', of which each task chooses few.
       parts: whose low-rank updates or bottlenecks are (lora, adapters): 'shared', those of all
@@ -100,6 +101,7 @@ class SharingConfig:
       width: of a bottleneck, or inside of an expert (adapters, mmoe, cgc, ple, dselect_k).
       task_embedding: numbers that say which task it is (film).
       shared_layers: layers that all tasks share; those above are private (private_layers).
+      own_share: of its own tower in what a task reads, at first (cross_stitch).
       experts: shared experts, of ple in each level (mmoe, cgc, ple, dselect_k).
       private_experts: experts of each task, of ple in each level (cgc, ple).
       levels: of experts, each of which reads what the one below it made (ple).
@@ -107,8 +109,8 @@ class SharingConfig:
       entropy: factor of the penalty that has the tasks choose, the mean entropy of their selectors
         (dselect_k).
       freeze: whether the encoder stays as it is, and only the structure and the heads are trained
-        (not private_layers): 'auto' does with lora, mtl_lora, adapters and film where the encoder
-        begins as a pretrained one or as that of a run.
+        (not private_layers, cross_stitch): 'auto' does with lora, mtl_lora, adapters and film where
+        the encoder begins as a pretrained one or as that of a run.
     """
 
     structure: Literal[
@@ -118,6 +120,7 @@ class SharingConfig:
         "adapters",
         "film",
         "private_layers",
+        "cross_stitch",
         "mmoe",
         "cgc",
         "ple",
@@ -131,6 +134,7 @@ class SharingConfig:
     width: int = size(1, default=32)
     task_embedding: int = size(1, default=8)
     shared_layers: int = size(1, default=1, high=1000)
+    own_share: float = bounded(low=0, high=1, default=0.9)
     experts: int = size(1, default=4, high=4096)
     private_experts: int = size(1, default=1, high=4096)
     levels: int = size(1, default=2, high=64)

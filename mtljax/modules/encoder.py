@@ -99,6 +99,7 @@ class Encoder(nn.Module):
         *,
         attention: Attention | AttentionByRow,
         train: bool,
+        embedded: Embedded | None = None,
     ) -> Features:
         """Encode packed rows.
 
@@ -110,6 +111,7 @@ class Encoder(nn.Module):
           attention: what positions see of each other, in all rows or in each. An LSTM reads in its
             own direction whatever is asked, ``separate`` texts each for itself.
           train: whether dropout is on (it needs the RNG ``dropout``).
+          embedded: from `embed_rows`; None where they are to be embedded here.
 
         Returns:
           ``Features`` with ``hidden`` ``[R, S, D]``.
@@ -119,12 +121,10 @@ class Encoder(nn.Module):
         """
         parts, source = _parts_and_source(batch, attention, self.marks.answer[-1])
         causal = is_any(attention, "causal", "prefix")
-        rows = batch.get("rows")
-        rows = jnp.arange(parts.shape[0]) if rows is None else rows
-        masked = Masked(rows, batch["segments"] if self.config.dropout_mask == "text" else None)
-        embedded, table = self.embed(batch["tokens"], batch.get("affixes"), masked, train=train)
-        embedded = by_rows(embedded, self.rows)
-        x = embedded.astype(self.dtype)
+        masked = self._masked(batch)
+        vectors, table = self.embed_rows(batch, train=train) if embedded is None else embedded
+        vectors = by_rows(vectors, self.rows)
+        x = vectors.astype(self.dtype)
         match self.body:
             case LSTMEncoder():
                 if self.bidirectional and causal is not False:
@@ -145,7 +145,17 @@ class Encoder(nn.Module):
                 hidden = self.body(x, batch["tokens"], parts)
         hidden = by_rows(self._through_dense(hidden, masked, train=train), self.rows)
         words = batch.get("words")
-        return Features(hidden, embedded, table, batch["segments"], source, rows, words=words)
+        return Features(hidden, vectors, table, batch["segments"], source, masked.rows, words=words)
+
+    def embed_rows(self, batch: Mapping[str, jax.Array], *, train: bool) -> Embedded:
+        """Embed the tokens of packed rows, as a call does."""
+        tokens, affixes = batch["tokens"], batch.get("affixes")
+        return self.embed(tokens, affixes, self._masked(batch), train=train)
+
+    def _masked(self, batch: Mapping[str, jax.Array]) -> Masked:
+        rows = batch.get("rows")
+        rows = jnp.arange(batch["segments"].shape[0]) if rows is None else rows
+        return Masked(rows, batch["segments"] if self.config.dropout_mask == "text" else None)
 
     def prefill(
         self, batch: dict[str, jax.Array], *, attention: Attention, room: int

@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 from jax.typing import DTypeLike
 
-from mtljax.modules.by_position import adapted, by_position, with_bottleneck, with_film
+from mtljax.modules.by_position import adapted, by_position, with_bottleneck, with_film, with_stitch
 from mtljax.modules.dropout import LockedDropout, Masked
 from mtljax.modules.named_axes import named, named_dense
 
@@ -199,6 +199,7 @@ class LSTMEncoder(nn.Module):
             x = jnp.concatenate(hidden, axis=-1) if len(hidden) > 1 else hidden[0]
             x = with_bottleneck(self, f"layer_{layer}_adapter", x)
             x = with_film(self, f"layer_{layer}_film", x)
+            x = with_stitch(self, f"layer_{layer}_stitch", x)
             x = self.dropouts[layer](x, masked, train=train)
         return x, tuple(states)
 

@@ -36,6 +36,7 @@ from mtljax.modules.shared_heads import (
 from mtljax.modules.structures import (
     PRIVATE,
     SHARING,
+    Run,
     check_apart,
     check_structure,
     draw,
@@ -44,6 +45,7 @@ from mtljax.modules.structures import (
     has_private,
     mixed,
     packed,
+    structure_of,
     with_private,
 )
 from mtljax.modules.task_heads import HeadSettings
@@ -152,7 +154,8 @@ def build(
     module = Encoder(encoder, vocabulary_size, affix_buckets, two_ways, dtype, marks=marks)
     if sharing.structure != "hard":
         shapes, _ = encoder_parameters(module, next(iter(attention.values())))
-        check_structure(sharing, encoder, shapes, decoder.layers)
+        writers = [name for name, spec in specs.items() if spec.output_ids is not None]
+        check_structure(sharing, encoder, shapes, decoder.layers, writers)
         check_apart(sharing, {name: spec.group for name, spec in specs.items()})
     return Network(module, modules, specs, attention, sharing)
 
@@ -198,7 +201,7 @@ def init(network: Network, key: jax.Array, batches: Mapping[str, Mapping[str, An
         read = shared_and_private(network, {"shared": shared, PRIVATE: private}, spec.group)
         features = _encode(network, read, spec.group, batches[spec.group])
         width, own_key = output_width(network.encoder.config), jax.random.fold_in(head_key, 2)
-        own = draw_in_head(network.sharing, list(network.specs), width, own_key)
+        own = draw_in_head(network.sharing, list(network.specs), name, width, own_key)
         features, _ = mixed(network.sharing, features, own, list(network.specs), name)
 
         def drawn(key: jax.Array, module=module, features=features, spec=spec) -> Params:
@@ -313,13 +316,22 @@ def apply_encoder(
     key: jax.Array | None,
 ) -> Features:
     """Encode rows, of which `attention` says what positions see of each other; see `encode`."""
-    features: Any = network.encoder.apply(
-        encoder_variables(network.sharing, encoder_params(shared)),
-        batch,
-        attention=attention,
-        train=key is not None,
-        rngs={} if key is None else {"dropout": key},
-    )
+    options: Any = {
+        "train": key is not None,
+        "rngs": {} if key is None else {"dropout": key},
+    }
+
+    def embed(variables: Any) -> Any:
+        return network.encoder.apply(variables, batch, method="embed_rows", **options)
+
+    def encode(variables: Any, embedded: Any) -> Any:
+        return network.encoder.apply(
+            variables, batch, attention=attention, embedded=embedded, **options
+        )
+
+    variables = encoder_variables(network.sharing, encoder_params(shared))
+    run = structure_of(network.sharing).run
+    features = encode(variables, None) if run is None else run(Run(embed, encode), variables)
     return packed(network.sharing, shared, features)
 
 

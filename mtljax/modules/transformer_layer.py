@@ -10,7 +10,7 @@ from jax.typing import DTypeLike
 
 from mtljax.modules.architecture import DEFAULT, Architecture, head_size
 from mtljax.modules.beam_cache import BeamKeysValues
-from mtljax.modules.by_position import by_position, with_bottleneck, with_film
+from mtljax.modules.by_position import by_position, with_bottleneck, with_film, with_stitch
 from mtljax.modules.dropout import LockedDropout, Masked
 from mtljax.modules.feed_forward import feed_forward
 from mtljax.modules.keys_values import KeysValues, attend, keys_values
@@ -155,7 +155,8 @@ class TransformerLayer(nn.Module):
             x = self._add(x, by_position(out, y), masked, "source")
         y = self._before("feed_forward_norm", x)
         y = feed_forward(y, a, self.feed_forward, self.dtype)
-        return with_film(self, "film", self._add(x, y, masked, "feed_forward", last=True)), cache
+        x = with_film(self, "film", self._add(x, y, masked, "feed_forward", last=True))
+        return with_stitch(self, "stitch", x), cache
 
     def _before(self, name: str, x: jax.Array) -> jax.Array:
         """What a block reads."""

@@ -4,6 +4,9 @@ How they become the parameters of a model is said in `mtljax.modules.structures`
 """
 
 from mtljax.sharing.bottleneck import bottleneck as bottleneck
+from mtljax.sharing.cross_stitch import cross_stitch as cross_stitch
+from mtljax.sharing.cross_stitch import near_identity as near_identity
+from mtljax.sharing.cross_stitch import stitched as stitched
 from mtljax.sharing.film import film as film
 from mtljax.sharing.film import film_parameters as film_parameters
 from mtljax.sharing.low_rank import low_rank as low_rank

@@ -27,9 +27,9 @@ _BELOW = re.compile(
 
 _ONE_LAYER = re.compile(r"/layer_(\d+)")
 
-_UNDECAYED = ("bias", "scale", "mix", "z")
+_UNDECAYED = ("bias", "scale", "mix", "z", "stitches")
 """Names of parameters that are no matrices, stacked or not: of layers and norms, mixtures, and the
-bits of selectors, which decay would draw to where they choose nothing."""
+bits of selectors, which decay would draw to where they choose nothing; and mixtures of towers."""
 
 _TOGETHER = f"shared/{SHARED_HEADS}/"
 """Heads that several tasks have together."""

@@ -16,7 +16,7 @@ from mtljax.kinds import KINDS
 from mtljax.modules import with_private
 from mtljax.modules.config import DecoderConfig, EncoderConfig
 from mtljax.modules.shared_heads import SHARED_HEADS, encoder_params
-from mtljax.modules.structures import PRIVATE, merged_parameters, structure_of
+from mtljax.modules.structures import PRIVATE, structure_of, whole_encoder
 from mtljax.presets import Config
 from mtljax.pretrained.decoder import read_decoder
 from mtljax.pretrained.load import PretrainedFiles, open_source, read_parameters, read_shape
@@ -168,11 +168,9 @@ def start_from_pretrained(
 def _whole_encoder(config: Config, params: Any) -> Any:
     """The parameters of the encoder, that of the first task if it is divided among them."""
     shared = encoder_params(params["shared"])
-    if structure_of(config.sharing).divide is None:
-        return shared
     if PRIVATE in params:
         shared = with_private(shared, next(iter(params[PRIVATE].values())))
-    return merged_parameters(config.sharing, shared)
+    return whole_encoder(config.sharing, shared)
 
 
 def _divided(config: Config, params: Any, read: Mapping[str, jax.Array]) -> Any:

@@ -12,5 +12,6 @@ def test_the_table_has_what_can_be_asked_for():
     assert tuple(STRUCTURES) == typing.get_args(hints["structure"])
     fields = {field.name for field in dataclasses.fields(SharingConfig)}
     of_structures = {name for value in STRUCTURES.values() for name in value.fields}
-    # Entropy and freeze decide how parameters are trained, not which there are.
-    assert of_structures | {"structure", "entropy", "freeze"} == fields
+    # Others decide how parameters begin and are trained, not which there are.
+    others = {"structure", "entropy", "own_share", "freeze"}
+    assert of_structures | others == fields

@@ -15,8 +15,10 @@ from mtljax.modules.structures.of_model import mixed as mixed
 from mtljax.modules.structures.of_model import packed as packed
 from mtljax.modules.structures.of_model import packed_width as packed_width
 from mtljax.modules.structures.of_model import structure_of as structure_of
+from mtljax.modules.structures.of_model import whole_encoder as whole_encoder
 from mtljax.modules.structures.of_model import with_private as with_private
 from mtljax.modules.structures.structure import PRIVATE as PRIVATE
 from mtljax.modules.structures.structure import SHARING as SHARING
+from mtljax.modules.structures.structure import Run as Run
 from mtljax.modules.structures.structure import Structure as Structure
 from mtljax.modules.structures.table import STRUCTURES as STRUCTURES

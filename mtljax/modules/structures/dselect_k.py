@@ -21,9 +21,9 @@ def _check(sharing: SharingConfig, encoder: EncoderConfig, shapes: Any) -> None:
 
 
 def _draw(
-    sharing: SharingConfig, tasks: Sequence[str], width: int, key: jax.Array
+    sharing: SharingConfig, tasks: Sequence[str], task: str, width: int, key: jax.Array
 ) -> dict[str, Any]:
-    del tasks, width
+    del tasks, task, width
     one, two = jax.random.split(key)
     bits = sharing.experts.bit_length() - 1
     # Within the width of the steps, where they have a slope.

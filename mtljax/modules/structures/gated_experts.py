@@ -23,16 +23,16 @@ def gated(x: jax.Array, added: jax.Array, gate: Any) -> jax.Array:
 
 
 def _draw_mmoe(
-    sharing: SharingConfig, tasks: Sequence[str], width: int, key: jax.Array
+    sharing: SharingConfig, tasks: Sequence[str], task: str, width: int, key: jax.Array
 ) -> dict[str, Any]:
-    del tasks, key
+    del tasks, task, key
     return {"gate": draw_gate(width, sharing.experts)}
 
 
 def _draw_cgc(
-    sharing: SharingConfig, tasks: Sequence[str], width: int, key: jax.Array
+    sharing: SharingConfig, tasks: Sequence[str], task: str, width: int, key: jax.Array
 ) -> dict[str, Any]:
-    del tasks
+    del tasks, task
     own = sharing.private_experts
     made = experts.draw_experts(own, width, sharing.width, key)
     return {"gate": draw_gate(width, sharing.experts + own), "experts": made}

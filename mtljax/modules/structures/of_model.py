@@ -22,7 +22,11 @@ def has_private(sharing: SharingConfig) -> bool:
 
 
 def check_structure(
-    sharing: SharingConfig, encoder: EncoderConfig, shapes: Any, decoders: int = 0
+    sharing: SharingConfig,
+    encoder: EncoderConfig,
+    shapes: Any,
+    decoders: int = 0,
+    writers: Sequence[str] = (),
 ) -> None:
     """Check that an encoder can have a structure.
 
@@ -31,6 +35,7 @@ def check_structure(
       encoder: the shape of the encoder.
       shapes: its parameters, or their shapes.
       decoders: layers of the decoders.
+      writers: names of the tasks that write text.
 
     Raises:
       ValueError: naming the option and what it does not suit.
@@ -38,6 +43,12 @@ def check_structure(
     structure = structure_of(sharing)
     if decoders and not structure.decoders:
         raise ValueError(f"structure {sharing.structure!r}: not with decoder.layers")
+    for task in writers:
+        if not structure.decodes:
+            raise ValueError(
+                f"structure {sharing.structure!r}: task {task!r} writes text, for which its "
+                "encoder would have to read token by token"
+            )
     structure.check(sharing, encoder, shapes)
 
 
@@ -125,6 +136,18 @@ def merged_parameters(sharing: SharingConfig, shared: Mapping[str, Any]) -> Any:
     return merged(sharing, *_divided(shared))
 
 
+def whole_encoder(sharing: SharingConfig, shared: Mapping[str, Any]) -> dict[str, Any]:
+    """The parameters of the encoder as the first task has them, without what is added to it.
+
+    Args:
+      sharing: the structure.
+      shared: as of `encoder_variables`.
+    """
+    whole = structure_of(sharing).whole
+    base, common, own = _divided(shared)
+    return base if whole is None else whole(sharing, base, common, own)
+
+
 def _divided(shared: Mapping[str, Any]) -> tuple[dict[str, Any], Any, Any]:
     """The parameters of the encoder, of the structure, and of the task; None for none."""
     base = {name: leaf for name, leaf in shared.items() if name not in (SHARING, PRIVATE)}
@@ -152,18 +175,21 @@ def packed_width(sharing: SharingConfig, tasks: Sequence[str], width: int) -> in
 
 
 def draw_in_head(
-    sharing: SharingConfig, tasks: Sequence[str], width: int, key: jax.Array
+    sharing: SharingConfig, tasks: Sequence[str], task: str, width: int, key: jax.Array
 ) -> dict[str, Any]:
     """What a head has of a structure, as its parameters hold it; nothing of most.
 
     Args:
       sharing: the structure.
       tasks: names of all tasks.
+      task: whose head it is.
       width: of the encoder's output.
       key: a random key.
     """
     output = structure_of(sharing).output
-    return {} if output is None else {SHARING: output.draw(sharing, sorted(tasks), width, key)}
+    if output is None:
+        return {}
+    return {SHARING: output.draw(sharing, sorted(tasks), task, width, key)}
 
 
 def mixed(

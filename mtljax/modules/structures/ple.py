@@ -83,9 +83,9 @@ def _pack(sharing: SharingConfig, common: Any, hidden: jax.Array) -> jax.Array:
 
 
 def _draw_in_head(
-    sharing: SharingConfig, tasks: Sequence[str], width: int, key: jax.Array
+    sharing: SharingConfig, tasks: Sequence[str], task: str, width: int, key: jax.Array
 ) -> dict[str, Any]:
-    del tasks
+    del tasks, task
     own = sharing.private_experts
     made = {
         "gate": draw_gate(width, sharing.experts + own),

@@ -62,6 +62,7 @@ PRIVATE_LAYERS = Structure(
     has_private=lambda sharing: True,
     check=_check,
     divide=_divide,
+    whole=_merged,
     variables=lambda *args: {"params": _merged(*args)},
     merged=_merged,
     least=_least,

@@ -7,6 +7,8 @@ from typing import Any, Literal, NamedTuple
 import jax
 
 from mtljax.modules.config import EncoderConfig, SharingConfig
+from mtljax.modules.embedding import Embedded
+from mtljax.modules.heads import Features
 
 SHARING = "sharing"
 """Among the shared parameters and those of a head, what a structure adds."""
@@ -30,6 +32,18 @@ class Keys(NamedTuple):
     tasks: Mapping[str, jax.Array]
 
 
+class Run(NamedTuple):
+    """An encoder on some rows, as functions of its variables.
+
+    Attributes:
+      embed: `(variables) -> Embedded`, of the tokens alone.
+      encode: `(variables, embedded) -> Features`; with None it embeds them itself.
+    """
+
+    embed: Callable[[Variables], Embedded]
+    encode: Callable[[Variables, Embedded | None], Features]
+
+
 class Output(NamedTuple):
     """What a structure does at the output of the encoder, and in each head.
 
@@ -40,14 +54,15 @@ class Output(NamedTuple):
       width: `(sharing, tasks, D) -> W`, the width of packed features.
       pack: `(sharing, common, hidden) -> [R, S, W]`, from the encoder's output and the shared
         parameters of the structure.
-      draw: `(sharing, tasks, D, key) -> own`, what a head has of it; D is the encoder's width.
+      draw: `(sharing, tasks, task, D, key) -> own`, what the head of a task has of it; D is the
+        encoder's width.
       mix: `(sharing, own, packed, tasks, task) -> [R, S, D]`, what the head of a task reads.
         Everywhere `tasks` are all tasks, in the order of their names.
     """
 
     width: Callable[[SharingConfig, Sequence[str], int], int]
     pack: Callable[[SharingConfig, Any, jax.Array], jax.Array]
-    draw: Callable[[SharingConfig, Sequence[str], int, jax.Array], dict[str, Any]]
+    draw: Callable[[SharingConfig, Sequence[str], str, int, jax.Array], dict[str, Any]]
     mix: Callable[[SharingConfig, Any, jax.Array, Sequence[str], str], jax.Array]
 
 
@@ -71,6 +86,7 @@ class Structure:
       freezes: when the encoder stays as it is beside what is added: `never`, where it is `asked`
         for, or, by default, where the encoder has `begun` as that of a run or a pretrained one.
       decoders: whether tasks can have decoders with layers of their own.
+      decodes: whether tasks can write text, which is read token by token.
       has_private: `(sharing) -> bool`, whether every task has parameters of its own besides its
         head, which its encoder reads.
       check: `(sharing, encoder, shapes)`, raises a ValueError that names the option if an encoder
@@ -79,8 +95,12 @@ class Structure:
         these parameters: for all tasks, and by task; with it the encoder computes what it did.
       divide: `(sharing, encoder, params, tasks) -> (shared, private)`, in place of `draw` where it
         divides the parameters of an encoder among the tasks.
+      whole: `(sharing, base, common, own) -> params`, the inverse, with the part of one task, which
+        is that of all at first; where there is `divide`.
       variables: `(sharing, base, common, own) -> collections`, what an encoder is applied with:
         from the shared parameters of the encoder, those of the structure, and those of the task.
+      run: `(run, variables) -> Features`, how the encoder is applied with its variables; None for
+        once with all of them.
       merged: `(sharing, base, common, own) -> params`, the parameters of a plain encoder that
         computes the same; None where there are none.
       output: what it does with the encoder's output; None for nothing.
@@ -94,6 +114,7 @@ class Structure:
     fields: tuple[str, ...] = ()
     freezes: Literal["never", "asked", "begun"] = "never"
     decoders: bool = True
+    decodes: bool = True
     has_private: Callable[[SharingConfig], bool] = lambda sharing: False
     check: Callable[[SharingConfig, EncoderConfig, Any], None] = lambda *args: None
     draw: Callable[[SharingConfig, EncoderConfig, Any, Keys], tuple[Any, dict[str, Any]]] = _nothing
@@ -101,7 +122,9 @@ class Structure:
         Callable[[SharingConfig, EncoderConfig, Any, Sequence[str]], tuple[Any, dict[str, Any]]]
         | None
     ) = None
+    whole: Callable[[SharingConfig, Any, Any, Any], Any] | None = None
     variables: Callable[[SharingConfig, Any, Any, Any], Variables] = only_params
+    run: Callable[[Run, Variables], Features] | None = None
     merged: Callable[[SharingConfig, Any, Any, Any], Any] | None = None
     output: Output | None = None
     penalty: Callable[[SharingConfig, Any], jax.Array] | None = None

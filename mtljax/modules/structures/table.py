@@ -1,6 +1,7 @@
 """The table of structures."""
 
 from mtljax.modules.structures.adapters import ADAPTERS_STRUCTURE
+from mtljax.modules.structures.cross_stitch import CROSS_STITCH
 from mtljax.modules.structures.dselect_k import DSELECT_K
 from mtljax.modules.structures.film import FILM
 from mtljax.modules.structures.gated_experts import CGC, MMOE
@@ -20,6 +21,7 @@ STRUCTURES: dict[str, Structure] = {
     "adapters": ADAPTERS_STRUCTURE,
     "film": FILM,
     "private_layers": PRIVATE_LAYERS,
+    "cross_stitch": CROSS_STITCH,
     "mmoe": MMOE,
     "cgc": CGC,
     "ple": PLE,
