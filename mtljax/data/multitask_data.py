@@ -72,8 +72,8 @@ class MultitaskData:
             seed: decides between groups that are equally far behind their shares, where a step
                 reads some of them.
         """
-        count = self.mixture.subset
-        if not 0 < count < len(self.groups):
+        count = self.mixture.groups_in_step(len(self.groups))
+        if not count:
             return AllGroups(self.stages, steps)
         shares = [inclusion(self.rates(stage), count) for stage in range(len(self.stages))]
         return GroupSubset(self.stages[0], shares, steps, [seed])

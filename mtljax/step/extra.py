@@ -9,10 +9,13 @@ class Extra(NamedTuple):
     Attributes:
       second: another training batch, independent of the first.
       validation: a batch of the validation split.
+      half: a half of the training batch, from which the noise of its gradients is measured, see
+        `StepMetrics.noise`.
     """
 
     second: Any = None
     validation: Any = None
+    half: Any = None
 
 
 NO_EXTRA = Extra()

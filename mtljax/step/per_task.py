@@ -59,6 +59,7 @@ def decide(
     shared_params, _ = objectives.split(params)
     measured = measured._replace(shared=layout.to_shards(measured.shared))
     signals: dict[str, Any] = dict(inputs.signals)
+    noise = _noise(objectives, options, state, inputs, measured.shared)
 
     # Products with the gradients of an independent batch; the mean of both gradients is combined.
     if "cross_gramian" in needed:
@@ -118,7 +119,24 @@ def decide(
         optimizer = state.optimizer._replace(weighting=rule)
     tree = objectives.join(params, direction, heads)
     known = scaled if full_gramian else (None, None)
-    return Direction(tree, weights, not_finite, optimizer, *known)
+    return Direction(tree, weights, not_finite, optimizer, *known, noise)
+
+
+def _noise(
+    objectives: Objectives,
+    options: StepOptions,
+    state: TrainState,
+    inputs: StepInputs,
+    shared: Any,
+) -> jax.Array | None:
+    """Products ``[T, T]`` of the differences between gradients of a batch and of its half."""
+    if inputs.extra.half is None:
+        return None
+    half = objectives.task_gradients(state.params, inputs.extra.half, inputs.key, options.strategy)
+    halves = _times_task_weights(objectives, inputs, half)[2]
+    products = objectives.layout.cross_gramian
+    both = products(shared, halves)
+    return products(shared, shared) - both - both.T + products(halves, halves)
 
 
 def _times_task_weights(

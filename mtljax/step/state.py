@@ -68,6 +68,8 @@ class StepMetrics(NamedTuple):
       skipped: 1 if it did not because of a number that is not finite.
       gradients: cosines ``[T, T]`` and norms ``[T]`` of the per-task gradients; None without
         telemetry.
+      noise: ``[T, T]``, products of the differences between the tasks' gradients and those of
+        `Extra.half`; None without such a batch, or where the gradients of all tasks are not taken.
       aux: with objectives that have one, `mtljax.gradients.Aux`: what encoders and heads returned
         besides features and losses of this batch; else None.
     """
@@ -81,6 +83,7 @@ class StepMetrics(NamedTuple):
     updated: jax.Array
     skipped: jax.Array
     gradients: UnitGramian | None = None
+    noise: jax.Array | None = None
     aux: Aux | None = None
 
 

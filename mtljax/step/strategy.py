@@ -112,11 +112,11 @@ def find_direction(
         losses, direction, aux = weighted_sum.with_kept_weights(
             objectives, method, state, inputs, weighted_heads(method)
         )
-        gramian, row_scale = jax.tree.map(
+        unknown = jax.tree.map(
             lambda leaf: jnp.full(leaf.shape, jnp.nan, leaf.dtype),
-            (shapes.gramian, shapes.row_scale),
+            {name: getattr(shapes, name) for name in ("gramian", "row_scale", "noise")},
         )
-        return losses, direction._replace(gramian=gramian, row_scale=row_scale), aux
+        return losses, direction._replace(**unknown), aux
 
     return jax.lax.cond(
         wrappers.needs_gradients(state.optimizer.weighting, inputs.present),

@@ -211,6 +211,7 @@ def train_step(
             updated=1 - skipped.astype(jnp.float32),
             skipped=skipped.astype(jnp.float32),
             gradients=measured,
+            noise=direction.noise,
         )
 
     return TrainStep(init, update)

@@ -75,6 +75,7 @@ class Direction(NamedTuple):
       optimizer: the state with the method's part updated.
       gramian: ``[T, T]`` of the shared parameters' gradients, if it was computed.
       row_scale: ``[T]``, what the gradients were divided by before that, or None.
+      noise: see `StepMetrics.noise`.
     """
 
     direction: Any
@@ -83,6 +84,7 @@ class Direction(NamedTuple):
     optimizer: MultiObjectiveState
     gramian: jax.Array | None = None
     row_scale: jax.Array | None = None
+    noise: jax.Array | None = None
 
 
 def times_task_weights(

@@ -192,6 +192,9 @@ def alone_config(config: Config, task: Task, layout: Layout, steps: int, budget:
         batch=dataclasses.replace(config.batch, tokens=tokens),
         regularizer=dataclasses.replace(config.regularizer, heads_together=0.0, heads_relation=0.0),
         gradients=dataclasses.replace(config.gradients, telemetry=False, telemetry_every=1),
+        mixture=dataclasses.replace(
+            config.mixture, schedule="off", subset=0, target="", reference=""
+        ),
         stopping=dataclasses.replace(config.stopping, task=""),
         parallel=by_rows(config.parallel),
     )

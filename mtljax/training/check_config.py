@@ -94,10 +94,12 @@ def check_strategy(config: Config, model: Model, method: Method) -> None:
         choose_strategy(model_objectives(model), method, step_options(config, model))
     except ValueError as error:
         raise UserError(f"gradients.{error}") from None
-    if config.mixture.subset and config.optimizer.accumulate > 1:
-        raise UserError("mixture.subset: not with optimizer.accumulate")
-    if config.mixture.subset and strategy in ("vmapped", "scanned"):
-        raise UserError(f"mixture.subset: not with {option}")
+    mixture = "mixture.subset" if config.mixture.schedule == "off" else "mixture.schedule"
+    if config.mixture.groups_in_step(len(groups)) or config.mixture.subset:
+        if config.optimizer.accumulate > 1:
+            raise UserError(f"{mixture}: not with optimizer.accumulate")
+        if strategy in ("vmapped", "scanned"):
+            raise UserError(f"{mixture}: not with {option}")
 
 
 def _check_equal_groups(option: str, model: Model) -> None:

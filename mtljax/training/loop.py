@@ -21,6 +21,7 @@ from mtljax.training.distributed import check_stages
 from mtljax.training.evaluation import Values, score
 from mtljax.training.inputs.abstract_batch import abstract_batch
 from mtljax.training.inputs.aligned_streams import check_validation
+from mtljax.training.learned_rates import check_mixture
 from mtljax.training.measured_steps import distribute_measured, step_of
 from mtljax.training.model import Model, build_model
 from mtljax.training.multihost import check_same, collective_error, is_writer, on_all_processes
@@ -159,6 +160,7 @@ def _compose(config: Config, data: MultitaskData, method: Method) -> Composed:
     batch = abstract_batch(data.layout)
     devices = distribute_measured(config, model, method, optimizer, batch)
     check_stages(devices, data.stages)
+    check_mixture(config, data, steps)
     return Composed(model, method, devices, steps, sharing_note(config, model))
 
 
@@ -193,7 +195,7 @@ def _restore(session: Session, first: StartingPoint | None) -> _Restored:
     # The first batch gives the shapes from which parameters are drawn. A checkpoint needs that
     # state too, for its tree and shardings; the batch is then read again, by the first step.
     state = session.devices.init(next(session.batches).batch)
-    session.batches.set_state({"next_index": 0})
+    session.resume({"next_index": 0})
     found = session.checkpoints.latest(state)
     if found is None:
         say = notes_on(session.console)
@@ -203,7 +205,7 @@ def _restore(session: Session, first: StartingPoint | None) -> _Restored:
         record_start(session.directory, config, state, first)
         return _Restored(0, state, last_line=-1)
     step, state, progress = found
-    session.batches.set_state(progress["position"])
+    session.resume(progress["position"])
     notes_on(session.console)(f"continuing from step {step}")
     best, stops = stopping.from_json(progress.get("best")), stops_from_json(progress.get("stops"))
     return _Restored(step, state, step, best, stops)
@@ -235,7 +237,7 @@ def _loop(session: Session, log: Log, start: _Restored) -> _Ended:
         step = step_of(session.devices, config, number)
         window.dispatch(inputs, step)
         batch = without_targets(inputs.batch, stops)
-        state, metrics = step(state, batch, inputs.extra)
+        state, metrics = step(state, batch, session.extra(number, batch, inputs.extra))
         state = with_held(state, held)
 
         # Refill while the devices are busy. Not after the metrics are read: by then the step
@@ -268,7 +270,7 @@ def _loop(session: Session, log: Log, start: _Restored) -> _Ended:
         if number < steps and session.preempted(number):
             if unread is not None:
                 _read(session, log, number, unread, write=True)
-                position = session.batches.get_state()
+                position = session.position()
                 as_json = stopping.to_json(best), stops_to_json(stops)
                 session.checkpoints.save(number, state, position, {}, UNMEASURED, *as_json)
             session.checkpoints.wait()
@@ -290,13 +292,14 @@ def _read(
     bad = log.window.add(metrics)
     if bad is not None:
         raise _not_finite(number, bad, session.checkpoints)
+    session.learn(number, metrics)
     if write or number % session.config.log_every == 0:
         values = log.window.flush(number)
         passes = session.passes(number)
         values |= {f"epoch/{task}": round(count, 4) for task, count in passes.items()}
+        values |= session.learned()
         log.metrics_file.write(number, "train", values)
-        seconds_left = log.window.seconds_left(number)
-        log.reporter.step(number, {**values, "seconds_left": seconds_left})
+        log.reporter.step(number, values | {"seconds_left": log.window.seconds_left(number)})
 
 
 def _checkpoint(
@@ -317,13 +320,13 @@ def _checkpoint(
         if not math.isfinite(metrics["loss"]):
             bad = f"the validation loss of task {task!r} ({metrics['loss']})"
             raise _not_finite(number, bad, session.checkpoints)
-    mean = score(session.model, values)
+    session.learn_from_validation(number, values)
     flat = {
         f"{task}/{name}": value
         for task, metrics in values.items()
         for name, value in metrics.items()
     }
-    log.metrics_file.write(number, "validation", {**flat, "score": mean})
+    log.metrics_file.write(number, "validation", {**flat, "score": score(session.model, values)})
     log.reporter.say(f"step {number}  validation  {_main_values(session.model, values)}")
     # Without a score (no task has validation data) the last checkpoint is the best.
     rank = stopping.chosen_score(session.config.stopping, session.model, values)
@@ -333,7 +336,7 @@ def _checkpoint(
     now = after_evaluation(stops, patience, session.model, values, number, every)
     for task in [name for name in now.stopped if name not in stops.stopped]:
         log.reporter.say(f"task {task!r} stopped; it was best after step {now.best[task].step}")
-    position, as_json = session.batches.get_state(), (stopping.to_json(best), stops_to_json(now))
+    position, as_json = session.position(), (stopping.to_json(best), stops_to_json(now))
     keeps = session.config.stopping.keep_each
     of_tasks = stopping.scores_of_tasks(session.model, values) if keeps else {}
     session.checkpoints.save(number, state, position, values, rank, *as_json, of_tasks)

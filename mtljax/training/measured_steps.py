@@ -9,6 +9,7 @@ from mtljax.presets import Config
 from mtljax.step.method import Method, reads_gradients
 from mtljax.step.state import StepMetrics, TrainState
 from mtljax.training.distributed import Distributed, distribute
+from mtljax.training.learned_rates import with_measured_steps
 from mtljax.training.model import Model
 from mtljax.training.objective import StepBatch
 
@@ -23,7 +24,8 @@ def distribute_measured(
     """Makes the step of a run, and another where only some of its steps are measured.
 
     A method that reads gradients measures them in every step, at no cost. For one that does not,
-    telemetry is a backward pass a task, which ``gradients.telemetry_every`` asks for now and then.
+    telemetry is a backward pass a task, which ``gradients.telemetry_every`` asks for now and then;
+    so does a mixture whose rates are learned from gradients.
 
     Args:
       config: of the run.
@@ -38,11 +40,13 @@ def distribute_measured(
     Raises:
       UserError: see `distribute`.
     """
+    measured, every = with_measured_steps(config)
+    with_telemetry = dataclasses.replace(config.gradients, telemetry=measured)
+    config = dataclasses.replace(config, gradients=with_telemetry)
     whole = distribute(config, model, method, optimizer, batch)
-    gradients = config.gradients
-    if not gradients.telemetry or gradients.telemetry_every == 1 or reads_gradients(method):
+    if not measured or every == 1 or reads_gradients(method):
         return whole
-    plain = dataclasses.replace(gradients, telemetry=False)
+    plain = dataclasses.replace(config.gradients, telemetry=False)
     config = dataclasses.replace(config, gradients=plain)
     between = distribute(config, model, method, optimizer, batch)
     return between._replace(measuring_step=whole.step)
@@ -53,6 +57,6 @@ def step_of(
 ) -> Callable[..., tuple[TrainState, StepMetrics]]:
     """The function that does a step of a run, by its number from 1 on."""
     measured = devices.measuring_step
-    if measured is None or number % config.gradients.telemetry_every:
+    if measured is None or number % with_measured_steps(config)[1]:
         return devices.step
     return measured

@@ -3,21 +3,25 @@
 import contextlib
 import dataclasses
 import functools
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 from rich.console import Console
 
 from mtljax.data import MultitaskData
+from mtljax.data.batching.group_schedule import GroupSchedule
 from mtljax.errors import Preempted
 from mtljax.presets import Config
+from mtljax.step.extra import Extra
 from mtljax.step.method import Method
+from mtljax.step.state import StepMetrics
 from mtljax.training.distributed import Distributed
-from mtljax.training.evaluation import Evaluator
+from mtljax.training.evaluation import Evaluator, Values
 from mtljax.training.inputs.aligned_streams import AlignedStreams
 from mtljax.training.inputs.device_prefetch import DevicePrefetch
+from mtljax.training.learned_rates import LearnedRates, is_learned
 from mtljax.training.model import Model
 from mtljax.training.multihost import CollectiveError, is_writer
 from mtljax.training.optimizer import learning_rate_schedule
@@ -63,6 +67,7 @@ class Session:
       checkpoints: of the run directory.
       console: where progress is shown; quiet in all processes but the first.
       tensorboard: whether event files are written too.
+      rates: what learns the rates of the mixture; None where they are given.
       passes: from a number of steps to the passes over each task's training split in the first of
         them.
       preempted: called after every step with its number; True has the run save and stop.
@@ -81,6 +86,45 @@ class Session:
     tensorboard: bool
     passes: Callable[[int], dict[str, float]]
     preempted: Callable[[int], bool]
+    rates: LearnedRates | None = None
+
+    def extra(self, number: int, batch: Mapping[str, Any], extra: Extra) -> Extra:
+        """The extra batches of a step, with what learned rates need of it.
+
+        Args:
+          number: of the step, from 1 on.
+          batch: the training batch, on the devices.
+          extra: that the method reads.
+        """
+        half = None if self.rates is None else self.rates.half(number, batch)
+        return extra if half is None else extra._replace(half=half)
+
+    def learn(self, number: int, metrics: StepMetrics) -> None:
+        """Learn rates from the metrics of a step, which have been read."""
+        if self.rates is not None:
+            self.rates.read(number, metrics)
+
+    def learn_from_validation(self, number: int, values: Values) -> None:
+        """Learn rates from an evaluation on validation after a step."""
+        if self.rates is not None:
+            self.rates.evaluated(number, values)
+
+    def learned(self) -> dict[str, float]:
+        """The newest rates as ``rate/TASK``; nothing where they are given."""
+        return {} if self.rates is None else self.rates.logged()
+
+    def position(self) -> dict[str, Any]:
+        """The position in the data, with what learned rates come from, as JSON."""
+        position = self.batches.get_state()
+        if self.rates is None:
+            return position
+        return position | {"rates": self.rates.to_json(position["next_index"])}
+
+    def resume(self, position: Mapping[str, Any]) -> None:
+        """Go to a position that `position` returned."""
+        self.batches.set_state({"next_index": position["next_index"]})
+        if self.rates is not None and "rates" in position:
+            self.rates.resume(position["rates"])
 
 
 @contextlib.contextmanager
@@ -101,10 +145,12 @@ def open_session(
         task has none.
     """
     devices = composed.devices
+    rates = LearnedRates(config, data) if is_learned(config) else None
+    schedule = rates.groups if rates else data.schedule(composed.steps, config.seed)
     with (
         quiet(),
         _open_checkpoints(directory, console, _kept_of(config, composed)) as checkpoints,
-        contextlib.closing(_open_batches(config, composed, data)) as batches,
+        contextlib.closing(_open_batches(config, composed, data, schedule)) as batches,
     ):
         yield Session(
             config=config,
@@ -118,8 +164,9 @@ def open_session(
             checkpoints=checkpoints,
             console=console,
             tensorboard=tensorboard,
-            passes=functools.partial(data.epochs, data.schedule(composed.steps, config.seed)),
+            passes=functools.partial(data.epochs, schedule),
             preempted=preempted,
+            rates=rates,
         )
 
 
@@ -144,9 +191,11 @@ def _kept_of(config: Config, composed: Composed) -> list[str]:
     return [task.name for task in composed.model.tasks] if config.stopping.keep_each else []
 
 
-def _open_batches(config: Config, composed: Composed, data: MultitaskData) -> DevicePrefetch:
+def _open_batches(
+    config: Config, composed: Composed, data: MultitaskData, schedule: GroupSchedule
+) -> DevicePrefetch:
     share = composed.devices.share
-    streams = AlignedStreams(data, config, composed.method.requires, composed.steps, share)
+    streams = AlignedStreams(data, config, composed.method.requires, schedule, share)
     return DevicePrefetch(
         streams, place=composed.devices.place_own, share=len(share.blocks) / share.count
     )

@@ -51,7 +51,8 @@ def configs(cls):
         return st.builds(cls, **fields | {"file": st.just("")}) | of_file
     if "temperature" in fields:  # so do those of a mixture
         fields |= dict.fromkeys(("temperature", "final_temperature"), st.floats(0.1, 1e9))
-        fields["stages"] = st.integers(2, 10**6)
+        fields |= dict.fromkeys(("floor", "step_size"), st.floats(1e-6, 1))
+        fields |= dict.fromkeys(("stages", "every"), st.integers(2, 10**6))
     return st.builds(cls, **fields)
 
 

@@ -403,3 +403,14 @@ def test_a_parameter_without_a_gradient_is_named(leaf):
     params = {"shared": jnp.ones(3), "heads": {"a": {"w": jnp.ones(3), "count": leaf}}}
     with pytest.raises(TypeError, match=f"params: leaf 'heads/a/count'.*{leaf.dtype}"):
         step.init(params)
+
+
+def test_the_noise_is_that_between_a_batch_and_its_half():
+    step = train_step(LOSSES, weighting.equal(), optax.sgd(1.0), telemetry=True)
+    state = step.init({"w": jnp.asarray(START)}, BATCH)
+    half = {"centres": CENTRES + np.array([[0.1], [-0.2], [0.3]], np.float32)}
+    update = jax.jit(step.update)
+    assert update(state, BATCH)[1].noise is None
+    noise = update(state, BATCH, Extra(half=half))[1].noise
+    differences = gradients(START) - gradients(START, half["centres"])
+    np.testing.assert_allclose(noise, differences @ differences.T, rtol=2e-4, atol=1e-5)

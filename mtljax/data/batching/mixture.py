@@ -3,11 +3,11 @@
 import dataclasses
 import math
 from collections.abc import Mapping, Sequence
-from typing import Literal
+from typing import Literal, get_args, get_type_hints
 
 from mtljax.data.encoding.input_groups import Group
 from mtljax.errors import UserError
-from mtljax.ranges import at_least, check_ranges, positive, size
+from mtljax.ranges import at_least, bounded, check_ranges, positive, size
 
 _FILL = 0.97  # share of a packed row that is real, as a rule
 
@@ -24,7 +24,17 @@ class MixtureSettings:
         cap: training tokens beyond which a larger set has no larger rate; 0 for none.
         stages: parts of a run, whose rates change from the first to the last in equal steps where
             there is a final temperature or a task's `rate` has two values. Each compiles once.
-        subset: input groups that a step reads; 0 for all in every step.
+        subset: input groups that a step reads; 0 for all in every step, or for one where rates are
+            learned.
+        schedule: how the rates of input groups are learned over the run, see
+            `mtljax.mixtures.SCHEDULES`; 'off' for rates that are given.
+        target: the task for whose input group rates are learned; if empty, for all groups.
+        every: steps between two updates of learned rates; those of 'exp3' follow evaluations.
+        floor: a learned rate is never below this share of an equal one.
+        step_size: how fast rates are learned.
+        reference: directory of a finished run of the same tasks, whose losses on validation
+          'doremi'
+            compares with.
 
     Raises:
         UserError: with the name of the setting that is out of range.
@@ -36,13 +46,30 @@ class MixtureSettings:
     cap: int = at_least(0, default=0)
     stages: int = size(2, default=8)
     subset: int = at_least(0, default=0)
+    schedule: Literal["off", "balanced_pike", "doge", "doremi", "elimination", "exp3", "pike"] = (
+        "off"
+    )
+    target: str = ""
+    every: int = size(1, default=100, high=2**31 - 1)
+    floor: float = bounded(default=0.1, low=0, high=1, low_open=True)
+    step_size: float = positive(default=1.0)
+    reference: str = ""
 
     def __post_init__(self) -> None:
         if self.rates not in ("proportional", "equal"):
             raise UserError(
                 f"mixture.rates {self.rates!r}: expected one of 'proportional', 'equal'"
             )
+        known = get_args(get_type_hints(MixtureSettings)["schedule"])
+        if self.schedule not in known:
+            names = ", ".join(map(repr, known))
+            raise UserError(f"mixture.schedule {self.schedule!r}: expected one of {names}")
         check_ranges(self, "mixture.")
+
+    def groups_in_step(self, groups: int) -> int:
+        """How many of so many input groups a step reads; 0 for all."""
+        count = self.subset or int(self.schedule != "off")
+        return count if count < groups else 0
 
 
 PROPORTIONAL = MixtureSettings()
@@ -158,8 +185,8 @@ def rows_per_group(
             rows[group.name] = max(1, round(max(sizes) * mean / (row_length * _FILL)))
     others = [group for group in groups if group.name not in rows]
     # The rates are then kept by how often a group is read, not by how many rows it has.
-    if 0 < settings.subset < len(groups):
-        each = max(1, round(total / settings.subset))
+    if count := settings.groups_in_step(len(groups)):
+        each = max(1, round(total / count))
         return {group.name: rows.get(group.name, each) * multiple for group in groups}
     if others:
         shares = group_rates(others, tokens, settings, at)

@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from mtljax.data import MultitaskData, StepBatch, StepIterator
+from mtljax.data.batching.group_schedule import GroupSchedule
 from mtljax.errors import UserError
 from mtljax.parallel.processes import RowShare
 from mtljax.presets import Config
@@ -47,7 +48,7 @@ class AlignedStreams:
         data: MultitaskData,
         config: Config,
         requires: frozenset[str],
-        steps: int = 1,
+        schedule: GroupSchedule | None = None,
         share: RowShare = ALL_ROWS,
     ) -> None:
         """Open the streams at the first step.
@@ -57,7 +58,7 @@ class AlignedStreams:
           config: of the run: the seed and `config.batch` are read.
           requires: signals that the weighting reads, as in `mtljax.weighting.SIGNALS`; they say
             which extra batches there are.
-          steps: of the whole run, over which the rates of a mixture may change.
+          schedule: rows of each group in a step; by default that of a run of one step.
           share: the rows of every batch that this process makes.
 
         Raises:
@@ -65,7 +66,7 @@ class AlignedStreams:
         """
         batches = functools.partial(
             data.training_batches,
-            schedule=data.schedule(steps, config.seed),
+            schedule=schedule or data.schedule(1, config.seed),
             ahead=config.batch.ahead,
             workers=config.batch.workers,
             shard=share,

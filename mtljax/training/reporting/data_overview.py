@@ -56,7 +56,7 @@ def total_steps(config: Config, data: MultitaskData) -> int:
     """
     if not config.epochs:
         return _countable("steps", config.steps)
-    if len(data.stages) > 1:
+    if len(data.stages) > 1 or config.mixture.schedule != "off":
         raise UserError(
             "epochs: give --steps instead, for the rates of the mixture change over them"
         )

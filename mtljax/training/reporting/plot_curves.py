@@ -28,8 +28,9 @@ def draw_curves(run_dir: str | Path) -> Path:
     """Draw the curves of a run, finished or not, as `curves.png` in its directory.
 
     For each task a panel with the training loss by step (left axis) and its main metric on
-    validation (right axis); and a panel with the weights of the tasks. Needs matplotlib, of the
-    extra `plot`; leaves the state of `matplotlib.pyplot` as it is.
+    validation (right axis); a panel with the weights of the tasks, and one with the rates of their
+    input groups where these are learned. Needs matplotlib, of the extra `plot`; leaves the state of
+    `matplotlib.pyplot` as it is.
 
     Args:
       run_dir: the run directory.
@@ -53,8 +54,10 @@ def draw_curves(run_dir: str | Path) -> Path:
     tasks = files.tasks
     best = summary.get("best_step")
 
+    learned = any(f"rate/{task.name}" in line for line in train for task in tasks)
     columns = 2 if len(tasks) in (1, 3) else 3
-    rows = len(tasks) // columns + 1
+    # The last row has the weights in what the tasks leave of it; learned rates have a row below.
+    rows = len(tasks) // columns + 1 + learned
     figure = Figure(figsize=(4.3 * columns, 0.5 + 2.8 * rows), layout="constrained")
     FigureCanvasAgg(figure)
     figure.get_layout_engine().set(wspace=0.04, hspace=0.06, w_pad=0.08, h_pad=0.08)  # pyright: ignore
@@ -63,8 +66,12 @@ def draw_curves(run_dir: str | Path) -> Path:
         axes = figure.add_subplot(grid[number // columns, number % columns])
         name = main_metric(task, files.layout.outputs[task.name].classes)
         _draw_task(axes, task.name, name, train, validation, best)
-    weights = figure.add_subplot(grid[rows - 1, len(tasks) % columns :])
-    _draw_weights(weights, [task.name for task in tasks], train, best)
+    names = [task.name for task in tasks]
+    weights = figure.add_subplot(grid[len(tasks) // columns, len(tasks) % columns :])
+    _draw_by_task(weights, "weight", "weights of the tasks", names, train, best)
+    if learned:
+        rates = figure.add_subplot(grid[rows - 1, :])
+        _draw_by_task(rates, "rate", "rates of the tasks' input groups", names, train, best)
     figure.suptitle(
         _title(directory, files.config.weighting, lines, best),
         x=0.01,
@@ -131,9 +138,16 @@ def _draw_task(
         )
 
 
-def _draw_weights(axes: Any, tasks: Sequence[str], train: Sequence[Line], best: int | None) -> None:
+def _draw_by_task(
+    axes: Any,
+    name: str,
+    title: str,
+    tasks: Sequence[str],
+    train: Sequence[Line],
+    best: int | None,
+) -> None:
     for number, task in enumerate(tasks):
-        steps, weights = series(train, f"weight/{task}")
+        steps, weights = series(train, f"{name}/{task}")
         # Curves that lie on one another are all seen: the lower ones are wider and less broken.
         axes.plot(
             steps,
@@ -143,8 +157,8 @@ def _draw_weights(axes: Any, tasks: Sequence[str], train: Sequence[Line], best: 
             dashes=DASHES[number % len(DASHES)],
             linewidth=min(1.6 + 0.9 * (len(tasks) - 1 - number), 6.0),
         )
-    tidy(axes, "weights of the tasks")
+    tidy(axes, title)
     axes.set_ylim(bottom=0)
-    axes.set_ylabel("weight", color=INK)
+    axes.set_ylabel(name, color=INK)
     mark_best(axes, best)
     axes.legend(loc="best", labelcolor=INK, fontsize=9, edgecolor="none", handlelength=3)

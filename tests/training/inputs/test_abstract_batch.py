@@ -1,5 +1,6 @@
 import jax
 
+from mtljax.step import Extra
 from mtljax.training.inputs.abstract_batch import abstract_batch, abstract_extra
 from mtljax.training.inputs.aligned_streams import AlignedStreams
 
@@ -22,4 +23,4 @@ def test_other_rows_and_no_further_batches(make, plain, tasks):
     _, data = make(plain, (tasks["label"],))
     (name,) = data.layout.shapes
     assert abstract_batch(data.layout, {name: 5})[name]["tokens"].shape == (5, 12)
-    assert abstract_extra(data.layout, frozenset({"losses"})) == (None, None)
+    assert abstract_extra(data.layout, frozenset({"losses"})) == Extra()

@@ -145,3 +145,14 @@ def test_matplotlib_is_an_extra(run, tasks, monkeypatch):
         draw_curves(directory)
     assert (error.value.name or "").startswith("matplotlib")
     assert not (directory / "curves.png").exists()
+
+
+def test_learned_rates_have_a_panel(run, tasks, figure):
+    chosen = [tasks["label"], tasks["tags"]]
+    rates = [
+        (step, "train", {"rate/label": step / 4, "rate/tags": 1 - step / 4}) for step in (1, 2)
+    ]
+    draw_curves(run(chosen, rates))
+    (axes,) = panels(figure())["rates of the tasks' input groups"]
+    drawn = {line.get_label(): list(line.get_ydata()) for line in axes.get_lines()}
+    assert drawn == {"label": [0.25, 0.5], "tags": [0.75, 0.5]}
