@@ -3,7 +3,7 @@
 import flax.linen as nn
 import jax
 
-from mtljax.sharing import bottleneck, film, low_rank, stitched
+from mtljax.sharing import bottleneck, film, low_rank, prefix_attention, stitched
 
 ADAPTERS = "adapters"
 """The collection of variables with what a structure of sharing adds to the layers of an encoder."""
@@ -50,6 +50,14 @@ def with_film(module: nn.Module, name: str, x: jax.Array) -> jax.Array:
         return x
     found = module.get_variable(ADAPTERS, name)
     return film(x, found["scale"], found["shift"])
+
+
+def with_prefix(module: nn.Module, name: str, query: jax.Array, y: jax.Array) -> jax.Array:
+    """What attention makes, ``[R, S, H, d]``, plus that to the prefix of that name, if any."""
+    if not module.has_variable(ADAPTERS, name):
+        return y
+    found = module.get_variable(ADAPTERS, name)
+    return y + prefix_attention(query, found["keys"], found["values"]).astype(y.dtype)
 
 
 def with_stitch(module: nn.Module, name: str, x: jax.Array) -> jax.Array:

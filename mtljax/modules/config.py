@@ -87,6 +87,7 @@ class SharingConfig:
       structure: 'hard', one encoder for all; 'lora', low-rank updates of its matrices; 'mtl_lora',
         low-rank updates that tasks mix out of shared parts; 'adapters', bottlenecks after its
         blocks or layers; 'film', what layers make scaled and shifted by an embedding of the task;
+        'prefixes', keys and values of the task in its attention;
         'private_layers', a copy a task of the layers above the first ones; 'cross_stitch', towers
         of all layers, one a task, that are mixed after each layer; at the
         encoder's output 'mmoe', experts that each task mixes, 'cgc', with experts of its own among
@@ -100,6 +101,7 @@ class SharingConfig:
       ups: shared up-projections that each task mixes (mtl_lora).
       width: of a bottleneck, or inside of an expert (adapters, mmoe, cgc, ple, dselect_k).
       task_embedding: numbers that say which task it is (film).
+      prefix_length: keys and values of each task in every layer (prefixes).
       shared_layers: layers that all tasks share; those above are private (private_layers).
       own_share: of its own tower in what a task reads, at first (cross_stitch).
       experts: shared experts, of ple in each level (mmoe, cgc, ple, dselect_k).
@@ -109,8 +111,8 @@ class SharingConfig:
       entropy: factor of the penalty that has the tasks choose, the mean entropy of their selectors
         (dselect_k).
       freeze: whether the encoder stays as it is, and only the structure and the heads are trained
-        (not private_layers, cross_stitch): 'auto' does with lora, mtl_lora, adapters and film where
-        the encoder begins as a pretrained one or as that of a run.
+        (not private_layers, cross_stitch): 'auto' does with lora, mtl_lora, adapters, film and
+        prefixes where the encoder begins as a pretrained one or as that of a run.
     """
 
     structure: Literal[
@@ -119,6 +121,7 @@ class SharingConfig:
         "mtl_lora",
         "adapters",
         "film",
+        "prefixes",
         "private_layers",
         "cross_stitch",
         "mmoe",
@@ -133,6 +136,7 @@ class SharingConfig:
     ups: int = size(1, default=3)
     width: int = size(1, default=32)
     task_embedding: int = size(1, default=8)
+    prefix_length: int = size(1, default=16, high=2**16)
     shared_layers: int = size(1, default=1, high=1000)
     own_share: float = bounded(low=0, high=1, default=0.9)
     experts: int = size(1, default=4, high=4096)

@@ -10,7 +10,13 @@ from jax.typing import DTypeLike
 
 from mtljax.modules.architecture import DEFAULT, Architecture, head_size
 from mtljax.modules.beam_cache import BeamKeysValues
-from mtljax.modules.by_position import by_position, with_bottleneck, with_film, with_stitch
+from mtljax.modules.by_position import (
+    by_position,
+    with_bottleneck,
+    with_film,
+    with_prefix,
+    with_stitch,
+)
 from mtljax.modules.dropout import LockedDropout, Masked
 from mtljax.modules.feed_forward import feed_forward
 from mtljax.modules.keys_values import KeysValues, attend, keys_values
@@ -123,6 +129,7 @@ class TransformerLayer(nn.Module):
         else:
             assert mask is not None  # of the columns written so far
             y, cache = attend_cache(qkv, mask, cache, column)
+        y = with_prefix(self, "prefix", qkv.query, y)
         out_names = named_dense(("heads", "head_features", "features"), ("features",))
         out = nn.DenseGeneral(
             self.features,

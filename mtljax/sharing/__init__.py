@@ -19,6 +19,7 @@ from mtljax.sharing.ple import Extracted as Extracted
 from mtljax.sharing.ple import Level as Level
 from mtljax.sharing.ple import extract as extract
 from mtljax.sharing.ple import extraction as extraction
+from mtljax.sharing.prefix import prefix_attention as prefix_attention
 from mtljax.sharing.selectors import select as select
 from mtljax.sharing.selectors import selector as selector
 from mtljax.sharing.selectors import selector_entropy as selector_entropy

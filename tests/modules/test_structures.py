@@ -34,6 +34,7 @@ STRUCTURES = {
     "mtl_lora": SharingConfig("mtl_lora", rank=2, ups=2),
     "adapters": SharingConfig("adapters", parts="both", width=6),
     "film": SharingConfig("film", task_embedding=3),
+    "prefixes": SharingConfig("prefixes", prefix_length=3),
     "private_layers": SharingConfig("private_layers", shared_layers=2),
 }
 
@@ -103,6 +104,7 @@ def test_begins_as_hard_sharing_and_every_gradient_is_there(kind, name, rng, bat
         "mtl_lora": (sum(r * (i + n * o) for i, o in matrices), len(matrices) * (r * r + n)),
         "adapters": (blocks * (2 * D * m + m + D),) * 2,
         "film": (LAYERS * 3 * 2 * D, 3),
+        "prefixes": (0, LAYERS * 2 * 3 * D),
         "private_layers": (-layer, layer),
     }[name]
     assert count(shared) == count(hard["shared"]) + added
@@ -156,7 +158,7 @@ def test_bottlenecks_side_by_side_are_their_sum(rng, batch):
 
 @pytest.mark.parametrize(
     ("kind", "name"),
-    [("transformer", "lora"), ("transformer", "film"), ("lstm", "adapters")],
+    [("transformer", name) for name in ("lora", "film", "prefixes")] + [("lstm", "adapters")],
 )
 def test_decoding_is_a_whole_pass(kind, name, rng, batch):
     net = network(kind, STRUCTURES[name])
@@ -182,6 +184,11 @@ def test_decoding_is_a_whole_pass(kind, name, rng, batch):
     [
         (dict(kind="linear"), SharingConfig("lora"), "structure 'lora': a linear encoder has no"),
         (dict(kind="linear"), SharingConfig("adapters"), "'adapters': a linear encoder has no"),
+        (
+            dict(),
+            SharingConfig("prefixes"),
+            "'prefixes': of a transformer alone; encoder.kind is 'ls",
+        ),
         (dict(layers=2), SharingConfig("lora", matrices="qvk"), "matrices 'qvk': found in the"),
         (dict(layers=2), SharingConfig("lora", matrices="("), r"matrices '\(': no regular exp"),
         (
@@ -219,6 +226,23 @@ def test_up_projections_of_tasks_become_unlike(rng, batch):
 
     gradient = jax.jit(jax.grad(number))(shared["sharing"])["transformer"]["layers"]["up"]["b"]
     assert np.abs(gradient[:, 0] - gradient[:, 1]).max() > 1e-2 * np.abs(gradient).max() > 0
+
+
+def test_a_prefix_with_one_value_is_a_bias_of_attention(rng, batch):
+    """Whatever its keys are: shares sum to 1."""
+    net, plain = network("transformer", STRUCTURES["prefixes"]), network("transformer")
+    params = moved(net, batch, rng)
+    prefix = params["private"]["y"]["transformer"]["layers"]["prefix"]
+    prefix["values"] = np.repeat(prefix["values"][:, :1], 3, axis=1)
+    layers = params["shared"]["transformer"]["layers"]
+    out = layers["out"]
+    bias = np.einsum("lhd,lhdf->lf", prefix["values"][:, 0], out["kernel"])
+    other = layers | {"out": out | {"bias": out.get("bias", 0) + bias}}
+    body = params["shared"]["transformer"] | {"layers": other}
+    found = jax.jit(lambda params: hidden(net, params, batch))(params)
+    biased = {"shared": params["shared"] | {"transformer": body}}
+    expected = jax.jit(lambda params: hidden(plain, params, batch))(biased)
+    np.testing.assert_allclose(found, expected, 1e-4, 1e-5)
 
 
 def test_features_are_scaled_and_shifted_by_the_task(rng, batch):

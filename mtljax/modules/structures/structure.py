@@ -139,6 +139,16 @@ def refuse_linear(sharing: SharingConfig, encoder: EncoderConfig, shapes: Any) -
         raise ValueError(f"structure {sharing.structure!r}: a linear encoder has no layers")
 
 
+def refuse_others(sharing: SharingConfig, encoder: EncoderConfig, shapes: Any) -> None:
+    """Raises ValueError if an encoder is no transformer; see `Structure.check`."""
+    del shapes
+    if encoder.kind != "transformer":
+        raise ValueError(
+            f"structure {sharing.structure!r}: of a transformer alone; encoder.kind is "
+            f"{encoder.kind!r}"
+        )
+
+
 def put(tree: dict[str, Any], path: Sequence[str], leaf: Any) -> None:
     """Puts a leaf at a path of a tree of dictionaries, which is changed."""
     for name in path[:-1]:

@@ -8,6 +8,7 @@ from mtljax.modules.structures.gated_experts import CGC, MMOE
 from mtljax.modules.structures.lora import LORA
 from mtljax.modules.structures.mtl_lora import MTL_LORA
 from mtljax.modules.structures.ple import PLE
+from mtljax.modules.structures.prefixes import PREFIXES
 from mtljax.modules.structures.private_layers import PRIVATE_LAYERS
 from mtljax.modules.structures.structure import Structure, only_params
 
@@ -20,6 +21,7 @@ STRUCTURES: dict[str, Structure] = {
     "mtl_lora": MTL_LORA,
     "adapters": ADAPTERS_STRUCTURE,
     "film": FILM,
+    "prefixes": PREFIXES,
     "private_layers": PRIVATE_LAYERS,
     "cross_stitch": CROSS_STITCH,
     "mmoe": MMOE,
