@@ -29,7 +29,8 @@ class StepOptions:
       penalty: Omega(w), from parameters to a scalar; None for none.
       non_finite: what a NaN or infinite loss or gradient does: 'stop', nothing here, for whoever
         reads the metrics; 'leave_out', its task counts as absent; 'skip', the parameters stay.
-      seed: of the random keys: that of a step is ``fold_in(key(seed), step)``.
+      seed: of the random keys: that of a step is ``fold_in(key(seed), step)``; an integer, or an
+        array of one, which may be an argument of what is compiled.
       frozen: parameters that stay as they are: a tree of bools like the parameters or a prefix of
         their tree, or a function from them to one; None for none. They are not differentiated,
         are in no product of gradients, and the optimizer keeps nothing for them.
@@ -43,7 +44,7 @@ class StepOptions:
     average: float = 0.0
     penalty: Callable[[Any], jax.Array] | None = None
     non_finite: Literal["stop", "leave_out", "skip"] = "stop"
-    seed: int = 0
+    seed: int | jax.Array = 0
     frozen: Any = None
 
 

@@ -20,6 +20,7 @@ from mtljax.studies.checked_groups import (
     groupings,
 )
 from mtljax.studies.comparison import scaled
+from mtljax.studies.compiled_once import compiled_once
 from mtljax.studies.data_cards import DataCard, data_cards
 from mtljax.studies.intervals import difference, interval, mean_gain
 from mtljax.studies.new_tasks import SAMPLES, Learned, new_task_answers, new_task_runs
@@ -101,13 +102,14 @@ def relate(
             done.append(one)
             on_run(number, len(runs), one)
 
-    do(plan.runs)
-    found = _gradient_groups(plan, done, directory, groups)
-    compared = {}
-    if check_groups and found is not None:
-        compared = groupings(found, check_groups)
-        do(grouping_runs(plan.config, plan.tasks, plan.data, compared, seeds=seeds))
-    return _answer(plan, directory, done, budget, found, compared, draws, places)
+    with compiled_once():
+        do(plan.runs)
+        found = _gradient_groups(plan, done, directory, groups)
+        compared = {}
+        if check_groups and found is not None:
+            compared = groupings(found, check_groups)
+            do(grouping_runs(plan.config, plan.tasks, plan.data, compared, seeds=seeds))
+        return _answer(plan, directory, done, budget, found, compared, draws, places)
 
 
 def runs_that_check(

@@ -132,19 +132,46 @@ def distribute(
         raise UserError(f"parallel: {error}") from None
 
 
+@dataclasses.dataclass(frozen=True, eq=False)
+class _OfSeed:
+    """A compiled function for one seed, its first argument.
+
+    Runs of other seeds are the same program, compiled once where compiled programs are kept.
+    """
+
+    function: Any
+    seed: np.uint32
+
+    def __call__(self, *arguments: Any) -> Any:
+        return self.function(self.seed, *arguments)
+
+    def lower(self, *arguments: Any) -> Any:
+        """Trace the function, see `jax.jit`."""
+        return self.function.lower(self.seed, *arguments)
+
+
 def _on_one_device(
     config: Config, model: Model, method: Method, optimizer: optax.GradientTransformation
 ) -> Distributed:
     # Committed to its device, as a state from a checkpoint is: both have the same compiled step.
     (device,) = jnp.zeros(()).devices()
     passes, about_passes = passes_of(config, model, method, [device])
-    step = make_step(model, method, optimizer, config, DeviceLayout(passes=passes))
+    layout = DeviceLayout(passes=passes)
+    make_step(model, method, optimizer, config, layout)  # what does not fit is said here
+
+    def init(seed: jax.Array, batch: StepBatch) -> TrainState:
+        return make_step(model, method, optimizer, config, layout, seed).init(batch)
+
+    def update(seed: jax.Array, *arguments: Any) -> tuple[TrainState, StepMetrics]:
+        return make_step(model, method, optimizer, config, layout, seed).update(*arguments)
+
+    seed = np.uint32(config.seed)
     return Distributed(
         mesh=None,
         model=model,
         state=None,
-        init=jax.jit(step.init, out_shardings=SingleDeviceSharding(device)),
-        step=jax.jit(step.update, donate_argnums=0),
+        init=_OfSeed(jax.jit(init, out_shardings=SingleDeviceSharding(device)), seed),
+        step=_OfSeed(jax.jit(update, donate_argnums=1), seed),
         place=jax.device_put,
         row_devices=1,
         about="",

@@ -1,5 +1,6 @@
 """The train step of a run: `mtljax.step.train_step` of a model and its configuration."""
 
+import dataclasses
 import functools
 from collections.abc import Callable
 from typing import NamedTuple
@@ -38,6 +39,7 @@ def make_step(
     optimizer: optax.GradientTransformation,
     config: Config,
     layout: DeviceLayout = ONE_PROGRAM,
+    seed: int | jax.Array | None = None,
 ) -> RunStep:
     """Makes the step of a run.
 
@@ -48,6 +50,7 @@ def make_step(
       config: the configuration, of which the step reads the seed, strategy, accumulation, moving
         average, penalties, and what happens at a number that is not finite.
       layout: how the devices share the step.
+      seed: in place of that of the configuration, such as an argument of what is compiled.
 
     Returns:
       A `RunStep`.
@@ -55,13 +58,14 @@ def make_step(
     Raises:
       ValueError: see `mtljax.step.train_step`.
     """
-    options = step_options(config, model)
+    seed = config.seed if seed is None else seed
+    options = dataclasses.replace(step_options(config, model), seed=seed)
     if layout.passes == "auto":
         layout = layout._replace(passes=config.gradients.passes)
     step = train_step(model_objectives(model, layout), method, optimizer, options)
 
     def initial_state(batch: StepBatch) -> TrainState:
-        params = init(model.network, jax.random.key(config.seed), batch)
+        params = init(model.network, jax.random.key(seed), batch)
         return step.init(params, batch)
 
     return RunStep(initial_state, step.update)

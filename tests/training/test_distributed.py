@@ -284,6 +284,18 @@ def attempt(
     return distribute(config, model, method, OPTIMIZER, batch, devices)
 
 
+def test_runs_of_other_seeds_are_the_same_program():
+    texts = []
+    for seed in (0, 2**32 - 1):
+        config = dataclasses.replace(configuration("linear", "equal"), seed=seed)
+        model = make(config, (LABEL,), ())
+        batch = abstract_batch(model.layout)
+        made = distribute(config, model, make_method(config, 1), OPTIMIZER, batch)
+        state = jax.eval_shape(made.init, batch)
+        texts.append((made.init.lower(batch).as_text(), made.step.lower(state, batch).as_text()))
+    assert texts[0] == texts[1]
+
+
 @pytest.mark.parametrize("sizes", [{"data": 2}, {"task": 3}, {"model": 2, "data": 4}])
 def test_a_mesh_that_does_not_multiply(sizes):
     with pytest.raises(UserError, match="^parallel: a mesh of task .* multiply to 1 devices$"):
