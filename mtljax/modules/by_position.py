@@ -3,7 +3,7 @@
 import flax.linen as nn
 import jax
 
-from mtljax.sharing import bottleneck, film, low_rank, prefix_attention, stitched
+from mtljax.sharing import bottleneck, film, gated_experts, low_rank, prefix_attention, stitched
 
 ADAPTERS = "adapters"
 """The collection of variables with what a structure of sharing adds to the layers of an encoder."""
@@ -58,6 +58,15 @@ def with_prefix(module: nn.Module, name: str, query: jax.Array, y: jax.Array) ->
         return y
     found = module.get_variable(ADAPTERS, name)
     return y + prefix_attention(query, found["keys"], found["values"]).astype(y.dtype)
+
+
+def with_experts(module: nn.Module, name: str, x: jax.Array, y: jax.Array) -> jax.Array:
+    """``y`` ``[..., D]`` plus what the experts of that name, if any, make of ``x`` ``[..., D]``."""
+    if not module.has_variable(ADAPTERS, name):
+        return y
+    found = module.get_variable(ADAPTERS, name)
+    parts = (found[part][leaf] for part in ("down", "up", "gate") for leaf in ("kernel", "bias"))
+    return y + gated_experts(x, *parts)
 
 
 def with_stitch(module: nn.Module, name: str, x: jax.Array) -> jax.Array:

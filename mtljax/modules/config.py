@@ -88,6 +88,7 @@ class SharingConfig:
         low-rank updates that tasks mix out of shared parts; 'adapters', bottlenecks after its
         blocks or layers; 'film', what layers make scaled and shifted by an embedding of the task;
         'prefixes', keys and values of the task in its attention;
+        'moe', experts in every layer, which a gate of the task mixes;
         'private_layers', a copy a task of the layers above the first ones; 'cross_stitch', towers
         of all layers, one a task, that are mixed after each layer; at the
         encoder's output 'mmoe', experts that each task mixes, 'cgc', with experts of its own among
@@ -99,12 +100,14 @@ class SharingConfig:
       matrices: regular expression that picks the matrices that are updated by their paths, such as
         'qkv|out'; all by default (lora, mtl_lora).
       ups: shared up-projections that each task mixes (mtl_lora).
-      width: of a bottleneck, or inside of an expert (adapters, mmoe, cgc, ple, dselect_k).
+      width: of a bottleneck, or inside of an expert (adapters, moe, mmoe, cgc, ple,
+        dselect_k).
       task_embedding: numbers that say which task it is (film).
       prefix_length: keys and values of each task in every layer (prefixes).
       shared_layers: layers that all tasks share; those above are private (private_layers).
       own_share: of its own tower in what a task reads, at first (cross_stitch).
-      experts: shared experts, of ple in each level (mmoe, cgc, ple, dselect_k).
+      experts: shared experts, of moe in each layer, of ple in each level (moe, mmoe, cgc, ple,
+        dselect_k).
       private_experts: experts of each task, of ple in each level (cgc, ple).
       levels: of experts, each of which reads what the one below it made (ple).
       chosen: experts that each task chooses at most (dselect_k).
@@ -122,6 +125,7 @@ class SharingConfig:
         "adapters",
         "film",
         "prefixes",
+        "moe",
         "private_layers",
         "cross_stitch",
         "mmoe",

@@ -8,7 +8,14 @@ import jax
 import jax.numpy as jnp
 from jax.typing import DTypeLike
 
-from mtljax.modules.by_position import adapted, by_position, with_bottleneck, with_film, with_stitch
+from mtljax.modules.by_position import (
+    adapted,
+    by_position,
+    with_bottleneck,
+    with_experts,
+    with_film,
+    with_stitch,
+)
 from mtljax.modules.dropout import LockedDropout, Masked
 from mtljax.modules.named_axes import named, named_dense
 
@@ -174,6 +181,7 @@ class LSTMEncoder(nn.Module):
         for layer, ((inputs,), (recurrent,), state) in enumerate(layers):
             after.append(lstm_step(adapted(inputs, x), recurrent.astype(self.dtype), state))
             x = with_bottleneck(self, f"layer_{layer}_adapter", after[-1].hidden)
+            x = with_experts(self, f"layer_{layer}_experts", x, x)
             x = with_film(self, f"layer_{layer}_film", x)
         return x[:, None], tuple(after)
 
@@ -198,6 +206,7 @@ class LSTMEncoder(nn.Module):
             hidden = [output for _, output in outputs]
             x = jnp.concatenate(hidden, axis=-1) if len(hidden) > 1 else hidden[0]
             x = with_bottleneck(self, f"layer_{layer}_adapter", x)
+            x = with_experts(self, f"layer_{layer}_experts", x, x)
             x = with_film(self, f"layer_{layer}_film", x)
             x = with_stitch(self, f"layer_{layer}_stitch", x)
             x = self.dropouts[layer](x, masked, train=train)

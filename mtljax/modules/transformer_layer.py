@@ -13,6 +13,7 @@ from mtljax.modules.beam_cache import BeamKeysValues
 from mtljax.modules.by_position import (
     by_position,
     with_bottleneck,
+    with_experts,
     with_film,
     with_prefix,
     with_stitch,
@@ -161,7 +162,7 @@ class TransformerLayer(nn.Module):
             )
             x = self._add(x, by_position(out, y), masked, "source")
         y = self._before("feed_forward_norm", x)
-        y = feed_forward(y, a, self.feed_forward, self.dtype)
+        y = with_experts(self, "experts", y, feed_forward(y, a, self.feed_forward, self.dtype))
         x = with_film(self, "film", self._add(x, y, masked, "feed_forward", last=True))
         return with_stitch(self, "stitch", x), cache
 

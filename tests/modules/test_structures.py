@@ -35,6 +35,7 @@ STRUCTURES = {
     "adapters": SharingConfig("adapters", parts="both", width=6),
     "film": SharingConfig("film", task_embedding=3),
     "prefixes": SharingConfig("prefixes", prefix_length=3),
+    "moe": SharingConfig("moe", experts=3, width=4),
     "private_layers": SharingConfig("private_layers", shared_layers=2),
 }
 
@@ -105,6 +106,7 @@ def test_begins_as_hard_sharing_and_every_gradient_is_there(kind, name, rng, bat
         "adapters": (blocks * (2 * D * m + m + D),) * 2,
         "film": (LAYERS * 3 * 2 * D, 3),
         "prefixes": (0, LAYERS * 2 * 3 * D),
+        "moe": (LAYERS * 3 * (2 * D * 4 + 4 + D), LAYERS * (D + 1) * 3),
         "private_layers": (-layer, layer),
     }[name]
     assert count(shared) == count(hard["shared"]) + added
@@ -158,7 +160,8 @@ def test_bottlenecks_side_by_side_are_their_sum(rng, batch):
 
 @pytest.mark.parametrize(
     ("kind", "name"),
-    [("transformer", name) for name in ("lora", "film", "prefixes")] + [("lstm", "adapters")],
+    [("transformer", name) for name in ("lora", "film", "prefixes")]
+    + [("lstm", name) for name in ("adapters", "moe")],
 )
 def test_decoding_is_a_whole_pass(kind, name, rng, batch):
     net = network(kind, STRUCTURES[name])
@@ -226,6 +229,23 @@ def test_up_projections_of_tasks_become_unlike(rng, batch):
 
     gradient = jax.jit(jax.grad(number))(shared["sharing"])["transformer"]["layers"]["up"]["b"]
     assert np.abs(gradient[:, 0] - gradient[:, 1]).max() > 1e-2 * np.abs(gradient).max() > 0
+
+
+def test_alike_experts_are_a_bottleneck_of_every_layer(rng, batch):
+    """Whatever the gates are: shares sum to 1."""
+    moe = network("lstm", STRUCTURES["moe"])
+    adapters = network("lstm", SharingConfig("adapters", width=4))
+    params, other = moved(moe, batch, rng), {}
+    for i in range(LAYERS):
+        own = params["shared"]["sharing"]["lstm"][f"layer_{i}_experts"]
+        first = jax.tree.map(lambda leaf: leaf[:1], own)
+        alike = jax.tree.map(lambda leaf: np.repeat(leaf, 3, axis=0), first)
+        params["shared"]["sharing"]["lstm"][f"layer_{i}_experts"] = alike
+        other[f"layer_{i}_adapter"] = jax.tree.map(lambda leaf: leaf[0], first)
+    found = jax.jit(lambda params: hidden(moe, params, batch))(params)
+    same = {"shared": params["shared"] | {"sharing": {"lstm": other}}}
+    expected = jax.jit(lambda params: hidden(adapters, params, batch))(same)
+    np.testing.assert_allclose(found, expected, 1e-4, 1e-5)
 
 
 def test_a_prefix_with_one_value_is_a_bias_of_attention(rng, batch):

@@ -9,6 +9,7 @@ import pytest
 
 from mtljax.sharing import (
     experts,
+    gated_experts,
     mixture,
     select,
     selector,
@@ -28,13 +29,13 @@ def test_a_mixture_of_experts(dtype):
 
     def run(*args):
         outputs = experts(*args[:5])
-        shares = softmax_gate(args[0], *args[5:])
-        return outputs, shares, mixture(outputs, shares), mixture(outputs, args[-1])
+        shares, gated = softmax_gate(args[0], *args[5:]), gated_experts(*args)
+        return outputs, shares, mixture(outputs, shares), mixture(outputs, args[-1]), gated
 
     with jax.enable_x64(dtype == np.float64):
         args = (x, down, down_bias, up, up_bias, kernel, bias)
-        for outputs, shares, mixed, static in (run(*args), jax.jit(run)(*args)):
-            assert mixed.dtype == dtype
+        for outputs, shares, mixed, static, inside in (run(*args), jax.jit(run)(*args)):
+            assert mixed.dtype == inside.dtype == dtype
             rtol = 1e-4 if dtype == np.float32 else 1e-12
             for i, j in itertools.product(range(2), range(3)):
                 one = x[i, j]
@@ -47,6 +48,7 @@ def test_a_mixture_of_experts(dtype):
                 np.testing.assert_allclose(outputs[i, j], by_hand, rtol, rtol)
                 np.testing.assert_allclose(shares[i, j], gate, rtol, rtol)
                 np.testing.assert_allclose(mixed[i, j], gate @ by_hand, rtol, rtol)
+                np.testing.assert_allclose(inside[i, j], gate @ by_hand, rtol, 10 * rtol)
                 np.testing.assert_allclose(static[i, j], bias @ by_hand, rtol, rtol)
 
 

@@ -6,6 +6,7 @@ from mtljax.modules.structures.dselect_k import DSELECT_K
 from mtljax.modules.structures.film import FILM
 from mtljax.modules.structures.gated_experts import CGC, MMOE
 from mtljax.modules.structures.lora import LORA
+from mtljax.modules.structures.moe import MOE
 from mtljax.modules.structures.mtl_lora import MTL_LORA
 from mtljax.modules.structures.ple import PLE
 from mtljax.modules.structures.prefixes import PREFIXES
@@ -22,6 +23,7 @@ STRUCTURES: dict[str, Structure] = {
     "adapters": ADAPTERS_STRUCTURE,
     "film": FILM,
     "prefixes": PREFIXES,
+    "moe": MOE,
     "private_layers": PRIVATE_LAYERS,
     "cross_stitch": CROSS_STITCH,
     "mmoe": MMOE,
