@@ -3,7 +3,15 @@
 import flax.linen as nn
 import jax
 
-from mtljax.sharing import bottleneck, film, gated_experts, low_rank, prefix_attention, stitched
+from mtljax.sharing import (
+    bottleneck,
+    film,
+    gated_experts,
+    low_rank,
+    prefix_attention,
+    projected_attention,
+    stitched,
+)
 
 ADAPTERS = "adapters"
 """The collection of variables with what a structure of sharing adds to the layers of an encoder."""
@@ -67,6 +75,16 @@ def with_experts(module: nn.Module, name: str, x: jax.Array, y: jax.Array) -> ja
     found = module.get_variable(ADAPTERS, name)
     parts = (found[part][leaf] for part in ("down", "up", "gate") for leaf in ("kernel", "bias"))
     return y + gated_experts(x, *parts)
+
+
+def with_projected_attention(
+    module: nn.Module, name: str, x: jax.Array, mask: jax.Array | None, y: jax.Array
+) -> jax.Array:
+    """``y`` ``[R, S, D]`` plus attention of that name, if there is any, of ``x`` ``[R, S, D]``."""
+    if not module.has_variable(ADAPTERS, name):
+        return y
+    found = module.get_variable(ADAPTERS, name)
+    return y + projected_attention(x, found["down"], found["qkv"], found["up"], mask)
 
 
 def with_stitch(module: nn.Module, name: str, x: jax.Array) -> jax.Array:

@@ -88,7 +88,8 @@ class SharingConfig:
         low-rank updates that tasks mix out of shared parts; 'adapters', bottlenecks after its
         blocks or layers; 'film', what layers make scaled and shifted by an embedding of the task;
         'prefixes', keys and values of the task in its attention;
-        'moe', experts in every layer, which a gate of the task mixes;
+        'moe', experts in every layer, which a gate of the task mixes; 'pals', attention of the
+        task in few features beside every layer;
         'private_layers', a copy a task of the layers above the first ones; 'cross_stitch', towers
         of all layers, one a task, that are mixed after each layer; at the
         encoder's output 'mmoe', experts that each task mixes, 'cgc', with experts of its own among
@@ -100,8 +101,8 @@ class SharingConfig:
       matrices: regular expression that picks the matrices that are updated by their paths, such as
         'qkv|out'; all by default (lora, mtl_lora).
       ups: shared up-projections that each task mixes (mtl_lora).
-      width: of a bottleneck, or inside of an expert (adapters, moe, mmoe, cgc, ple,
-        dselect_k).
+      width: of a bottleneck, inside of an expert, or of a task's attention (adapters, moe, pals,
+        mmoe, cgc, ple, dselect_k).
       task_embedding: numbers that say which task it is (film).
       prefix_length: keys and values of each task in every layer (prefixes).
       shared_layers: layers that all tasks share; those above are private (private_layers).
@@ -126,6 +127,7 @@ class SharingConfig:
         "film",
         "prefixes",
         "moe",
+        "pals",
         "private_layers",
         "cross_stitch",
         "mmoe",

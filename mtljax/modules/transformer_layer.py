@@ -16,6 +16,7 @@ from mtljax.modules.by_position import (
     with_experts,
     with_film,
     with_prefix,
+    with_projected_attention,
     with_stitch,
 )
 from mtljax.modules.dropout import LockedDropout, Masked
@@ -123,6 +124,7 @@ class TransformerLayer(nn.Module):
         if not a.first_norm and kind is not None:
             y = jnp.where(kind.first, x, y)
         qkv = queries_keys_values(y, a, self.heads, size, positions, local, distances, self.dtype)
+        read = y
         if cache is None:
             y = attend_row(qkv, mask, self.implementation)
             if self.return_cache:
@@ -163,6 +165,7 @@ class TransformerLayer(nn.Module):
             x = self._add(x, by_position(out, y), masked, "source")
         y = self._before("feed_forward_norm", x)
         y = with_experts(self, "experts", y, feed_forward(y, a, self.feed_forward, self.dtype))
+        y = with_projected_attention(self, "pal", read, mask, y)
         x = with_film(self, "film", self._add(x, y, masked, "feed_forward", last=True))
         return with_stitch(self, "stitch", x), cache
 

@@ -16,6 +16,7 @@ from mtljax.sharing.mixtures import experts as experts
 from mtljax.sharing.mixtures import mixture as mixture
 from mtljax.sharing.mixtures import softmax_gate as softmax_gate
 from mtljax.sharing.moe import gated_experts as gated_experts
+from mtljax.sharing.pals import projected_attention as projected_attention
 from mtljax.sharing.ple import Extracted as Extracted
 from mtljax.sharing.ple import Level as Level
 from mtljax.sharing.ple import extract as extract

@@ -2,6 +2,7 @@
 
 import dataclasses
 
+import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -20,7 +21,11 @@ from mtljax.modules import (
     logical_axes,
     shared_and_private,
 )
+from mtljax.modules.attention_mask import attention_mask
+from mtljax.modules.norms import make_norm
 from mtljax.modules.structures import draw, encoder_variables, merged_parameters
+from mtljax.modules.transformer_layer import TransformerLayer
+from mtljax.sharing import projected_attention
 
 TASKS = ("y", "z")
 D, H, FF, LAYERS = 8, 2, 16, 3
@@ -36,6 +41,7 @@ STRUCTURES = {
     "film": SharingConfig("film", task_embedding=3),
     "prefixes": SharingConfig("prefixes", prefix_length=3),
     "moe": SharingConfig("moe", experts=3, width=4),
+    "pals": SharingConfig("pals", width=4),
     "private_layers": SharingConfig("private_layers", shared_layers=2),
 }
 
@@ -106,6 +112,7 @@ def test_begins_as_hard_sharing_and_every_gradient_is_there(kind, name, rng, bat
         "adapters": (blocks * (2 * D * m + m + D),) * 2,
         "film": (LAYERS * 3 * 2 * D, 3),
         "prefixes": (0, LAYERS * 2 * 3 * D),
+        "pals": (0, 2 * D * 4 + LAYERS * 3 * 4**2),
         "moe": (LAYERS * 3 * (2 * D * 4 + 4 + D), LAYERS * (D + 1) * 3),
         "private_layers": (-layer, layer),
     }[name]
@@ -192,6 +199,11 @@ def test_decoding_is_a_whole_pass(kind, name, rng, batch):
             SharingConfig("prefixes"),
             "'prefixes': of a transformer alone; encoder.kind is 'ls",
         ),
+        (
+            dict(kind="transformer", heads=2),
+            SharingConfig("pals", width=5),
+            "width 5: 'pals' has as many attention heads as the encoder, and 2 do not divide it",
+        ),
         (dict(layers=2), SharingConfig("lora", matrices="qvk"), "matrices 'qvk': found in the"),
         (dict(layers=2), SharingConfig("lora", matrices="("), r"matrices '\(': no regular exp"),
         (
@@ -246,6 +258,30 @@ def test_alike_experts_are_a_bottleneck_of_every_layer(rng, batch):
     same = {"shared": params["shared"] | {"sharing": {"lstm": other}}}
     expected = jax.jit(lambda params: hidden(adapters, params, batch))(same)
     np.testing.assert_allclose(found, expected, 1e-4, 1e-5)
+
+
+def test_projected_attention_is_added_to_a_layer(rng, batch):
+    """It reads what attention reads, under the same mask."""
+    layer = TransformerLayer(D, H, FF, 0.0, jnp.float32, None, train=False)
+    mask = attention_mask(batch["segments"], causal=True)
+    x, down, up = (rng.normal(size=size).astype(np.float32) for size in ((3, 6, D), (D, 4), (4, D)))
+    own = {"down": down, "qkv": rng.normal(size=(4, 3, H, 2)).astype(np.float32), "up": up}
+    args = (jnp.asarray(x), mask, batch["positions"], None)
+    shapes = jax.eval_shape(lambda: nn.unbox(layer.init(jax.random.key(0), *args)))["params"]
+    params = jax.tree.map(lambda leaf: rng.normal(size=leaf.shape).astype(leaf.dtype), shapes)
+
+    @jax.jit
+    def run(params, added):
+        norm = make_norm(layer.architecture, jnp.float32, None)
+        read = norm.apply({"params": params["attention_norm"]}, x)
+        seen = projected_attention(read, *added.values(), mask)
+        with_it, without = (
+            layer.apply({"params": params, "adapters": extra}, *args)[0]
+            for extra in ({"pal": added}, {})
+        )
+        return with_it, without + seen
+
+    np.testing.assert_allclose(*run(params, own), 1e-4, 1e-4)
 
 
 def test_a_prefix_with_one_value_is_a_bias_of_attention(rng, batch):

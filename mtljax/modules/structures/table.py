@@ -8,6 +8,7 @@ from mtljax.modules.structures.gated_experts import CGC, MMOE
 from mtljax.modules.structures.lora import LORA
 from mtljax.modules.structures.moe import MOE
 from mtljax.modules.structures.mtl_lora import MTL_LORA
+from mtljax.modules.structures.pals import PALS
 from mtljax.modules.structures.ple import PLE
 from mtljax.modules.structures.prefixes import PREFIXES
 from mtljax.modules.structures.private_layers import PRIVATE_LAYERS
@@ -24,6 +25,7 @@ STRUCTURES: dict[str, Structure] = {
     "film": FILM,
     "prefixes": PREFIXES,
     "moe": MOE,
+    "pals": PALS,
     "private_layers": PRIVATE_LAYERS,
     "cross_stitch": CROSS_STITCH,
     "mmoe": MMOE,
