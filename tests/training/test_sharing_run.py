@@ -21,6 +21,8 @@ from mtljax.training.check_config import check_parameters
 from mtljax.training.inputs.abstract_batch import abstract_batch
 from mtljax.training.method import make_method
 from mtljax.training.model import initial_params
+from mtljax.training.objectives.device_layout import ONE_PROGRAM
+from mtljax.training.objectives.model_functions import heads
 from mtljax.training.objectives.model_objectives import model_objectives
 from mtljax.training.parameter_rates import freezes_encoder
 from mtljax.training.persistence.checkpoints import Checkpoints
@@ -145,6 +147,15 @@ def test_the_entropy_of_selectors_is_in_the_objective(make, plain, tasks):
     too_many = dataclasses.replace(sharing, chosen=5)
     with pytest.raises(UserError, match=r"^sharing\.chosen 5: more than the 4 experts"):
         make(with_sharing(plain, too_many), chosen)
+
+
+def test_heads_of_alike_tasks_are_one_function_but_of_levels(make, plain, tasks):
+    """Where a head takes out what is of its task, it has to know which that is."""
+    chosen = (tasks["label"], dataclasses.replace(tasks["label"], name="other"))
+    for structure, alike in (("mmoe", True), ("cross_stitch", True), ("ple", False)):
+        model, _ = make(with_sharing(plain, SharingConfig(structure, width=2)), chosen)
+        one, two = heads(model, ONE_PROGRAM, alike=True).values()
+        assert (one is two) == alike
 
 
 @pytest.mark.parametrize(

@@ -121,6 +121,6 @@ PLE = Structure(
     freezes="asked",
     decoders=False,
     draw=_draw,
-    output=Output(_width, _pack, _draw_in_head, _mix),
+    output=Output(_width, _pack, _draw_in_head, _mix, reads_task=True),
     least=_least,
 )

@@ -58,12 +58,14 @@ class Output(NamedTuple):
         encoder's width.
       mix: `(sharing, own, packed, tasks, task) -> [R, S, D]`, what the head of a task reads.
         Everywhere `tasks` are all tasks, in the order of their names.
+      reads_task: whether `mix` reads whose head it is; else heads of alike tasks are one function.
     """
 
     width: Callable[[SharingConfig, Sequence[str], int], int]
     pack: Callable[[SharingConfig, Any, jax.Array], jax.Array]
     draw: Callable[[SharingConfig, Sequence[str], str, int, jax.Array], dict[str, Any]]
     mix: Callable[[SharingConfig, Any, jax.Array, Sequence[str], str], jax.Array]
+    reads_task: bool = False
 
 
 def _nothing(sharing: SharingConfig, encoder: EncoderConfig, params: Any, keys: Keys) -> Any:

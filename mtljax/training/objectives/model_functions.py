@@ -12,7 +12,7 @@ from mtljax.gradients import DrawsByRow, Examples, Unbatched
 from mtljax.kinds import KINDS
 from mtljax.modules import Readout, encode, encode_together, predict, with_private
 from mtljax.modules.network import group_heads
-from mtljax.modules.structures import has_private
+from mtljax.modules.structures import has_private, structure_of
 from mtljax.parallel.fsdp_gather import gather_for_use
 from mtljax.parallel.split import (
     first_row,
@@ -112,8 +112,9 @@ def heads(
 def _head_key(model: Model, task: Task) -> Hashable:
     """All that `_loss` reads of a task, but for what is in its targets."""
     spec, proposal = model.network.specs[task.name], model.proposals.get(task.name)
-    ids = spec.output_ids
+    ids, output = spec.output_ids, structure_of(model.network.sharing).output
     return (
+        task.name if output is not None and output.reads_task else None,
         model.network.heads[task.name],
         (spec.shared, spec.own),
         task.kind,
