@@ -109,7 +109,7 @@ def new_task_runs(
                 f"rest-{task.name}-seed{seed}", of_rest, tuple(others), seed, part="rest"
             )
             runs.append(rest)
-            whole = alone_config(seeded, task, data.layout, steps, "share")
+            whole = alone_config(seeded, task, data, steps, "share")
             whole = without_patterns_of(whole, paths, [one.name for one in others])
             for count in sizes[task.name]:
                 little = _little(whole, task, data, count)

@@ -13,7 +13,9 @@ from mtljax.studies.intervals import Interval
 from mtljax.studies.plot_comparison import draw_comparison
 from mtljax.studies.plot_new_tasks import draw_new_tasks
 from mtljax.studies.relate import joint_directory
+from mtljax.training import read_metrics
 from mtljax.training.persistence.atomic_write import replacing
+from mtljax.training.reporting.plot_curves import draw_curves
 from mtljax.training.reporting.plot_gradients import draw_gradients
 from mtljax.training.reporting.progress import SHARES, format_value
 
@@ -33,6 +35,7 @@ th { white-space: normal; vertical-align: bottom; }
 th:first-child, td:first-child { text-align: left; position: sticky; left: 0;
   background: var(--paper); }
 td.cell { color: #111; min-width: 3.5rem; text-align: center; }
+.left { text-align: left; }
 td.own { text-align: center; font-weight: 600; }
 .helps { color: #00734f; font-weight: 600; } .costs { color: #b34700; font-weight: 600; }
 @media (prefers-color-scheme: dark) { .helps { color: #4fc79b; } .costs { color: #f0935a; } }
@@ -126,6 +129,9 @@ def _figures(answer: Answer) -> Iterable[str]:
     except ImportError:
         return
     yield f"<h2>Learning curves</h2>{_image(curves, 'validation metric of every task by step')}"
+    if any(name.startswith("rate/") for line in read_metrics(joint) for name in line):
+        title = "losses, metrics, weights and learned rates of the joint run by step"
+        yield f"<h2>The joint run, and its rates</h2>{_image(draw_curves(joint), title)}"
     if gradients is not None:
         title = "norms, cosines and conflicts of gradients by step"
         yield f"<h2>Gradients of the joint run</h2>{_image(gradients, title)}"
@@ -194,7 +200,7 @@ def _checked(checked: Sequence[CheckedGrouping]) -> str:
     for one in checked:
         groups = [" | ".join(" + ".join(group) for group in of_one) for of_one in one.groupings]
         described = "<br>".join(map(_text, groups)) if len(one.groupings[0]) > 1 else "all"
-        described = "" if one.name == "each alone" else described
+        described = "" if one.name == "each alone" else f'<div class="left">{described}</div>'
         rows.append([_text(one.name), described, percent(one.gain), percent(one.lead)])
     head = ("grouping", "groups", "gain over each alone", "recommended over this")
     return (

@@ -10,7 +10,8 @@ from typing import Any, Literal, NamedTuple
 import jax
 from rich.console import Console
 
-from mtljax.data import Layout, MultitaskData
+from mtljax.data import MultitaskData
+from mtljax.data.batching.mixture import MixtureSettings, inclusion
 from mtljax.errors import Diverged, UserError
 from mtljax.presets import Config, ParallelConfig
 from mtljax.studies.other_tasks import parameter_paths, without_patterns_of
@@ -104,9 +105,7 @@ def study_runs(
         joint = dataclasses.replace(config, seed=seed, gradients=gradients)
         found.append(StudyRun(f"{JOINT}-seed{seed}", joint, tuple(tasks), seed, given))
         for task in tasks:
-            alone = alone_config(
-                dataclasses.replace(config, seed=seed), task, data.layout, steps, budget
-            )
+            alone = alone_config(dataclasses.replace(config, seed=seed), task, data, steps, budget)
             others = [one.name for one in tasks if one is not task]
             alone = without_patterns_of(alone, paths, others)
             name = f"alone-{task.name}-seed{seed}"
@@ -153,7 +152,18 @@ def several_config(
         gradients=dataclasses.replace(config.gradients, telemetry=False, telemetry_every=1),
     )
     if len(some) == 1:
-        changed = dataclasses.replace(changed, weighting="equal", weighting_options={})
+        regularizer = dataclasses.replace(
+            config.regularizer, heads_together=0.0, heads_relation=0.0
+        )
+        changed = dataclasses.replace(
+            changed, weighting="equal", weighting_options={}, regularizer=regularizer
+        )
+    mixture = config.mixture
+    if len(groups) < 2 or mixture.reference:  # which is a run of all tasks
+        mixture = _given_rates(mixture)
+    elif mixture.target not in names:
+        mixture = dataclasses.replace(mixture, target="")
+    changed = dataclasses.replace(changed, mixture=mixture)
     others = [task.name for task in tasks if task.name not in names]
     return without_patterns_of(changed, paths, others)
 
@@ -165,13 +175,15 @@ def alone_task(task: Task) -> Task:
     )
 
 
-def alone_config(config: Config, task: Task, layout: Layout, steps: int, budget: Budget) -> Config:
+def alone_config(
+    config: Config, task: Task, data: MultitaskData, steps: int, budget: Budget
+) -> Config:
     """The configuration of a task alone.
 
     Args:
       config: of the joint run.
       task: the task.
-      layout: of the data of the joint run.
+      data: of the joint run.
       steps: of the joint run.
       budget: of the model.
 
@@ -180,9 +192,12 @@ def alone_config(config: Config, task: Task, layout: Layout, steps: int, budget:
     """
     tokens = config.batch.tokens
     if budget == "share":
-        group = next(group for group in layout.groups if task in group.tasks)
-        shape = layout.shapes[group.name]
+        group = data.layout.group_of(task.name)
+        shape = data.layout.shapes[group.name]
         tokens = shape.rows * shape.row_length
+        count = config.mixture.groups_in_step(len(data.groups))
+        if count:  # the joint run reads this group in some steps alone
+            steps = max(1, round(steps * inclusion(data.rates(), count)[group.name]))
     return dataclasses.replace(
         config,
         steps=steps,
@@ -192,12 +207,15 @@ def alone_config(config: Config, task: Task, layout: Layout, steps: int, budget:
         batch=dataclasses.replace(config.batch, tokens=tokens),
         regularizer=dataclasses.replace(config.regularizer, heads_together=0.0, heads_relation=0.0),
         gradients=dataclasses.replace(config.gradients, telemetry=False, telemetry_every=1),
-        mixture=dataclasses.replace(
-            config.mixture, schedule="off", subset=0, target="", reference=""
-        ),
         stopping=dataclasses.replace(config.stopping, task=""),
+        mixture=_given_rates(config.mixture),
         parallel=by_rows(config.parallel),
     )
+
+
+def _given_rates(mixture: MixtureSettings) -> MixtureSettings:
+    """A mixture whose rates are not learned."""
+    return dataclasses.replace(mixture, schedule="off", subset=0, target="", reference="")
 
 
 def by_rows(parallel: ParallelConfig) -> ParallelConfig:

@@ -53,7 +53,7 @@ def transfer_runs(
     for seed in range(config.seed, config.seed + seeds):
         seeded = dataclasses.replace(config, seed=seed)
         for target in tasks:
-            alone = alone_config(seeded, target, data.layout, steps, "share")
+            alone = alone_config(seeded, target, data, steps, "share")
             others = [task.name for task in tasks if task is not target]
             frozen = in_way(without_patterns_of(alone, paths, others), "frozen")
             for source in tasks:

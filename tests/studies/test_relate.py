@@ -137,6 +137,19 @@ def test_the_whole_budget_is_that_of_the_joint_run(study):
     assert sentiment.regularizer.heads_together == 0
 
 
+def test_learned_rates_are_of_the_joint_run_alone(study):
+    config = read_config((study / "study/joint-seed0/config.yaml").read_text())
+    mixture = dataclasses.replace(config.mixture, schedule="pike", target="stars", every=2)
+    gradients = dataclasses.replace(config.gradients, telemetry=False, telemetry_every=1)
+    config = dataclasses.replace(config, mixture=mixture, gradients=gradients, steps=100)
+    runs = plan_study(config, study / "tasks.yaml", seeds=1).runs
+    assert [run.config.mixture.schedule for run in runs] == ["pike", "off", "off"]
+    assert {run.config.mixture.target for run in runs[1:]} == {""}
+    # Each step reads one group: a task alone has the steps that read it, a quarter of them or more.
+    assert [run.config.steps for run in runs] == [100, 25, 75]
+    assert {run.config.batch.tokens for run in runs} == {256}
+
+
 def test_expressions_that_find_other_tasks_alone_are_left_out():
     paths = ["shared/words", "heads/a/kernel", "heads/ab/kernel", "private/b/up"]
     config = dataclasses.replace(
@@ -203,8 +216,9 @@ def test_runs_that_diverge_are_left_out_and_named(study, monkeypatch):
     assert "50.0 %<br><small>40.0 % to 60.0 %" in row[1]
     assert row[1].endswith("<td>-</td>")
     assert 'background:rgb(51,142,193)">25.0 %<br><small>+3.0 (+1.0 to +5.0)</small>' in page
-    row = "<tr><td>random</td><td>sentiment | stars</td><td>-</td><td>+50.00 %<br>"
-    assert row in page
+    row = re.search(r"<td>random</td>.*?</tr>", page)
+    assert row
+    assert "sentiment | stars</div></td><td>-</td><td>+50.00 %<br>" in row[0]
     assert "Diverged, and left out: alone-stars-seed0" in page
     monkeypatch.setattr(
         "mtljax.studies.study.train_in_steps", lambda *a, **k: (_ for _ in ()).throw(Diverged("x"))
