@@ -22,6 +22,7 @@ class Layout:
         vocab_size: number of input ids.
         affix_buckets: number of hash values of affixes, or 0 where there are none.
         marks: the special ids among the input ids.
+        characters: of each word that the encoder reads as such, or 0.
     """
 
     groups: tuple[Group, ...]
@@ -30,6 +31,7 @@ class Layout:
     vocab_size: int
     affix_buckets: int
     marks: Marks = OWN_MARKS
+    characters: int = 0
 
     def group(self, name: str) -> Group:
         """The group of that name.
@@ -70,6 +72,8 @@ class Layout:
             "shapes": {name: _shape_json(shape) for name, shape in self.shapes.items()},
             "vocab_size": self.vocab_size,
             "affix_buckets": self.affix_buckets,
+            # What follows is left out where it is as in runs of before.
+            **({"characters": self.characters} if self.characters else {}),
             **({} if self.marks == OWN_MARKS else {"marks": self.marks._asdict()}),
         }
 
@@ -98,6 +102,7 @@ class Layout:
             vocab_size=content["vocab_size"],
             affix_buckets=content["affix_buckets"],
             marks=marks_from_json(content.get("marks", {})),
+            characters=content.get("characters", 0),
         )
 
 

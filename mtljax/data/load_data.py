@@ -162,8 +162,9 @@ def load_data(
             for group in groups
         },
         vocab_size=tokenizer.vocab_size,
-        affix_buckets=tokenizer.settings.affix_buckets if tokenizer.settings.affixes else 0,
+        affix_buckets=tokenizer.settings.affix_buckets if tokenizer.settings.hashed else 0,
         marks=tokenizer.marks,
+        characters=tokenizer.settings.spelled,
     )
     return MultitaskData(
         tokenizer, layout, examples, plans, stages, options.mixture, sources, digests

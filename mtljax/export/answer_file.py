@@ -6,6 +6,7 @@ It is put together from what the tokenizer and the tasks of the run need.
 import inspect
 
 from mtljax.data.encoding.overlapping_chunks import Chunk, chunks
+from mtljax.data.tokenizers.packed_characters import packed_characters
 
 _BEGIN = '''\
 """Answers texts with the model of this directory: python answer.py "a text" ...
@@ -68,7 +69,8 @@ def affixes(word, form):
     keys += [f"{form[-n:]}>" if len(form) >= n else "" for n in KIND["suffixes"]]
     keys += [f"={shape[:8]}"] * KIND["shape"]
     hashes = [zlib.crc32(key.encode("utf-8", "surrogatepass")) for key in keys]
-    return [1 + n % KIND["affix_buckets"] if key else 0 for n, key in zip(hashes, keys)]
+    found = [1 + n % KIND["affix_buckets"] if key else 0 for n, key in zip(hashes, keys)]
+    return found + packed_characters(word, KIND["characters"])
 '''
 
 _SPELLED = '''\
@@ -298,6 +300,8 @@ def answer_file(tokenizer: str, *, tags: bool, answers: bool, writes: bool) -> s
         typing="from typing import NamedTuple\n" if tags else "",
         from_tokenizers="from tokenizers import Tokenizer\n" if library else "",
     )
+    if coded is _WORDS:
+        coded += f"\n\n{inspect.getsource(packed_characters)}"
     parts = [begin, coded, _READ.format(by_word=_BY_WORD if tags else "")]
     if tags:
         parts += [_SPLIT, *(f"\n\n{inspect.getsource(code)}" for code in (Chunk, chunks))]

@@ -190,7 +190,7 @@ def _tokenizer(tokenizer: Tokenizer) -> dict[str, Any]:
         "spaces": usual_spaces_patterns(),
     }
     if isinstance(tokenizer, WordTokenizer):
-        names = ("prefixes", "suffixes", "shape", "affix_buckets")
+        names = ("prefixes", "suffixes", "shape", "affix_buckets", "characters")
         affixes = {name: getattr(settings, name) for name in names}
         pattern = words_pattern(tokenizer.word_rule)
         return {**common, **affixes, "pattern": pattern, "pieces": list(tokenizer.pieces)}

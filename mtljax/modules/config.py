@@ -26,6 +26,9 @@ class EncoderConfig:
     Attributes:
       kind: 'lstm', 'transformer' or 'linear'.
       embedding: width of the word vectors.
+      character_embedding: width of the vectors of characters, where the tokenizer has
+        `characters` of words.
+      character_filters: features of three characters in a row, of which a word has the largest.
       features: width of the encoder's output.
       layers: number of layers (lstm, transformer).
       bidirectional: read in both directions (lstm); 'auto' does where no task needs causality.
@@ -57,6 +60,8 @@ class EncoderConfig:
 
     kind: Literal["lstm", "transformer", "linear"] = "lstm"
     embedding: int = size(1, default=128)
+    character_embedding: int = size(1, default=8)
+    character_filters: int = size(1, default=32)
     features: int = size(1, default=128)
     layers: int = size(1, default=1, high=1000)
     bidirectional: Literal["auto", "yes", "no"] = "auto"

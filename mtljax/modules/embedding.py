@@ -1,4 +1,4 @@
-"""Token embeddings: a table of words, one of hashed affixes, and word dropout."""
+"""Token embeddings: a table of words, one of hashed affixes, characters, and word dropout."""
 
 from typing import NamedTuple
 
@@ -9,6 +9,7 @@ import jax.numpy as jnp
 from mtljax.gradients import look_up
 from mtljax.modules.dropout import LockedDropout, Masked, drop_tokens
 from mtljax.modules.named_axes import named
+from mtljax.modules.spelling import SpellingEncoder
 from mtljax.special_tokens import OOV
 
 
@@ -34,8 +35,10 @@ class TokenEmbedding(nn.Module):
       vocabulary_size: rows ``V`` of the word table.
       features: width ``D``.
       affix_buckets: rows of the affix table; 0 for none.
-      word_dropout: probability that a word is read as unknown; its affixes stay.
-      token_dropout: probability that a word and its affixes are read as unknown.
+      characters: of each word that are read by a convolution, which adds a vector; 0 for none.
+      character_sizes: width of the vectors of characters, and number of filters.
+      word_dropout: probability that a word is read as unknown; its affixes and characters stay.
+      token_dropout: probability that a word, its affixes and characters are read as unknown.
       dropout: probability that a feature is dropped, at all positions of a row.
       zeros: whether vectors start at zero, so that words that are rare in training add nothing
         rather than something random; for linear models, whose heads break the symmetry.
@@ -46,6 +49,8 @@ class TokenEmbedding(nn.Module):
     vocabulary_size: int
     features: int
     affix_buckets: int = 0
+    characters: int = 0
+    character_sizes: tuple[int, int] = (8, 32)
     word_dropout: float = 0.0
     token_dropout: float = 0.0
     dropout: float = 0.0
@@ -66,7 +71,8 @@ class TokenEmbedding(nn.Module):
 
         Args:
           tokens: ``[R, S]`` ids.
-          affixes: ``[R, S, A]``, the hashed affixes of each, 0 where there is none.
+          affixes: ``[R, S, A]``, the hashed affixes of each, 0 where there is none; then its
+            characters, packed as `mtljax.data.tokenizers` does.
           masked: what has dropout masks of its own; None for rows 0 to R - 1.
           train: whether dropout is on.
 
@@ -87,9 +93,21 @@ class TokenEmbedding(nn.Module):
             key = self.make_rng("dropout")
             tokens = drop_tokens(tokens, self.word_dropout, self.unknown, key, rows)
         vectors = look_up(table, tokens)
+        if affixes is not None:
+            affixes = jnp.where(kept[..., None], affixes, 0)
+        if self.characters and affixes is not None:
+            first = affixes.shape[-1] - -(-self.characters // 4)
+            affixes, packed = affixes[..., :first], affixes[..., first:]
+            spelling = SpellingEncoder(
+                self.characters,
+                self.features,
+                *self.character_sizes,
+                zeros=self.zeros,
+                name="spelling",
+            )
+            vectors = vectors + spelling(packed)
         if self.affix_buckets and affixes is not None:
             hashed = self.param("affixes", init, (self.affix_buckets, self.features))
-            affixes = jnp.where(kept[..., None], affixes, 0)
             present = (affixes > 0)[..., None].astype(vectors.dtype)
             summed = (look_up(hashed, affixes) * present).sum(-2)
             vectors = vectors + summed / jnp.sqrt(jnp.maximum(present.sum(-2), 1.0))

@@ -58,6 +58,7 @@ class Encoder(nn.Module):
       dtype: dtype of the computation; parameters stay float32.
       rows: how the rows of activations are split among devices; None to leave that to XLA.
       marks: the special ids of the vocabulary.
+      characters: of each word that are read; 0 for none.
     """
 
     config: EncoderConfig
@@ -67,6 +68,7 @@ class Encoder(nn.Module):
     dtype: DTypeLike = jnp.float32
     rows: NamedSharding | None = None
     marks: Marks = OWN_MARKS
+    characters: int = 0
 
     def setup(self) -> None:
         """Name the parts."""
@@ -80,6 +82,8 @@ class Encoder(nn.Module):
             self.vocabulary_size,
             c.embedding,
             affix_buckets=self.affix_buckets,
+            characters=self.characters,
+            character_sizes=(c.character_embedding, c.character_filters),
             word_dropout=c.word_dropout,
             token_dropout=c.token_dropout,
             dropout=c.embedding_dropout,

@@ -107,6 +107,7 @@ def build(
     attention: Mapping[str, Attention],
     vocabulary_size: int,
     affix_buckets: int = 0,
+    characters: int = 0,
     dtype: Any = jnp.float32,
     decoder: DecoderConfig = DecoderConfig(),  # noqa: B008 - immutable
     marks: Marks = OWN_MARKS,
@@ -122,6 +123,7 @@ def build(
         ``separate`` texts has tasks of text to text alone, with a decoder each.
       vocabulary_size: number of token ids.
       affix_buckets: number of affix ids besides 0; 0 for none.
+      characters: of each word that the encoder reads; 0 for none.
       dtype: dtype of the encoder's computation; parameters and heads' outputs are float32.
       decoder: shape of the decoders.
       marks: the special ids of the vocabulary.
@@ -151,7 +153,9 @@ def build(
             constrained=spec.constrained,
         )
         modules[name] = spec.head(settings)
-    module = Encoder(encoder, vocabulary_size, affix_buckets, two_ways, dtype, marks=marks)
+    module = Encoder(
+        encoder, vocabulary_size, affix_buckets, two_ways, dtype, marks=marks, characters=characters
+    )
     if sharing.structure != "hard":
         shapes, _ = encoder_parameters(module, next(iter(attention.values())))
         writers = [name for name, spec in specs.items() if spec.output_ids is not None]

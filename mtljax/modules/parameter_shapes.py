@@ -24,8 +24,9 @@ def encoder_parameters(encoder: Encoder, attention: Attention = "bidirectional")
       without.
     """
     batch = {name: jnp.zeros((1, 2), jnp.int32) for name in ("tokens", "segments", "positions")}
-    if encoder.affix_buckets:
-        batch["affixes"] = jnp.zeros((1, 2, 1), jnp.int32)
+    columns = bool(encoder.affix_buckets) + -(-encoder.characters // 4)
+    if columns:
+        batch["affixes"] = jnp.zeros((1, 2, columns), jnp.int32)
     variables: Any = jax.eval_shape(
         lambda key: encoder.init(key, batch, attention=attention, train=False),
         jax.random.key(0),

@@ -37,6 +37,9 @@ AXIS_RULES: Mapping[str, AxisRule] = {
     "table_rows": AxisRule(None, fsdp=True),
     "gates": AxisRule(None, fsdp=True),
     "dense": AxisRule(None, fsdp=True),
+    "characters": AxisRule(None, fsdp=True),
+    "character_features": AxisRule(None, fsdp=True),
+    "filters": AxisRule(None, fsdp=True),
     # A loop takes stacked layers one by one: no layer may be on some of the devices alone.
     "layers": AxisRule(None, fsdp=False),
     # The heads of tasks are small, and few of the rows meet them: each device has them all.

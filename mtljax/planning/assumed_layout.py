@@ -100,8 +100,8 @@ def planned_layout(
         for group in groups
     }
     outputs = {task.name: _output(task, assumed.classes, size) for task in tasks}
-    buckets = tokenizer.affix_buckets if tokenizer.affixes else 0
-    return Layout(groups, outputs, shapes, size, buckets)
+    buckets = tokenizer.affix_buckets if tokenizer.hashed else 0
+    return Layout(groups, outputs, shapes, size, buckets, characters=tokenizer.spelled)
 
 
 def _vocabulary(settings: TokenizerSettings) -> int:

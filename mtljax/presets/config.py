@@ -290,6 +290,7 @@ class Config:
 
 ENCODER_SHAPE = (
     *("kind", "embedding", "features", "layers", "bidirectional", "heads", "feed_forward"),
+    *("character_embedding", "character_filters"),
     *("dense", "ngrams", "ngram_buckets", "architecture"),
 )
 """Fields of an encoder that decide which parameters it has, and what they mean."""

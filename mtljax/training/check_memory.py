@@ -41,7 +41,7 @@ def check_memory(config: Config, num_tasks: int) -> None:
         "transformer": 4 * encoder.features**2 + 2 * encoder.features * encoder.feed_forward,
     }[encoder.kind]
     has_ngrams = encoder.kind == "linear" and encoder.ngrams > 1
-    has_affixes = tokenizer.kind == "words" and tokenizer.affixes > 0
+    has_affixes = tokenizer.hashed > 0
     width = encoder.embedding if encoder.kind == "linear" else encoder.features
     # Bytes: of a parameter and its moments; of a feature and its gradient, in float32 or bfloat16.
     parameter, feature = 3 * 4, 2 * (4 if jax.default_backend() == "cpu" else 2)

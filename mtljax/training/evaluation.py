@@ -170,7 +170,8 @@ class Evaluator:
             language_models = {
                 task.name for task in group.tasks if KINDS[task.kind].writes == "continuation"
             }
-            if language_models and self._model.layout.affix_buckets:
+            layout = self._model.layout
+            if language_models and (layout.affix_buckets or layout.characters):
                 plain = self._pass(params, group.name, split, _hide_affixes)
                 for name in plain.keys() & language_models:
                     values[name][PLAIN_WORDS] = self._values(plain)[name]["perplexity"]

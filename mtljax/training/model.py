@@ -146,6 +146,7 @@ def build_model(
             attention={group.name: group.attention for group in layout.groups},
             vocabulary_size=layout.vocab_size,
             affix_buckets=layout.affix_buckets + 1 if layout.affix_buckets else 0,
+            characters=layout.characters,
             dtype=compute_dtype(config),
             decoder=config.decoder,
             marks=layout.marks,

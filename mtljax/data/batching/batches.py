@@ -15,7 +15,7 @@ GroupBatch = dict[str, Any]
 """One batch of an input group; `R` rows, `S` ids a row, `N` segments a row, `A` affixes.
 
 - `tokens` int32 `[R, S]`, ids, 0 where there is padding
-- `affixes` int32 `[R, S, A]`, hashed affixes from 1, only if `A > 0`
+- `affixes` int32 `[R, S, A]`, hashed affixes from 1 and packed characters, only if `A > 0`
 - `words` bool `[R, S]`, where a word begins, only where tags of words of several pieces are chosen
   text by text
 - `segments` int32 `[R, S]`, 1..N within the row, 0 where there is padding
@@ -44,7 +44,7 @@ class Shape:
         rows: rows in a batch, `R`.
         row_length: ids in a row, `S`.
         max_segments: segments in a row at most, `N`.
-        affixes: hashed affixes of each token, `A`.
+        affixes: numbers of each token besides its id, `A`.
         words: whether batches say where words begin.
     """
 

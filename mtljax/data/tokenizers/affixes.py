@@ -2,13 +2,14 @@
 
 import zlib
 
+from mtljax.data.tokenizers.packed_characters import packed_characters
 from mtljax.data.tokenizers.settings import TokenizerSettings
 
 _LONGEST_SHAPE = 8
 
 
 def affix_ids(word: str, settings: TokenizerSettings) -> list[int]:
-    """Hashes the affixes of a word.
+    """Hashes the affixes of a word, and packs its characters.
 
     The hash (CRC-32) is the same in every process.
 
@@ -18,15 +19,16 @@ def affix_ids(word: str, settings: TokenizerSettings) -> list[int]:
         settings: which affixes, and the number of hash values.
 
     Returns:
-        `settings.affixes` ids from 1 to `settings.affix_buckets`; 0 for an affix longer than the
-        word.
+        `settings.hashed` ids from 1 to `settings.affix_buckets`, 0 for an affix longer than the
+        word; then the characters, by `packed_characters`.
     """
     form = word.lower() if settings.lowercase else word
     keys = [f"<{form[:n]}" if len(form) >= n else "" for n in settings.prefixes]
     keys += [f"{form[-n:]}>" if len(form) >= n else "" for n in settings.suffixes]
     if settings.shape:
         keys.append(f"={shape(word)}")
-    return [_bucket(key, settings.affix_buckets) if key else 0 for key in keys]
+    hashed = [_bucket(key, settings.affix_buckets) if key else 0 for key in keys]
+    return hashed + packed_characters(word, settings.spelled)
 
 
 def shape(word: str) -> str:

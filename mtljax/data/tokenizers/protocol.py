@@ -19,7 +19,8 @@ class Encodings:
 
     Attributes:
         tokens: int32 `[n]`, ids.
-        affixes: int32 `[n, A]`, hashed affixes from 1; 0 where there is none.
+        affixes: int32 `[n, A]`, hashed affixes from 1, 0 where there is none; then the characters
+            of the word, four in a number.
         words: int32 `[n]`, the index in its list of the word that a piece begins; -1 at `<s>`, at
             later pieces, at spaces between words, and in a str unless pieces are words.
         starts: int64 `[texts + 1]`, where each text starts, and the end of the last one.

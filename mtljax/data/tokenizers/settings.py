@@ -25,6 +25,8 @@ class TokenizerSettings:
         prefixes: lengths of the prefixes that are hashed for each word (`words` only).
         suffixes: lengths of the suffixes that are hashed for each word (`words` only).
         shape: whether the shape (capitals, digits, marks) is hashed too (`words` only).
+        characters: of each word that the encoder reads as characters, of a longer word the first
+            and the last half of so many (`words` only); 0 for none.
         affix_buckets: number of hash values, shared by prefixes, suffixes and shapes.
         vocab_size: pieces in the vocabulary at most, including the four special ones and for `bpe`
             256 bytes (`bpe` and `wordpiece` only).
@@ -42,6 +44,7 @@ class TokenizerSettings:
     prefixes: tuple[int, ...] = size(1, default=(2, 3), high=1000)
     suffixes: tuple[int, ...] = size(1, default=(2, 3), high=1000)
     shape: bool = True
+    characters: int = size(0, default=0, high=1000)
     affix_buckets: int = size(1, default=8192, high=2**30)
     # Four special pieces and 256 bytes are the least of a vocabulary of byte pairs.
     vocab_size: int = size(4 + 256, default=8000)
@@ -75,11 +78,21 @@ class TokenizerSettings:
             )
 
     @property
-    def affixes(self) -> int:
-        """Number of hashed affixes of each word, `A`."""
+    def hashed(self) -> int:
+        """Number of hashed affixes of each word."""
         if self.kind != "words":
             return 0
         return len(self.prefixes) + len(self.suffixes) + bool(self.shape)
+
+    @property
+    def spelled(self) -> int:
+        """Number of characters of each word that are read."""
+        return self.characters if self.kind == "words" else 0
+
+    @property
+    def affixes(self) -> int:
+        """Numbers that are read of each word besides its id, `A`: affixes, then characters."""
+        return self.hashed + -(-self.spelled // 4)
 
     @property
     def word_gap(self) -> int:

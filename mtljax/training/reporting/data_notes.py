@@ -11,6 +11,7 @@ from mtljax.data.encoding.outputs import class_note
 from mtljax.kinds import KINDS
 from mtljax.kinds.labels import short
 from mtljax.span_schemes import outside_tags
+from mtljax.special_tokens import SPECIALS
 from mtljax.tasks import Task
 from mtljax.training.reporting.repeated_texts import repeated_texts
 
@@ -66,7 +67,18 @@ def data_notes(data: MultitaskData) -> list[str]:
         *_repeated_notes(data),
         *odd_targets,
         *_cut_notes(data),
+        *_long_word_notes(data),
     ]
+
+
+def _long_word_notes(data: MultitaskData) -> Iterator[str]:
+    count = data.tokenizer.settings.spelled
+    longer = sum(len(word) > count for word in data.tokenizer.pieces[len(SPECIALS) :])
+    if count and longer:
+        yield (
+            f"{longer:,} of {data.tokenizer.vocab_size - len(SPECIALS):,} words have more than "
+            f"{count} characters (tokenizer.characters): their middle is not read"
+        )
 
 
 def _repeated_notes(data: MultitaskData) -> Iterator[str]:

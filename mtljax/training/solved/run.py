@@ -107,6 +107,7 @@ def _check(config: Config, tasks: Sequence[Task]) -> None:
     for name, value, wanted in (
         ("encoder.kind", encoder.kind, "linear"),
         ("encoder.dense", encoder.dense, 0),
+        ("tokenizer.characters", config.tokenizer.characters, 0),
         ("encoder.from_run", encoder.from_run, ""),
         ("heads.hidden", heads.hidden, 0),
         ("sharing.structure", config.sharing.structure, "hard"),

@@ -60,6 +60,7 @@ def test_every_setting_counts_but_the_path_of_a_file():
         "prefixes": (7,),
         "suffixes": (7,),
         "shape": False,
+        "characters": 4,
         "affix_buckets": 1,
         "vocab_size": 300,
     }
