@@ -96,7 +96,8 @@ class SharingConfig:
         'moe', experts in every layer, which a gate of the task mixes; 'pals', attention of the
         task in few features beside every layer;
         'private_layers', a copy a task of the layers above the first ones; 'cross_stitch', towers
-        of all layers, one a task, that are mixed after each layer; at the
+        of all layers, one a task, that are mixed after each layer; 'asp_mtl', a tower of each task
+        beside a shared one, kept apart by an adversary; at the
         encoder's output 'mmoe', experts that each task mixes, 'cgc', with experts of its own among
         them, 'ple', several levels of these, 'dselect_k', of which each task chooses few.
       parts: whose low-rank updates or bottlenecks are (lora, adapters): 'shared', those of all
@@ -111,6 +112,9 @@ class SharingConfig:
       task_embedding: numbers that say which task it is (film).
       prefix_length: keys and values of each task in every layer (prefixes).
       shared_layers: layers that all tasks share; those above are private (private_layers).
+      adversary: factor of the loss of the classifier that says of which task a text is, which the
+        shared encoder is trained against (asp_mtl).
+      orthogonality: factor of what private features repeat of shared ones (asp_mtl).
       own_share: of its own tower in what a task reads, at first (cross_stitch).
       experts: shared experts, of moe in each layer, of ple in each level (moe, mmoe, cgc, ple,
         dselect_k).
@@ -120,8 +124,8 @@ class SharingConfig:
       entropy: factor of the penalty that has the tasks choose, the mean entropy of their selectors
         (dselect_k).
       freeze: whether the encoder stays as it is, and only the structure and the heads are trained
-        (not private_layers, cross_stitch): 'auto' does with lora, mtl_lora, adapters, film and
-        prefixes where the encoder begins as a pretrained one or as that of a run.
+        (not private_layers, cross_stitch, asp_mtl): 'auto' does with lora, mtl_lora, adapters,
+        film and prefixes where the encoder begins as a pretrained one or as that of a run.
     """
 
     structure: Literal[
@@ -135,6 +139,7 @@ class SharingConfig:
         "pals",
         "private_layers",
         "cross_stitch",
+        "asp_mtl",
         "mmoe",
         "cgc",
         "ple",
@@ -149,6 +154,8 @@ class SharingConfig:
     task_embedding: int = size(1, default=8)
     prefix_length: int = size(1, default=16, high=2**16)
     shared_layers: int = size(1, default=1, high=1000)
+    adversary: float = at_least(0, default=0.05)
+    orthogonality: float = at_least(0, default=0.01)
     own_share: float = bounded(low=0, high=1, default=0.9)
     experts: int = size(1, default=4, high=4096)
     private_experts: int = size(1, default=1, high=4096)

@@ -3,6 +3,9 @@
 How they become the parameters of a model is said in `mtljax.modules.structures`.
 """
 
+from mtljax.sharing.asp_mtl import adversary_loss as adversary_loss
+from mtljax.sharing.asp_mtl import overlap as overlap
+from mtljax.sharing.asp_mtl import reverse_gradient as reverse_gradient
 from mtljax.sharing.bottleneck import bottleneck as bottleneck
 from mtljax.sharing.cross_stitch import cross_stitch as cross_stitch
 from mtljax.sharing.cross_stitch import near_identity as near_identity

@@ -13,5 +13,5 @@ def test_the_table_has_what_can_be_asked_for():
     fields = {field.name for field in dataclasses.fields(SharingConfig)}
     of_structures = {name for value in STRUCTURES.values() for name in value.fields}
     # Others decide how parameters begin and are trained, not which there are.
-    others = {"structure", "entropy", "own_share", "freeze"}
+    others = {"structure", "entropy", "own_share", "freeze", "adversary", "orthogonality"}
     assert of_structures | others == fields

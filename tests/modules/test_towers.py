@@ -1,4 +1,4 @@
-"""Towers of layers that are mixed after each layer: cross-stitch units."""
+"""Towers of layers: mixed after each layer, or private ones beside a shared one."""
 
 import jax
 import jax.numpy as jnp
@@ -16,6 +16,7 @@ from mtljax.modules import (
     encode,
     init,
     logical_axes,
+    shared_and_private,
 )
 from mtljax.modules.structures import draw, mixed
 from mtljax.sharing import cross_stitch, near_identity, stitched
@@ -144,6 +145,48 @@ def test_layers_of_all_towers_layer_by_layer(rng, batch):
         row = params["heads"][task]["sharing"]["stitch"]
         expected = sum(row[j] * above[j] for j in range(3))
         np.testing.assert_allclose(found[task], expected, 1e-4, 1e-5)
+
+
+@pytest.mark.parametrize("kind", ENCODERS)
+def test_private_towers_beside_a_shared_one(kind, rng, batch):
+    config = EncoderConfig(embedding=4, features=D, **ENCODERS[kind])
+    specs = {task: HeadSpec(KINDS["regression"].head, 1, task) for task in TASKS}
+    modes = dict.fromkeys(TASKS, "causal")
+    sharing = SharingConfig("asp_mtl")
+    net = build(config, HeadsConfig(), specs, modes, 20, sharing=sharing)
+    base = network(kind)
+    shapes = jax.eval_shape(lambda: init(net, jax.random.key(0), dict.fromkeys(TASKS, batch)))
+    params = jax.tree.map(lambda x: rng.normal(0, 0.5, x.shape).astype(x.dtype), shapes)
+    plain = {name: leaf for name, leaf in params["shared"].items() if name != "sharing"}
+    own, width = params["private"]["y"], net.encoder.config.dense or D
+    classifier = params["shared"]["sharing"]["classifier"]
+    assert classifier["kernel"].shape == (width, 3) and classifier["bias"].shape == (3,)
+    join = params["heads"]["y"]["sharing"]["join"]["kernel"]
+    assert join.shape == (width, width)
+
+    def read(params):
+        hidden = encode(net, shared_and_private(net, params, "y"), "y", batch)
+        mixture, _ = mixed(sharing, hidden, params["heads"]["y"], TASKS, "y")
+        return mixture.hidden, hidden.hidden[..., 2 * width :]
+
+    of_base = jax.jit(lambda shared: encode(base, shared, "rows", batch).hidden)
+    of_net = jax.jit(read)
+    tower = {name: plain.get(name, {}) | part for name, part in own.items()}
+    shared, private = np.asarray(of_base(plain)), np.asarray(of_base(plain | tower))
+    found, logits = of_net(params)
+    np.testing.assert_allclose(found, shared + private @ join, 1e-4, 1e-5)
+    expected = shared @ classifier["kernel"] + classifier["bias"]
+    np.testing.assert_allclose(logits, expected, 1e-4, 1e-5)
+
+    # It begins as hard sharing, the private towers as the shared one.
+    first, copies = draw(sharing, config, plain, TASKS, jax.random.key(0))
+    of_tower = {name: {n: plain[name][n] for n in part} for name, part in copies["y"].items()}
+    jax.tree.map(np.testing.assert_array_equal, copies["y"], of_tower)
+    assert jax.tree.structure(copies["y"]) == jax.tree.structure(own)
+    head = params["heads"]["y"] | {"sharing": {"join": {"kernel": 0 * join}}}
+    found, logits = of_net({"shared": first, "private": copies, "heads": {"y": head}})
+    np.testing.assert_allclose(found, shared, 1e-5, 1e-6)
+    assert not np.any(logits)
 
 
 def test_what_cannot_be():

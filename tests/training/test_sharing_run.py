@@ -19,10 +19,11 @@ from mtljax.step import TrainState, train_step
 from mtljax.training import train
 from mtljax.training.check_config import check_parameters
 from mtljax.training.inputs.abstract_batch import abstract_batch
+from mtljax.training.inputs.aligned_streams import AlignedStreams
 from mtljax.training.method import make_method
 from mtljax.training.model import initial_params
 from mtljax.training.objectives.device_layout import ONE_PROGRAM
-from mtljax.training.objectives.model_functions import heads
+from mtljax.training.objectives.model_functions import encoders, examples, heads
 from mtljax.training.objectives.model_objectives import model_objectives
 from mtljax.training.parameter_rates import freezes_encoder
 from mtljax.training.persistence.checkpoints import Checkpoints
@@ -147,6 +148,42 @@ def test_the_entropy_of_selectors_is_in_the_objective(make, plain, tasks):
     too_many = dataclasses.replace(sharing, chosen=5)
     with pytest.raises(UserError, match=r"^sharing\.chosen 5: more than the 4 experts"):
         make(with_sharing(plain, too_many), chosen)
+
+
+def test_the_adversary_and_what_is_repeated_are_in_the_losses(make, plain, tasks):
+    chosen = (tasks["label"], tasks["tags"])
+    factors = SharingConfig("asp_mtl", adversary=0.3, orthogonality=0.2)
+    config = with_sharing(plain, factors)
+    none = dataclasses.replace(factors, adversary=0.0, orthogonality=0.0)
+    (model, data), (other, _) = make(config, chosen), make(with_sharing(plain, none), chosen)
+    params, (batch, _) = random_params(model), next(AlignedStreams(data, config, frozenset()))
+
+    @jax.jit
+    def run(params, batch):
+        found = {}
+        for group, (inputs, targets) in examples(model, ONE_PROGRAM, batch).items():
+            ((task, of_task),) = targets.items()
+            encode = encoders(model, ONE_PROGRAM)[group]
+            features = encode(params["shared"], params["private"][task], inputs)
+            with_and_without = [
+                heads(m, ONE_PROGRAM)[task](params["heads"][task], features, of_task)
+                for m in (model, other)
+            ]
+            found[task] = *with_and_without, features.hidden, inputs["segments"], of_task.weights
+        return found
+
+    for i, (task, found) in enumerate(sorted(run(params, batch).items())):
+        loss, alone, hidden, segments, weights = map(np.asarray, found)
+        rows = []
+        for row, of_row in zip(hidden, segments, strict=True):
+            texts = [row[of_row == n] for n in range(1, of_row.max() + 1)]
+            means = [text[:, 16:].mean(0) for text in texts]
+            adversary = [np.log(np.exp(mean).sum()) - mean[i] for mean in means]
+            repeated = [np.sum((t[:, :8].T @ t[:, 8:16] / len(t)) ** 2) for t in texts]
+            rows.append(np.mean(np.array(adversary) * 0.3 + np.array(repeated) * 0.2))
+        expected = np.average(rows, weights=weights.sum(1))
+        assert expected > 0.1
+        np.testing.assert_allclose(loss - alone, expected, 1e-4, err_msg=task)
 
 
 def test_heads_of_alike_tasks_are_one_function_but_of_levels(make, plain, tasks):

@@ -14,6 +14,7 @@ from mtljax.modules.structures.of_model import merged_parameters as merged_param
 from mtljax.modules.structures.of_model import mixed as mixed
 from mtljax.modules.structures.of_model import packed as packed
 from mtljax.modules.structures.of_model import packed_width as packed_width
+from mtljax.modules.structures.of_model import rows_loss as rows_loss
 from mtljax.modules.structures.of_model import structure_of as structure_of
 from mtljax.modules.structures.of_model import whole_encoder as whole_encoder
 from mtljax.modules.structures.of_model import with_private as with_private

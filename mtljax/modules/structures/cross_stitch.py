@@ -24,11 +24,9 @@ from mtljax.modules.structures.structure import (
     put,
     refuse_linear,
 )
+from mtljax.modules.structures.towers import tower_apart, with_tower
 from mtljax.modules.transformer import LAYERS
 from mtljax.sharing import cross_stitch, near_identity
-
-_AROUND = (LAYERS, "final_norm")
-"""Parts of a transformer that each tower has; what is before the first layer is common."""
 
 _OUTPUT = Features(2, None, None, None)  # pyright: ignore[reportArgumentType]
 """Where the towers are among what an encoder returns: ``hidden`` alone differs."""
@@ -38,15 +36,7 @@ def _divide(
     sharing: SharingConfig, encoder: EncoderConfig, params: Any, tasks: Sequence[str]
 ) -> tuple[Any, dict[str, Any]]:
     """The layers, and what is above them, as those of each task, all alike at first."""
-    kind = encoder.kind
-    below, tower = {**params}, {}
-    if kind == "transformer":
-        tower[kind] = {name: params[kind][name] for name in _AROUND if name in params[kind]}
-        below[kind] = {name: leaf for name, leaf in params[kind].items() if name not in _AROUND}
-    else:
-        tower[kind] = below.pop(kind)
-    if "dense" in below:
-        tower["dense"] = below.pop("dense")
+    below, tower = tower_apart(encoder, params)
     # By name, as jit has dictionaries: the order in which the shares are read.
     towers = {task: jax.tree.map(jnp.copy, tower) for task in sorted(tasks)}
     units = near_identity(len(tasks), sharing.own_share)
@@ -58,9 +48,7 @@ def _divide(
 def _whole(sharing: SharingConfig, base: Any, common: Any, own: Any) -> Any:
     """The parameters of an encoder as the first task has them."""
     del sharing, own
-    tower = common["towers"][min(common["towers"])]
-    both = {name: {**base.get(name, {}), **part} for name, part in tower.items()}
-    return {**base, **both}
+    return with_tower(base, common["towers"][min(common["towers"])])
 
 
 def _variables(sharing: SharingConfig, base: Any, common: Any, own: Any) -> Variables:
@@ -88,8 +76,8 @@ def _run(run: Run, variables: Variables) -> Features:
     embedded = run.embed({"params": base})
 
     def tower(own: Variables) -> Features:
-        params = {name: {**base.get(name, {}), **part} for name, part in own["params"].items()}
-        return run.encode({"params": {**base, **params}, ADAPTERS: own[ADAPTERS]}, embedded)
+        params = with_tower(base, own["params"])
+        return run.encode({"params": params, ADAPTERS: own[ADAPTERS]}, embedded)
 
     features = jax.vmap(tower, out_axes=_OUTPUT, axis_name=TOWERS)(variables[TOWERS])
     hidden = features.hidden

@@ -136,6 +136,23 @@ def merged_parameters(sharing: SharingConfig, shared: Mapping[str, Any]) -> Any:
     return merged(sharing, *_divided(shared))
 
 
+def rows_loss(
+    sharing: SharingConfig, features: Features, tasks: Sequence[str], task: str
+) -> jax.Array | None:
+    """What a structure adds to the training loss of a task, of each row: ``[R]``; None for nothing.
+
+    Args:
+      sharing: the structure.
+      features: from `packed`.
+      tasks: names of all tasks.
+      task: whose loss it is.
+    """
+    output = structure_of(sharing).output
+    if output is None or output.loss is None:
+        return None
+    return output.loss(sharing, features, sorted(tasks), task)
+
+
 def whole_encoder(sharing: SharingConfig, shared: Mapping[str, Any]) -> dict[str, Any]:
     """The parameters of the encoder as the first task has them, without what is added to it.
 

@@ -58,7 +58,10 @@ class Output(NamedTuple):
         encoder's width.
       mix: `(sharing, own, packed, tasks, task) -> [R, S, D]`, what the head of a task reads.
         Everywhere `tasks` are all tasks, in the order of their names.
-      reads_task: whether `mix` reads whose head it is; else heads of alike tasks are one function.
+      reads_task: whether `mix` or `loss` reads whose head it is; else heads of alike tasks are one
+        function.
+      loss: `(sharing, features, tasks, task) -> [R]`, what the training loss of a task has besides,
+        of each row of its packed features; None for nothing.
     """
 
     width: Callable[[SharingConfig, Sequence[str], int], int]
@@ -66,6 +69,7 @@ class Output(NamedTuple):
     draw: Callable[[SharingConfig, Sequence[str], str, int, jax.Array], dict[str, Any]]
     mix: Callable[[SharingConfig, Any, jax.Array, Sequence[str], str], jax.Array]
     reads_task: bool = False
+    loss: Callable[[SharingConfig, Features, Sequence[str], str], jax.Array] | None = None
 
 
 def _nothing(sharing: SharingConfig, encoder: EncoderConfig, params: Any, keys: Keys) -> Any:

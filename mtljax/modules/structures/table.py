@@ -1,6 +1,7 @@
 """The table of structures."""
 
 from mtljax.modules.structures.adapters import ADAPTERS_STRUCTURE
+from mtljax.modules.structures.asp_mtl import ASP_MTL
 from mtljax.modules.structures.cross_stitch import CROSS_STITCH
 from mtljax.modules.structures.dselect_k import DSELECT_K
 from mtljax.modules.structures.film import FILM
@@ -28,6 +29,7 @@ STRUCTURES: dict[str, Structure] = {
     "pals": PALS,
     "private_layers": PRIVATE_LAYERS,
     "cross_stitch": CROSS_STITCH,
+    "asp_mtl": ASP_MTL,
     "mmoe": MMOE,
     "cgc": CGC,
     "ple": PLE,

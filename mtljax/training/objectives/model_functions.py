@@ -12,7 +12,7 @@ from mtljax.gradients import DrawsByRow, Examples, Unbatched
 from mtljax.kinds import KINDS
 from mtljax.modules import Readout, encode, encode_together, predict, with_private
 from mtljax.modules.network import group_heads
-from mtljax.modules.structures import has_private, structure_of
+from mtljax.modules.structures import has_private, rows_loss, structure_of
 from mtljax.parallel.fsdp_gather import gather_for_use
 from mtljax.parallel.split import (
     first_row,
@@ -264,4 +264,8 @@ def _loss(
     else:
         values = element_losses(task, predictions, targets, class_weights, weights)
     mean = losses.weighted_mean(values, weights)
+    names = [task.name for task in model.tasks]
+    of_rows = rows_loss(model.network.sharing, features, names, task.name)
+    if of_rows is not None:
+        mean = mean + losses.weighted_mean(of_rows, jnp.sum(weights, 1))
     return mean if share is None else mean * share
