@@ -67,7 +67,7 @@ def test_every_setting_counts_but_the_path_of_a_file():
     fields = {field.name for field in dataclasses.fields(TokenizerSettings)}
     assert fields == {*other, "file"}
     changed = [dataclasses.replace(PLAIN, **{name: value}) for name, value in other.items()]
-    assert len({fingerprint([["a"]], settings) for settings in (PLAIN, *changed)}) == 10
+    assert len({fingerprint([["a"]], settings) for settings in (PLAIN, *changed)}) == 1 + len(other)
     one, two = (TokenizerSettings("file", file=path) for path in ("a.json", "b.json"))
     assert fingerprint([], one) == fingerprint([], two)
 
