@@ -31,12 +31,18 @@ if TYPE_CHECKING:
     from mtljax.studies.study import Done, StudyRun
 
 
+_PASSES = 10.0
+"""Over the largest input group, where nothing is said: a study has many runs."""
+
+
 @dataclasses.dataclass(frozen=True)
 class Options:
     """Say whether joint training helps: train tasks jointly and each alone, over seeds.
 
-    Takes the options of `mtljax train`, which are those of the joint run. Called again with the
-    same options it goes on where it was left; runs that are complete are not done again.
+    Takes the options of `mtljax train`, which are those of the joint run; without --steps or
+    --epochs it has the steps of its preset, but ten passes over the largest input group at most.
+    Called again with the same options it goes on where it was left; runs that are complete are not
+    done again.
 
     Attributes:
       tasks: tasks file (YAML); without one, the preset's own tasks on embedded data.
@@ -110,6 +116,8 @@ def run(arguments: Sequence[str]) -> int:
         wanted = {"seeds": options.seeds, "budget": options.alone, **places}
         wanted |= {"leave_out": options.leave_out, "samples": options.samples}
         wanted |= {"transfer": options.transfer}
+        if given(arguments, "--steps") is None and given(arguments, "--epochs") is None:
+            wanted |= {"passes": _PASSES}
         if options.jobs or options.only:
             plan = plan_study(options.config, tasks, **wanted)
             runs = plan.runs

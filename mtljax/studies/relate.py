@@ -1,5 +1,6 @@
 """Does joint training help these tasks: the answer of a study, from its finished runs."""
 
+import dataclasses
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -47,6 +48,7 @@ def relate(
     samples: Sequence[int | str] = SAMPLES,
     transfer: bool = False,
     check_groups: int = 0,
+    passes: float = 0.0,
     draws: int = 2000,
     data_dir: str | Path | None = None,
     cache_dir: str | Path | None = None,
@@ -72,6 +74,8 @@ def relate(
       transfer: whether the encoder of each task is tried on each other.
       check_groups: random groupings that the groups are compared with, by runs of all of them; 0
         for no such runs.
+      passes: over the largest input group that a joint run has at most, whatever its steps; 0 for
+        all its steps.
       draws: of intervals and tests, see `mtljax.studies.difference`.
       data_dir: directory of the data sets in TFDS format.
       cache_dir: directory where tokenised data is kept; None for nowhere.
@@ -94,6 +98,7 @@ def relate(
     directory = Path(directory)
     places: dict[str, Any] = {"data_dir": data_dir, "cache_dir": cache_dir}
     wanted: dict[str, Any] = {"leave_out": leave_out, "samples": samples, "transfer": transfer}
+    wanted |= {"passes": passes}
     plan = plan_study(config, tasks, seeds=seeds, budget=budget, **wanted, **places)
     done = []
 
@@ -183,6 +188,7 @@ def plan_study(
     leave_out: Sequence[str] = (),
     samples: Sequence[int | str] = SAMPLES,
     transfer: bool = False,
+    passes: float = 0.0,
     data_dir: str | Path | None = None,
     cache_dir: str | Path | None = None,
 ) -> StudyPlan:
@@ -199,6 +205,7 @@ def plan_study(
       leave_out: tasks that are learned anew by a model of the others, see `relate`.
       samples: training texts that they are learned from.
       transfer: whether the encoder of each task is tried on each other.
+      passes: over the largest input group that a joint run has at most, see `relate`.
       data_dir: directory of the data sets in TFDS format.
       cache_dir: directory where tokenised data is kept; None for nowhere.
 
@@ -221,6 +228,7 @@ def plan_study(
         tokenizer=tokenizer_of(origin, config),
         cache_dir=cache_dir,
     )
+    config = _of_passes(config, data, passes)
     runs = study_runs(config, tasks, data, seeds=seeds, budget=budget)
     learned, more, notes = {}, [], ()
     if leave_out:
@@ -240,6 +248,17 @@ def plan_study(
         config,
         data,
     )
+
+
+def _of_passes(config: Config, data: MultitaskData, passes: float) -> Config:
+    """A configuration with as many steps as before, or fewer and as many evaluations of them."""
+    if not passes or config.epochs or len(data.stages) > 1:
+        return config
+    steps = total_steps(dataclasses.replace(config, epochs=passes), data)
+    if steps >= config.steps:
+        return config
+    every = max(1, config.evaluate_every * steps // config.steps)
+    return dataclasses.replace(config, steps=steps, evaluate_every=every)
 
 
 def _answer(

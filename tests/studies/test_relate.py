@@ -42,6 +42,7 @@ tasks:
     {dataset: amazon_sentiment, kind: classification, inputs: text, targets: label, rate: 0.25}
   stars: {dataset: movie_sentiment, kind: classification, inputs: text, targets: label, rate: 0.75}
 """
+KIND = {"kind": "classification", "inputs": "text", "targets": "label"}
 OPTIONS = """\
 --steps 4 --evaluate-every 2 --log-every 2 --batch.tokens 256 --batch.row-length 32
 --tokenizer.num-words 300 --tokenizer.affix-buckets 64 --encoder.embedding 8 --encoder.features 8
@@ -135,6 +136,21 @@ def test_the_whole_budget_is_that_of_the_joint_run(study):
     assert sentiment.optimizer.rates == ("^heads=3",)
     assert joint.regularizer.heads_together == 0.1
     assert sentiment.regularizer.heads_together == 0
+
+
+def test_passes_are_a_limit_of_steps():
+    tasks = {"tasks": {n: {"dataset": f"{n}_sentiment", **KIND} for n in ("amazon", "movie")}}
+    config = Config(steps=1000, evaluate_every=100, batch=BatchConfig(tokens=4096, row_length=64))
+    plans = [plan_study(config, tasks, seeds=1, passes=passes) for passes in (0.0, 2.0, 999.0)]
+    joint = [plan.runs[0].config for plan in plans]
+    assert joint[0] == joint[2]
+    assert (joint[0].steps, joint[0].evaluate_every) == (1000, 100)
+    data = plans[0].data
+    tokens = {name: splits["train"].starts[-1] for name, splits in data.examples.items()}
+    per_pass = max(tokens[name] / (rows * 64) for name, rows in data.stages[0].items())
+    assert joint[1].steps == round(2 * per_pass) == plans[1].steps
+    assert joint[1].evaluate_every == joint[1].steps // 10
+    assert {run.config.steps for run in plans[1].runs} == {joint[1].steps}
 
 
 def test_learned_rates_are_of_the_joint_run_alone(study):
