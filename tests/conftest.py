@@ -4,13 +4,14 @@ import contextlib
 import gc
 import io
 import os
-import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+
+from tests.eight_devices import eight_devices
 
 ROOT = Path(__file__).resolve().parent.parent
 HALF_WRITTEN = "Error reading persistent compilation cache entry"
@@ -52,26 +53,15 @@ def pytest_collection_finish() -> None:
     gc.set_threshold(50_000, 20, 100)
 
 
-@pytest.fixture
-def on_eight_devices() -> Callable[[str], str]:
-    """Runs Python code in a process of its own that has eight CPU devices; returns what it prints.
+@pytest.fixture(scope="session")
+def on_eight_devices() -> Iterator[Callable[[str], str]]:
+    """Runs Python code in another process, which has eight CPU devices; returns what it prints.
 
     The tests' own process keeps one device, as a user's laptop has: eight would share its threads.
+    One process is for all tests: what the code changes in modules, it has to restore.
     """
-
-    def run(code: str) -> str:
-        result = subprocess.run(
-            [sys.executable, "-W", "error", "-W", f"ignore:{HALF_WRITTEN}", "-c", code],
-            cwd=ROOT,
-            env=os.environ | {"JAX_PLATFORMS": "cpu", "JAX_NUM_CPU_DEVICES": "8"},
-            capture_output=True,
-            text=True,
-            timeout=300,
-        )
-        assert result.returncode == 0, result.stderr
-        return result.stdout
-
-    return run
+    with eight_devices(ROOT, ["error", f"ignore:{HALF_WRITTEN}"]) as run:
+        yield run
 
 
 TINY_TASKS = """\

@@ -59,23 +59,23 @@ def sent(passes, together, rows, **parallel):
     config = dataclasses.replace(
         configuration("transformer", gradients=GradientsConfig(passes=passes), layers=2),
         parallel=ParallelConfig(data=8, **parallel))
-    made = make(config, [LABEL, STARS, TAGS], together)
+    made = make(config, [LABEL, STARS], together)
     shapes = {{n: dataclasses.replace(s, rows=rows) for n, s in made.layout.shapes.items()}}
     made = dataclasses.replace(made, layout=dataclasses.replace(made.layout, shapes=shapes))
     batch = abstract_batch(made.layout)
-    method = make_method(config, 3)
+    method = make_method(config, 2)
     devices = distribute(config, made, method, OPTIMIZER, batch)
     state = jax.eval_shape(devices.init, batch)
     text = devices.step.lower(state, batch, abstract_extra(made.layout, method.requires)).compile()
     return sent_bytes(collectives(text.as_text()), 8)
 
 for parallel in ({{}}, {{"sharding": "fsdp"}}):
-    one = sent("one", ("label", "stars", "tags"), 24, **parallel)
+    one = sent("one", ("label", "stars"), 16, **parallel)
     several = sent("one", (), 8, **parallel)
     print(sum(several.values()) < 1.02 * sum(one.values()),
           several.get("all-gather", 0) <= one.get("all-gather", 0))
 # What the counters would say of layers that are gathered for each group.
-print(sent("by_group", (), 8, **parallel)["all-gather"] > 2 * one["all-gather"])
+print(sent("by_group", (), 8, **parallel)["all-gather"] > 1.5 * one["all-gather"])
 """)
     assert printed.splitlines() == ["True True", "True True", "True"]
 
