@@ -11,15 +11,21 @@ from mtljax.gradients import Examples
 from mtljax.regularizers import l2
 from mtljax.step import Method, from_encoder, merge, partition, train_step
 
-KEYS = jax.random.split(jax.random.key(0), 6)
+RNG = np.random.default_rng(0)
+
+
+def normal(*shape):
+    return jnp.asarray(RNG.normal(size=shape).astype(np.float32))
+
+
 PARAMS = {
-    "shared": {"first": jax.random.normal(KEYS[0], (3, 4)), "second": jnp.eye(4, 5)},
-    "heads": {"a": jax.random.normal(KEYS[1], (5,)), "b": jax.random.normal(KEYS[2], (5,))},
+    "shared": {"first": normal(3, 4), "second": jnp.asarray(np.eye(4, 5, dtype=np.float32))},
+    "heads": {"a": normal(5), "b": normal(5)},
 }
 MASK = {"shared": {"first": True, "second": False}, "heads": {"a": False, "b": True}}
 BATCH = {
-    "x": Examples(jax.random.normal(KEYS[3], (7, 3)), {"a": jnp.ones(7)}),
-    "y": Examples(jax.random.normal(KEYS[4], (7, 3)), {"b": -jnp.ones(7)}),
+    "x": Examples(normal(7, 3), {"a": np.ones(7, np.float32)}),
+    "y": Examples(normal(7, 3), {"b": -np.ones(7, np.float32)}),
 }
 
 
@@ -81,7 +87,7 @@ def test_steps_are_those_of_the_trained_parameters_alone(method, settings):
     def after_steps(objectives, params, penalty, **more):
         more |= {**settings, "penalty": penalty}
         step = train_step(objectives, method, optax.adamw(0.1), **more)
-        state = step.init(params, BATCH)
+        state = jax.jit(step.init)(params, BATCH)
         update = jax.jit(step.update)
         for _ in range(3):
             state, metrics = update(state, BATCH)
