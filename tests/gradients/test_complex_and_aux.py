@@ -135,6 +135,10 @@ def with_aux(case):
 
 
 def expected_aux(case):
+    return jax.jit(lambda: _expected_aux(case))()
+
+
+def _expected_aux(case):
     groups, tasks = {}, {}
     for g, name in enumerate(sorted(case.batch)):
         encode = case.encode[name] if isinstance(case.encode, dict) else case.encode

@@ -29,8 +29,10 @@ class Classifier(nn.Module):
         return nn.Dense(self.classes)(features.mean(1) if self.pooled else features)
 
 
-@pytest.mark.parametrize("strategy", ["unrolled", "vmapped", "scanned"])
-@pytest.mark.parametrize("train", [False, True])
+@pytest.mark.parametrize(
+    ("strategy", "train"),
+    [("unrolled", False), ("unrolled", True), ("vmapped", True), ("scanned", True)],
+)
 def test_modules(rng, strategy, train, close):
     encoder = Encoder()
     heads = {"label": Classifier(3), "stars": Classifier(1), "tags": Classifier(5, pooled=False)}

@@ -24,6 +24,9 @@ STRATEGIES = (
 )
 
 
+sketched = jax.jit(gradients.sketch, static_argnums=(1, 2))
+
+
 def rows_of(shared):
     leaves = [np.asarray(leaf, np.float64) for leaf in jax.tree.leaves(shared)]
     return np.concatenate([leaf.reshape(len(leaf), -1) for leaf in leaves], axis=1)
@@ -54,7 +57,7 @@ def call(case, weights, strategy, **options):
 )
 def test_weights_known_beforehand(name, strategy, sketch, cases, expected, close):
     case = cases[name]()
-    weights = jnp.linspace(-0.5, 2, len(case.heads))
+    weights = np.linspace(-0.5, 2, len(case.heads), dtype=np.float32)
     found = call(case, weights, strategy, sketch=sketch, seed=5)
     losses, shared, head_grads = expected(case)
     close(found.losses, losses)
@@ -66,7 +69,7 @@ def test_weights_known_beforehand(name, strategy, sketch, cases, expected, close
         close(found.gramian, rows_of(shared) @ rows_of(shared).T)
     else:
         # The sketch itself has tests of its own.
-        sketches: Any = np.asarray(gradients.sketch(shared, sketch, 5), np.float64)
+        sketches: Any = np.asarray(sketched(shared, sketch, 5), np.float64)
         close(found.sketches, sketches)
         close(found.gramian, sketches @ sketches.T)
 

@@ -168,17 +168,21 @@ def test_gradients_of_gathered_rows(rng, strategy):
         return {**grads, "rows": RowGradients(jnp.stack(indices), grads["rows"], 30)}
 
     found = jax.jit(by_rows)(table, kernel, params, batch)
-    dense = []
-    for task, own in ids.items():
 
-        def loss(table, kernel, own=own, task=task):
-            return head(params[task], features(table, kernel, own), jnp.ones(4))
+    @jax.jit
+    def slopes(table, kernel, own, params):
+        def loss(table, kernel):
+            return head(params, features(table, kernel, own), jnp.ones(4))
 
-        dense.append(np.concatenate([np.ravel(x) for x in jax.grad(loss, (0, 1))(table, kernel)]))
-    dense = np.stack(dense)
-    weights = jnp.array([1.0, -0.5, 2.0])
-    direction = gradients.combine(weights, found)
-    np.testing.assert_allclose(gradients.gramian(found), dense @ dense.T, rtol=1e-5, atol=1e-4)
+        return jax.grad(loss, (0, 1))(table, kernel)
+
+    of_tasks = [slopes(table, kernel, own, params[task]) for task, own in ids.items()]
+    dense = np.stack([np.concatenate([np.ravel(x) for x in one]) for one in of_tasks])
+    weights = np.array([1.0, -0.5, 2.0], np.float32)
+    products, direction = jax.jit(lambda w, x: (gradients.gramian(x), gradients.combine(w, x)))(
+        weights, found
+    )
+    np.testing.assert_allclose(products, dense @ dense.T, rtol=1e-5, atol=1e-4)
     np.testing.assert_allclose(
         np.concatenate([np.ravel(direction["rows"]), np.ravel(direction["kernel"])]),
         weights @ dense,
