@@ -87,7 +87,7 @@ def test_scikit_learn():
     signs = 2 * targets - 1
     with jax.enable_x64(True):
         fit = functools.partial(
-            linear.fit, features, targets, np.zeros(len(targets), int), num_tasks=1,
+            jitted, features, targets, np.zeros(len(targets), int), num_tasks=1,
             omega=linear.l2(1.0), tolerance=1e-9,
         )  # fmt: skip
         theirs = LogisticRegression(C=1.0, tol=1e-10, max_iter=1000).fit(features, targets)
@@ -108,7 +108,7 @@ def test_scikit_learn():
     answers = answers + 0.3 * rng.normal(size=answers.shape)
     scale = 2 * len(features) * 0.3
     with jax.enable_x64(True):
-        ours = linear.fit(
+        ours = jitted(
             np.tile(features, (3, 1)), answers.T.reshape(-1), np.repeat(np.arange(3), 40),
             num_tasks=3, loss="squared", omega=linear.task_groups(scale * 0.7, scale * 0.3),
             tolerance=1e-12,
@@ -125,8 +125,8 @@ def test_sparse_features_and_float32():
     features = data.features * (np.random.default_rng(1).random(data.features.shape) < 0.4)
     options = dict(num_tasks=NUM_TASKS, omega=linear.l2(0.5), alpha=data.alpha)
     entries = linear.from_scipy(scipy.sparse.csc_matrix(features))
-    sparse = linear.fit(entries, data.targets, data.task, **options)
-    dense = linear.fit(features.astype(np.float32), data.targets, data.task, **options)
+    sparse = jitted(entries, data.targets, data.task, **options)
+    dense = jitted(features.astype(np.float32), data.targets, data.task, **options)
     assert sparse.weights.dtype == jnp.float32
     assert float(sparse.gap) <= 2e-5 * float(sparse.objective)
     np.testing.assert_allclose(sparse.weights, dense.weights, atol=2e-3)
@@ -145,11 +145,11 @@ def test_shared_and_own_features_are_a_relation():
     copies[:, 0] = data.features / np.sqrt(shared)
     copies[np.arange(len(data.task)), 1 + data.task] = data.features / np.sqrt(own)
     with jax.enable_x64(True):
-        relation = linear.fit(
+        relation = jitted(
             data.features, data.targets, data.task, num_tasks=NUM_TASKS, intercept=False,
             omega=linear.mean_regularized(own, shared, NUM_TASKS), alpha=data.alpha,
         )  # fmt: skip
-        copied = linear.fit(
+        copied = jitted(
             copies.reshape(len(data.task), -1), data.targets, np.zeros_like(data.task), num_tasks=1,
             intercept=False, omega=linear.l2(1.0), alpha=data.alpha,
         )  # fmt: skip
@@ -191,9 +191,9 @@ def test_a_sample_of_weight_zero_is_not_there():
     there = alpha > 0
     options = dict(num_tasks=NUM_TASKS, omega=linear.l2(0.5))
     with jax.enable_x64(True):
-        one = linear.fit(data.features, data.targets, data.task, alpha=alpha, **options)
+        one = jitted(data.features, data.targets, data.task, alpha=alpha, **options)
         rest = [array[there] for array in (data.features, data.targets, data.task)]
-        other = linear.fit(*rest, alpha=alpha[there], **options)
+        other = jitted(*rest, alpha=alpha[there], **options)
         np.testing.assert_allclose(one.objective, other.objective, rtol=1e-7)
 
 
