@@ -88,14 +88,14 @@ CONFIG = Config(
     log_every=3,
     tokenizer=TokenizerSettings(min_count=1, prefixes=(1,), suffixes=(), affix_buckets=16),
     batch=BatchConfig(tokens=96, row_length=12, ahead=1),
-    encoder=EncoderConfig(embedding=6, features=8, dropout=0.2, word_dropout=0.1),
-    heads=HeadsConfig(negatives=5, dropout=0.1),
+    encoder=EncoderConfig(embedding=6, features=8, dropout=0.2, word_dropout=0.1, ngrams=1),
+    heads=HeadsConfig(("mean",), negatives=5, dropout=0.1),
     optimizer=OptimizerConfig(warmup_steps=2),
 )
 PLAIN = dataclasses.replace(
     CONFIG,
-    encoder=EncoderConfig(embedding=6, features=8),
-    heads=HeadsConfig(negatives=0),
+    encoder=EncoderConfig(embedding=6, features=8, ngrams=1),
+    heads=HeadsConfig(("mean",), negatives=0),
 )
 
 

@@ -11,7 +11,8 @@ from mtljax.cli import main
 ROOT = Path(__file__).resolve().parents[2]
 
 LINEAR = """\
---encoder.kind linear --encoder.ngram-buckets 64 --encoder.embedding 8 --encoder.features 8
+--encoder.kind linear --encoder.ngram-buckets 64 --encoder.ngrams 1 --encoder.embedding 8
+--encoder.features 8 --heads.pooling mean
 --batch.tokens 512 --batch.row-length 32 --tokenizer.affix-buckets 64 --log-every 1
 """.split()
 """Options of a model that compiles fast."""

@@ -13,7 +13,8 @@ tasks:
   two: {dataset: no_such_two, kind: regression, inputs: text, targets: stars}
 """
 OPTIONS = """\
---assume.classes 3 --encoder.kind linear --encoder.ngram-buckets 64 --tokenizer.kind byte
+--assume.classes 3 --encoder.kind linear --encoder.ngram-buckets 64 --encoder.ngrams 1
+--heads.pooling mean --optimizer.average 0 --tokenizer.kind byte
 --batch.tokens 256 --batch.row-length 16 --batch.multiple 8
 """.split()
 

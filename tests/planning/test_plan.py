@@ -21,7 +21,7 @@ tasks = [Task(f"t{i}", f"d{i}", "classification", "text", "label") for i in rang
 config = Config(
     tokenizer=TokenizerSettings(kind="byte"),
     batch=BatchConfig(tokens=512, row_length=16, multiple=8),
-    encoder=EncoderConfig("linear", embedding=16, features=16, ngram_buckets=64),
+    encoder=EncoderConfig("linear", embedding=16, features=16, ngram_buckets=64, ngrams=1),
     heads=HeadsConfig(pooling=("mean",)),
     optimizer=OptimizerConfig(average=0.0),
 )

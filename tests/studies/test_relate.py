@@ -45,8 +45,8 @@ tasks:
 KIND = {"kind": "classification", "inputs": "text", "targets": "label"}
 OPTIONS = """\
 --steps 4 --evaluate-every 2 --log-every 2 --batch.tokens 256 --batch.row-length 32
---tokenizer.num-words 300 --tokenizer.affix-buckets 64 --encoder.embedding 8 --encoder.features 8
---seeds 1
+--tokenizer.num-words 300 --tokenizer.affix-buckets 64 --encoder.kind linear --encoder.embedding 8
+--encoder.ngrams 1 --heads.pooling mean --seeds 1
 """.split()
 
 

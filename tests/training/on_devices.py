@@ -4,7 +4,6 @@ import contextlib
 import dataclasses
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 import optax
 
@@ -37,17 +36,36 @@ OPTIMIZER = optax.chain(optax.clip_by_global_norm(1.0), optax.sgd(0.3, momentum=
 
 
 def configuration(
-    kind, weighting="equal", *, heads=None, gradients=None, accumulate=1, decoder=0, **encoder
+    kind,
+    weighting="equal",
+    *,
+    heads=None,
+    gradients=None,
+    accumulate=1,
+    decoder=0,
+    average=0.0,
+    ngrams=1,
+    **encoder,
 ):
-    """A small configuration, without dropout unless the encoder has some."""
+    """A small configuration, without dropout unless the encoder has some.
+
+    Each pooling, table and moving average is more to compile: few tests have all of them.
+    """
     shape = EncoderConfig(
-        kind, embedding=8, features=16, heads=2, feed_forward=24, ngram_buckets=40, **encoder
+        kind,
+        embedding=8,
+        features=16,
+        heads=2,
+        feed_forward=24,
+        ngrams=ngrams,
+        ngram_buckets=40,
+        **encoder,
     )
     return Config(
         encoder=shape,
-        heads=heads or HeadsConfig(negatives=5, tag_hidden=4),
+        heads=heads or HeadsConfig(("mean",), negatives=5, tag_hidden=4),
         decoder=DecoderConfig(decoder, heads=2, feed_forward=12, dropout=0.0),
-        optimizer=OptimizerConfig(average=0.9, accumulate=accumulate),
+        optimizer=OptimizerConfig(average=average, accumulate=accumulate),
         gradients=gradients or GradientsConfig(),
         weighting=weighting,
     )

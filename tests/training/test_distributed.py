@@ -42,7 +42,7 @@ from mtljax.parallel import collectives, exchanged_bytes, sent_bytes
 
 full = HeadsConfig(negatives=0)
 found = compare(
-    configuration("transformer", "imtl_g", heads=full), [REPLY, TAGS, NEXT, STARS],
+    configuration("transformer", "imtl_g", heads=full, average=0.9), [REPLY, TAGS, NEXT, STARS],
     [{{"task": 4, "data": 2, "lower": True}},
      {{"data": 2, "model": 2, "task": 2, "sharding": "fsdp", "placement": "off"}}])
 devices, state, text = found[0]
@@ -116,7 +116,7 @@ print("same")
 def test_shared_inputs_and_a_recurrent_encoder(on_eight_devices: Callable[[str], str]):
     printed = on_eight_devices(f"""{START}
 tasks, together = [LABEL, TAGS, NEXT], ("label", "tags", "next")
-full = HeadsConfig(negatives=0, tag_hidden=4)
+full = HeadsConfig(("mean",), negatives=0, tag_hidden=4)
 compare(configuration("lstm", "imtl_g", heads=full), tasks, [MAPPED], together)
 strategy = GradientsConfig(strategy="representation")
 compare(configuration("linear", "imtl_g", gradients=strategy), tasks[:2], [MAPPED], together)
@@ -140,7 +140,8 @@ compare(configuration("linear", "imtl_g", accumulate=2), tasks, [placed])
 tracked = found[1].optimizer.weighting.tracked["embedding"]["words"]
 print(tracked.sharding.spec, tracked.addressable_shards[0].data.nbytes / tracked.nbytes)
 # The parameters that a run begins with do not depend on the devices either.
-compare(configuration("linear", "modo"), tasks, [{{**placed, "sharding": "fsdp"}}], init=init)
+config = configuration("linear", "modo", average=0.9, ngrams=2)
+compare(config, tasks, [{{**placed, "sharding": "fsdp"}}], init=init)
 """)
     assert printed == "P(None, ('data', 'task')) 0.125\n"
 
@@ -160,7 +161,7 @@ print("done")
 def test_a_checkpoint_goes_from_one_device_to_eight_and_back(
     on_eight_devices: Callable[[str], str], tmp_path
 ):
-    config = configuration("linear", "moco")
+    config = configuration("linear", "moco", average=0.9)
     model = make(config, (LABEL, STARS))
     batches = batches_for(config, model)
     _, state, *_ = run(config, model, batches)
@@ -171,7 +172,7 @@ def test_a_checkpoint_goes_from_one_device_to_eight_and_back(
 from pathlib import Path
 from mtljax.training.persistence.checkpoints import Checkpoints
 
-config = configuration("linear", "moco")
+config = configuration("linear", "moco", average=0.9)
 config = dataclasses.replace(
     config, parallel=ParallelConfig(task=2, data=4, sharding="fsdp"))
 model = make(config, [LABEL, STARS])
@@ -272,7 +273,7 @@ except UserError as error:
 def attempt(
     tasks=(LABEL, TAGS), weighting="mgda", together=(), gradients=None, devices=None, **parallel
 ):
-    config = configuration("linear", weighting)
+    config = configuration("linear", weighting, ngrams=2)
     if gradients:
         config = dataclasses.replace(
             config, gradients=dataclasses.replace(config.gradients, strategy=gradients)
@@ -355,7 +356,8 @@ def test_tables_by_rows(on_eight_devices: Callable[[str], str]):
 import pytest
 from mtljax.gradients import tables
 
-config = configuration("linear", "imtl_g", heads=HeadsConfig(negatives=0))
+heads = HeadsConfig(("mean",), negatives=0)
+config = configuration("linear", "imtl_g", heads=heads, ngrams=2)
 with pytest.MonkeyPatch.context() as patch:
     patch.setattr(tables, "_MIN_SIZE", 1)
     patch.setattr(tables, "_MIN_ROWS_PER_LOOKUP", 0)

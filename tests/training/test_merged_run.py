@@ -13,6 +13,7 @@ from rich.console import Console
 from mtljax.errors import UserError
 from mtljax.inference import load_run
 from mtljax.merging import dare, ties
+from mtljax.modules import HeadsConfig
 from mtljax.presets import like_run
 from mtljax.training import train
 from mtljax.training.merged_run import MergeSettings, merge_runs
@@ -30,7 +31,11 @@ def kept(tmp_path_factory):
 def runs(tiny, unaveraged, tasks, kept):
     """Two runs of one ancestor, one of another; trained once."""
     if not (kept / "b").exists():
-        config = dataclasses.replace(unaveraged, steps=2, evaluate_every=2)
+        # Poolings and pairs enough for the scale of so short a training to be seen in its answers.
+        encoder = dataclasses.replace(unaveraged.encoder, ngrams=2)
+        config = dataclasses.replace(
+            unaveraged, steps=2, evaluate_every=2, encoder=encoder, heads=HeadsConfig(negatives=0)
+        )
         train(config, (tasks["number"],), kept / "ancestor")
         begun = like_run(config, str(kept / "ancestor"))
         train(begun, (tasks["label"],), kept / "a")

@@ -26,7 +26,7 @@ from tests.training.on_devices import (
 START = """
 from tests.training.on_devices import *
 drops = dict(dropout=0.3, embedding_dropout=0.2, word_dropout=0.2, token_dropout=0.1)
-heads = HeadsConfig(negatives=5, tag_hidden=4, dropout=0.2, tag_dropout=0.2)
+heads = HeadsConfig(("mean",), negatives=5, tag_hidden=4, dropout=0.2, tag_dropout=0.2)
 by_group = GradientsConfig(passes="by_group")
 MAPPED = {"data": 8, "strategy": "shard_map"}
 """

@@ -34,7 +34,7 @@ def test_tables_of_every_encoder(begin, unaveraged, tasks, by_rows, kind):
     """
     by_rows(True)
     encoder = dataclasses.replace(
-        unaveraged.encoder, kind=kind, word_dropout=0.3, token_dropout=0.2
+        unaveraged.encoder, kind=kind, ngrams=2, word_dropout=0.3, token_dropout=0.2
     )
     config = dataclasses.replace(unaveraged, encoder=encoder)
     chosen = [tasks[name] for name in ("number", "tags", "next")]
