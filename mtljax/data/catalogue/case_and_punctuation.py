@@ -1,5 +1,6 @@
 """Case and punctuation of English text as tags of its lower-cased words, and back."""
 
+import functools
 import re
 from collections.abc import Sequence
 
@@ -43,20 +44,26 @@ def case_and_punctuation(text: str) -> tuple[list[str], list[str]]:
     """
     matches = CASEPUNCT_PATTERN.findall(text)
     words, tags = [], []
-    for word, after in zip(matches, [*matches, ""][1:], strict=True):
-        if not re.match(r"\w", word):
+    for token, after in zip(matches, [*matches, ""][1:], strict=True):
+        found = _word(token)
+        if found is None:
             continue
+        word, case = found
         mark = _MARKS.get(after)
-        words.append(word.lower())
-        tags.append(_case(word) + (f"+{mark}" if mark else ""))
+        words.append(word)
+        tags.append(f"{case}+{mark}" if mark else case)
     return words, tags
 
 
-def _case(word: str) -> str:
-    letters = [character for character in word if character.isalpha()]
+@functools.lru_cache(maxsize=1 << 14)
+def _word(token: str) -> tuple[str, str] | None:
+    """A word in lower case, and its case; None for a mark. Few words are most of a text."""
+    if not re.match(r"\w", token):
+        return None
+    letters = [character for character in token if character.isalpha()]
     if len(letters) > 1 and all(letter.isupper() for letter in letters):
-        return "UPPER"
-    return "TITLE" if letters and letters[0].isupper() else "LOWER"
+        return token.lower(), "UPPER"
+    return token.lower(), "TITLE" if letters and letters[0].isupper() else "LOWER"
 
 
 def restored_text(words: Sequence[str], tags: Sequence[str]) -> str:
