@@ -334,7 +334,7 @@ def test_parameters_without_a_sharding_rule_are_named(monkeypatch, removed, endi
 def test_frozen_parameters(on_eight_devices: Callable[[str], str]):
     """Rows split by the program itself or by XLA; the optimizer has no moments of the embedding."""
     printed = on_eight_devices(f"""{START}
-config = configuration("linear", "imtl_g")
+config = configuration("linear", "imtl_g", ngrams=2)
 frozen = dataclasses.replace(config.optimizer, frozen=("^shared/embedding/", "^heads/stars/"))
 config = dataclasses.replace(config, optimizer=frozen)
 found = compare(config, [LABEL, STARS], [MAPPED, {{"task": 2, "data": 4, "sharding": "fsdp"}}])
