@@ -13,8 +13,8 @@ from mtljax.errors import Preempted, UserError
 from mtljax.presets import GradientsConfig
 from mtljax.solvers import UnitGramian
 from mtljax.step.state import StepMetrics
+from mtljax.training import train
 from mtljax.training.learned_rates import LearnedRates, check_mixture
-from mtljax.training.loop import train
 from mtljax.training.reporting.metrics_file import read_metrics
 
 
