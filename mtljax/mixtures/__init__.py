@@ -13,7 +13,8 @@ By what they read:
 - inner products of gradients: `doge`, with those of validation batches too; `elimination`;
 - losses on validation: `exp3`.
 
-`SCHEDULES` has them by name.
+`SCHEDULES` has them by name. `drawn_rates` and `propose_rates` choose fixed rates instead, by a
+regression on small runs.
 """
 
 from mtljax.mixtures.contract import SIGNALS as SIGNALS
@@ -28,6 +29,9 @@ from mtljax.mixtures.pike import balanced_pike as balanced_pike
 from mtljax.mixtures.pike import pike as pike
 from mtljax.mixtures.rates import floored as floored
 from mtljax.mixtures.rates import tilted as tilted
+from mtljax.mixtures.regression import Proposal as Proposal
+from mtljax.mixtures.regression import drawn_rates as drawn_rates
+from mtljax.mixtures.regression import propose_rates as propose_rates
 
 SCHEDULES = {
     "balanced_pike": balanced_pike,

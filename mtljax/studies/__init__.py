@@ -14,6 +14,9 @@ from mtljax.studies.intervals import Interval as Interval
 from mtljax.studies.intervals import difference as difference
 from mtljax.studies.intervals import interval as interval
 from mtljax.studies.intervals import mean_gain as mean_gain
+from mtljax.studies.mixture_search import MixtureSearch as MixtureSearch
+from mtljax.studies.mixture_search import mixture_runs as mixture_runs
+from mtljax.studies.mixture_search import search_mixture as search_mixture
 from mtljax.studies.plot_comparison import draw_comparison as draw_comparison
 from mtljax.studies.plot_new_tasks import draw_new_tasks as draw_new_tasks
 from mtljax.studies.relate import StudyPlan as StudyPlan
