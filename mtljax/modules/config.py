@@ -55,6 +55,7 @@ class EncoderConfig:
       pretrained: directory of a pretrained model in the layout of Hugging Face (`config.json`,
         `model.safetensors`, `tokenizer.json`), which the encoder and the tokenizer then are: a
         transformer of its shape, whatever else is said of that.
+      vectors: file with static vectors of words, which their rows of the word table begin as.
       architecture: what the layers are made of (transformer).
     """
 
@@ -81,6 +82,7 @@ class EncoderConfig:
     recurrent_dropout: float = fraction(default=0.0)
     from_run: str = ""
     pretrained: str = ""
+    vectors: str = ""
     architecture: Architecture = DEFAULT
 
 

@@ -188,7 +188,7 @@ def assemble(
         tokenizer=first.tokenizer,
         data=first.data,
         batch=dataclasses.replace(first.batch, tokens=total * first.batch.row_length, multiple=1),
-        encoder=dataclasses.replace(first.encoder, from_run="", pretrained=pretrained),
+        encoder=dataclasses.replace(first.encoder, from_run="", pretrained=pretrained, vectors=""),
         heads=dataclasses.replace(first.heads, from_run=False),
         decoder=first.decoder,
         sharing=first.sharing,

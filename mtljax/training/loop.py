@@ -12,6 +12,7 @@ from rich.console import Console
 from mtljax.data import MultitaskData
 from mtljax.errors import Diverged, Preempted, UserError
 from mtljax.presets import Config, ConfigLike, read_config
+from mtljax.pretrained.word_vectors import WordVectors
 from mtljax.step.method import Method
 from mtljax.step.state import StepMetrics, TrainState, evaluated_params
 from mtljax.tasks import TasksLike, main_metric, parse_tasks
@@ -62,6 +63,7 @@ from mtljax.training.task_stopping import (
     with_held,
     without_targets,
 )
+from mtljax.training.word_vectors import start_from_vectors, vectors_of
 
 
 def train_in_steps(
@@ -124,6 +126,7 @@ def train_in_steps(
 
         composed = on_all_processes(lambda: _compose(config, data, start.method))
         first = on_all_processes(lambda: starting_point(config, composed.model, data, origin, say))
+        vectors = on_all_processes(lambda: vectors_of(config, data.tokenizer, directory))
         if start.saved is None:
             on_all_processes(lambda: check_pretrained(config))
         on_all_processes(lambda: begin(config, tasks, start, data, lock, say))
@@ -140,7 +143,7 @@ def train_in_steps(
             tensorboard=tensorboard,
             preempted=preempted,
         ) as session:
-            restored = _restore(session, first)
+            restored = _restore(session, first, vectors)
             with open_log(session, restored.step, restored.last_line) as log:
                 ended = _loop(session, log, restored)
             session.batches.close()  # its processes and device memory, before the last evaluation
@@ -191,7 +194,9 @@ class _Ended(NamedTuple):
     stops: TaskStops = NO_STOPS
 
 
-def _restore(session: Session, first: StartingPoint | None) -> _Restored:
+def _restore(
+    session: Session, first: StartingPoint | None, vectors: WordVectors | None
+) -> _Restored:
     # The first batch gives the shapes from which parameters are drawn. A checkpoint needs that
     # state too, for its tree and shardings; the batch is then read again, by the first step.
     state = session.devices.init(next(session.batches).batch)
@@ -201,6 +206,7 @@ def _restore(session: Session, first: StartingPoint | None) -> _Restored:
         say = notes_on(session.console)
         config, layout = session.config, session.data.layout
         state = on_all_processes(lambda: start_from_pretrained(config, layout, state, say))
+        state = start_from_vectors(config, vectors, state, say)
         state = started(state, first)
         record_start(session.directory, config, state, first)
         return _Restored(0, state, last_line=-1)

@@ -109,6 +109,7 @@ def _check(config: Config, tasks: Sequence[Task]) -> None:
         ("encoder.dense", encoder.dense, 0),
         ("tokenizer.characters", config.tokenizer.characters, 0),
         ("encoder.from_run", encoder.from_run, ""),
+        ("encoder.vectors", encoder.vectors, ""),
         ("heads.hidden", heads.hidden, 0),
         ("sharing.structure", config.sharing.structure, "hard"),
         ("weighting", config.weighting, "equal"),
