@@ -12,7 +12,8 @@ from mtljax.export import to_huggingface
 from mtljax.inference import Run, load_run
 from mtljax.modules import shared_and_private
 from mtljax.modules.config import EncoderConfig, SharingConfig
-from mtljax.modules.structures import encoder_variables, merged_parameters
+from mtljax.modules.structures import encoder_variables, merged_parameters, whole_encoder
+from mtljax.modules.structures.towers import with_tower
 from mtljax.optim import MultiObjectiveState
 from mtljax.pretrained import load
 from mtljax.step import TrainState, train_step
@@ -184,6 +185,24 @@ def test_the_adversary_and_what_is_repeated_are_in_the_losses(make, plain, tasks
         expected = np.average(rows, weights=weights.sum(1))
         assert expected > 0.1
         np.testing.assert_allclose(loss - alone, expected, 1e-4, err_msg=task)
+
+
+@pytest.mark.parametrize("structure", ["cross_stitch", "asp_mtl"])
+def test_all_towers_begin_as_the_pretrained_encoder(structure, make, plain, tasks):
+    directory, chosen = GOLDEN / "bert", (tasks["label"], tasks["tags"])
+    encoder = EncoderConfig(pretrained=str(directory))
+    sharing = SharingConfig(structure)
+    config = resolved(dataclasses.replace(plain, encoder=encoder, sharing=sharing))
+    model, data = make(config, chosen)
+    params = jax.tree.map(jax.numpy.asarray, random_params(model))
+    state = TrainState(jax.numpy.zeros((), int), params, None, MultiObjectiveState((), ()))
+    params = start_from_pretrained(config, data.layout, state, lambda line: None).params
+    expected, shared = load(directory).params, params["shared"]
+    jax.tree.map(np.testing.assert_array_equal, whole_encoder(sharing, shared), expected)
+    towers = shared["sharing"]["towers"] if structure == "cross_stitch" else params["private"]
+    for task in ("label", "tags"):
+        whole = with_tower(expected, towers[task])
+        jax.tree.map(np.testing.assert_array_equal, whole, expected)
 
 
 def test_heads_of_alike_tasks_are_one_function_but_of_levels(make, plain, tasks):
