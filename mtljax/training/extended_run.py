@@ -32,7 +32,8 @@ ADDED = ".added"
 def extension_config(begun: Config) -> Config:
     """How tasks are added to a run of this configuration, if nothing else is said.
 
-    As the run was trained, but for what names its tasks, its parameters or its devices.
+    As the run was trained, but for what names its tasks, its parameters or its devices; rates
+    are not learned, since a task that is added alone has none to share with.
     """
     plain, regularizer = Config(), begun.regularizer
     for name in ("l2", "l1", "group_lasso"):
@@ -48,7 +49,9 @@ def extension_config(begun: Config) -> Config:
         ),
         regularizer=dataclasses.replace(regularizer, heads_together=0.0, heads_relation=0.0),
         gradients=plain.gradients,
-        mixture=dataclasses.replace(begun.mixture, subset=plain.mixture.subset),
+        mixture=dataclasses.replace(
+            begun.mixture, subset=plain.mixture.subset, schedule="off", target="", reference=""
+        ),
         stopping=StoppingConfig(patience=begun.stopping.patience, keep_each=True),
         parallel=plain.parallel,
     )

@@ -1,7 +1,7 @@
 """The rates of a run's input groups, learned from the metrics that are read anyway."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -97,6 +97,8 @@ def check_mixture(config: Config, data: MultitaskData, steps: int) -> None:
         why = "needs mixture.reference, the directory of a finished run of the same tasks"
         why = why if settings.schedule == "doremi" else "reads no mixture.reference"
         raise UserError(f"{option}: {why}")
+    if settings.reference:
+        _reference_losses(settings.reference, [task.name for task in data.layout.tasks])
     # The least that a floor must be for a group to be read at all, at the lowest rate.
     least = len(groups) / settings.groups_in_step(len(groups)) / max(steps, 1)
     if settings.floor < least <= 1:
@@ -122,6 +124,18 @@ def _check_target(settings: MixtureSettings, data: MultitaskData) -> None:
         whose = f"task {target!r} has" if target else "no task has"
         end = "no validation data" if target else "validation data"
         raise UserError(f"mixture.schedule 'exp3': {whose} {end}")
+
+
+def _reference_losses(directory: str, tasks: Sequence[str]) -> np.ndarray:
+    """Losses ``[T]`` on validation of the run of reference, at its best checkpoint."""
+    found = run_directory.read_summary(Path(directory))
+    if found is None:
+        raise UserError(f"mixture.reference {directory}: holds no finished run")
+    losses = [found["tasks"].get(name, {}).get("validation", {}).get("loss") for name in tasks]
+    if None in losses:
+        name = tasks[losses.index(None)]
+        raise UserError(f"mixture.reference {directory}: has no validation loss of task {name!r}")
+    return np.array(losses, np.float64)
 
 
 def _made(
@@ -158,7 +172,7 @@ class LearnedRates:
           data: of the run.
 
         Raises:
-          UserError: if the run of reference cannot be read, or is of other tasks.
+          UserError: if the run of reference cannot be read any more.
         """
         settings, rows = config.mixture, data.stages[0]
         self._settings = settings
@@ -175,7 +189,7 @@ class LearnedRates:
         target = of_target.index(True) if settings.target else None
         reference = np.zeros(len(self._names))
         if settings.reference:
-            reference = self._weights @ self._reference(settings.reference)
+            reference = self._weights @ _reference_losses(settings.reference, list(self._tasks))
         self._schedule = _made(settings, target, reference)
         given = data.rates()
         self._state = self._schedule.init(len(rows), [given[name] for name in self._names])
@@ -192,21 +206,6 @@ class LearnedRates:
 
     def _clear(self) -> None:
         self._losses, self._present = np.zeros((2, self._weights.shape[1]))
-
-    def _reference(self, directory: str) -> np.ndarray:
-        """Losses ``[T]`` on validation of the run of reference."""
-        found = run_directory.read_summary(Path(directory))
-        if found is None:
-            raise UserError(f"mixture.reference {directory}: holds no finished run")
-        losses = np.zeros(len(self._tasks))
-        for name, index in self._tasks.items():
-            loss = found["tasks"].get(name, {}).get("validation", {}).get("loss")
-            if loss is None:
-                raise UserError(
-                    f"mixture.reference {directory}: has no validation loss of task {name!r}"
-                )
-            losses[index] = loss
-        return losses
 
     def _shares(self) -> dict[str, float]:
         rates = dict(zip(self._names, self._state.rates.tolist(), strict=True))

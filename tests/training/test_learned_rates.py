@@ -13,8 +13,10 @@ from mtljax.errors import Preempted, UserError
 from mtljax.presets import GradientsConfig
 from mtljax.solvers import UnitGramian
 from mtljax.step.state import StepMetrics
-from mtljax.training import train
+from mtljax.training import learned_rates, train
+from mtljax.training.extended_run import extension_config
 from mtljax.training.learned_rates import LearnedRates, check_mixture
+from mtljax.training.persistence import run_directory
 from mtljax.training.reporting.metrics_file import read_metrics
 
 
@@ -97,7 +99,7 @@ def test_signals_are_those_of_the_groups(learner):
 
 @pytest.mark.parametrize("schedule", sorted(mixtures.SCHEDULES))
 def test_any_schedule_resumes_to_the_last_bit(learner, schedule, monkeypatch):
-    monkeypatch.setattr(LearnedRates, "_reference", lambda *_: np.array([0.9, 0.8, 0.7]))
+    monkeypatch.setattr(learned_rates, "_reference_losses", lambda *_: np.array([0.9, 0.8, 0.7]))
     settings = {"schedule": schedule, "reference": "there" if schedule == "doremi" else ""}
 
     def go(rates, steps):
@@ -171,7 +173,7 @@ def test_what_cannot_be_is_refused(learner, change, message):
         check_mixture(config, data, config.steps)
 
 
-def test_what_does_not_suit_a_schedule_is_refused(learner, make, tasks, tmp_path):
+def test_what_does_not_suit_a_schedule_is_refused(learner, make, tasks, tmp_path, monkeypatch):
     _, data, config = learner(schedule="doge")
     check_mixture(config, data, 12)
 
@@ -196,11 +198,12 @@ def test_what_does_not_suit_a_schedule_is_refused(learner, make, tasks, tmp_path
         data=dataclasses.replace(data, examples=without),
         mixture=bandit,
     )
-    with pytest.raises(UserError, match="holds no finished run"):
-        reference = dataclasses.replace(
-            config.mixture, schedule="doremi", reference=str(tmp_path / "none")
-        )
-        LearnedRates(dataclasses.replace(config, mixture=reference), data)
+    summary = {"tasks": {"label": {"validation": {"loss": 1.0}}, "grade": {"validation": {}}}}
+    for holds, message in ((None, "holds no finished run"), (summary, "no validation.*grade")):
+        if holds:
+            monkeypatch.setattr(run_directory, "read_summary", lambda directory: summary)
+        reference = {"schedule": "doremi", "reference": str(tmp_path)}
+        refused(message, mixture=dataclasses.replace(config.mixture, **reference))
     for wrong in ({"floor": 0.0}, {"step_size": 0.0}, {"every": 0}, {"schedule": "pika"}):
         with pytest.raises(UserError, match=f"mixture.{next(iter(wrong))}"):
             MixtureSettings(**wrong)
@@ -211,6 +214,12 @@ def test_settings_name_the_schedules_that_there_are():
 
     known = get_args(get_type_hints(MixtureSettings)["schedule"])
     assert set(known) == {"off", *mixtures.SCHEDULES}
+
+
+def test_tasks_that_are_added_have_given_rates(learner):
+    _, _, config = learner(schedule="doge", target="label")
+    mixture = extension_config(config).mixture
+    assert (mixture.schedule, mixture.target) == ("off", "")
 
 
 def test_half_a_batch_has_every_other_row(learner):

@@ -32,9 +32,8 @@ class MixtureSettings:
         every: steps between two updates of learned rates; those of 'exp3' follow evaluations.
         floor: a learned rate is never below this share of an equal one.
         step_size: how fast rates are learned.
-        reference: directory of a finished run of the same tasks, whose losses on validation
-          'doremi'
-            compares with.
+        reference: directory of a finished run of the same tasks, which stays there, whose losses
+            on validation 'doremi' compares with.
 
     Raises:
         UserError: with the name of the setting that is out of range.
