@@ -192,7 +192,7 @@ def test_strategies_that_do_not_suit(make, plain, three):
 
 @pytest.mark.parametrize("layers", [0, 1])
 def test_label_sets_pairs_and_text_to_text(begin, plain, unaveraged, tasks, layers):
-    chosen = tuple(tasks[name] for name in ("label", "sets", "pair", "reply"))
+    chosen = tuple(tasks[name] for name in ("sets", "pair", "reply"))
     decoder = DecoderConfig(layers, heads=1, feed_forward=8, dropout=0.0)
     # A linear encoder alone cannot write.
     encoder = unaveraged.encoder if layers else plain.encoder
