@@ -149,25 +149,35 @@ def prepare(model: Model, task: str, params: Params) -> dict[str, Any]:
     c = network.encoder.config
     shared = shared_and_private(network, params, network.specs[task].group)
     width = packed_width(network.sharing, list(network.specs), output_width(c))
-    empty = Features(
-        jnp.zeros((1, 1, width)),
-        jnp.zeros((1, 1, c.embedding)),
-        params["shared"]["embedding"]["words"],
-        jnp.ones((1, 1), jnp.int32),
-        jnp.ones((1, 1), bool),
-    )
-    # The rows of the table that are classes: not to be looked up again for every token.
-    readout = predict(network, head, task, empty, 1)
-    assert isinstance(readout, Readout)
-    if isinstance(network.heads[task], DecoderHead):
+    module = network.heads[task]
+    own = isinstance(module, DecoderHead) and module.readout == "own"
+
+    @jax.jit
+    def read_out(head: Params, words: jax.Array) -> tuple[jax.Array | None, jax.Array]:
+        # Compiled, the head's layers are left out, which say nothing here.
+        empty = Features(
+            jnp.zeros((1, 1, width)),
+            jnp.zeros((1, 1, c.embedding)),
+            words,
+            jnp.ones((1, 1), jnp.int32),
+            jnp.ones((1, 1), bool),
+        )
+        readout = predict(network, head, task, empty, 1)
+        assert isinstance(readout, Readout)
+        return None if own else readout.table, readout.bias
+
+    # The rows of the table that are classes: not to be looked up again for every token. A table
+    # of the head's own is not copied.
+    table, bias = read_out(head, params["shared"]["embedding"]["words"])
+    if isinstance(module, DecoderHead):
         steps = kv_cache_decoding.cast_kernels(head, network.encoder.dtype)
     else:
         steps = kv_cache_decoding.prepare(network, shared)
     return {
         "params": {"shared": shared, "head": head},
         "steps": steps,
-        "table": readout.table,
-        "bias": readout.bias,
+        "table": head["readout"]["table"] if own else table,
+        "bias": bias,
     }
 
 
