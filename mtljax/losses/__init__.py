@@ -1,8 +1,9 @@
 """Pure losses: one value an element, no reduction, any leading batch shape, float32 or wider.
 
 - Classes: `softmax`, `sigmoid`, `hinge`, `multiclass_hinge`.
-- Tags of texts, of which each depends on the one before it: `crf`, with `crf_marginals`, and
-  `viterbi` for the best tags, also of those that a scheme allows (`Transitions`).
+- Tags of texts, of which each depends on the one before it: `crf`, with `crf_marginals` and
+  `crf_log_partition`, and `viterbi` for the best tags, also of those that a scheme allows
+  (`Transitions`).
 - Numbers: `squared`, `absolute`, `huber`.
 - Many classes, from the features of the last layer: `linear_cross_entropy`, exact and without the
   logits in memory; `sampled_softmax`, whose negatives `draw_negatives` draws from a `Proposal`
@@ -14,6 +15,7 @@
 from mtljax.losses.absolute import absolute as absolute
 from mtljax.losses.chains import Transitions as Transitions
 from mtljax.losses.crf import crf as crf
+from mtljax.losses.crf import crf_log_partition as crf_log_partition
 from mtljax.losses.crf import crf_marginals as crf_marginals
 from mtljax.losses.hinge import hinge as hinge
 from mtljax.losses.hinge import multiclass_hinge as multiclass_hinge

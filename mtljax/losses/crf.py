@@ -8,6 +8,7 @@ from jax.typing import ArrayLike
 
 from mtljax.losses.chains import Chains, Transitions, chains
 from mtljax.losses.checks import as_classes, check_shape, nan_outside
+from mtljax.losses.viterbi import viterbi
 
 
 def crf(
@@ -81,6 +82,32 @@ def crf_marginals(scores: ArrayLike, texts: ArrayLike, transitions: Transitions)
     chain = chains(scores, texts, transitions)
     log_p = _filtered(chain, _messages(chain), jnp.full(chain.inside.shape, -1))
     return jnp.where(chain.inside[..., None], jnp.exp(log_p), 0).reshape(*chain.shape, -1)
+
+
+def crf_log_partition(scores: ArrayLike, texts: ArrayLike, transitions: Transitions) -> jax.Array:
+    """The log of the sum over all sequences of tags of a text, in parts that sum to it.
+
+    Args:
+      scores: as for `crf`.
+      texts: as for `crf`.
+      transitions: as for `crf`; of each text some sequence must be allowed.
+
+    Returns:
+      ``[..., S]``: the sum over the positions of a text is its log partition function, of which no
+      part grows with the length of the text; 0 where there is no text. The gradient with respect to
+      scores is `crf_marginals`.
+
+    Raises:
+      TypeError, ValueError: as `crf`.
+    """
+    # The score of any sequence is its log-probability and the log partition function.
+    chain, best = chains(scores, texts, transitions), viterbi(scores, texts, transitions)
+    tags, labels = chain.scores.shape[-1], best.reshape(chain.inside.shape)
+    before = jnp.where(chain.first, tags, jnp.take_along_axis(labels, chain.previous, axis=1))
+    own = _picked(chain.scores, labels) + chain.steps[before, labels]
+    own = own + jnp.where(chain.last, chain.end[labels], 0)
+    parts = jnp.where(chain.inside, own, 0).reshape(chain.shape)
+    return parts + crf(scores, best, texts, transitions)
 
 
 class _Messages(NamedTuple):

@@ -123,6 +123,26 @@ def test_marginals_and_best_tags_equal_enumeration(rng):
     np.testing.assert_array_equal(losses.viterbi(scores, TEXTS, transitions), best)
 
 
+def test_the_partition_function_and_its_gradient(rng):
+    parts = drawn(rng, ((1, 0),))
+    scores, transitions = arrays(parts, np.float32)
+
+    @jax.jit
+    def both(scores):
+        def total(scores):
+            values = losses.crf_log_partition(scores, TEXTS, transitions)
+            return jnp.sum(values), values
+
+        return jax.grad(total, has_aux=True)(scores)
+
+    slope, values = both(scores)
+    for row, at in chains():
+        _, total = path_scores(parts[0][row, at], *parts[1:])
+        np.testing.assert_allclose(np.sum(values[row, at]), logsumexp(total), rtol=1e-6)
+    np.testing.assert_array_equal(values[TEXTS == 0], 0)
+    np.testing.assert_allclose(slope, enumerated(*parts, np.full(TEXTS.shape, -1))[1], atol=1e-6)
+
+
 def test_without_transitions_it_is_a_softmax(rng):
     scores, _ = arrays(drawn(rng), np.float32)
     free = Transitions(jnp.zeros((TAGS, TAGS)), jnp.zeros(TAGS), jnp.zeros(TAGS))
