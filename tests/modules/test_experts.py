@@ -21,7 +21,13 @@ from mtljax.modules import (
     kv_cache_decoding,
     predict,
 )
-from mtljax.modules.structures import merged_parameters, mixed, structure_of
+from mtljax.modules.structures import (
+    draw,
+    draw_in_head,
+    merged_parameters,
+    mixed,
+    structure_of,
+)
 from mtljax.sharing import Level
 from tests.sharing.test_ple import naive
 
@@ -134,7 +140,8 @@ def test_features_parameters_and_gradients(name, rng, batch):
             for task in TASKS
         }
 
-    found = jax.jit(features)(params)
+    features = jax.jit(features)
+    found = features(params)
     for task in TASKS:
         own = params["heads"][task]["sharing"]
         if name == "ple":
@@ -142,6 +149,14 @@ def test_features_parameters_and_gradients(name, rng, batch):
         else:
             expected = by_hand(sharing, x, shared["sharing"]["experts"], own)
         np.testing.assert_allclose(found[task], expected, 1e-4, 1e-5)
+
+    if name == "ple":  # as all begin, see below
+        assert begins_with_nothing(sharing, net.encoder.config)
+        still = jax.tree_util.tree_map_with_path(
+            lambda path, leaf: 0 * leaf if "up" in jax.tree_util.keystr(path) else leaf, params
+        )
+        for hidden in features(still).values():
+            np.testing.assert_allclose(hidden, x, 1e-6)
 
     def count(tree):
         return sum(leaf.size for leaf in jax.tree.leaves(tree))
@@ -166,7 +181,16 @@ def test_features_parameters_and_gradients(name, rng, batch):
     assert not any(np.any(leaf) for leaf in jax.tree.leaves(gradient["heads"]["z"]))
 
 
-@pytest.mark.parametrize("name", STRUCTURES)
+def begins_with_nothing(sharing, config):
+    """Whether all that experts make is 0 as they are drawn."""
+    key = jax.random.key(0)
+    drawn = draw(sharing, config, {}, TASKS, key), draw_in_head(sharing, TASKS, "y", D, key)
+    ups = [leaf for path, leaf in jax.tree.leaves_with_path(drawn)
+           if "up" in jax.tree_util.keystr(path)]  # fmt: skip
+    return len(ups) > 0 and not any(np.any(leaf) for leaf in ups)
+
+
+@pytest.mark.parametrize("name", sorted(STRUCTURES.keys() - {"ple"}))
 def test_begins_as_hard_sharing(name, batch):
     net, plain = network(STRUCTURES[name]), network()
     batches = {"rows": batch}

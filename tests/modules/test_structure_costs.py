@@ -26,7 +26,6 @@ STRUCTURES = {
     "pals": (SharingConfig("pals", width=M), 1, LAYERS * (4 * D * M + 6 * M**2 + 4 * S * M)),
     "cross_stitch": (SharingConfig("cross_stitch"), T, LAYERS * 2 * T**2 * D),
     "asp_mtl": (SharingConfig("asp_mtl"), 2, 2 * D * T),
-    "mmoe": (SharingConfig("mmoe", width=M, experts=E), 1, 4 * E * D * M),
     "ple": (
         SharingConfig("ple", width=M, experts=E, private_experts=F, levels=3),
         1,
