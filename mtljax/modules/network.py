@@ -107,11 +107,11 @@ def build(
     attention: Mapping[str, Attention],
     vocabulary_size: int,
     affix_buckets: int = 0,
-    characters: int = 0,
     dtype: Any = jnp.float32,
     decoder: DecoderConfig = DecoderConfig(),  # noqa: B008 - immutable
     marks: Marks = OWN_MARKS,
     sharing: SharingConfig = SharingConfig(),  # noqa: B008 - immutable
+    characters: int = 0,
 ) -> Network:
     """Wire an encoder to the heads of some tasks.
 
@@ -123,11 +123,11 @@ def build(
         ``separate`` texts has tasks of text to text alone, with a decoder each.
       vocabulary_size: number of token ids.
       affix_buckets: number of affix ids besides 0; 0 for none.
-      characters: of each word that the encoder reads; 0 for none.
       dtype: dtype of the encoder's computation; parameters and heads' outputs are float32.
       decoder: shape of the decoders.
       marks: the special ids of the vocabulary.
       sharing: what tasks share.
+      characters: of each word that the encoder reads; 0 for none.
 
     Returns:
       A `Network`; nothing is computed yet.
