@@ -19,7 +19,7 @@ def tasks_by_head(tasks: Sequence[Task]) -> dict[str, list[Task]]:
 def check_shared_heads(
     tasks: Sequence[Task], classes: Mapping[str, Sequence[str]] | None = None
 ) -> None:
-    """Check that tasks with one head predict the same: kind, loss and classes.
+    """Check that tasks with one head predict the same: kind, loss, constraints and classes.
 
     Args:
       tasks: all tasks.
@@ -34,6 +34,7 @@ def check_shared_heads(
             for what, one, two in (
                 ("kinds", first.kind, task.kind),
                 ("losses", loss_name(first), loss_name(task)),
+                ("values of 'constrained'", first.constrained, task.constrained),
             ):
                 if one != two:
                     raise UserError(f"{where} have other {what}, {one} and {two}")

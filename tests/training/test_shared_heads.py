@@ -97,6 +97,10 @@ def test_what_cannot_be_one_head_is_refused(make, unaveraged, tasks):
         (named("label", "grade"), "tasks 'label' and 'grade' have other classes, such as 'bad'"),
         (named("label", "number"), "have other kinds, classification and regression"),
         ((*named("label"), again), "have other losses, softmax and hinge"),
+        (
+            named("tags", "tags", name="more", constrained=True),
+            "have other values of 'constrained', False and True",
+        ),
     ]
     for chosen, message in cases:
         with pytest.raises(UserError, match=f"head 'mood': .*{message}"):
