@@ -11,6 +11,7 @@ from mtljax import aggregation, gradients, weighting
 from mtljax.gradients import Examples, RowGradients, gather_rows, unique_rows
 
 compiled = jax.jit(unique_rows, static_argnums=2)
+gathered = jax.jit(gather_rows, static_argnums=2)
 
 
 def tables(rng, dtype=np.float32, row=(4,), tasks=3, places=10, num_rows=12):
@@ -72,7 +73,7 @@ def test_products_and_sums_are_those_of_the_table(rng, row, jit):
 def test_scaled(rng, size):
     rows, table = tables(rng)
     rows = RowGradients(rows.indices, rows.values * size, rows.num_rows)
-    products, scale = gradients.scaled_gramian(rows)
+    products, scale = jax.jit(gradients.scaled_gramian)(rows)
     flat = np.reshape(table, (3, -1)).astype(np.float64)
     units = flat / np.asarray(scale, np.float64)[:, None] * size
     np.testing.assert_allclose(products, units @ units.T, rtol=1e-5, atol=1e-5 * products.max())
@@ -128,12 +129,12 @@ def test_weightings_take_them(rng):
 def test_gather_rows(rng, size, dtype):
     table = rng.normal(size=(40, 3)).astype(np.float32)
     ids = rng.integers(0, 40, (3, 5)).astype(dtype)
-    rows, positions, indices = gather_rows(table, ids, size)
+    rows, positions, indices = map(np.asarray, gathered(table, ids, size))
     unique = np.unique(ids)
     assert rows.shape == (size or 15, 3) and positions.shape == ids.shape
     np.testing.assert_array_equal(indices[: len(unique)], unique)
     assert (indices[len(unique) :] == 40).all() and not rows[len(unique) :].any()
-    np.testing.assert_array_equal(jnp.take(rows, positions, axis=0), table[ids])
+    np.testing.assert_array_equal(rows[positions], table[ids])
 
 
 def test_no_more_rows_than_the_table():
