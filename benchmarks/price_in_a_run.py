@@ -4,7 +4,9 @@ The presets `small` and `linear` on the text in the package, and sixteen sentime
 batches of their own (FDU-MTL: 8,192 tokens a step in rows of 128), by a linear encoder, an LSTM, a
 transformer, and a frozen one of which low-rank updates are trained. The data of the sixteen are
 looked for in `--fdu`, a directory with `TASK/train.jsonl` for each of them; without it they are
-left out.
+left out. With `--pretrained`, a directory in Hugging Face's layout, also a fine-tuned model of its
+shape with eight of these tasks, 4,096 tokens a step; with `--torch`, the Python of an environment
+that has PyTorch and transformers, beside the step of the same model, heads and rows there.
 
     python benchmarks/price_in_a_run.py --fdu DIR --json benchmarks/results/price_in_a_run.json
 
@@ -16,6 +18,7 @@ import argparse
 import dataclasses
 import json
 import statistics
+import subprocess
 import time
 from pathlib import Path
 from typing import Any
@@ -34,14 +37,16 @@ from mtljax.training.method import make_method
 from mtljax.training.model import data_options
 from mtljax.training.objectives.device_layout import DeviceLayout
 from mtljax.training.passes import passes_of
+from mtljax.training.pretrained_start import resolved
 from mtljax.training.reporting.data_overview import class_counts
 from mtljax.versions import versions
 
 METHODS = ("equal", "upgrad", "mgda")
 BATCHES = 8
+PRETRAINED = "FDU-MTL, eight tasks, pretrained"
 
 
-def runs(fdu: Path | None) -> dict[str, tuple[Config, tuple[Task, ...]]]:
+def runs(fdu: Path | None, pretrained: Path | None) -> dict[str, tuple[Config, tuple[Task, ...]]]:
     """Configurations and tasks by name."""
     found = {}
     for name in ("small", "linear"):
@@ -68,7 +73,25 @@ def runs(fdu: Path | None) -> dict[str, tuple[Config, tuple[Task, ...]]]:
         ),
         tasks,
     )
+    if pretrained is not None:
+        config = preset("finetune").config
+        config = dataclasses.replace(
+            config,
+            batch=dataclasses.replace(config.batch, tokens=4096),
+            encoder=dataclasses.replace(config.encoder, pretrained=str(pretrained)),
+        )
+        found[PRETRAINED] = (resolved(config), tasks[:8])
     return found
+
+
+def torch_step(python: str, pretrained: Path, rounds: int) -> dict[str, float]:
+    """What a step of the pretrained model's shape takes in PyTorch, a process of its own."""
+    request = {"pretrained": str(pretrained), "tasks": 8, "rows": 4, "length": 128}
+    place = Path(__file__).parent / "peers" / "hf_step.py"
+    command = [python, "-W", "ignore", str(place), json.dumps(request | {"rounds": rounds})]
+    answer = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True)
+    seconds = json.loads(answer.stdout.splitlines()[-1])["seconds"]
+    return {"milliseconds": round(1e3 * statistics.median(seconds), 2)}
 
 
 def fdu_tasks(directory: Path) -> tuple[Task, ...]:
@@ -140,6 +163,8 @@ def main() -> None:
     """Measure, print a table, write JSON."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--fdu", type=Path, help="directory of FDU-MTL, a folder a task")
+    parser.add_argument("--pretrained", type=Path, help="directory of a pretrained model")
+    parser.add_argument("--torch", help="Python of an environment with PyTorch and transformers")
     parser.add_argument("--only", nargs="+", help="names of runs")
     parser.add_argument("--methods", nargs="+", default=METHODS, help="the first is the baseline")
     parser.add_argument("--rounds", type=int, default=5, help=f"of {BATCHES} steps each")
@@ -149,19 +174,25 @@ def main() -> None:
         parser.error(f"--fdu {arguments.fdu}: no TASK/train.jsonl")
     console = Console()
     rows = []
-    for run, (config, tasks) in runs(arguments.fdu).items():
+    for run, (config, tasks) in runs(arguments.fdu, arguments.pretrained).items():
         if arguments.only and run not in arguments.only:
             continue
         console.print(run)
         found = measure(config, tasks, arguments.methods, arguments.rounds, console.print)
+        if run == PRETRAINED and arguments.torch:
+            theirs = torch_step(arguments.torch, arguments.pretrained, BATCHES)
+            ours = found[arguments.methods[0]]["milliseconds"]
+            over = round(theirs["milliseconds"] / ours, 3)
+            found["the first, in PyTorch"] = theirs | {"over_equal": over}
         for method, figures in found.items():
             row = {"run": run, "tasks": len(tasks), "method": method, **figures}
             rows.append(row | {"baseline": arguments.methods[0]})
     if arguments.fdu is None:
         console.print("FDU-MTL is left out: name its directory with --fdu")
-    table = Table(*(key.replace("_", " ") for key in rows[0] if key != "baseline"))
+    columns = [key for key in rows[0] if key != "baseline"]
+    table = Table(*(key.replace("_", " ") for key in columns))
     for row in rows:
-        table.add_row(*(str(value) for key, value in row.items() if key != "baseline"))
+        table.add_row(*(str(row.get(key, "")) for key in columns))
     console.print(table)
     if arguments.json:
         device = jax.devices()[0].device_kind
