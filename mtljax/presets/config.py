@@ -63,15 +63,6 @@ class OptimizerConfig:
     """How parameters are found: AdamW, its learning rate, clipping, accumulation and averaging.
 
     Attributes:
-      solver: 'adamw', in steps; or all at once, as the optimum of a convex problem, of a linear
-        encoder and one answer a text, under a penalty of the weights of each answer: 'ridge', their
-        squares; 'together', with a part that all tasks share (Daume 2007); 'relation', with a
-        covariance of the tasks that is learned (MTRL); 'groups', few features for all; 'trace', a
-        subspace for all.
-      penalties: factors of a solver's penalty, of which validation chooses one.
-      couplings: by which tasks are held together, over what holds each ('together': the factor of
-        each task's own part; 'relation': that of the learned covariance), as `penalties`.
-      solver_steps: steps of a solver at most.
       learning_rate: the highest learning rate of the schedule.
       schedule: the learning rate after the warm-up: 'cosine' or 'linear' decay to `final_fraction`,
         or 'constant'.
@@ -95,12 +86,17 @@ class OptimizerConfig:
         these stay as they are, without gradients.
       unfreeze: updates after which one more layer begins to learn, from the heads down to the
         embedding; 0 for all at once.
+      solver: 'adamw', in steps; or all at once, as the optimum of a convex problem, of a linear
+        encoder and one answer a text, under a penalty of the weights of each answer: 'ridge', their
+        squares; 'together', with a part that all tasks share (Daume 2007); 'relation', with a
+        covariance of the tasks that is learned (MTRL); 'groups', few features for all; 'trace', a
+        subspace for all.
+      penalties: factors of a solver's penalty, of which validation chooses one.
+      couplings: by which tasks are held together, over what holds each ('together': the factor of
+        each task's own part; 'relation': that of the learned covariance), as `penalties`.
+      solver_steps: steps of a solver at most.
     """
 
-    solver: Literal["adamw", "ridge", "together", "relation", "groups", "trace"] = "adamw"
-    penalties: tuple[float, ...] = positive(default=(0.01, 0.03, 0.1, 0.3, 1.0))
-    couplings: tuple[float, ...] = positive(default=(3.0, 30.0))
-    solver_steps: int = size(1, default=5000, high=2**31 - 1)
     learning_rate: float = positive(default=4e-3)
     schedule: Literal["cosine", "linear", "constant"] = "cosine"
     warmup_steps: int = size(0, default=50, high=2**31 - 1)
@@ -116,6 +112,10 @@ class OptimizerConfig:
     layer_decay: float = bounded(low=0, high=1, low_open=True, default=1.0)
     frozen: tuple[str, ...] = ()
     unfreeze: int = size(0, default=0, high=2**31 - 1)
+    solver: Literal["adamw", "ridge", "together", "relation", "groups", "trace"] = "adamw"
+    penalties: tuple[float, ...] = positive(default=(0.01, 0.03, 0.1, 0.3, 1.0))
+    couplings: tuple[float, ...] = positive(default=(3.0, 30.0))
+    solver_steps: int = size(1, default=5000, high=2**31 - 1)
 
 
 @dataclasses.dataclass(frozen=True)
