@@ -9,6 +9,7 @@ from mtljax.errors import UserError
 from mtljax.presets import Config
 from mtljax.step import Method, train_step
 from mtljax.step.strategy import choose_strategy
+from mtljax.training.learned_rates import with_measured_steps
 from mtljax.training.model import Model, initial_params
 from mtljax.training.objective import alike_heads, has_penalty, penalty
 from mtljax.training.objectives.model_objectives import model_objectives
@@ -61,7 +62,10 @@ def check_parameters(config: Config, model: Model, method: Method) -> None:
     check_patterns(params, config.optimizer, config.encoder.layers)
     if not frozen:
         return
-    options = dataclasses.replace(step_options(config, model), accumulate=1)
+    options = step_options(config, model)
+    # Learned rates may read gradients where the method reads none.
+    telemetry = options.telemetry or with_measured_steps(config)[0]
+    options = dataclasses.replace(options, accumulate=1, telemetry=telemetry)
     try:
         step = train_step(model_objectives(model), method, optax.identity(), options)
         jax.eval_shape(step.init, params)

@@ -126,6 +126,11 @@ def test_what_is_told_in_one_line(make, plain, tasks):
     model, _ = make(config, chosen)
     with pytest.raises(UserError, match=r"^sharing\.freeze: frozen: all shared parameters are"):
         check_parameters(config, model, make_method(config, 2))
+    # Rates of input groups may read gradients where the weighting reads none.
+    learned = dataclasses.replace(config.mixture, schedule="doge")
+    config = dataclasses.replace(config, weighting="equal", mixture=learned)
+    with pytest.raises(UserError, match=r"^sharing\.freeze: frozen: all shared parameters are"):
+        check_parameters(config, model, make_method(config, 2))
     frozen = dataclasses.replace(config.optimizer, frozen=("^private/",))
     config = with_sharing(plain, dataclasses.replace(LORA, freeze="no"), optimizer=frozen)
     with pytest.raises(UserError, match=r"^optimizer\.frozen: private parameters of the encoder"):
