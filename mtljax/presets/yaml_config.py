@@ -99,7 +99,7 @@ def like_run(base: Config, directory: str) -> Config:
     if not path.is_file():
         raise UserError(f"encoder.from_run {directory}: no run there (config.yaml is missing)")
     begun = parse_config(read_yaml_file(path))
-    encoder = dataclasses.replace(begun.encoder, from_run=directory, pretrained="")
+    encoder = dataclasses.replace(begun.encoder, from_run=directory, pretrained="", vectors="")
     # The decoder of a pretrained model belongs to its encoder, and has settings that nobody writes.
     decoder = base.decoder if begun.decoder.readout == "project" else begun.decoder
     return dataclasses.replace(base, encoder=encoder, decoder=decoder, tokenizer=begun.tokenizer)

@@ -301,7 +301,9 @@ def _start_of(run: StudyRun, directory: Path) -> tuple[Config, Given | None]:
         raise UserError(f"{run.name}: begins from {run.origin}, which is not done in {directory}")
     config = run.config
     if not run.drawn:
-        encoder = dataclasses.replace(config.encoder, from_run=str(origin), pretrained="")
+        encoder = dataclasses.replace(
+            config.encoder, from_run=str(origin), pretrained="", vectors=""
+        )
         config = dataclasses.replace(config, encoder=encoder)
     files = origin_of(config, directory / run.name)
 

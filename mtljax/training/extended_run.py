@@ -105,7 +105,7 @@ def extend_run(
     files = run_directory.read_run(origin, notes_on(console))
     more = parse_tasks(tasks, Path.cwd()) if tasks else ()
     config = read_config(config or extension_config(files.config))
-    encoder = dataclasses.replace(config.encoder, from_run=str(origin), pretrained="")
+    encoder = dataclasses.replace(config.encoder, from_run=str(origin), pretrained="", vectors="")
     heads = dataclasses.replace(config.heads, from_run=not retrain)
     config = dataclasses.replace(config, encoder=encoder, heads=heads)
     learned = _learned(origin, files.tasks, more, retrain, freeze)

@@ -11,7 +11,7 @@ from mtljax.data import TokenizerSettings
 from mtljax.data.tokenizers.words import WordTokenizer
 from mtljax.errors import UserError
 from mtljax.modules import EncoderConfig
-from mtljax.presets import Config
+from mtljax.presets import Config, read_config
 from mtljax.pretrained.word_vectors import read_word_vectors
 from mtljax.step.state import TrainState
 from mtljax.training.word_vectors import start_from_vectors, vectors_of
@@ -91,3 +91,9 @@ def test_a_run_begins_with_them(tmp_path):
     pieces = dataclasses.replace(config, tokenizer=TokenizerSettings("bpe"))
     with pytest.raises(UserError, match="are of words"):
         vectors_of(pieces, tokenizer, tmp_path)
+
+
+def test_a_run_that_begins_as_another_one_reads_no_vectors(tmp_path):
+    (tmp_path / "config.yaml").write_text("encoder: {vectors: v.txt, embedding: 2}")
+    encoder = read_config({"encoder": {"from_run": str(tmp_path)}}).encoder
+    assert (encoder.vectors, encoder.embedding) == ("", 2)

@@ -22,6 +22,7 @@ from mtljax.training.evaluation import Evaluator, score
 from mtljax.training.loop import train_in_steps
 from mtljax.training.model import Model, data_options
 from mtljax.training.persistence import run_directory
+from mtljax.training.persistence.checkpoints import checkpoint_steps
 from mtljax.training.reporting.progress import notebook_console, notes_on
 from mtljax.training.solved.candidates import TOLERANCE, Candidate, correlation, solve_all
 from mtljax.training.solved.features import (
@@ -72,7 +73,9 @@ def solve_run(
     _check(config, tasks)
     optimizer = dataclasses.replace(config.optimizer, average=0.0)
     config = dataclasses.replace(config, steps=0, epochs=0.0, optimizer=optimizer)
-    if run_directory.holds_run(directory):
+    # A run that was killed before its parameters were saved is solved again.
+    saved = checkpoint_steps(directory / run_directory.CHECKPOINTS)
+    if saved and run_directory.holds_run(directory):
         width = run_directory.read_config(directory).encoder.embedding
         config = _as_wide(config, width)
         return train_in_steps(config, tasks, directory, **places, console=console, **options)

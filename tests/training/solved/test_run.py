@@ -3,6 +3,7 @@
 import dataclasses
 import io
 import json
+import shutil
 
 import numpy as np
 import pytest
@@ -108,6 +109,10 @@ def test_the_penalty_is_chosen_on_validation_and_the_relation_kept(
     again = io.StringIO()
     assert train(config, chosen, tmp_path / "run", console=Console(file=again)) == summary
     assert "complete" in again.getvalue()
+    # One that was killed before its parameters were saved is solved again.
+    (tmp_path / "run" / "summary.json").unlink()
+    shutil.rmtree(tmp_path / "run" / "checkpoints")
+    assert train(config, chosen, tmp_path / "run")["tasks"] == summary["tasks"]
     assert main(["predict", str(tmp_path / "run"), "w1 w2"]) == 0
     assert "grade" in capsys.readouterr().out
     figure = draw_run_relation(tmp_path / "run")
