@@ -2,6 +2,7 @@
 
 import json
 import zipfile
+import zlib
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import NamedTuple
@@ -110,9 +111,12 @@ def _arrays(path: Path, words: object, vectors: np.ndarray | None, keep: Keep) -
 
 def _npz(path: Path, keep: Keep) -> None:
     try:
-        with np.load(path, allow_pickle=False) as arrays:
+        loaded = np.load(path, allow_pickle=False)
+        if not isinstance(loaded, np.lib.npyio.NpzFile):
+            raise ValueError("a single array")
+        with loaded as arrays:
             words, vectors = (arrays.get(name) for name in ("words", "vectors"))
-    except (ValueError, EOFError, zipfile.BadZipFile) as error:
+    except (ValueError, EOFError, zipfile.BadZipFile, zlib.error) as error:
         raise UserError(f"{path}: damaged: {error}") from error
     _arrays(path, words, vectors, keep)
 
@@ -122,7 +126,8 @@ def _safetensors(path: Path, keep: Keep) -> None:
 
     try:
         with safe_open(path, "np") as file:
-            words = json.loads((file.metadata() or {}).get("words", "null"))
+            listed = json.loads((file.metadata() or {}).get("words", "null"))
+            words = None if listed is None else np.asarray(listed)
             vectors = file.get_tensor("vectors") if "vectors" in file.keys() else None  # noqa: SIM118
     except (SafetensorError, ValueError) as error:
         raise UserError(f"{path}: damaged: {error}") from error

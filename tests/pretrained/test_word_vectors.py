@@ -97,3 +97,13 @@ def test_a_run_that_begins_as_another_one_reads_no_vectors(tmp_path):
     (tmp_path / "config.yaml").write_text("encoder: {vectors: v.txt, embedding: 2}")
     encoder = read_config({"encoder": {"from_run": str(tmp_path)}}).encoder
     assert (encoder.vectors, encoder.embedding) == ("", 2)
+
+
+def test_an_array_without_a_name_and_words_of_no_shape_are_told(tmp_path):
+    with (tmp_path / "a.npz").open("wb") as file:
+        np.save(file, np.ones(3))
+    words = {"words": json.dumps(["rome", ["paris"]])}
+    save_file({"vectors": np.ones((2, 2), np.float32)}, tmp_path / "b.safetensors", words)
+    for name in ("a.npz", "b.safetensors"):
+        with pytest.raises(UserError, match="damaged"):
+            read_word_vectors(tmp_path / name, VOCABULARY, lowercase=True)
