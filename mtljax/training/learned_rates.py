@@ -13,6 +13,7 @@ from mtljax.data import MultitaskData
 from mtljax.data.batching.learned_groups import LearnedGroups
 from mtljax.data.batching.mixture import MixtureSettings, inclusion
 from mtljax.errors import UserError
+from mtljax.modules.structures import STRUCTURES
 from mtljax.presets import Config
 from mtljax.step.state import StepMetrics
 from mtljax.step.strategy import APPROXIMATE
@@ -97,6 +98,12 @@ def check_mixture(config: Config, data: MultitaskData, steps: int) -> None:
         why = "needs mixture.reference, the directory of a finished run of the same tasks"
         why = why if settings.schedule == "doremi" else "reads no mixture.reference"
         raise UserError(f"{option}: {why}")
+    output = STRUCTURES[config.sharing.structure].output
+    if settings.schedule == "doremi" and output is not None and output.loss is not None:
+        raise UserError(
+            f"{option}: not with sharing.structure {config.sharing.structure!r}, whose losses in "
+            "training have more in them than those of the reference on validation"
+        )
     if settings.reference:
         _reference_losses(settings.reference, [task.name for task in data.layout.tasks])
     # The least that a floor must be for a group to be read at all, at the lowest rate.

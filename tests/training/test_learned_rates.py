@@ -10,6 +10,7 @@ import pytest
 from mtljax import mixtures
 from mtljax.data.batching.mixture import MixtureSettings
 from mtljax.errors import Preempted, UserError
+from mtljax.modules.config import SharingConfig
 from mtljax.presets import GradientsConfig
 from mtljax.solvers import UnitGramian
 from mtljax.step.state import StepMetrics
@@ -189,6 +190,8 @@ def test_what_does_not_suit_a_schedule_is_refused(learner, make, tasks, tmp_path
     refused("batch.workers", batch=dataclasses.replace(config.batch, workers=1))
     refused("there is one input group", data=make(config, (tasks["label"], tasks["grade"]))[1])
     noisy = dataclasses.replace(config.mixture, schedule="pike")
+    compared = dataclasses.replace(config.mixture, schedule="doremi", reference="there")
+    refused("doremi.*asp_mtl.*more in them", mixture=compared, sharing=SharingConfig("asp_mtl"))
     few = dataclasses.replace(data, stages=[dict.fromkeys(data.stages[0], 1)])
     refused("needs two rows", data=few, mixture=noisy)
     without = {name: {"train": splits["train"]} for name, splits in data.examples.items()}
