@@ -67,7 +67,9 @@ def mixture_runs(
     for number, rates in enumerate(drawn_rates(count, [prior[name] for name in groups], seed=seed)):
         of_group = dict(zip(groups, rates.tolist(), strict=True))
         mixed = tuple(
-            dataclasses.replace(task, rate=of_group[data.layout.group_of(task.name).name])
+            dataclasses.replace(
+                task, rate=of_group[data.layout.group_of(task.name).name], batch_size=None
+            )
             for task in tasks
         )
         alike = dataclasses.replace(config, mixture=mixture)

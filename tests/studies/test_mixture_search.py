@@ -33,6 +33,10 @@ def test_runs_differ_in_their_rates_alone(given):
             config, mixture=dataclasses.replace(config.mixture, subset=1)
         )
     assert len({run.name for run in runs}) == 5
+    # Rates stand in for numbers of texts a step, which a task may name in place of its rate.
+    counted = tuple(dataclasses.replace(task, batch_size=4) for task in chosen)
+    again = mixture_runs(config, counted, data, count=5, seed=2)
+    assert [run.tasks for run in again] == [run.tasks for run in runs]
 
 
 def test_it_proposes_the_rates_with_the_lowest_loss(given, monkeypatch, tmp_path):
