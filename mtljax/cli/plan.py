@@ -126,6 +126,9 @@ def _variants(options: Options) -> list[Config]:
     for word in placements:
         if word not in PLACEMENTS:
             raise UserError(f"placements: {word!r} is not one of {', '.join(PLACEMENTS)}")
+    solver = options.config.optimizer.solver
+    if solver != "adamw":
+        raise UserError(f"optimizer.solver {solver!r}: makes no steps that could be planned")
     variants = []
     for weighting in options.config.weighting.split(","):
         for placement in placements or [options.config.parallel.placement]:

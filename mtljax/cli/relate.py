@@ -95,6 +95,8 @@ def run(arguments: Sequence[str]) -> int:
     if given(arguments, "--steps") is not None:
         config = dataclasses.replace(config, epochs=0.0)
     options = parse(Options, "relate", arguments, default=Options(config))
+    if given(arguments, "--samples") is not None and not options.leave_out:
+        raise UserError("--samples: of a task that is new; name one with --leave-out")
     data_dir = data_directory(options.data_dir)
     tasks = load_tasks(options.tasks) if options.tasks else default_tasks(name, data_dir)
     stem = f"-{Path(options.tasks).stem}" if options.tasks else ""

@@ -151,3 +151,10 @@ def test_event_files_need_the_extra(train_refused, tasks_file, monkeypatch):
     monkeypatch.setitem(sys.modules, "tensorboardX", None)
     message = train_refused("--tasks", tasks_file, "--tensorboard")
     assert message == "tensorboard: needs the extra 'tensorboard' (tensorboardX)"
+
+
+def test_options_that_have_nothing_to_act_on_are_refused(refused):
+    message = refused("relate", "--samples", "16")
+    assert "--samples: of a task that is new; name one with --leave-out" in message
+    message = refused("plan", "--preset", "linear", "--optimizer.solver", "ridge")
+    assert "optimizer.solver 'ridge': makes no steps that could be planned" in message
