@@ -46,7 +46,9 @@ BATCHES = 8
 PRETRAINED = "FDU-MTL, eight tasks, pretrained"
 
 
-def runs(fdu: Path | None, pretrained: Path | None) -> dict[str, tuple[Config, tuple[Task, ...]]]:
+def runs(
+    fdu: Path | None, pretrained: Path | None = None
+) -> dict[str, tuple[Config, tuple[Task, ...]]]:
     """Configurations and tasks by name."""
     found = {}
     for name in ("small", "linear"):
