@@ -1,7 +1,6 @@
 """A train step on the devices of a configuration: their mesh, shardings and the compiled step."""
 
 import dataclasses
-import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -14,7 +13,6 @@ from jax.sharding import PartitionSpec as P
 
 from mtljax.errors import UserError
 from mtljax.modules import logical_axes
-from mtljax.modules.structures import has_private
 from mtljax.parallel import (
     ParameterSpecs,
     compiled_step,
@@ -29,19 +27,18 @@ from mtljax.parallel import (
 )
 from mtljax.parallel.fsdp_gather import fsdp_shardings
 from mtljax.parallel.mesh import axes_size, row_axes
-from mtljax.parallel.placement import TaskPlacement, choose_placement, divide_groups
+from mtljax.parallel.placement import TaskPlacement
 from mtljax.parallel.processes import RowShare, global_rows, process_share
 from mtljax.parallel.task_exchange import gather_stored, stored_specs
 from mtljax.presets import Config, ParallelConfig
-from mtljax.step.method import Method, Rule, as_method, reads_gradients
+from mtljax.step.method import Method, Rule, as_method
 from mtljax.step.state import StepMetrics, TrainState
-from mtljax.step.strategy import APPROXIMATE
 from mtljax.training.model import Model
 from mtljax.training.objective import StepBatch
 from mtljax.training.objectives.device_layout import DeviceLayout
-from mtljax.training.parameter_rates import freezes_encoder
 from mtljax.training.passes import passes_of
 from mtljax.training.step import make_step
+from mtljax.training.task_placement import task_placement
 
 _SHOWN_PATHS = 3
 """Paths of parameters, at most, that the first line of a run names."""
@@ -196,9 +193,7 @@ def _on_mesh(
     # below with its layout.
     init = make_step(model, method, optimizer, config).init
     shapes = jax.eval_shape(init, batch)
-    placement, reason = _choose_placement(
-        config, model, method, mesh, batch, shapes.params["shared"]
-    )
+    placement, reason = task_placement(config, model, method, mesh, batch, shapes.params["shared"])
     if placement is None:
         _check_exchange(parallel, reason)
     axes = logical_axes(model.network, shapes.params)
@@ -292,70 +287,10 @@ def _gather_updates(params: Any, placement: TaskPlacement) -> Callable[[Any], An
     return gather
 
 
-def _choose_placement(
-    config: Config, model: Model, method: Method, mesh: Mesh, batch: StepBatch, shared: Any
-) -> tuple[TaskPlacement | None, str]:
-    """Which devices work on which tasks, None where all work on all, and the reason in words."""
-    parallel = config.parallel
-    groups = {group.name: [task.name for task in group.tasks] for group in model.layout.groups}
-    tasks = sum(map(len, groups.values()))
-    if mesh.shape["task"] > 1 and tasks % mesh.shape["task"]:
-        raise ValueError(f"a task axis of {mesh.shape['task']} does not divide {tasks} tasks")
-    obstacle = _placement_obstacle(config, mesh)
-    if parallel.placement == "task" and obstacle:
-        raise ValueError(f"placement 'task': {obstacle}")
-    if parallel.placement == "off" or obstacle:
-        return None, obstacle or "as asked for"
-    # What an encoder is compiled for: groups of one kind are encoded by one trace.
-    kinds = {name: (model.network.attention[name], _shapes(batch[name])) for name in groups}
-    sharded = parallel.sharding == "fsdp"
-    # As XLA does it where it sums gradients over devices itself.
-    narrow = parallel.exchange == "auto" and model.network.encoder.dtype == jnp.bfloat16
-    dtype = jnp.bfloat16 if narrow or parallel.exchange == "bfloat16" else None
-    if parallel.placement == "task":
-        try:
-            by_index = divide_groups(groups, mesh.shape["task"], kinds)
-            return TaskPlacement(mesh, by_index, sharded, dtype), "as asked for"
-        except ValueError as error:
-            raise ValueError(f"placement 'task': {error}") from None
-    # Loss-only weightings have one backward pass, which gains nothing from a device per task.
-    if not reads_gradients(method):
-        return None, f"weighting {config.weighting!r} reads no gradients"
-    if config.weighting_options.get("every", 1) != 1:
-        return None, "steps between those of weighting.every read no gradients"
-    size = sum(math.prod(leaf.shape) * leaf.dtype.itemsize for leaf in jax.tree.leaves(shared))
-    rows = {name: batch[name]["tokens"].shape[0] for name in groups}
-    by_index, reason = choose_placement(mesh, groups, kinds, size, rows=rows)
-    if by_index is None:
-        return None, reason
-    return TaskPlacement(mesh, by_index, sharded, dtype), reason
-
-
-def _placement_obstacle(config: Config, mesh: Mesh) -> str:
-    """Why tasks cannot be on groups of devices, whatever their number; empty if they can."""
-    if config.parallel.strategy != "jit":
-        return f"strategy {config.parallel.strategy!r} has no axis of tasks"
-    if mesh.shape["model"] > 1:
-        return "the axis of features has several devices"
-    if config.optimizer.frozen or freezes_encoder(config):
-        return "some parameters are frozen"
-    if has_private(config.sharing):
-        return "tasks have private parameters in the encoder"
-    if config.gradients.strategy in APPROXIMATE:
-        strategy = config.gradients.strategy
-        return f"gradients.strategy {strategy!r} never holds the gradients of all tasks"
-    return ""
-
-
 def _first_paths(paths: Sequence[str]) -> str:
     shown = ", ".join(paths[:_SHOWN_PATHS])
     more = len(paths) - _SHOWN_PATHS
     return f"{shown} and {more} more" if more > 0 else shown
-
-
-def _shapes(group: Any) -> Any:
-    shapes = {n: tuple(v.shape) for n, v in group.items() if n not in ("targets", "weights")}
-    return tuple(sorted(shapes.items()))
 
 
 def check_stages(devices: Distributed, stages: Sequence[Mapping[str, int]]) -> None:
