@@ -19,6 +19,7 @@ from mtljax.linear.fit import Solution as Solution
 from mtljax.linear.fit import fit as fit
 from mtljax.linear.mtrl import Related as Related
 from mtljax.linear.mtrl import best_covariance as best_covariance
+from mtljax.linear.mtrl import correlations as correlations
 from mtljax.linear.mtrl import fit_relation as fit_relation
 from mtljax.linear.ngrams import Ngrams as Ngrams
 from mtljax.linear.ngrams import NgramSettings as NgramSettings

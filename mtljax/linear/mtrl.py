@@ -28,9 +28,7 @@ class Related(NamedTuple):
 
         Zeros for a task without weights.
         """
-        variances = jnp.diagonal(self.covariance)
-        scale = jnp.where(variances > 0, jax.lax.rsqrt(jnp.where(variances > 0, variances, 1)), 0)
-        return self.covariance * jnp.outer(scale, scale)
+        return correlations(self.covariance)
 
     @property
     def rank(self) -> jax.Array:
@@ -79,6 +77,13 @@ def fit_relation(
     omega = Omega(ridge=ridge, strength=strength, norm="squared_trace")
     solution = fit(features, targets, task, num_tasks=num_tasks, omega=omega, **options)
     return Related(solution, best_covariance(solution.weights))
+
+
+def correlations(covariance: jax.Array) -> jax.Array:
+    """The correlations ``[T, T]`` of a covariance: zeros for a task without a variance."""
+    variances = jnp.diagonal(covariance)
+    scale = jnp.where(variances > 0, jax.lax.rsqrt(jnp.where(variances > 0, variances, 1)), 0)
+    return covariance * jnp.outer(scale, scale)
 
 
 def best_covariance(weights: jax.Array) -> jax.Array:

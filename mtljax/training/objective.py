@@ -9,6 +9,7 @@ import numpy as np
 
 from mtljax import losses
 from mtljax.kinds import KINDS, LossSettings
+from mtljax.linear import correlations
 from mtljax.modules import Readout, SharingConfig, TagScores
 from mtljax.modules.structures import structure_of
 from mtljax.presets import RegularizerConfig
@@ -152,6 +153,10 @@ def penalty(
     return value
 
 
+def _correlations_of(heads: Sequence[Any]) -> jax.Array:
+    return correlations(task_covariance(heads))
+
+
 def heads_correlation(
     model: Model, params: Params, where: jax.sharding.Sharding | None = None
 ) -> dict[str, Any]:
@@ -173,11 +178,9 @@ def heads_correlation(
     start = 0
     for each in sets:
         heads = [params["heads"][name] for name in each]
-        covariance = np.asarray(jax.jit(task_covariance, out_shardings=where)(heads), np.float64)
-        scale = np.sqrt(np.diagonal(covariance))
         end = start + len(each)
-        scale = np.where(scale > 0, scale, 1)
-        correlation[start:end, start:end] = covariance / np.outer(scale, scale)
+        found = jax.jit(_correlations_of, out_shardings=where)(heads)
+        correlation[start:end, start:end] = np.asarray(found, np.float64)
         start = end
     return {"tasks": names, "correlation": np.round(correlation, 6).tolist()}
 

@@ -181,7 +181,5 @@ def _omega(solver: str, penalty: float, coupling: float | None, count: int) -> O
 
 def correlation(candidate: Candidate) -> list[list[float]]:
     """The correlations of the tasks that were learned with their models."""
-    covariance = np.asarray(linear.best_covariance(jnp.asarray(candidate.weights)), np.float64)
-    scale = np.sqrt(np.diagonal(covariance))
-    scale = np.where(scale > 0, scale, 1)
-    return np.round(covariance / np.outer(scale, scale), 6).tolist()
+    covariance = linear.best_covariance(jnp.asarray(candidate.weights))
+    return np.round(np.asarray(linear.correlations(covariance), np.float64), 6).tolist()
