@@ -105,6 +105,8 @@ def load(
     """
     tokenizer, begun = tokenizer_of(origin, config), None
     if isinstance(origin, Given):
+        if origin.data is not None and start.saved is None:
+            return origin.data
         begun = origin.outputs
     if start.saved is not None:
         run = run_directory.read_run(start.directory)

@@ -62,11 +62,13 @@ class Given(NamedTuple):
       tokenizer: of the run.
       outputs: what tasks predict, by name, whose classes keep their order.
       parameters: from the model and its data to what it starts from; None to draw them.
+      data: of the run, where it was read already.
     """
 
     tokenizer: Tokenizer
     outputs: Mapping[str, Output]
     parameters: Callable[[Model, MultitaskData], StartingPoint] | None = None
+    data: MultitaskData | None = None
 
 
 def read_as_there(config: Config, tasks: Sequence[Task], directory: Path) -> Config:

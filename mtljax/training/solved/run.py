@@ -94,7 +94,7 @@ def solve_run(
         directory,
         **places,
         console=console,
-        given=Given(read.tokenizer, read.outputs, parameters),
+        given=Given(read.tokenizer, read.outputs, parameters, read),
         **options,
     )
 
