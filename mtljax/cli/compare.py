@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import tyro
 from rich.table import Table
 
+from mtljax.cli.compile_cache import CompileCache, compile_cache
 from mtljax.cli.options import (
     Output,
     cache_directory,
@@ -40,6 +41,8 @@ class Options:
         default.
       cache_dir: directory of the token cache, 'off' for none; the environment's MTLJAX_CACHE_DIR or
         ~/.cache/mtljax by default.
+      compile_cache: directory where compiled programs are kept for the next start; by default the
+        environment's JAX_COMPILATION_CACHE_DIR.
       json: print one JSON object.
     """
 
@@ -48,12 +51,18 @@ class Options:
     plot: Annotated[str | None, tyro.conf.arg(metavar="FILE")] = None
     data_dir: Annotated[str | None, tyro.conf.arg(metavar="DIR")] = None
     cache_dir: Annotated[str | None, tyro.conf.arg(metavar="DIR")] = None
+    compile_cache: CompileCache = None
     json: tyro.conf.FlagCreatePairsOff[bool] = False
 
 
 def run(arguments: Sequence[str]) -> int:
     """Run the subcommand and return its exit code."""
     options = parse(Options, "compare", arguments)
+    with compile_cache(options.compile_cache):
+        return _run(options)
+
+
+def _run(options: Options) -> int:
     from mtljax.studies import compare, draw_comparison
 
     if options.plot is not None:

@@ -8,6 +8,7 @@ from typing import Annotated, Literal
 import tyro
 from rich.table import Table
 
+from mtljax.cli.compile_cache import CompileCache, compile_cache
 from mtljax.cli.options import (
     Output,
     cache_directory,
@@ -39,6 +40,8 @@ class Options:
         ~/.cache/mtljax by default.
       generate: generate the texts of text to text, and measure them.
       texts: how they are written.
+      compile_cache: directory where compiled programs are kept for the next start; by default the
+        environment's JAX_COMPILATION_CACHE_DIR.
       json: print one JSON object.
     """
 
@@ -48,12 +51,18 @@ class Options:
     cache_dir: Annotated[str | None, tyro.conf.arg(metavar="DIR")] = None
     generate: tyro.conf.FlagCreatePairsOff[bool] = True
     texts: Annotated[GenerationConfig, tyro.conf.arg(name="", constructor=_TEXTS)] = EVALUATION
+    compile_cache: CompileCache = None
     json: tyro.conf.FlagCreatePairsOff[bool] = False
 
 
 def run(arguments: Sequence[str]) -> int:
     """Run the subcommand and return its exit code."""
     options = parse(Options, "evaluate", arguments)
+    with compile_cache(options.compile_cache):
+        return _run(options)
+
+
+def _run(options: Options) -> int:
     from mtljax.inference import load_run
 
     loaded = load_run(options.run, warn=warn)

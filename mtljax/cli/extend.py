@@ -7,6 +7,7 @@ from typing import Annotated, Any
 
 import tyro
 
+from mtljax.cli.compile_cache import CompileCache, compile_cache
 from mtljax.cli.options import (
     Output,
     cache_directory,
@@ -44,6 +45,8 @@ class Options:
         default.
       cache_dir: directory of the token cache, 'off' for none; the environment's MTLJAX_CACHE_DIR or
         ~/.cache/mtljax by default.
+      compile_cache: directory where compiled programs are kept for the next start; by default the
+        environment's JAX_COMPILATION_CACHE_DIR.
       json: print the summary as JSON, and the progress to stderr.
     """
 
@@ -58,6 +61,7 @@ class Options:
     freeze: bool = True
     data_dir: Annotated[str | None, tyro.conf.arg(metavar="DIR")] = None
     cache_dir: Annotated[str | None, tyro.conf.arg(metavar="DIR")] = None
+    compile_cache: CompileCache = None
     json: tyro.conf.FlagCreatePairsOff[bool] = False
 
 
@@ -65,7 +69,10 @@ def run(arguments: Sequence[str]) -> int:
     """Run the subcommand and return its exit code."""
     options = read_options(arguments)
     directory = Path(options.run_dir)
-    with joined(ProcessOptions(), "extend", directory / "checkpoints") as preempted:
+    with (
+        joined(ProcessOptions(), "extend", directory / "checkpoints") as preempted,
+        compile_cache(options.compile_cache),
+    ):
         from mtljax.training import extend_run, put_best_heads_together, results_table
 
         console = Output(stderr=options.json, soft_wrap=True)

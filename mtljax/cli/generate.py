@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import tyro
 
+from mtljax.cli.compile_cache import CompileCache, compile_cache
 from mtljax.cli.draft import draft_of
 from mtljax.cli.inputs import read_texts
 from mtljax.cli.options import Output, options_from, parse, print_json, printable, warn
@@ -51,6 +52,8 @@ class Options:
       truncate_left: read the end of a prompt that is longer than the model reads at once, instead
         of refusing it.
       stream: show words as they are generated.
+      compile_cache: directory where compiled programs are kept for the next start; by default the
+        environment's JAX_COMPILATION_CACHE_DIR.
       json: print one JSON object a line, {"prompt", "continuation"}.
     """
 
@@ -64,12 +67,18 @@ class Options:
     )
     truncate_left: tyro.conf.FlagCreatePairsOff[bool] = False
     stream: tyro.conf.FlagCreatePairsOff[bool] = False
+    compile_cache: CompileCache = None
     json: tyro.conf.FlagCreatePairsOff[bool] = False
 
 
 def run(arguments: Sequence[str]) -> int:
     """Run the subcommand and return its exit code."""
     options = parse(Options, "generate", arguments)
+    with compile_cache(options.compile_cache):
+        return _run(arguments, options)
+
+
+def _run(arguments: Sequence[str], options: Options) -> int:
     _check(options)
     from mtljax.inference import load_run
 

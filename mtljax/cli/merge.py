@@ -6,6 +6,7 @@ from typing import Annotated
 
 import tyro
 
+from mtljax.cli.compile_cache import CompileCache, compile_cache
 from mtljax.cli.options import (
     Output,
     cache_directory,
@@ -33,6 +34,8 @@ class Options:
         default.
       cache_dir: directory of the token cache, 'off' for none; the environment's MTLJAX_CACHE_DIR or
         ~/.cache/mtljax by default.
+      compile_cache: directory where compiled programs are kept for the next start; by default the
+        environment's JAX_COMPILATION_CACHE_DIR.
       json: print the summary as JSON, and the progress to stderr.
     """
 
@@ -42,12 +45,18 @@ class Options:
     ancestor: Annotated[str | None, tyro.conf.arg(metavar="DIR")] = None
     data_dir: Annotated[str | None, tyro.conf.arg(metavar="DIR")] = None
     cache_dir: Annotated[str | None, tyro.conf.arg(metavar="DIR")] = None
+    compile_cache: CompileCache = None
     json: tyro.conf.FlagCreatePairsOff[bool] = False
 
 
 def run(arguments: Sequence[str]) -> int:
     """Run the subcommand and return its exit code."""
     options = parse(Options, "merge", arguments)
+    with compile_cache(options.compile_cache):
+        return _run(options)
+
+
+def _run(options: Options) -> int:
     from mtljax.training import merge_runs, results_table
 
     console = Output(stderr=options.json, soft_wrap=True)

@@ -7,6 +7,7 @@ from typing import Annotated, Any
 
 import tyro
 
+from mtljax.cli.compile_cache import CompileCache, compile_cache
 from mtljax.cli.options import Output, data_directory, parse, print_json
 from mtljax.cli.train import chosen_preset, given
 from mtljax.errors import UserError
@@ -35,6 +36,8 @@ class Options:
       placements: values of --parallel.placement to compare; by default that of the configuration.
       memory: memory of a device in GiB; by default that of the chip.
       suggest: if the step fits, look for the largest batch that fits.
+      compile_cache: directory where compiled programs are kept for the next start; by default the
+        environment's JAX_COMPILATION_CACHE_DIR.
       json: print the plan as JSON, and the progress to stderr.
     """
 
@@ -46,12 +49,18 @@ class Options:
     placements: str = ""
     memory: float = 0.0
     suggest: tyro.conf.FlagCreatePairsOff[bool] = False
+    compile_cache: CompileCache = None
     json: tyro.conf.FlagCreatePairsOff[bool] = False
 
 
 def run(arguments: Sequence[str]) -> int:
     """Run the subcommand and return its exit code."""
     options, tasks = read_options(arguments)
+    with compile_cache(options.compile_cache):
+        return _run(options, tasks)
+
+
+def _run(options: Options, tasks: tuple[Task, ...]) -> int:
     variants = _variants(options)
     _set_up(options.topology)
     from mtljax import planning

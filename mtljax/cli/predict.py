@@ -13,6 +13,7 @@ import tyro
 from rich.console import Console
 from rich.text import Text
 
+from mtljax.cli.compile_cache import CompileCache, compile_cache
 from mtljax.cli.draft import locked_draft
 from mtljax.cli.inputs import parse_argument, read_texts
 from mtljax.cli.options import Output, parse, print_json, printable, warn
@@ -41,6 +42,8 @@ class Options:
       input: file with a text a line, or a table, by its ending; - for stdin, which is also read if
         no text is given and it is not a terminal.
       task: answer by this task only; may be given several times.
+      compile_cache: directory where compiled programs are kept for the next start; by default the
+        environment's JAX_COMPILATION_CACHE_DIR.
       json: print one JSON object a line, {task: answer}.
       output: write to this file instead of stdout.
     """
@@ -51,6 +54,7 @@ class Options:
     ] = ()
     input: Annotated[str | None, tyro.conf.arg(metavar="FILE")] = None
     task: Annotated[tyro.conf.UseAppendAction[tuple[str, ...]], tyro.conf.arg(metavar="NAME")] = ()
+    compile_cache: CompileCache = None
     json: tyro.conf.FlagCreatePairsOff[bool] = False
     output: Annotated[str | None, tyro.conf.arg(metavar="FILE")] = None
 
@@ -58,6 +62,11 @@ class Options:
 def run(arguments: Sequence[str]) -> int:
     """Run the subcommand and return its exit code."""
     options = parse(Options, "predict", arguments)
+    with compile_cache(options.compile_cache):
+        return _run(options)
+
+
+def _run(options: Options) -> int:
     source = _source(options)
     from mtljax.inference import load_run
 

@@ -11,6 +11,7 @@ import tyro
 from rich.table import Table
 
 from mtljax.cli.compare import p_value
+from mtljax.cli.compile_cache import CompileCache, compile_cache
 from mtljax.cli.options import (
     Output,
     cache_directory,
@@ -68,6 +69,8 @@ class Options:
         same command without this says the answer. Those of --check-groups are known, and printed,
         when the joint runs are done.
       only: do these runs of the study alone, and give no answer.
+      compile_cache: directory where compiled programs are kept for the next start; by default the
+        environment's JAX_COMPILATION_CACHE_DIR.
       json: print the answer as JSON, and the progress to stderr.
     """
 
@@ -85,6 +88,7 @@ class Options:
     cache_dir: Annotated[str | None, tyro.conf.arg(metavar="DIR")] = None
     jobs: tyro.conf.FlagCreatePairsOff[bool] = False
     only: tuple[str, ...] = ()
+    compile_cache: CompileCache = None
     json: tyro.conf.FlagCreatePairsOff[bool] = False
 
 
@@ -108,7 +112,10 @@ def run(arguments: Sequence[str]) -> int:
         line = f"[{number}/{count}] {done.run.name}: {became}, {done.seconds:.0f} s"
         console.print(printable(line))
 
-    with joined(ProcessOptions(), "relate", directory) as preempted:
+    with (
+        joined(ProcessOptions(), "relate", directory) as preempted,
+        compile_cache(options.compile_cache),
+    ):
         from mtljax.studies import do_runs, plan_study, relate, runs_that_check, write_report
 
         places: dict[str, Any] = {

@@ -7,6 +7,7 @@ from typing import Annotated, Any
 
 import tyro
 
+from mtljax.cli.compile_cache import CompileCache, compile_cache
 from mtljax.cli.options import Output, cache_directory, data_directory, parse, print_json, printable
 from mtljax.cli.processes import ProcessOptions, joined
 from mtljax.errors import UserError
@@ -32,6 +33,8 @@ class Options:
       cache_dir: directory of the token cache, 'off' for none; the environment's MTLJAX_CACHE_DIR or
         ~/.cache/mtljax by default.
       tensorboard: write event files too (needs the extra 'tensorboard').
+      compile_cache: directory where compiled programs are kept for the next start; by default the
+        environment's JAX_COMPILATION_CACHE_DIR.
       json: print the summary as JSON, and the progress to stderr.
       processes: which process of a run of several processes this is.
     """
@@ -42,6 +45,7 @@ class Options:
     run_dir: Annotated[str | None, tyro.conf.arg(metavar="DIR")] = None
     cache_dir: Annotated[str | None, tyro.conf.arg(metavar="DIR")] = None
     tensorboard: tyro.conf.FlagCreatePairsOff[bool] = False
+    compile_cache: CompileCache = None
     json: tyro.conf.FlagCreatePairsOff[bool] = False
     processes: Annotated[ProcessOptions, tyro.conf.arg(name="parallel")] = ProcessOptions()
 
@@ -50,7 +54,10 @@ def run(arguments: Sequence[str]) -> int:
     """Run the subcommand and return its exit code."""
     options, tasks = read_options(arguments)
     directory = Path(options.run_dir or default_run_directory(options))
-    with joined(options.processes, "train", directory / "checkpoints") as preempted:
+    with (
+        joined(options.processes, "train", directory / "checkpoints") as preempted,
+        compile_cache(options.compile_cache),
+    ):
         from mtljax.training import train
         from mtljax.training.multihost import is_writer
 

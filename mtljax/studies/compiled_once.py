@@ -4,12 +4,7 @@ import contextlib
 import tempfile
 from collections.abc import Iterator
 
-import jax
-from jax.experimental.compilation_cache import compilation_cache
-
-_SECONDS = "jax_persistent_cache_min_compile_time_secs"
-_SIZE = "jax_persistent_cache_min_entry_size_bytes"
-_DIRECTORY = "jax_compilation_cache_dir"
+from mtljax.parallel.kept_programs import keeps_programs, kept_programs
 
 
 @contextlib.contextmanager
@@ -20,18 +15,11 @@ def compiled_once() -> Iterator[None]:
     directory of their own, which goes at the end: what is compiled for this processor is of no use
     to another. Where the process keeps its programs anyway, it is left to do so.
     """
-    if getattr(jax.config, _DIRECTORY):
+    if keeps_programs():
         yield
         return
-    before = {name: getattr(jax.config, name) for name in (_SECONDS, _SIZE, _DIRECTORY)}
-    with tempfile.TemporaryDirectory(prefix="mtljax-") as directory:
-        changed = {_SECONDS: 0.1, _SIZE: -1, _DIRECTORY: directory}
-        try:
-            for name, value in changed.items():
-                jax.config.update(name, value)
-            compilation_cache.reset_cache()
-            yield
-        finally:
-            for name, value in before.items():
-                jax.config.update(name, value)
-            compilation_cache.reset_cache()
+    with (
+        tempfile.TemporaryDirectory(prefix="mtljax-") as directory,
+        kept_programs(directory, seconds=0.1),
+    ):
+        yield
