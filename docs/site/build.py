@@ -9,9 +9,11 @@ and a page for each method. Warnings are errors.
 import shutil
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import layout
+import method_pages
 import reference_pages
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -24,12 +26,17 @@ def main() -> int:
     source = BUILD / "source"
     shutil.rmtree(source, ignore_errors=True)
     layout.lay(source)
-    reference = source / "docs" / "reference"
-    reference.mkdir()
-    for name, text in reference_pages.pages().items():
-        (reference / name).write_text(text, encoding="utf-8")
-    overview = source / "docs" / "reference.md"
-    overview.write_text(reference_pages.overview(overview.read_text(encoding="utf-8")))
+    docs = source / "docs"
+    for folder, pages in (("reference", reference_pages), ("methods", method_pages)):
+        (docs / folder).mkdir()
+        for name, text in pages.pages().items():
+            (docs / folder / name).write_text(text, encoding="utf-8")
+    _change(docs / "reference.md", reference_pages.overview)
+    _change(docs / "weighting.md", method_pages.linked)
+    pictures = source / "benchmarks/results/toy_pareto"
+    pictures.mkdir(parents=True, exist_ok=True)
+    for picture in method_pages.figures():
+        shutil.copy2(picture, pictures)
     command = [sys.executable, "-m", "sphinx", "-b", "html", "-q", "-E", "-W", "--keep-going"]
     places = [
         "-c",
@@ -43,6 +50,10 @@ def main() -> int:
     if status == 0:
         print(f"site: {target / 'index.html'}")
     return status
+
+
+def _change(page: Path, change: Callable[[str], str]) -> None:
+    page.write_text(change(page.read_text(encoding="utf-8")), encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -7,6 +7,9 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
 CONTENTS = Path("docs/README.md")
+GENERATED = {"Reference": ["docs/methods/index"]}
+"""Pages that no file of the repository holds, by the heading under which they come first."""
+
 LINK = re.compile(r"\]\(([^)#\s]+)(#[^)\s]*)?\)")
 
 
@@ -56,7 +59,7 @@ def trees() -> str:
     for section in re.split(r"^## ", contents, flags=re.MULTILINE)[1:]:
         title, _, rest = section.partition("\n")
         listed = [_from_root(place) for place, _ in LINK.findall(rest) if place.endswith(".md")]
-        names = "\n".join(listed)
+        names = "\n".join([*GENERATED.get(title, ()), *listed])
         found.append(f"```{{toctree}}\n:hidden:\n:caption: {title}\n\n{names}\n```\n")
     return "\n" + "\n".join(found)
 

@@ -4,6 +4,7 @@ from typing import Any
 
 from docutils import nodes  # pyright: ignore[reportMissingModuleSource]
 from latex2mathml.converter import convert  # pyright: ignore[reportMissingImports]
+from sphinx.util import logging  # pyright: ignore[reportMissingImports]
 
 
 def setup(app: Any) -> dict[str, bool]:
@@ -14,7 +15,7 @@ def setup(app: Any) -> dict[str, bool]:
 
 
 def _inline(self: Any, node: Any) -> None:
-    self.body.append(convert(node.astext()))
+    self.body.append(_mathml(node.astext(), node))
     raise nodes.SkipNode
 
 
@@ -22,5 +23,12 @@ def _block(self: Any, node: Any) -> None:
     text = node.astext().strip().rstrip("\\")
     if "\\\\" in text or "&" in text:
         text = rf"\begin{{aligned}}{text}\end{{aligned}}"
-    self.body.append(f'<div class="formula">{convert(text, display="block")}</div>')
+    self.body.append(f'<div class="formula">{_mathml(text, node, display="block")}</div>')
     raise nodes.SkipNode
+
+
+def _mathml(text: str, node: Any, **options: str) -> str:
+    made = convert(text.replace("\\arg", "\\operatorname{arg}"), **options)
+    if "<mi>\\" in made:
+        logging.getLogger(__name__).warning("not all of it is known: %s", text, location=node)
+    return made

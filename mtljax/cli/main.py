@@ -21,6 +21,7 @@ COMMANDS = {
     "extend": "add tasks to a trained run, or train heads of it anew",
     "merge": "merge the encoders of runs that began from one, and keep the heads of all",
     "export": "write a run in a form that works without this library",
+    "methods": "list the methods of weighting the tasks: what they read, cost and are for",
     "inspect": "say what is in the directory of a run or of a pretrained model",
     "plan": "estimate what a step costs on devices that need not be at hand",
     "prepare": "download data sets of the TFDS catalogue",

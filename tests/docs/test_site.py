@@ -9,9 +9,8 @@ ROOT = Path(__file__).resolve().parents[2]
 def test_every_page_is_listed_once(site):
     layout = site("layout")
     listed = re.findall(r"^[\w/.-]+$", layout.trees(), re.MULTILINE)
-    assert sorted(f"{place}.md" for place in listed) == sorted(
-        page.as_posix() for page in layout.pages()
-    )
+    pages = [page.with_suffix("").as_posix() for page in layout.pages()]
+    assert sorted(listed) == sorted([*pages, "docs/methods/index"])
 
 
 def test_links_lead_where_they_do_in_the_repository(site, tmp_path):
@@ -54,3 +53,24 @@ def test_docstrings_become_restructured_text(site):
         "",
         "    ",
     ]
+
+
+def test_a_method_page_has_what_was_measured(site):
+    methods = site("method_pages")
+    pages = methods.pages()
+    row = next(
+        row
+        for row in methods.rows("weighting_cost")
+        if (row["method"], row["tasks"]) == ("mgda", 8)
+    )
+    assert f"- {row['inside_microseconds']:.1f} µs" in pages["mgda.rst"]
+    assert ".. autofunction:: mtljax.weighting.mgda" in pages["mgda.rst"]
+    assert (
+        "has not been timed" in pages["dwa.rst"] and "has not been timed" not in pages["mgda.rst"]
+    )
+    assert len(pages) == 39 and all(
+        f":doc:`{name[:-4]}`" in pages["index.rst"] for name in pages if name != "index.rst"
+    )
+    assert methods.linked("| `mgda` | x |\n| `every` | y |") == (
+        "| [`mgda`](methods/mgda.rst) | x |\n| `every` | y |"
+    )
