@@ -7,8 +7,10 @@ from typing import Annotated, Any
 
 import tyro
 
+from mtljax.cli import short_help
 from mtljax.cli.compile_cache import CompileCache, compile_cache
 from mtljax.cli.options import (
+    HELP_ALL,
     Output,
     cache_directory,
     data_directory,
@@ -116,13 +118,32 @@ def read_options(arguments: Sequence[str]) -> Options:
         from mtljax.training.persistence.run_directory import read_run
 
         config = extension_config(read_run(Path(rest[0]), warn).config)
-    elif not {"-h", "--help"} & set(rest):
+    elif not {"-h", "--help", HELP_ALL} & set(rest):
         raise UserError("name a run first: mtljax extend RUN --tasks FILE --run-dir DIR")
     if given(rest, "--steps") is not None:
         config = dataclasses.replace(config, epochs=0.0)
     if weighting_options:
         config = dataclasses.replace(config, weighting_options=weighting_options)
-    return parse(Options, "extend", rest, default=_with_default(config))
+    default = _with_default(config)
+    return parse(Options, "extend", rest, default=default, help_text=lambda: _help_text(config))
+
+
+def _help_text(config: Config) -> str:
+    what = (
+        "Add tasks to a trained run, in a new run directory, or train heads of it anew. Settings "
+    )
+    what += "that are not given are those of the run."
+    added = (
+        ("--tasks FILE", "tasks file (YAML) with the tasks to be added"),
+        ("--run-dir DIR", "directory of the new run"),
+        ("--retrain NAME", "a task of the run whose head is trained anew, in place of --tasks"),
+        ("--best-of-each", "take the head of each task from that task's own best step"),
+        ("--no-freeze", "train all tasks together, from where the run ended"),
+        ("--data-dir DIR", "directory of data sets, prepared or files"),
+        ("--json", "print the summary as JSON, and the progress to stderr"),
+    )
+    groups = (("the tasks", added), short_help.settings(config)[1])
+    return short_help.text("extend RUN --tasks FILE --run-dir DIR", what, groups, config)
 
 
 def _with_default(config: Config) -> Options:

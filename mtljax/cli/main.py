@@ -35,7 +35,7 @@ Multi-task learning for text: one shared encoder, a head and a loss for every ta
 commands:
 {chr(10).join(f"  {name:<10}{what}" for name, what in COMMANDS.items())}
 
-mtljax COMMAND --help shows the options of a command and their defaults.
+mtljax COMMAND --help shows what matters of a command, --help-all every option with its default.
 mtljax --version shows the version.
 """
 

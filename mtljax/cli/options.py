@@ -7,7 +7,7 @@ import json
 import os
 import re
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, TextIO, TypeVar
 
@@ -28,12 +28,20 @@ _JOINERS = "\u200c\u200d"
 _BEYOND_JSON = re.compile("[\x7f-\x9f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
 """Control characters that JSON need not escape, and lone surrogates."""
 
+HELP_ALL = "--help-all"
+"""Shows all options of any command."""
+
 CACHE_DIR = "MTLJAX_CACHE_DIR"
 """The environment variable that names the default of ``--cache-dir``."""
 
 
 def parse(
-    options: type[T], command: str, arguments: Sequence[str], *, default: T | None = None
+    options: type[T],
+    command: str,
+    arguments: Sequence[str],
+    *,
+    default: T | None = None,
+    help_text: Callable[[], str] | None = None,
 ) -> T:
     """Read the options of a subcommand.
 
@@ -42,6 +50,7 @@ def parse(
       command: name of the subcommand.
       arguments: what follows the subcommand.
       default: the values of fields that the arguments do not set; by default those of the class.
+      help_text: what ``--help`` shows, where that is not all options; ``--help-all`` shows these.
 
     Returns:
       An instance of the dataclass.
@@ -50,7 +59,12 @@ def parse(
       UserError: for an option that is unknown, missing or not of its type.
       SystemExit: with code 0, after ``--help``.
     """
+    if help_text is not None and {"-h", "--help"} & set(arguments):
+        print(help_text())
+        raise SystemExit(0)
     import tyro
+
+    arguments = ["--help" if argument == HELP_ALL else argument for argument in arguments]
 
     more: dict[str, Any] = {} if default is None else {"default": default}
     complaint = io.StringIO()
@@ -59,7 +73,7 @@ def parse(
             return tyro.cli(
                 options,
                 prog=f"mtljax {command}",
-                args=list(arguments),
+                args=arguments,
                 config=(tyro.conf.SuppressFixed,),
                 **more,
             )

@@ -7,6 +7,7 @@ from typing import Annotated, Any
 
 import tyro
 
+from mtljax.cli import short_help
 from mtljax.cli.compile_cache import CompileCache, compile_cache
 from mtljax.cli.options import Output, data_directory, parse, print_json
 from mtljax.cli.train import chosen_preset, given
@@ -119,7 +120,9 @@ def read_options(arguments: Sequence[str]) -> tuple[Options, tuple[Task, ...]]:
     if axes["data"] is None and not {"0", "-1"} & set(axes.values()):
         parallel = dataclasses.replace(config.parallel, data=0)
         config = dataclasses.replace(config, parallel=parallel)
-    options = parse(Options, "plan", arguments, default=Options(config))
+    options = parse(
+        Options, "plan", arguments, default=Options(config), help_text=lambda: _help_text(config)
+    )
     if options.assume.classes < 0 or options.assume.vocabulary < 0 or options.assume.texts < 1:
         raise UserError("assume: sizes must be positive, or 0 to read them from the data")
     if options.memory < 0:
@@ -127,6 +130,23 @@ def read_options(arguments: Sequence[str]) -> tuple[Options, tuple[Task, ...]]:
     if options.tasks is not None:
         return options, load_tasks(options.tasks)
     return options, default_tasks(name, data_directory(options.data_dir))
+
+
+def _help_text(config: Config) -> str:
+    what = "Compile the train step of a configuration for other devices, and show what it costs; "
+    what += "nothing is run. The exit code is 1 if it does not fit."
+    devices = (
+        ("--topology NAME", "v4:AxBxC, v5e:AxB, v5p:AxBxC or v6e:AxB, or a number of devices (1)"),
+        ("--parallel.task N", "groups of devices with different tasks"),
+        ("--parallel.model N", "devices that share the parameters"),
+        ("--placements A,B", "auto, off, task: compared"),
+        ("--assume.classes N", "of the tasks, whose data is then not read"),
+        ("--memory GIB", "of a device; by default that of the chip"),
+        ("--suggest", "look for the largest batch that fits"),
+        ("--json", "print the plan as JSON, and the progress to stderr"),
+    )
+    groups = (("the devices", devices), *short_help.settings(config))
+    return short_help.text("plan [--topology NAME] [OPTIONS]", what, groups, config)
 
 
 def _variants(options: Options) -> list[Config]:

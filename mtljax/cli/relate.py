@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import tyro
 from rich.table import Table
 
+from mtljax.cli import short_help
 from mtljax.cli.compare import p_value
 from mtljax.cli.compile_cache import CompileCache, compile_cache
 from mtljax.cli.options import (
@@ -92,13 +93,41 @@ class Options:
     json: tyro.conf.FlagCreatePairsOff[bool] = False
 
 
+def _help_text(config: Config) -> str:
+    what = (
+        "Say whether joint training helps: train tasks jointly and each alone, over seeds. Called "
+    )
+    what += "again with the same options it goes on where it was left."
+    study = (
+        ("--seeds N", "how many, from --seed on (3)"),
+        (
+            "--alone share|whole",
+            "tokens of each single run: its share of the joint run, or as many",
+        ),
+        ("--groups N", "the most groups that tasks are put in by their gradients (2)"),
+        ("--transfer", "try the encoder of each task on each other"),
+        ("--leave-out NAME", "a task that is new to a model of the others, learned from few texts"),
+        ("--check-groups N", "train the recommended grouping and N random ones"),
+        ("--study-dir DIR", "directory of the study; studies/PRESET, or with the tasks' name"),
+        ("--json", "print the answer as JSON, and the progress to stderr"),
+    )
+    groups = (("the study", study), *short_help.settings(config))
+    return short_help.text("relate [--tasks FILE] [OPTIONS]", what, groups, config)
+
+
 def run(arguments: Sequence[str]) -> int:
     """Run the subcommand and return its exit code."""
     given_arguments = arguments
     arguments, name, config = chosen_preset(arguments)
     if given(arguments, "--steps") is not None:
         config = dataclasses.replace(config, epochs=0.0)
-    options = parse(Options, "relate", arguments, default=Options(config))
+    options = parse(
+        Options,
+        "relate",
+        arguments,
+        default=Options(config),
+        help_text=lambda: _help_text(config),
+    )
     if given(arguments, "--samples") is not None and not options.leave_out:
         raise UserError("--samples: of a task that is new; name one with --leave-out")
     data_dir = data_directory(options.data_dir)

@@ -7,6 +7,7 @@ from typing import Annotated, Any
 
 import tyro
 
+from mtljax.cli import short_help
 from mtljax.cli.compile_cache import CompileCache, compile_cache
 from mtljax.cli.options import Output, cache_directory, data_directory, parse, print_json, printable
 from mtljax.cli.processes import ProcessOptions, joined
@@ -103,10 +104,28 @@ def read_options(arguments: Sequence[str]) -> tuple[Options, tuple[Task, ...]]:
     arguments, name, config = chosen_preset(arguments)
     if given(arguments, "--steps") is not None:
         config = dataclasses.replace(config, epochs=0.0)
-    options = parse(Options, "train", arguments, default=Options(config))
+    options = parse(
+        Options,
+        "train",
+        arguments,
+        default=Options(config),
+        help_text=lambda: _help_text(config),
+    )
     if options.tasks is not None:
         return options, load_tasks(options.tasks)
     return options, default_tasks(name, data_directory(options.data_dir))
+
+
+def _help_text(config: Config) -> str:
+    what = "Train several tasks on one shared encoder. Called again with the same options, it "
+    what += "resumes the run where it was left."
+    outcome = (
+        ("--run-dir DIR", "directory of the run; runs/PRESET-seedSEED, or with the tasks' name"),
+        ("--evaluate-every N", "steps between evaluations, each of which saves a checkpoint"),
+        ("--json", "print the summary as JSON, and the progress to stderr"),
+    )
+    groups = (*short_help.settings(config), ("what comes of it", outcome))
+    return short_help.text("train [--tasks FILE] [OPTIONS]", what, groups, config)
 
 
 def chosen_preset(arguments: Sequence[str]) -> tuple[list[str], str, Config]:

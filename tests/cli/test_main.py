@@ -29,7 +29,8 @@ def test_help_is_cheap():
 
 @pytest.mark.parametrize("name", COMMANDS)
 def test_every_command_has_help_with_defaults(mtljax, name):
-    code, out, err = mtljax(name, "--help")
+    assert f"usage: mtljax {name}" in mtljax(name, "--help").out
+    code, out, err = mtljax(name, "--help-all")
     assert (code, err) == (0, "")
     assert f"usage: mtljax {name}" in out
     assert "default: " in out
