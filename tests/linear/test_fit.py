@@ -1,6 +1,6 @@
-import functools
 import json
 from pathlib import Path
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import scipy.sparse
 from sklearn.linear_model import LogisticRegression, MultiTaskElasticNet
-from sklearn.svm import LinearSVC
+from sklearn.svm import SVC, LinearSVC
 
 from mtljax import linear
 from tests.linear.problems import ADJACENCY, CASES, NUM_TASKS, Sample, sample
@@ -23,19 +23,25 @@ def penalty(ridge=0.0, graph=0.0, **norm) -> linear.Omega:
     return linear.Omega(ridge=ridge, **norm)
 
 
-def fitted_case(name: str, start: float = 0.0, max_steps: int = 5000) -> linear.Solution:
-    """From weights that are all `start`; in float64."""
-    loss, kind, arguments = CASES[name]
-    data = sample(kind)
-    first = np.full((NUM_TASKS, 7), start), np.full(NUM_TASKS, start)
+def solved(
+    data: Sample, loss: str, omega: linear.Omega, start: Any = (0.0, 0.0), **options: Any
+) -> linear.Solution:
+    """In float64, from some weights and intercepts: one program for problems of one kind."""
+    weights, intercept = start
+    first = np.zeros((NUM_TASKS, data.features.shape[1])) + weights, np.zeros(NUM_TASKS) + intercept
     with jax.enable_x64(True):
         fitted = jitted(
-            data.features, data.targets, data.task, num_tasks=NUM_TASKS, loss=loss,
-            omega=penalty(**arguments), alpha=data.alpha, tolerance=1e-8, max_steps=max_steps,
-            start=linear.Solution(*first, 0.0, 0.0, 0),
+            data.features, data.targets, data.task, num_tasks=NUM_TASKS, loss=loss, omega=omega,
+            alpha=data.alpha, start=linear.Solution(*first, 0.0, 0.0, 0),
+            **{"tolerance": 1e-8, "max_steps": 5000, **options},
         )  # fmt: skip
         assert fitted.weights.dtype == jnp.float64
         return jax.tree.map(np.asarray, fitted)
+
+
+def fitted_case(name: str, **options: Any) -> linear.Solution:
+    loss, kind, arguments = CASES[name]
+    return solved(sample(kind), loss, penalty(**arguments), **options)
 
 
 def objective(data: Sample, loss: str, omega: linear.Omega, weights, intercept) -> float:
@@ -75,33 +81,46 @@ def test_the_optimum_of_another_solver_is_reached(name):
     assert fitted.gap <= 1e-8 * fitted.objective
     # So it is where nothing has been solved.
     for start in (0.0, 1.0):
-        before = fitted_case(name, start, max_steps=0)
+        before = fitted_case(name, start=(start, start), max_steps=0)
         assert before.steps == 0 and before.objective > 1.01 * GOLDEN[name]
         assert before.objective - before.gap <= GOLDEN[name]
 
 
 def test_scikit_learn():
+    """Each task by itself: unweighted, and with weights of which some are 0."""
     data = sample()
-    alone = data.task == 0
-    features, targets = data.features[alone], data.targets[alone].astype(int)
-    signs = 2 * targets - 1
-    with jax.enable_x64(True):
-        fit = functools.partial(
-            jitted, features, targets, np.zeros(len(targets), int), num_tasks=1,
-            omega=linear.l2(1.0), tolerance=1e-9,
-        )  # fmt: skip
-        theirs = LogisticRegression(C=1.0, tol=1e-10, max_iter=1000).fit(features, targets)
-        ours = fit()
-        np.testing.assert_allclose(ours.weights, theirs.coef_, atol=2e-5)
-        np.testing.assert_allclose(ours.intercept, theirs.intercept_, atol=2e-5)
-        for loss in ("hinge", "squared_hinge"):
-            svc = LinearSVC(C=1.0, loss=loss, fit_intercept=False, tol=1e-10, max_iter=10**6)
-            weights = svc.fit(features, targets).coef_[0]
-            slack = np.maximum(0, 1 - signs * (features @ weights))
-            theirs = (slack ** (1 + (loss == "squared_hinge"))).sum() + weights @ weights / 2
-            assert float(fit(loss=loss, intercept=False).objective) == pytest.approx(
-                theirs, rel=1e-6
-            )
+    ones = np.ones(len(data.task))
+    there = np.arange(len(data.task)) % 3 > 0
+    signs = 2 * data.targets - 1
+    for alpha in (ones, np.where(there, data.alpha, 0)):
+        ours = solved(data._replace(alpha=alpha), "logistic", linear.l2(1.0), tolerance=1e-12)
+        for task in range(NUM_TASKS):
+            alone = (data.task == task) & (alpha > 0)
+            theirs = LogisticRegression(C=1.0, solver="newton-cholesky", tol=1e-10)
+            theirs.fit(data.features[alone], data.targets[alone], sample_weight=alpha[alone])
+            np.testing.assert_allclose(ours.weights[task], theirs.coef_[0], atol=2e-5)
+            np.testing.assert_allclose(ours.intercept[[task]], theirs.intercept_, atol=2e-5)
+    plain = data._replace(alpha=ones)
+    edgeless = linear.graph_laplacian(np.zeros((NUM_TASKS, NUM_TASKS)), 1.0, 1.0)
+    for loss, intercept, omega in (
+        ("hinge", True, edgeless),
+        ("squared_hinge", False, linear.l2(1.0)),
+    ):
+        expected = 0.0
+        for task in range(NUM_TASKS):
+            alone = data.task == task
+            features, targets = data.features[alone], data.targets[alone].astype(int)
+            if intercept:
+                theirs = SVC(C=1.0, kernel="linear", tol=1e-10).fit(features, targets)
+            else:
+                theirs = LinearSVC(C=1.0, fit_intercept=False, tol=1e-10, max_iter=10**6)
+                theirs.fit(features, targets)
+            slack = np.maximum(0, 1 - signs[alone] * theirs.decision_function(features))
+            expected += (slack ** (1 + (loss == "squared_hinge"))).sum()
+            expected += np.sum(theirs.coef_**2) / 2
+        options = {"tolerance": 1e-9} if intercept else {"tolerance": 1e-9, "intercept": False}
+        ours = solved(plain, loss, omega, **options)
+        assert float(ours.objective) == pytest.approx(expected, rel=1e-6)
     rng = np.random.default_rng(3)
     features = rng.normal(size=(40, 7))
     answers = features @ (rng.normal(size=(7, 3)) * (np.arange(7) < 3)[:, None])
@@ -123,89 +142,75 @@ def test_scikit_learn():
 def test_sparse_features_and_float32():
     data = sample()
     features = data.features * (np.random.default_rng(1).random(data.features.shape) < 0.4)
-    options = dict(num_tasks=NUM_TASKS, omega=linear.l2(0.5), alpha=data.alpha)
     entries = linear.from_scipy(scipy.sparse.csc_matrix(features))
-    sparse = jitted(entries, data.targets, data.task, **options)
-    dense = jitted(features.astype(np.float32), data.targets, data.task, **options)
+    sparse = jitted(
+        entries, data.targets, data.task, num_tasks=NUM_TASKS, omega=linear.l2(0.5),
+        alpha=data.alpha, tolerance=2e-6,
+    )  # fmt: skip
+    dense = solved(data._replace(features=features), "logistic", linear.l2(0.5))
     assert sparse.weights.dtype == jnp.float32
-    assert float(sparse.gap) <= 2e-5 * float(sparse.objective)
+    assert float(sparse.gap) <= 2e-6 * float(sparse.objective)
     np.testing.assert_allclose(sparse.weights, dense.weights, atol=2e-3)
     np.testing.assert_allclose(
-        linear.scores(entries, dense.weights, jnp.asarray(data.task)),
-        np.sum(features * np.asarray(dense.weights)[data.task], 1),
+        linear.scores(entries, jnp.float32(dense.weights), jnp.asarray(data.task)),
+        np.sum(features * dense.weights[data.task], 1),
         atol=1e-5,
     )
 
 
 def test_shared_and_own_features_are_a_relation():
-    """Daume's copies of features, fitted as one task: the same model as with `mean_regularized`."""
+    """Daume's copies of features, fitted by scikit-learn: the same model as `mean_regularized`."""
     data = sample()
     own, shared = 2.0, 0.5
     copies = np.zeros((len(data.task), NUM_TASKS + 1, data.features.shape[1]))
     copies[:, 0] = data.features / np.sqrt(shared)
     copies[np.arange(len(data.task)), 1 + data.task] = data.features / np.sqrt(own)
-    with jax.enable_x64(True):
-        relation = jitted(
-            data.features, data.targets, data.task, num_tasks=NUM_TASKS, intercept=False,
-            omega=linear.mean_regularized(own, shared, NUM_TASKS), alpha=data.alpha,
-        )  # fmt: skip
-        copied = jitted(
-            copies.reshape(len(data.task), -1), data.targets, np.zeros_like(data.task), num_tasks=1,
-            intercept=False, omega=linear.l2(1.0), alpha=data.alpha,
-        )  # fmt: skip
-        parts = np.asarray(copied.weights).reshape(NUM_TASKS + 1, -1)
-        both = parts[0] / np.sqrt(shared) + parts[1:] / np.sqrt(own)
-        assert float(relation.objective) == pytest.approx(float(copied.objective), rel=1e-7)
-        np.testing.assert_allclose(relation.weights, both, atol=1e-3)
+    copies = copies.reshape(len(data.task), -1)
+    relation = solved(
+        data, "logistic", linear.mean_regularized(own, shared, NUM_TASKS), intercept=False
+    )
+    copied = LogisticRegression(C=1.0, fit_intercept=False, tol=1e-10, max_iter=1000)
+    copied.fit(copies, data.targets, sample_weight=data.alpha)
+    losses = np.logaddexp(0, (1 - 2 * data.targets) * (copies @ copied.coef_[0]))
+    parts = copied.coef_.reshape(NUM_TASKS + 1, -1)
+    both = parts[0] / np.sqrt(shared) + parts[1:] / np.sqrt(own)
+    expected = data.alpha @ losses + np.sum(parts**2) / 2
+    assert float(relation.objective) == pytest.approx(expected, rel=1e-7)
+    np.testing.assert_allclose(relation.weights, both, atol=1e-3)
 
 
 def test_wide_weights_that_begin_at_zero():
     """XLA's product of a matrix and a wide constant of zeros is not zeros, on a CPU."""
     entries = linear.from_scipy(scipy.sparse.eye_array(20, 20_000))
-    arguments = (entries, np.arange(20) % 2, np.arange(20) % 16)
-    options = dict(num_tasks=16, loss="hinge", intercept=False, max_steps=40)
     omega = linear.mean_regularized(1.0, 0.25, 16)
-    fitted = jitted(*arguments, omega=omega, **options)
-    zeros = linear.Solution(np.zeros((16, 20_000)), np.zeros(16), 0.0, 0.0, 0)
-    again = jitted(*arguments, omega=omega, start=zeros, **options)
-    assert int(fitted.steps) == int(again.steps) < 40
-    np.testing.assert_allclose(fitted.objective, again.objective, rtol=1e-5)
+    fitted = jitted(
+        entries, np.arange(20) % 2, np.arange(20) % 16, num_tasks=16, loss="hinge",
+        intercept=False, max_steps=40, omega=omega,
+    )  # fmt: skip
+    assert int(fitted.steps) < 40
+    # Each sample has a feature of its own: the score v costs v^2 / 2, over its task's variance.
+    variances = np.diagonal(np.linalg.inv(omega.matrix(16, np.float32)))[np.arange(20) % 16]
+    scores = np.minimum(1, variances)
+    expected = np.sum(1 - scores + scores**2 / (2 * variances))
+    np.testing.assert_allclose(fitted.objective, expected, rtol=1e-5)
 
 
 def test_copies_of_features_take_no_more_steps():
     """In the span of the samples: copies of the features change no step."""
     data = sample()
     copies = np.repeat(data.features, 50, axis=1) / np.sqrt(50)
-    with jax.enable_x64(True):
-        found = [
-            linear.fit(x, data.targets, data.task, num_tasks=NUM_TASKS, omega=linear.l2(0.1))
-            for x in (data.features, copies)
-        ]
-        np.testing.assert_allclose(found[1].objective, found[0].objective, rtol=1e-8)
-        assert int(found[0].steps) == int(found[1].steps)
-
-
-def test_a_sample_of_weight_zero_is_not_there():
-    data = sample()
-    alpha = np.where(np.arange(len(data.task)) % 3 == 0, 0, data.alpha)
-    there = alpha > 0
-    options = dict(num_tasks=NUM_TASKS, omega=linear.l2(0.5))
-    with jax.enable_x64(True):
-        one = jitted(data.features, data.targets, data.task, alpha=alpha, **options)
-        rest = [array[there] for array in (data.features, data.targets, data.task)]
-        other = jitted(*rest, alpha=alpha[there], **options)
-        np.testing.assert_allclose(one.objective, other.objective, rtol=1e-7)
+    found = [
+        solved(data._replace(features=x), "logistic", linear.l2(0.1), tolerance=1e-7)
+        for x in (data.features, copies)
+    ]
+    np.testing.assert_allclose(found[1].objective, found[0].objective, rtol=1e-8)
+    assert int(found[0].steps) == int(found[1].steps)
 
 
 def test_a_start_saves_steps():
-    data = sample()
-    fit = functools.partial(
-        linear.fit, data.features, data.targets, data.task, num_tasks=NUM_TASKS,
-        omega=linear.l1(1.0),
-    )  # fmt: skip
-    with jax.enable_x64(True):
-        first = fit()
-        assert int(first.steps) > 0 == int(fit(start=first).steps)
+    first = fitted_case("logistic l1")
+    again = fitted_case("logistic l1", start=(first.weights, first.intercept))
+    assert int(first.steps) > 0 == int(again.steps)
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,7 @@ from tests.linear.problems import GROUPS, OPPOSED, planted
 def test_a_planted_relation_is_recovered(seed):
     """Three groups of tasks, and one that wants the opposite of the first group."""
     features, targets, task = planted(seed)
-    related = _fit(features, targets, task)
+    related = _fit(features, targets, task, 0.1, 2.0)
     found = np.asarray(related.correlation)
     expected = np.equal.outer(GROUPS, GROUPS).astype(float)
     same = expected.astype(bool)
@@ -22,8 +22,8 @@ def test_a_planted_relation_is_recovered(seed):
 
 
 _fit = jax.jit(
-    lambda features, targets, task: linear.fit_relation(
-        features.astype("float32"), targets, task, num_tasks=8, ridge=0.1, strength=2.0
+    lambda features, targets, task, ridge, strength: linear.fit_relation(
+        features.astype("float32"), targets, task, num_tasks=8, ridge=ridge, strength=strength
     )
 )
 
@@ -44,10 +44,8 @@ def test_the_covariance_is_the_best_one():
 
 
 def test_nothing_to_learn():
-    related = linear.fit_relation(
-        np.ones((4, 2), np.float32), [0, 1, 0, 1], [0, 0, 1, 1], num_tasks=2, ridge=1.0,
-        strength=1e3,
-    )  # fmt: skip
+    features, targets, task = planted(0)
+    related = _fit(np.ones_like(features), np.arange(len(targets)) % 2 > 0, task, 1.0, 1e3)
     assert not np.isnan(related.correlation).any() and int(related.rank) == 0
 
 

@@ -2,6 +2,7 @@ import jax
 import numpy as np
 
 from mtljax import linear
+from mtljax.linear.path import compiled_fit
 from tests.linear.problems import NUM_TASKS, sample
 
 
@@ -12,7 +13,7 @@ def test_a_path_is_its_fits_and_validation_chooses():
     arguments = [array[half] for array in (data.features, data.targets, data.task)]
     with jax.enable_x64(True):
         path = linear.fit_path(*arguments, omegas, num_tasks=NUM_TASKS)
-        alone = linear.fit(*arguments, num_tasks=NUM_TASKS, omega=omegas[1])
+        alone = compiled_fit(*arguments, num_tasks=NUM_TASKS, omega=omegas[1], start=None)
         np.testing.assert_allclose(path[1].objective, alone.objective, rtol=2e-7)
         counts = [int(np.count_nonzero(solution.weights)) for solution in path]
         assert counts[0] == 0 and counts == sorted(counts)
