@@ -1,7 +1,6 @@
 """The training loop, from tasks to a finished run directory."""
 
 import contextlib
-import math
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -10,26 +9,25 @@ from typing import Any, NamedTuple
 from rich.console import Console
 
 from mtljax.data import MultitaskData
-from mtljax.errors import Diverged, Preempted, UserError
+from mtljax.errors import Preempted
 from mtljax.presets import Config, ConfigLike, read_config
 from mtljax.pretrained.word_vectors import WordVectors
 from mtljax.step.method import Method
 from mtljax.step.state import StepMetrics, TrainState, evaluated_params
-from mtljax.tasks import TasksLike, main_metric, parse_tasks
+from mtljax.tasks import TasksLike, parse_tasks
 from mtljax.training import stopping
 from mtljax.training.check_config import check_parameters, check_penalty, check_strategy
 from mtljax.training.distributed import check_stages
-from mtljax.training.evaluation import Values, score
 from mtljax.training.inputs.abstract_batch import abstract_batch
 from mtljax.training.inputs.aligned_streams import check_validation
 from mtljax.training.learned_rates import check_mixture
 from mtljax.training.measured_steps import distribute_measured, step_of
-from mtljax.training.model import Model, build_model
-from mtljax.training.multihost import check_same, collective_error, is_writer, on_all_processes
+from mtljax.training.model import build_model
+from mtljax.training.multihost import check_same, is_writer, on_all_processes
 from mtljax.training.objective import heads_correlation
 from mtljax.training.optimizer import make_optimizer
 from mtljax.training.persistence import run_directory
-from mtljax.training.persistence.checkpoints import UNMEASURED, Checkpoints
+from mtljax.training.persistence.checkpoints import UNMEASURED
 from mtljax.training.pretrained_start import (
     check_positions,
     check_pretrained,
@@ -38,9 +36,10 @@ from mtljax.training.pretrained_start import (
 )
 from mtljax.training.reporting.data_notes import data_notes
 from mtljax.training.reporting.data_overview import class_counts, describe, total_steps
-from mtljax.training.reporting.progress import format_value, notebook_console, notes_on
+from mtljax.training.reporting.progress import notebook_console, notes_on
 from mtljax.training.reporting.sharing_note import sharing_note
 from mtljax.training.reporting.summary import summarize
+from mtljax.training.reporting.time_account import TimeAccount, time_account
 from mtljax.training.session import Composed, Log, Session, open_log, open_session
 from mtljax.training.start import Say, arguments, begin, check_continued, content, load, look
 from mtljax.training.starting_point import (
@@ -56,13 +55,13 @@ from mtljax.training.stopping import Best, check_stopping
 from mtljax.training.task_stopping import (
     NO_STOPS,
     TaskStops,
-    after_evaluation,
     held_parameters,
     stops_from_json,
     stops_to_json,
     with_held,
     without_targets,
 )
+from mtljax.training.validated import checkpoint, evaluate, not_finite, saved
 from mtljax.training.word_vectors import start_from_vectors, vectors_of
 
 
@@ -77,11 +76,12 @@ def train_in_steps(
     console: Console | None = None,
     preempted: Callable[[int], bool] = lambda step: False,
     given: Given | None = None,
+    account: TimeAccount | None = None,
 ) -> dict[str, Any]:
     """Train tasks jointly in steps, or continue a run that was interrupted: `mtljax.train`.
 
     Args:
-      config: as of `mtljax.train`, as are all but the last; its solver is not asked.
+      config: as of `mtljax.train`, as are all but the last two; its solver is not asked.
       tasks: what to learn.
       run_dir: directory of the run.
       data_dir: directory of data sets in TFDS format.
@@ -90,6 +90,7 @@ def train_in_steps(
       console: where progress is shown.
       preempted: called after every step with its number; True has the run save and stop.
       given: parameters to start from in place of those that are drawn, with their tokenizer.
+      account: of the time, if it began before.
 
     Returns:
       The content of `summary.json`.
@@ -107,6 +108,7 @@ def train_in_steps(
 
     # The writer holds the lock of the directory from here to the end.
     with contextlib.ExitStack() as lock:
+        account = account or lock.enter_context(time_account())
         # What one process alone finds wrong would leave the others waiting for it in the next
         # collective operation: each phase is done by all, and fails in all or in none.
         start = on_all_processes(lambda: look(config, tasks, directory, tensorboard, lock, say))
@@ -114,9 +116,10 @@ def train_in_steps(
 
         origin = given or on_all_processes(lambda: origin_of(config, directory))
         began = time.monotonic()
-        data = on_all_processes(
-            lambda: load(config, tasks, start, origin, data_dir, cache_dir, say)
-        )
+        with account.spent("data"):
+            data = on_all_processes(
+                lambda: load(config, tasks, start, origin, data_dir, cache_dir, say)
+            )
         seconds = time.monotonic() - began
         check_same(lambda: content(data))
         done = on_all_processes(lambda: check_continued(config, start, data))
@@ -130,6 +133,9 @@ def train_in_steps(
         if start.saved is None:
             on_all_processes(lambda: check_pretrained(config))
         on_all_processes(lambda: begin(config, tasks, start, data, lock, say))
+        if is_writer():
+            account.open(directory)
+            lock.callback(account.close)
         on_all_processes(lambda: run_directory.check_shared(directory))
         say(describe(config, data, composed.steps, seconds))
         _announce(composed, data, say)
@@ -142,9 +148,14 @@ def train_in_steps(
             console=console,
             tensorboard=tensorboard,
             preempted=preempted,
+            account=account,
         ) as session:
             restored = _restore(session, first, vectors)
-            with open_log(session, restored.step, restored.last_line) as log:
+            account.go_on_from(restored.last_line)
+            with (
+                open_log(session, restored.step, restored.last_line) as log,
+                account.spent("productive"),
+            ):
                 ended = _loop(session, log, restored)
             session.batches.close()  # its processes and device memory, before the last evaluation
             return _finish(session, log, ended)
@@ -199,9 +210,12 @@ def _restore(
 ) -> _Restored:
     # The first batch gives the shapes from which parameters are drawn. A checkpoint needs that
     # state too, for its tree and shardings; the batch is then read again, by the first step.
-    state = session.devices.init(next(session.batches).batch)
+    with session.account.spent("data"):
+        batch = next(session.batches).batch
+    state = session.devices.init(batch)
     session.resume({"next_index": 0})
-    found = session.checkpoints.latest(state)
+    with session.account.spent("checkpoint"):
+        found = session.checkpoints.latest(state)
     if found is None:
         say = notes_on(session.console)
         config, layout = session.config, session.data.layout
@@ -228,9 +242,9 @@ def _loop(session: Session, log: Log, start: _Restored) -> _Ended:
     done, state, best, stops = start.step, start.state, start.best, start.stops
     held = held_parameters(state, stops)
     if steps == 0 and session.checkpoints.latest_step() is None:
-        _checkpoint(session, log, 0, state, None, stops)  # as drawn, for the final evaluation
+        checkpoint(session, log, 0, state, None, stops)  # as drawn, for the final evaluation
     if done < steps and session.preempted(done):
-        raise Preempted(_saved(session.checkpoints))
+        raise Preempted(saved(session.checkpoints))
 
     unread: StepMetrics | None = None
     if done < steps and (why := _why_stopped(session, best, stops, done)):
@@ -238,6 +252,7 @@ def _loop(session: Session, log: Log, start: _Restored) -> _Ended:
     for number in range(done + 1, steps + 1):
         # Dispatch the step. Its batch lies on the devices already, but for the first. The call
         # returns before the devices are done, and the old state is donated: its memory is reused.
+        session.account.step = number
         with window.waiting():
             inputs = next(session.batches)
         step = step_of(session.devices, config, number)
@@ -248,7 +263,8 @@ def _loop(session: Session, log: Log, start: _Restored) -> _Ended:
 
         # Refill while the devices are busy. Not after the metrics are read: by then the step
         # before is over, and less of this one is left to hide the copies behind.
-        session.batches.refill()
+        with window.waiting():
+            session.batches.refill()
 
         # Read the metrics of the step before. What is not finite stops the run here, one step
         # late, but before a checkpoint.
@@ -265,7 +281,7 @@ def _loop(session: Session, log: Log, start: _Restored) -> _Ended:
             _read(session, log, number, unread, write=True)
             unread = None
             with window.pause():
-                best, stops = _checkpoint(session, log, number, state, best, stops)
+                best, stops = checkpoint(session, log, number, state, best, stops)
                 held = held_parameters(state, stops, held)
             if number < steps and (why := _why_stopped(session, best, stops, number)):
                 log.reporter.say(f"stopped after step {number}: {why}")
@@ -278,9 +294,11 @@ def _loop(session: Session, log: Log, start: _Restored) -> _Ended:
                 _read(session, log, number, unread, write=True)
                 position = session.position()
                 as_json = stopping.to_json(best), stops_to_json(stops)
-                session.checkpoints.save(number, state, position, {}, UNMEASURED, *as_json)
-            session.checkpoints.wait()
-            raise Preempted(_saved(session.checkpoints))
+                with session.account.spent("checkpoint"):
+                    session.checkpoints.save(number, state, position, {}, UNMEASURED, *as_json)
+            with session.account.spent("checkpoint"):
+                session.checkpoints.wait()
+            raise Preempted(saved(session.checkpoints))
     return _Ended(steps, state, stops=stops)
 
 
@@ -297,70 +315,26 @@ def _read(
     """Wait for the metrics of a step; write a line of means where one is due, or in any case."""
     bad = log.window.add(metrics)
     if bad is not None:
-        raise _not_finite(number, bad, session.checkpoints)
+        raise not_finite(number, bad, session.checkpoints)
     session.learn(number, metrics)
     if write or number % session.config.log_every == 0:
         values = log.window.flush(number)
         passes = session.passes(number)
         values |= {f"epoch/{task}": round(count, 4) for task, count in passes.items()}
         values |= session.learned()
+        values |= session.account.logged()
         log.metrics_file.write(number, "train", values)
         log.reporter.step(number, values | {"seconds_left": log.window.seconds_left(number)})
 
 
-def _checkpoint(
-    session: Session,
-    log: Log,
-    number: int,
-    state: TrainState,
-    best: Best | None,
-    stops: TaskStops,
-) -> tuple[Best | None, TaskStops]:
-    """Evaluate on validation, and begin to save, with the position after the last batch read.
-
-    Returns:
-      The best evaluation, after this one, and the tasks that have stopped.
-    """
-    values = _evaluate(session, state, "validation")
-    for task, metrics in values.items():
-        if not math.isfinite(metrics["loss"]):
-            bad = f"the validation loss of task {task!r} ({metrics['loss']})"
-            raise _not_finite(number, bad, session.checkpoints)
-    session.learn_from_validation(number, values)
-    flat = {
-        f"{task}/{name}": value
-        for task, metrics in values.items()
-        for name, value in metrics.items()
-    }
-    log.metrics_file.write(number, "validation", {**flat, "score": score(session.model, values)})
-    log.reporter.say(f"step {number}  validation  {_main_values(session.model, values)}")
-    # Without a score (no task has validation data) the last checkpoint is the best.
-    rank = stopping.chosen_score(session.config.stopping, session.model, values)
-    best = stopping.better(best, number, rank)
-    rank = rank if math.isfinite(rank) else -1.0
-    every, patience = session.config.evaluate_every, session.config.stopping.task_patience
-    now = after_evaluation(stops, patience, session.model, values, number, every)
-    for task in [name for name in now.stopped if name not in stops.stopped]:
-        log.reporter.say(f"task {task!r} stopped; it was best after step {now.best[task].step}")
-    position, as_json = session.position(), (stopping.to_json(best), stops_to_json(now))
-    keeps = session.config.stopping.keep_each
-    of_tasks = stopping.scores_of_tasks(session.model, values) if keeps else {}
-    session.checkpoints.save(number, state, position, values, rank, *as_json, of_tasks)
-    return best, now
-
-
-def _evaluate(session: Session, state: TrainState, split: str, *, full: bool = False) -> Values:
-    params = session.devices.evaluated(evaluated_params(state))
-    return session.evaluator(params, split, full=full)
-
-
 def _finish(session: Session, log: Log, ended: _Ended) -> dict[str, Any]:
     """Evaluate the best checkpoint on the test split, and write the summary."""
-    session.checkpoints.wait()
-    best = session.checkpoints.best(ended.state)
+    with session.account.spent("checkpoint"):
+        session.checkpoints.wait()
+        best = session.checkpoints.best(ended.state)
     assert best is not None
     step, state, progress = best
-    test = _evaluate(session, state, "test", full=True)
+    test = evaluate(session, state, "test", full=True)
     validation = progress["values"]
     summary = summarize(session, log.window, ended.step, ended.why, step, validation, test)
     if session.config.regularizer.heads_relation:
@@ -371,26 +345,3 @@ def _finish(session: Session, log: Log, ended: _Ended) -> dict[str, Any]:
     if is_writer():
         run_directory.write_summary(session.directory, summary)
     return summary
-
-
-def _saved(checkpoints: Checkpoints) -> str:
-    last = checkpoints.latest_step()
-    return "nothing was to be saved yet" if last is None else f"step {last} is saved"
-
-
-def _not_finite(number: int, what: str, checkpoints: Checkpoints) -> UserError:
-    checkpoints.wait()
-    last = checkpoints.latest_step()
-    kept = "no checkpoint yet" if last is None else f"last good checkpoint: step {last}"
-    # All processes read the same metrics.
-    return collective_error(Diverged(f"step {number}: {what} is not finite; stopped ({kept})"))
-
-
-def _main_values(model: Model, values: Values) -> str:
-    parts = []
-    for task in model.tasks:
-        if task.name in values:
-            name = main_metric(task, model.layout.outputs[task.name].classes)
-            shown = format_value(name, values[task.name][name])
-            parts.append(f"{task.name} {name.replace('_', ' ')} {shown}")
-    return "  ".join(parts)

@@ -30,6 +30,7 @@ from mtljax.training.persistence.run_directory import CHECKPOINTS
 from mtljax.training.reporting.metrics_file import MetricsFile
 from mtljax.training.reporting.metrics_window import MetricsWindow
 from mtljax.training.reporting.progress import Reporter, make_reporter, notes_on
+from mtljax.training.reporting.time_account import TimeAccount
 
 
 @dataclasses.dataclass(frozen=True)
@@ -68,6 +69,7 @@ class Session:
       console: where progress is shown; quiet in all processes but the first.
       tensorboard: whether event files are written too.
       rates: what learns the rates of the mixture; None where they are given.
+      account: of the time.
       passes: from a number of steps to the passes over each task's training split in the first of
         them.
       preempted: called after every step with its number; True has the run save and stop.
@@ -86,6 +88,7 @@ class Session:
     tensorboard: bool
     passes: Callable[[int], dict[str, float]]
     preempted: Callable[[int], bool]
+    account: TimeAccount
     rates: LearnedRates | None = None
 
     def extra(self, number: int, batch: Mapping[str, Any], extra: Extra) -> Extra:
@@ -137,6 +140,7 @@ def open_session(
     console: Console,
     tensorboard: bool,
     preempted: Callable[[int], bool],
+    account: TimeAccount,
 ) -> Iterator[Session]:
     """Open the checkpoints and the batches of a run, at its first step; close them at the end.
 
@@ -166,6 +170,7 @@ def open_session(
             tensorboard=tensorboard,
             passes=functools.partial(data.epochs, schedule),
             preempted=preempted,
+            account=account,
             rates=rates,
         )
 
@@ -228,7 +233,7 @@ def open_log(session: Session, done: int, last_line: int) -> Iterator[Log]:
     Raises:
       UserError: if `metrics.jsonl` cannot be written, or tensorboardX is missing.
     """
-    config, steps = session.config, session.steps
+    config, steps, account = session.config, session.steps, session.account
     metrics_file = MetricsFile(
         session.directory,
         last_line,
@@ -240,9 +245,8 @@ def open_log(session: Session, done: int, last_line: int) -> Iterator[Log]:
     schedule = learning_rate_schedule(config.optimizer, steps)
     try:
         # Last, since it starts the clock.
-        yield Log(
-            metrics_file, reporter, MetricsWindow(session.model, schedule, config, done, steps)
-        )
+        window = MetricsWindow(session.model, schedule, config, done, steps, account)
+        yield Log(metrics_file, reporter, window)
     finally:
         reporter.close()
         metrics_file.close()

@@ -9,6 +9,7 @@ from rich.console import Console
 from mtljax.presets import ConfigLike, read_config
 from mtljax.tasks import TasksLike, parse_tasks
 from mtljax.training.loop import train_in_steps
+from mtljax.training.reporting.time_account import time_account
 from mtljax.training.solved import solve_run
 
 
@@ -58,13 +59,15 @@ def train(
     """
     config, tasks = read_config(config), parse_tasks(tasks, Path.cwd())
     make = train_in_steps if config.optimizer.solver == "adamw" else solve_run
-    return make(
-        config,
-        tasks,
-        run_dir,
-        data_dir=data_dir,
-        cache_dir=cache_dir,
-        tensorboard=tensorboard,
-        console=console,
-        preempted=preempted,
-    )
+    with time_account() as account:
+        return make(
+            config,
+            tasks,
+            run_dir,
+            data_dir=data_dir,
+            cache_dir=cache_dir,
+            tensorboard=tensorboard,
+            console=console,
+            preempted=preempted,
+            account=account,
+        )

@@ -8,8 +8,8 @@ from typing import Any
 
 import yaml
 
-WITHOUT_EFFECT = (".lock", "curves.png", "gradients.png")
-"""Files that nothing reads."""
+WITHOUT_EFFECT = (".lock", ".times.jsonl", "curves.png", "gradients.png")
+"""Files that say nothing about what a run computes."""
 
 
 def damage(directory: Path, rng: random.Random) -> tuple[str, str]:

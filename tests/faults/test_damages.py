@@ -15,9 +15,9 @@ from typing import NamedTuple
 import pytest
 
 from mtljax.cli import main
-from mtljax.training.reporting.metrics_file import read_metrics
 from tests.faults.conftest import OPTIONS, final
 from tests.faults.damages import WITHOUT_EFFECT, damage
+from tests.run_metrics import without_times
 
 COUNT = int(os.environ.get("MTLJAX_DAMAGES", "10"))
 SEED = int(os.environ.get("MTLJAX_DAMAGES_SEED", "0"))
@@ -55,10 +55,6 @@ def train(tasks_file):
         return command(*OPTIONS, "--tasks", tasks_file, "--run-dir", directory)
 
     return run
-
-
-def without_times(directory: Path) -> list[dict]:
-    return [{**line, "tokens_per_second": None} for line in read_metrics(directory)]
 
 
 @pytest.fixture(scope="module")

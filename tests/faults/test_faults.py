@@ -7,13 +7,8 @@ import subprocess
 
 import pytest
 
-from mtljax.training.reporting.metrics_file import read_metrics
 from tests.faults.conftest import EVERY, STEPS, assert_same, steps
-
-
-def without_times(directory):
-    lines = read_metrics(directory)
-    return [{**line, "tokens_per_second": None} for line in lines]
+from tests.run_metrics import without_times
 
 
 def assert_finishes(start, directory, undisturbed, processes=4, devices=1, tolerance=0.0):

@@ -9,15 +9,11 @@ import random
 
 import pytest
 
-from mtljax.training.reporting.metrics_file import read_metrics
 from tests.faults.conftest import assert_same
+from tests.run_metrics import without_times
 
 COUNT = int(os.environ.get("MTLJAX_STARTS", "5"))
 SEED = int(os.environ.get("MTLJAX_STARTS_SEED", "0"))
-
-
-def without_times(directory):
-    return [{**line, "tokens_per_second": None} for line in read_metrics(directory)]
 
 
 @pytest.fixture(scope="module")

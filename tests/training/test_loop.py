@@ -30,7 +30,7 @@ def test_a_run_in_full(tiny, config, tasks, tmp_path):
     names = {path.name for path in (tmp_path / "run").iterdir()}
     assert names == {"config.yaml", "tasks.yaml", "tokenizer.json", "layout.json",
                      "metrics.jsonl", "checkpoints", "summary.json", "digests.json",
-                     ".metrics.crc", ".lock"}  # fmt: skip
+                     ".metrics.crc", ".times.jsonl", ".lock"}  # fmt: skip
     lines = read_metrics(tmp_path / "run")
     assert [(line["step"], line["split"]) for line in lines] == [
         (3, "train"),

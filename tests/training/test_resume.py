@@ -22,6 +22,8 @@ from mtljax.training import train
 from mtljax.training.persistence.checkpoint_digests import read_score
 from mtljax.training.persistence.checkpoints import Checkpoints, checkpoint_steps
 from mtljax.training.reporting.metrics_file import read_metrics
+from mtljax.training.reporting.time_account import NAME, PARTS
+from tests.run_metrics import without_times
 
 
 @pytest.fixture
@@ -44,17 +46,34 @@ def saved(monkeypatch):
     return found
 
 
-def without_times(directory):
-    lines = read_metrics(directory)
-    for line in lines:
-        line.pop("tokens_per_second", None)
-    return lines
-
-
 def assert_same_bits(a, b):
     assert jax.tree.structure(a) == jax.tree.structure(b)
     for x, y in zip(jax.tree.leaves(a), jax.tree.leaves(b), strict=True):
         assert x.dtype == y.dtype and x.tobytes() == y.tobytes()
+
+
+def check_account(directory, account):
+    """Check that the account of a run that was interrupted has all of its time, and adds up."""
+    lines = [
+        {
+            name.removeprefix("seconds/"): v
+            for name, v in line.items()
+            if name.startswith("seconds/")
+        }
+        for line in read_metrics(directory)
+    ]
+    for parts in (*lines, account):
+        assert set(parts) == {"wall", *PARTS} and min(parts.values()) >= 0
+        assert sum(parts[name] for name in PARTS) == pytest.approx(parts["wall"], abs=0.01)
+    walls = [line["wall"] for line in lines]
+    assert walls == sorted(walls) and account["wall"] >= walls[-1]
+    for name in ("productive", "compiling", "checkpoint", "evaluation"):
+        assert account[name] > 0
+    times = [json.loads(line) for line in (directory / NAME).read_text().splitlines()]
+    starts = [line["start"] for line in times if "start" in line]
+    assert starts == sorted(starts) and len(times) == 3 * len(starts) - 1
+    whole = times[-1]["time"] - starts[0]
+    assert account["wall"] == pytest.approx(whole, rel=0.01, abs=0.1)
 
 
 def results(summary):
@@ -124,6 +143,7 @@ def test_interrupted_after_checkpoints(
         assert_same_bits(saved[step], state)
     assert without_times(parts) == without_times(whole)
     assert results(again) == results(summary)
+    check_account(parts, again["account"])
     assert train(config, chosen, parts) == again  # complete: left as it is
     shown = capsys.readouterr().out
     assert shown.count("continuing from step 4") == (2 if damage else 1)

@@ -14,6 +14,7 @@ from mtljax.step.state import StepMetrics
 from mtljax.training.inputs.device_prefetch import PrefetchedBatch
 from mtljax.training.model import Model
 from mtljax.training.reporting.gradient_stats import GradientStats
+from mtljax.training.reporting.time_account import TimeAccount
 
 
 class MetricsWindow:
@@ -27,12 +28,19 @@ class MetricsWindow:
       tokens: real tokens in all steps timed.
       positions: positions in all steps timed, padding included.
       seconds: time of all steps timed, in seconds: without compilation, evaluation and checkpoints.
-      waited: of these, seconds spent waiting for data.
+      waited: of these, seconds spent waiting for data: of the waits for batches in a step, during
+        which the devices may do the step before, at most what it takes longer than the fastest one.
       compile_seconds: seconds of the steps that were compiled, the first among them.
     """
 
     def __init__(
-        self, model: Model, schedule: optax.Schedule, config: Config, done: int, steps: int
+        self,
+        model: Model,
+        schedule: optax.Schedule,
+        config: Config,
+        done: int,
+        steps: int,
+        account: TimeAccount | None = None,
     ) -> None:
         """Start the clock.
 
@@ -42,7 +50,9 @@ class MetricsWindow:
           config: of the run: `non_finite` and `optimizer.accumulate` are read.
           done: steps done before this part of the run.
           steps: steps of the whole run.
+          account: has what is waited for data moved to that part.
         """
+        self._account = account
         self._model, self._schedule, self._config = model, schedule, config
         self._steps = steps
         self.tokens = self.positions = 0
@@ -51,6 +61,8 @@ class MetricsWindow:
         self._compiled: set[tuple[Hashable, tuple[int, ...]]] = set()
         self._compiling = True
         self._running: PrefetchedBatch | None = None  # of the step that is under way
+        self._blocked = 0.0  # seconds of waits for batches since the end of the step before
+        self._fastest: dict[tuple[int, ...], float] = {}  # seconds of a step, by its rows
         self._timed_steps = 0
         self._last_time = time.perf_counter()
         self._clear()
@@ -71,8 +83,7 @@ class MetricsWindow:
         """Measure a wait for data; the time is part of `seconds` too."""
         before = time.perf_counter()
         yield
-        if not self._compiling:
-            self.waited += time.perf_counter() - before
+        self._blocked += time.perf_counter() - before
 
     @contextlib.contextmanager
     def pause(self) -> Iterator[None]:
@@ -95,17 +106,28 @@ class MetricsWindow:
         # While a step was compiled others may have run: neither their time nor their tokens are
         # counted, for they cannot be told apart.
         now = time.perf_counter()
+        took = now - self._last_time
         if self._compiling:
-            self.compile_seconds += now - self._last_time
+            self.compile_seconds += took
         else:
-            self.seconds += now - self._last_time
-            self._window_seconds += now - self._last_time
+            self.seconds += took
+            self._window_seconds += took
             if self._running is not None:
+                self._count_wait(self._running.rows, took)
                 self.tokens += self._running.tokens
                 self.positions += self._running.positions
                 self._window_tokens += self._running.tokens
                 self._timed_steps += 1
-        self._last_time, self._running = now, None
+        self._last_time, self._running, self._blocked = now, None, 0.0
+
+    def _count_wait(self, rows: tuple[int, ...], took: float) -> None:
+        # Batches are fetched while the devices work: only what a step takes longer for it is lost.
+        fastest = min(self._fastest.get(rows, took), took)
+        self._fastest[rows] = fastest
+        waited = min(self._blocked, took - fastest)
+        self.waited += waited
+        if self._account is not None:
+            self._account.move(waited, "data")
 
     def add(self, metrics: StepMetrics) -> str | None:
         """Read the metrics of a step, which waits for it, and add them up.

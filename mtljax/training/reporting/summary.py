@@ -22,7 +22,8 @@ def summarize(
     """Return the summary of a run.
 
     ``wall_seconds`` is the time of the steps alone: compilation (``compile_seconds``), evaluation
-    and checkpoints are apart. A run that was resumed reports the times of its last part.
+    and checkpoints are apart. A run that was resumed reports the times of its last part;
+    ``account`` has the seconds of all its parts by what they went into.
     ``score`` is that of the best checkpoint, over the tasks of ``score_tasks``, which have a target
     in validation. ``epochs`` are passes over each task's training split. ``skipped_rows`` is there
     only where malformed rows were left out: their number by data set and split; so is
@@ -56,6 +57,7 @@ def summarize(
         "compile_seconds": round(window.compile_seconds, 2),
         "tokens_per_second": round(window.tokens / seconds, 1) if window.tokens else None,
         "data_wait_share": round(window.waited / seconds, 5) if seconds else None,
+        "account": {name: round(value, 3) for name, value in session.account.seconds().items()},
         "real_token_share": round(window.tokens / window.positions, 4)
         if window.positions
         else None,

@@ -24,6 +24,7 @@ from mtljax.training.model import Model, data_options
 from mtljax.training.persistence import run_directory
 from mtljax.training.persistence.checkpoints import checkpoint_steps
 from mtljax.training.reporting.progress import notebook_console, notes_on
+from mtljax.training.reporting.time_account import TimeAccount
 from mtljax.training.solved.candidates import TOLERANCE, Candidate, correlation, solve_all
 from mtljax.training.solved.features import (
     Columns,
@@ -45,6 +46,7 @@ def solve_run(
     data_dir: str | Path | None = None,
     cache_dir: str | Path | None = None,
     console: Console | None = None,
+    account: TimeAccount,
     **options: Any,
 ) -> dict[str, Any]:
     """Make a run of no step whose parameters are solved for: what `optimizer.solver` asks.
@@ -58,6 +60,7 @@ def solve_run(
       data_dir: directory of data sets in TFDS format.
       cache_dir: directory where tokenised data is kept; None for nowhere.
       console: where progress is shown.
+      account: of the time.
       **options: as for `mtljax.train`.
 
     Returns:
@@ -78,15 +81,18 @@ def solve_run(
     if saved and run_directory.holds_run(directory):
         width = run_directory.read_config(directory).encoder.embedding
         config = _as_wide(config, width)
-        return train_in_steps(config, tasks, directory, **places, console=console, **options)
+        options = {**options, "console": console, "account": account}
+        return train_in_steps(config, tasks, directory, **places, **options)
     say = notes_on(console)
-    read = load_data(
-        tasks, data_options(config, tuple(tasks)), **places, tokenizer=config.tokenizer, say=say
-    )
+    with account.spent("data"):
+        read = load_data(
+            tasks, data_options(config, tuple(tasks)), **places, tokenizer=config.tokenizer, say=say
+        )
     width = sum(output_count(task, read) for task in tasks)
 
     def parameters(model: Model, data: MultitaskData) -> StartingPoint:
-        return _solved(config, model, data, say)
+        with account.spent("productive"):
+            return _solved(config, model, data, say)
 
     return train_in_steps(
         _as_wide(config, max(width, 1)),
@@ -95,6 +101,7 @@ def solve_run(
         **places,
         console=console,
         given=Given(read.tokenizer, read.outputs, parameters, read),
+        account=account,
         **options,
     )
 
