@@ -12,7 +12,7 @@ from mtljax.cli.compile_cache import CompileCache, compile_cache
 from mtljax.cli.options import Output, cache_directory, data_directory, parse, print_json, printable
 from mtljax.cli.processes import ProcessOptions, joined
 from mtljax.errors import UserError
-from mtljax.presets import Config, default_tasks, like_run, preset
+from mtljax.presets import Config, default_tasks, like_run, preset, read_config
 from mtljax.tasks import Task, load_tasks
 from mtljax.yaml_values import read_yaml
 
@@ -38,6 +38,9 @@ class Options:
         environment's JAX_COMPILATION_CACHE_DIR.
       json: print the summary as JSON, and the progress to stderr.
       processes: which process of a run of several processes this is.
+      repeated: config.yaml of a run, or of its form, to begin with in place of a preset; with the
+        tasks.yaml beside it where --tasks is not given. The directory is then runs/NAME-again by
+        default, NAME being that of the directory it lies in.
     """
 
     config: Annotated[Config, tyro.conf.arg(name="")]
@@ -49,6 +52,7 @@ class Options:
     compile_cache: CompileCache = None
     json: tyro.conf.FlagCreatePairsOff[bool] = False
     processes: Annotated[ProcessOptions, tyro.conf.arg(name="parallel")] = ProcessOptions()
+    repeated: Annotated[str | None, tyro.conf.arg(name="config", metavar="FILE")] = None
 
 
 def run(arguments: Sequence[str]) -> int:
@@ -113,6 +117,10 @@ def read_options(arguments: Sequence[str]) -> tuple[Options, tuple[Task, ...]]:
     )
     if options.tasks is not None:
         return options, load_tasks(options.tasks)
+    if options.repeated is not None:
+        beside = Path(options.repeated).with_name("tasks.yaml")
+        if beside.is_file():
+            return options, load_tasks(beside)
     return options, default_tasks(name, data_directory(options.data_dir))
 
 
@@ -120,6 +128,7 @@ def _help_text(config: Config) -> str:
     what = "Train several tasks on one shared encoder. Called again with the same options, it "
     what += "resumes the run where it was left."
     outcome = (
+        ("--config FILE", "settings and tasks of RUN/config.yaml, to repeat that run"),
         ("--run-dir DIR", "directory of the run; runs/PRESET-seedSEED, or with the tasks' name"),
         ("--evaluate-every N", "steps between evaluations, each of which saves a checkpoint"),
         ("--json", "print the summary as JSON, and the progress to stderr"),
@@ -142,8 +151,19 @@ def chosen_preset(arguments: Sequence[str]) -> tuple[list[str], str, Config]:
     """
     rest, weighting_options = split_weighting_options(arguments)
     name = given(rest, "--preset")
-    name = "small" if name is None else name
-    config = like_run(preset(name).config, given(rest, "--encoder.from-run") or "")
+    file = given(rest, "--config")
+    if file is not None:
+        if name is not None:
+            raise UserError("--config: not with --preset, the file says where settings begin")
+        config = read_config(Path(file))
+        name = config.preset
+        if given(rest, "--weighting") not in (None, config.weighting):
+            # The options of a method are not those of another.
+            config = dataclasses.replace(config, weighting_options={})
+    else:
+        name = "small" if name is None else name
+        config = preset(name).config
+    config = like_run(config, given(rest, "--encoder.from-run") or "")
     if weighting_options:
         config = dataclasses.replace(config, weighting_options=weighting_options)
     return rest, name, config
@@ -191,6 +211,8 @@ def split_weighting_options(arguments: Sequence[str]) -> tuple[list[str], dict[s
 def default_run_directory(options: Options) -> str:
     """The directory of a run for which none is given."""
     config = options.config
+    if options.repeated is not None:
+        return f"runs/{Path(options.repeated).resolve().parent.name}-again"
     parts = [config.preset]
     if options.tasks is not None:
         parts.append(Path(options.tasks).stem)

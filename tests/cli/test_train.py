@@ -1,3 +1,4 @@
+import dataclasses
 import importlib
 import json
 import signal
@@ -12,6 +13,7 @@ from mtljax.inference import load_run
 from mtljax.presets import preset
 from mtljax.tasks import DEFAULT_TASKS, SENTIMENT_TASKS
 from mtljax.training import read_metrics
+from mtljax.training.persistence.run_directory import read_run
 
 
 def test_what_a_run_prints_and_leaves(tiny_run):
@@ -268,3 +270,31 @@ def test_refused_options():
             read_options(arguments)
     with pytest.raises(UserError, match="--weighting.w: '\\[' is not YAML"):
         read_options(["--weighting.w", "["])
+
+
+def test_a_run_is_repeated_from_what_it_left(tiny_run):
+    file = str(tiny_run / "config.yaml")
+    options, tasks = read_options(["--config", file])
+    begun = read_run(tiny_run)
+    assert (options.config, tasks) == (begun.config, begun.tasks)
+    assert default_run_directory(options) == "runs/run-again"
+    changed, _ = read_options([f"--config={file}", "--steps", "9", "--weighting", "random"])
+    expected = dataclasses.replace(begun.config, steps=9, epochs=0.0, weighting="random")
+    assert changed.config == expected
+
+
+def test_a_configuration_that_cannot_be_repeated(refused, tiny_run, tmp_path):
+    file = tiny_run / "config.yaml"
+    assert "--config: not with --preset" in refused("train", "--config", file, "--preset", "small")
+    assert "No such file" in refused("train", "--config", tmp_path / "none.yaml")
+    (tmp_path / "config.yaml").write_text("preset: linear\nstepz: 3\n")
+    assert "unknown field 'stepz'" in refused("train", "--config", tmp_path / "config.yaml")
+
+
+def test_options_of_a_method_do_not_go_to_another(tmp_path):
+    file = tmp_path / "config.yaml"
+    file.write_text("preset: linear\nweighting: cagrad\nweighting_options: {c: 0.3}\n")
+    same = read_options(["--config", str(file), "--weighting", "cagrad"])[0].config
+    assert same.weighting_options == {"c": 0.3}
+    other = read_options(["--config", str(file), "--weighting", "mgda"])[0].config
+    assert (other.weighting, other.weighting_options) == ("mgda", {})

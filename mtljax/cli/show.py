@@ -1,0 +1,83 @@
+"""``mtljax show``: a run at a glance."""
+
+import dataclasses
+import sys
+import textwrap
+from collections.abc import Iterator, Sequence
+from typing import Annotated, Any
+
+import tyro
+
+from mtljax.cli.options import Output, parse, print_json, printable
+
+
+@dataclasses.dataclass(frozen=True)
+class Options:
+    """Show a run, finished or not: settings, curves, best step, results, environment.
+
+    Attributes:
+      run: run directory.
+      json: print one JSON object, with the values of all curves.
+    """
+
+    run: Annotated[tyro.conf.Positional[str], tyro.conf.arg(metavar="RUN")]
+    json: tyro.conf.FlagCreatePairsOff[bool] = False
+
+
+def run(arguments: Sequence[str]) -> int:
+    """Run the subcommand and return its exit code."""
+    options = parse(Options, "show", arguments)
+    from mtljax.training.reporting.overview import overview
+    from mtljax.training.reporting.progress import results_table
+
+    found = overview(options.run)
+    if options.json:
+        curves = [curve._asdict() for curve in found.curves]
+        print_json({**found._asdict(), "curves": curves})
+        return 0
+    console = Output()
+    for line in _head(options.run, found):
+        print(printable(line))
+    for line in _curves(found, console.width):
+        print(printable(line))
+    if found.summary:
+        print()
+        console.print(results_table(found.summary))
+        for line in textwrap.wrap(_environment(found.summary), console.width):
+            print(printable(line))
+    else:
+        print("not finished: the same mtljax train goes on with it")
+    print(printable(f"next: mtljax train --config {options.run}/config.yaml"))
+    return 0
+
+
+def _head(path: str, found: Any) -> Iterator[str]:
+    best = f", the best is {found.best_step:,}" if found.best_step is not None else ""
+    yield f"{path}: {found.steps:,} steps{best}"
+    yield f"  preset    {found.preset}"
+    for place, (name, value) in enumerate(found.settings.items()):
+        yield f"  {'settings' if place == 0 else '':<10}{name} {value}"
+    for place, (name, kind) in enumerate(found.tasks.items()):
+        yield f"  {'tasks' if place == 0 else '':<10}{name} ({kind})"
+    yield ""
+
+
+def _curves(found: Any, width: int) -> Iterator[str]:
+    """A line a curve: what it is of, its first value, its bars, its last value."""
+    from mtljax.training.reporting.overview import BARS, PLAIN_BARS, sparkline
+    from mtljax.training.reporting.progress import format_value
+
+    encoding = (sys.stdout.encoding or "").lower()
+    bars = BARS if encoding.startswith("utf") else PLAIN_BARS
+    names = [f"{curve.task} {curve.name.replace('_', ' ')}" for curve in found.curves]
+    longest = min(max(map(len, names), default=0), 32)
+    for name, curve in zip(names, found.curves, strict=True):
+        first, last = (format_value(curve.name, curve.values[at]) for at in (0, -1))
+        line = sparkline(curve.values, max(8, min(width, 120) - longest - 25), bars)
+        yield f"  {name[:longest]:<{longest}} {first:>9}  {line}  {last}"
+
+
+def _environment(summary: Any) -> str:
+    versions = [f"{name} {version}" for name, version in summary.get("versions", {}).items()]
+    seconds = f"{summary.get('wall_seconds', 0):,.0f} s"
+    return f"on {summary.get('device')}, {seconds} of steps; {', '.join(versions)}"
