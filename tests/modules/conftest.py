@@ -12,6 +12,18 @@ def drawn(init):
     return jax.tree.map(lambda x: rng.normal(0, 0.4, x.shape).astype(x.dtype), jax.eval_shape(init))
 
 
+def by_rows(count, run):
+    """`run` of arrays `count` rows at a time: a program that is compiled for as many serves."""
+
+    def whole(*arrays):
+        rows = len(arrays[0])
+        padded = [np.pad(x, [(0, -rows % count)] + [(0, 0)] * (x.ndim - 1)) for x in arrays]
+        parts = [run(*(x[i : i + count] for x in padded)) for i in range(0, rows, count)]
+        return np.concatenate(parts)[:rows]
+
+    return whole
+
+
 @pytest.fixture
 def rng():
     return np.random.default_rng(0)

@@ -9,8 +9,9 @@ from mtljax.modules.dropout import Dropout, LockedDropout, Masked, drop_tokens
 
 
 def test_one_mask_a_row():
-    x = jnp.ones((200, 7, 100))
-    out = LockedDropout(0.3).apply({}, x, train=True, rngs={"dropout": jax.random.key(0)})
+    x = np.ones((200, 7, 100), np.float32)
+    run = jax.jit(functools.partial(LockedDropout(0.3).apply, {}, train=True))
+    out = run(x, rngs={"dropout": jax.random.key(0)})
     mask = np.asarray(out)
     np.testing.assert_array_equal(mask, np.broadcast_to(mask[:, :1], mask.shape))
     np.testing.assert_allclose(np.unique(mask), [0, 1 / 0.7], rtol=1e-6)
@@ -26,17 +27,18 @@ def test_off_without_training():
 
 @pytest.mark.parametrize("rate", [0.0, 0.1, 0.5, 0.998, 1.0])
 def test_share_of_dropped_tokens(rate):
-    tokens = jnp.full((100, 400), 7)
-    found = np.asarray(drop_tokens(tokens, rate, 1, jax.random.key(0)))
+    tokens = np.full((100, 400), 7, np.int32)
+    run = jax.jit(lambda tokens, key: drop_tokens(tokens, rate, 1, key))
+    found = np.asarray(run(tokens, jax.random.key(0)))
     assert found.dtype == tokens.dtype and set(np.unique(found)) <= {1, 7}
     exact = round(rate * 256) / 256
     assert abs((found == 1).mean() - exact) <= 5 * np.sqrt(exact * (1 - exact) / tokens.size)
 
 
 def test_a_mask_for_each_text_of_a_row():
-    x = jnp.ones((2, 6, 5000))
-    texts = jnp.asarray([[1, 1, 2, 2, 3, 3], [1, 2, 2, 2, 2, 0]])
-    texts = Masked(jnp.arange(2), texts)
+    x = np.ones((2, 6, 5000), np.float32)
+    texts = np.array([[1, 1, 2, 2, 3, 3], [1, 2, 2, 2, 2, 0]], np.int32)
+    texts = Masked(np.arange(2), texts)
     run = jax.jit(functools.partial(LockedDropout(0.3).apply, {}, train=True))
     out = np.asarray(run(x, texts, rngs={"dropout": jax.random.key(1)}))
     np.testing.assert_array_equal(out[0, 0], out[0, 1])
@@ -65,7 +67,7 @@ def test_a_row_draws_the_same_wherever_it_is(with_texts):
         tokens = drop_tokens(tokens, 0.5, 1, key, masked.rows)
         return locked, every, tokens
 
-    whole, some = jax.device_get((drop(jnp.arange(5)), drop(jnp.array([4, 1]))))
+    whole, some = jax.device_get((drop(np.arange(5)), drop(np.array([4, 1]))))
     for of_all, of_some in zip(whole, some, strict=True):
         np.testing.assert_array_equal(of_some, of_all[[4, 1]])
         np.testing.assert_array_equal(of_all[0], of_all[3])
@@ -73,8 +75,9 @@ def test_a_row_draws_the_same_wherever_it_is(with_texts):
 
 
 def test_every_element_has_a_mask_of_its_own():
-    x = jnp.ones((20, 50, 20))
-    out = Dropout(0.3).apply({}, x, train=True, rngs={"dropout": jax.random.key(0)})
+    x = np.ones((20, 50, 20), np.float32)
+    run = jax.jit(functools.partial(Dropout(0.3).apply, {}, train=True))
+    out = run(x, rngs={"dropout": jax.random.key(0)})
     np.testing.assert_allclose(np.unique(out), [0, 1 / 0.7], rtol=1e-6)
     kept = np.asarray(out) > 0
     assert abs(kept.mean() - 0.7) < 5 * np.sqrt(0.21 / x.size)

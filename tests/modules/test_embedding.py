@@ -2,28 +2,32 @@ import functools
 
 import flax.linen as nn
 import jax
-import jax.numpy as jnp
 import numpy as np
 import pytest
 
 from mtljax.modules.embedding import TokenEmbedding
 from mtljax.special_tokens import OOV
+from tests.modules.conftest import drawn
 
-TOKENS = jnp.array([[2, 5, 6, 0], [2, 9, 0, 0]])
-AFFIXES = jnp.array([[[0, 0], [3, 4], [3, 0], [0, 0]], [[0, 0], [7, 7], [0, 0], [0, 0]]])
+TOKENS = np.array([[2, 5, 6, 0], [2, 9, 0, 0]])
+AFFIXES = np.array([[[0, 0], [3, 4], [3, 0], [0, 0]], [[0, 0], [7, 7], [0, 0], [0, 0]]])
 
 
 @pytest.fixture(scope="module")
 def model_and_params():
     model = TokenEmbedding(10, 4, affix_buckets=8)
-    begin = jax.jit(functools.partial(model.init, train=False))
-    params = nn.unbox(begin(jax.random.key(0), TOKENS, AFFIXES))["params"]
-    return model, params
+    init = functools.partial(model.init, train=False)
+    return model, drawn(lambda: nn.unbox(init(jax.random.key(0), TOKENS, AFFIXES))["params"])
+
+
+@functools.partial(jax.jit, static_argnums=0)
+def run(model, params, *inputs):
+    return model.apply({"params": params}, *inputs, train=False)
 
 
 def test_word_plus_scaled_sum_of_affixes(model_and_params):
     model, params = model_and_params
-    vectors, table = model.apply({"params": params}, TOKENS, AFFIXES, train=False)
+    vectors, table = run(model, params, TOKENS, AFFIXES)
     words, affixes = (np.asarray(params[name]) for name in ("words", "affixes"))
     for row, column in np.ndindex(*TOKENS.shape):
         parts = [a for a in AFFIXES[row, column].tolist() if a]
@@ -36,23 +40,24 @@ def test_word_plus_scaled_sum_of_affixes(model_and_params):
 
 def test_without_affixes():
     model = TokenEmbedding(10, 4)
-    variables = model.init(jax.random.key(0), TOKENS, train=False)
-    assert set(variables["params"]) == {"words"}
-    vectors, table = model.apply(variables, TOKENS, train=False)
-    np.testing.assert_array_equal(vectors, table[TOKENS])
+    init = functools.partial(model.init, train=False)
+    params = drawn(lambda: nn.unbox(init(jax.random.key(0), TOKENS))["params"])
+    assert set(params) == {"words"}
+    vectors, table = run(model, params, TOKENS)
+    np.testing.assert_array_equal(vectors, np.asarray(table)[TOKENS])
 
 
 def test_the_scale_is_of_vectors_not_of_the_table(model_and_params):
     model, params = model_and_params
-    plain = model.apply({"params": params}, TOKENS, AFFIXES, train=False)
-    larger = model.clone(scale=3.0).apply({"params": params}, TOKENS, AFFIXES, train=False)
+    plain = run(model, params, TOKENS, AFFIXES)
+    larger = run(model.clone(scale=3.0), params, TOKENS, AFFIXES)
     np.testing.assert_allclose(larger.vectors, 3 * plain.vectors, rtol=1e-6)
     np.testing.assert_array_equal(larger.table, plain.table)
 
 
 def dropped(params, **rates):
-    tokens = jnp.full((50, 40), 5)
-    affixes = jnp.broadcast_to(jnp.array([3, 4]), (50, 40, 2))
+    tokens = np.full((50, 40), 5)
+    affixes = np.broadcast_to([3, 4], (50, 40, 2))
     model = TokenEmbedding(10, 4, affix_buckets=8, **rates)
     run = jax.jit(functools.partial(model.apply, train=True))
     out = run({"params": params}, tokens, affixes, rngs={"dropout": jax.random.key(1)})

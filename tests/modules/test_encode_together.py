@@ -80,25 +80,25 @@ def compare(network, params, batches, key, rtol):
     [
         (
             MIXED,
-            dict(kind="transformer", dropout_mask="text", dense=6, architecture=TYPED),
+            dict(kind="transformer", dropout_mask="text", dense=6, architecture=TYPED, **DROPPED),
             np.float64,
             1e-7,  # what dropout keeps is scaled by a float32
         ),
         (dict.fromkeys("ab", "bidirectional"), dict(kind="transformer"), np.float32, 1e-5),
         (
             {"a": "bidirectional", "d": "separate"},
-            dict(kind="lstm", recurrent_dropout=0.3, dropout_mask="text"),
+            dict(kind="lstm", recurrent_dropout=0.3, dropout_mask="text", **DROPPED),
             np.float32,
             1e-5,
         ),
-        (MIXED, dict(kind="linear"), np.float32, 1e-5),
+        (MIXED, dict(kind="linear", **DROPPED), np.float32, 1e-5),
     ],
 )
 def test_features_and_gradients_are_those_of_each_group(
     attention, settings, dtype, rtol, rng, segments, positions
 ):
     with jax.enable_x64(dtype == np.float64):
-        made = make(rng, segments, positions, attention, dtype, **settings, **DROPPED)
+        made = make(rng, segments, positions, attention, dtype, **settings)
         compare(*made, jax.random.key(5), rtol)
 
 

@@ -61,6 +61,17 @@ def moved(net, batch, rng):
     return jax.tree.map(lambda x: rng.normal(0, 0.4, x.shape).astype(x.dtype), shapes)
 
 
+def predicted(net, params, batch):
+    """What each task predicts, from one program."""
+
+    @jax.jit
+    def run(params):
+        read = encode(net, params["shared"], "rows", batch)
+        return {task: predict(net, params["heads"][task], task, read, 1) for task in TASKS}
+
+    return run(params)
+
+
 def softmax(x):
     shares = np.exp(x - x.max(-1, keepdims=True))
     return shares / shares.sum(-1, keepdims=True)
@@ -131,7 +142,7 @@ def test_features_parameters_and_gradients(name, rng, batch):
     params = moved(net, batch, rng)
     shared = params["shared"]
     encoder = {part: leaf for part, leaf in shared.items() if part != "sharing"}
-    x = np.asarray(encode(plain, encoder, "rows", batch).hidden)
+    x = np.asarray(jax.jit(lambda read: encode(plain, read, "rows", batch).hidden)(encoder))
 
     def features(params):
         read = encode(net, params["shared"], "rows", batch)
@@ -183,8 +194,12 @@ def test_features_parameters_and_gradients(name, rng, batch):
 
 def begins_with_nothing(sharing, config):
     """Whether all that experts make is 0 as they are drawn."""
-    key = jax.random.key(0)
-    drawn = draw(sharing, config, {}, TASKS, key), draw_in_head(sharing, TASKS, "y", D, key)
+
+    @jax.jit
+    def begin(key):
+        return draw(sharing, config, {}, TASKS, key), draw_in_head(sharing, TASKS, "y", D, key)
+
+    drawn = begin(jax.random.key(0))
     ups = [leaf for path, leaf in jax.tree.leaves_with_path(drawn)
            if "up" in jax.tree_util.keystr(path)]  # fmt: skip
     return len(ups) > 0 and not any(np.any(leaf) for leaf in ups)
@@ -194,16 +209,17 @@ def begins_with_nothing(sharing, config):
 def test_begins_as_hard_sharing(name, batch):
     net, plain = network(STRUCTURES[name]), network()
     batches = {"rows": batch}
-    params = jax.jit(lambda key: init(net, key, batches))(jax.random.key(0))
-    hard = jax.jit(lambda key: init(plain, key, batches))(jax.random.key(0))
+
+    @jax.jit
+    def run(key):
+        params, hard = init(net, key, batches), init(plain, key, batches)
+        return params, hard, predicted(net, params, batch), predicted(plain, hard, batch)
+
+    params, hard, found, expected = run(jax.random.key(0))
     for task in TASKS:
-        head = params["heads"][task]
-        assert {k: v for k, v in head.items() if k != "sharing"}.keys() == hard["heads"][
-            task
-        ].keys()
-        found = predict(net, head, task, encode(net, params["shared"], "rows", batch), 1)
-        features = encode(plain, hard["shared"], "rows", batch)
-        np.testing.assert_array_equal(found, predict(plain, hard["heads"][task], task, features, 1))
+        own = params["heads"][task].keys() - {"sharing"}
+        assert own == hard["heads"][task].keys()
+        np.testing.assert_array_equal(found[task], expected[task])
     with pytest.raises(ValueError, match=f"structure '{name}': is no update"):
         merged_parameters(net.sharing, params["shared"])
 
@@ -212,21 +228,22 @@ def test_one_expert_has_all_the_share(rng, batch):
     sharing = SharingConfig("mmoe", experts=1, width=M)
     net = network(sharing)
     params = moved(net, batch, rng)
-    read = encode(net, params["shared"], "rows", batch)
-    one, other = (
-        mixed(sharing, read, params["heads"][task], TASKS, task)[0].hidden for task in TASKS
-    )
-    np.testing.assert_array_equal(one, other)
+
+    @jax.jit
+    def run(params):
+        read = encode(net, params["shared"], "rows", batch)
+        return [
+            mixed(sharing, read, params["heads"][task], TASKS, task)[0].hidden for task in TASKS
+        ]
+
+    np.testing.assert_array_equal(*run(params))
 
 
 def test_one_level_is_cgc(rng, batch):
     one = network(SharingConfig("ple", experts=E, private_experts=2, width=M, levels=1))
     cgc = network(STRUCTURES["cgc"])
     params = moved(one, batch, rng)
-    found = [
-        predict(net, params["heads"]["z"], "z", encode(net, params["shared"], "rows", batch), 1)
-        for net in (one, cgc)
-    ]
+    found = [predicted(net, params, batch)["z"] for net in (one, cgc)]
     np.testing.assert_array_equal(*found)
     made = jax.eval_shape(lambda: init(cgc, jax.random.key(0), {"rows": batch}))
     assert jax.tree.structure(made) == jax.tree.structure(params)
@@ -254,12 +271,13 @@ def test_one_pass_and_decoding_pack_the_same(rng, batch):
 
 def test_the_penalty_of_selectors_is_their_mean_entropy():
     sharing = dataclasses.replace(STRUCTURES["dselect_k"], entropy=0.5)
-    even = {"sharing": {"selectors": {"z": jnp.zeros((3, 2))}}}
-    certain = {"sharing": {"selectors": {"z": jnp.ones((3, 2))}}}
+    even = {"sharing": {"selectors": {"z": np.zeros((3, 2), np.float32)}}}
+    certain = {"sharing": {"selectors": {"z": np.ones((3, 2), np.float32)}}}
     params = {"heads": {"y": even, "z": certain}}
     penalty = structure_of(sharing).penalty
     assert penalty is not None
-    np.testing.assert_allclose(penalty(sharing, params), 0.5 * np.log(4) / 2, 1e-6)
+    found = jax.jit(lambda params: penalty(sharing, params))(params)
+    np.testing.assert_allclose(found, 0.5 * np.log(4) / 2, 1e-6)
 
 
 @pytest.mark.parametrize(

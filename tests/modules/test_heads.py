@@ -6,19 +6,24 @@ import numpy as np
 import pytest
 
 from mtljax.modules.heads import POOLINGS, Features, LanguageModelHead, SegmentHead, TokenHead
+from tests.modules.conftest import drawn
 
 
 @pytest.fixture
 def features(rng, segments):
     hidden, embedded = rng.normal(size=(2, *segments.shape, 6)).astype(np.float32)
     table = rng.normal(size=(11, 6)).astype(np.float32)
-    return Features(*(jnp.asarray(x) for x in (hidden, embedded, table, segments)))
+    return Features(hidden, embedded, table, segments)
+
+
+def drawn_for(head, *inputs):
+    return drawn(lambda: head.init(jax.random.key(0), *inputs, train=False))
 
 
 @pytest.mark.parametrize("lookahead", [0, 1, 2])
 def test_lookahead_sees_just_the_next_embeddings_of_its_segment(features, lookahead):
     head = TokenHead(3, lookahead=lookahead)
-    variables = head.init(jax.random.key(0), features, train=False)
+    variables = drawn_for(head, features)
 
     @jax.jit
     @functools.partial(jax.grad, argnums=2)
@@ -40,7 +45,8 @@ def test_lookahead_sees_just_the_next_embeddings_of_its_segment(features, lookah
 
 def test_token_head_is_a_map_of_each_position(features):
     head = TokenHead(3, lookahead=0, hidden=5)
-    out, variables = head.init_with_output(jax.random.key(0), features, train=False)
+    variables = drawn_for(head, features)
+    out = jax.jit(functools.partial(head.apply, train=False))(variables, features)
     p = variables["params"]
     inner = np.maximum(features.hidden @ p["hidden"]["kernel"] + p["hidden"]["bias"], 0)
     np.testing.assert_allclose(out, inner @ p["out"]["kernel"] + p["out"]["bias"], atol=1e-5)
@@ -49,38 +55,43 @@ def test_token_head_is_a_map_of_each_position(features):
 @pytest.mark.parametrize("hidden", [0, 5])
 def test_segment_head(features, hidden):
     head = SegmentHead(3, POOLINGS, hidden=hidden)
-    begin = functools.partial(head.init_with_output, count=4, train=False)
-    out, variables = jax.jit(begin)(jax.random.key(0), features)
+    variables = drawn_for(head, features, 4)
     apply = jax.jit(functools.partial(head.apply, count=4, train=False))
+    out = apply(variables, features)
     assert out.shape == (4, 4, 3) and out.dtype == jnp.float32
     width = variables["params"]["hidden" if hidden else "out"]["kernel"].shape[0]
     assert width == 6 * len(POOLINGS)
     # A text's prediction is its own: no other text of the row has a part in it.
-    other = features._replace(hidden=features.hidden.at[0, 5:].add(1.0))
-    changed = np.asarray(apply(variables, other)) != np.asarray(apply(variables, features))
+    hidden = features.hidden.copy()
+    hidden[0, 5:] += 1.0
+    changed = np.asarray(apply(variables, features._replace(hidden=hidden))) != np.asarray(out)
     assert changed.any(-1)[0].tolist() == [False, True, True, False]
     assert not changed[1:].any()
 
 
 def test_tied_readout(features):
-    ids = jnp.array([1, 3, 4, 10])
+    ids = np.array([1, 3, 4, 10])
     head = LanguageModelHead(4)
-    readout, variables = head.init_with_output(jax.random.key(0), features, ids, train=False)
-    bias = jnp.arange(4.0)
-    variables = {"params": {**variables["params"], "bias": bias}}
-    readout = head.apply(variables, features, ids, train=False)
-    p = variables["params"]["project"]
+    variables = drawn_for(head, features, ids)
+
+    @jax.jit
+    def run(variables, features):
+        readout = head.apply(variables, features, ids, train=False)
+        return readout, readout.logits()
+
+    readout, logits = run(variables, features)
+    p, bias = variables["params"]["project"], variables["params"]["bias"]
     queries = features.hidden @ p["kernel"] + p["bias"]
     expected = np.einsum("rse,ve->rsv", queries, features.table[ids]) + bias
-    np.testing.assert_allclose(readout.logits(), expected, rtol=1e-4, atol=1e-5)
+    np.testing.assert_allclose(logits, expected, rtol=1e-4, atol=1e-5)
     assert readout.table.shape == (4, 6) and readout.queries.shape == (4, 12, 6)
 
 
 def test_readout_without_projection(features):
     head = LanguageModelHead(2, project=False)
-    readout, variables = head.init_with_output(
-        jax.random.key(0), features, jnp.array([1, 3]), train=False
-    )
+    ids = np.array([1, 3])
+    variables = drawn_for(head, features, ids)
+    readout = jax.jit(functools.partial(head.apply, train=False))(variables, features, ids)
     assert set(variables["params"]) == {"bias"}
     np.testing.assert_array_equal(readout.queries, features.hidden)
 
@@ -94,7 +105,7 @@ def test_readout_without_projection(features):
     ],
 )
 def test_dropout_acts_in_training_alone(features, head, arguments):
-    variables = head.init(jax.random.key(0), features, *arguments, train=False)
+    variables = drawn_for(head, features, *arguments)
 
     @functools.partial(jax.jit, static_argnums=0)
     def run(train, seed):
@@ -103,4 +114,4 @@ def test_dropout_acts_in_training_alone(features, head, arguments):
 
     np.testing.assert_array_equal(run(False, 0), run(False, 1))
     np.testing.assert_array_equal(run(True, 0), run(True, 0))
-    assert not jnp.array_equal(run(True, 0), run(True, 1))
+    assert not np.array_equal(run(True, 0), run(True, 1))

@@ -2,12 +2,12 @@ from typing import Any
 
 import flax.linen as nn
 import jax
-import jax.numpy as jnp
 import numpy as np
 import pytest
 
 from mtljax.modules.heads import Features, SegmentHead
 from mtljax.modules.linear import MAX_ORDER, LinearEncoder, ngram_buckets
+from tests.modules.conftest import drawn
 
 MULTIPLIERS = (2_654_435_761, 2_246_822_519, 3_266_489_917, 668_265_263)
 WORD = 2**32
@@ -32,26 +32,29 @@ def test_ngram_buckets(rng, segments, spans, order, buckets):
             expected[row, end - 1] = bucket(tokens[row, end - order : end].tolist(), buckets)
     found = jax.jit(ngram_buckets, static_argnums=(2, 3))(tokens, segments, order, buckets)
     np.testing.assert_array_equal(found, expected)
-    assert found.dtype == jnp.int32
+    assert found.dtype == np.int32
 
 
-def predictions(tokens, segments, count, seed=0):
+def predictions(rng, tokens, segments, count):
     """Scores [R, count] of a linear model with random parameters; and its parameters."""
     encoder, head = LinearEncoder(6, order=2, buckets=64), SegmentHead(1, ("root",))
-    table = jax.random.normal(jax.random.key(seed), (30, 6))
+    table = rng.normal(size=(30, 6)).astype(np.float32)
     x = table[tokens]
-    params = nn.unbox(encoder.init(jax.random.key(0), x, tokens, segments))["params"]
-    params = jax.tree.map(lambda p: jax.random.normal(jax.random.key(1), p.shape), params)
-    hidden = encoder.apply({"params": params}, x, tokens, segments)
-    features = Features(hidden, x, table, segments)
-    variables: Any = head.init(jax.random.key(2), features, count, train=False)
-    scores = head.apply(variables, features, count, train=False)[..., 0]
-    return scores, table, params, variables["params"]["out"]
+    params = drawn(lambda: nn.unbox(encoder.init(jax.random.key(0), x, tokens, segments))["params"])
+    features = Features(x, x, table, segments)
+    variables: Any = drawn(lambda: head.init(jax.random.key(2), features, count, train=False))
+
+    @jax.jit
+    def run(params, variables):
+        hidden = encoder.apply({"params": params}, x, tokens, segments)
+        return head.apply(variables, features._replace(hidden=hidden), count, train=False)[..., 0]
+
+    return run(params, variables), table, params, variables["params"]["out"]
 
 
 def test_prediction_is_a_sum_over_ngrams(rng, segments, spans):
     tokens = rng.integers(1, 30, segments.shape).astype(np.int32)
-    scores, table, params, out = predictions(jnp.asarray(tokens), jnp.asarray(segments), 4)
+    scores, table, params, out = predictions(rng, tokens, segments, 4)
     word_scores = np.asarray(table @ out["kernel"])[:, 0]
     pair_scores = np.asarray(params["ngrams_2"] @ out["kernel"])[:, 0]
     for row, span in spans:
@@ -66,9 +69,8 @@ def test_prediction_is_a_sum_over_ngrams(rng, segments, spans):
 def test_starts_as_a_bag_of_words(rng, segments):
     tokens = rng.integers(1, 30, segments.shape).astype(np.int32)
     x = rng.normal(size=(*segments.shape, 6)).astype(np.float32)
-    out, variables = LinearEncoder(6, order=3, buckets=64).init_with_output(
-        jax.random.key(0), x, tokens, segments
-    )
+    begin = jax.jit(LinearEncoder(6, order=3, buckets=64).init_with_output)
+    out, variables = begin(jax.random.key(0), x, tokens, segments)
     np.testing.assert_array_equal(out, x)
     assert set(variables["params"]) == {"ngrams_2", "ngrams_3"}
     assert not LinearEncoder(6, order=1).init(jax.random.key(0), x, tokens, segments)

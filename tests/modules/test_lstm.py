@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from mtljax.modules.lstm import LSTMEncoder, lstm, segment_starts
+from tests.modules.conftest import by_rows, drawn
 
 HIDDEN, WIDTH = 5, 4
 FEATURES = 6
@@ -36,13 +37,17 @@ def problem(rng, segments):
     return inputs, recurrent
 
 
-@pytest.mark.parametrize("wrap", [lambda f, **k: f, jax.jit], ids=["eager", "jit"])
-@pytest.mark.parametrize("reverse", [False, True])
-def test_each_packed_segment_is_a_plain_lstm(problem, segments, spans, reverse, wrap):
+@functools.partial(jax.jit, static_argnames="reverse")
+def packed_lstm(inputs, recurrent, segments, reverse):
+    return lstm(inputs, recurrent, segment_starts(segments, reverse=reverse), reverse=reverse)
+
+
+@pytest.mark.parametrize(
+    ("reverse", "run"), [(True, packed_lstm.__wrapped__), (True, packed_lstm), (False, packed_lstm)]
+)
+def test_each_packed_segment_is_a_plain_lstm(problem, segments, spans, reverse, run):
     inputs, recurrent = problem
-    run = wrap(lstm, static_argnames="reverse")
-    starts = segment_starts(jnp.asarray(segments), reverse=reverse)
-    found = run(jnp.asarray(inputs), jnp.asarray(recurrent), starts, reverse=reverse)
+    found = run(jnp.asarray(inputs), jnp.asarray(recurrent), jnp.asarray(segments), reverse=reverse)
     assert found.dtype == jnp.float32
     for row, span in spans:
         sequence = inputs[row, span]
@@ -55,9 +60,8 @@ def test_each_packed_segment_is_a_plain_lstm(problem, segments, spans, reverse, 
 def test_float64(problem, segments, spans, reverse):
     inputs, recurrent = (np.asarray(x, np.float64) for x in problem)
     with jax.enable_x64(True):
-        starts = segment_starts(jnp.asarray(segments), reverse=reverse)
-        found = np.asarray(lstm(jnp.asarray(inputs), jnp.asarray(recurrent), starts,
-                                reverse=reverse))  # fmt: skip
+        found = np.asarray(packed_lstm(inputs, recurrent, segments, reverse=reverse))
+    assert found.dtype == np.float64
     for row, span in spans:
         sequence = inputs[row, span]
         expected = plain_lstm(sequence[::-1] if reverse else sequence, recurrent)
@@ -80,14 +84,14 @@ def test_segment_starts():
 def test_one_segment_equals_flax(rng):
     x = rng.normal(size=(3, 9, WIDTH)).astype(np.float32)
     cell = nn.RNN(nn.OptimizedLSTMCell(HIDDEN))
-    params: Any = jax.jit(cell.init)(jax.random.key(0), x)["params"]["cell"]
+    params: Any = drawn(lambda: cell.init(jax.random.key(0), x))["params"]["cell"]
     # Flax's biases: the hidden part has them, the input part has none; its forget bias is 0.
     gates = "ifgo"
-    recurrent = jnp.concatenate([params[f"h{gate}"]["kernel"] for gate in gates], axis=1)
-    kernel = jnp.concatenate([params[f"i{gate}"]["kernel"] for gate in gates], axis=1)
-    bias = jnp.concatenate([params[f"h{gate}"]["bias"] - (gate == "f") for gate in gates])
-    starts = segment_starts(jnp.ones(x.shape[:2], jnp.int32))
-    found = lstm(x @ kernel + bias, recurrent, starts)
+    recurrent = np.concatenate([params[f"h{gate}"]["kernel"] for gate in gates], axis=1)
+    kernel = np.concatenate([params[f"i{gate}"]["kernel"] for gate in gates], axis=1)
+    bias = np.concatenate([params[f"h{gate}"]["bias"] - (gate == "f") for gate in gates])
+    one = np.ones(x.shape[:2], np.int32)
+    found = packed_lstm(x @ kernel + bias, recurrent, one, reverse=False)
     expected = jax.jit(cell.apply)({"params": {"cell": params}}, x)
     np.testing.assert_allclose(found, expected, rtol=2e-5, atol=2e-6)
 
@@ -97,9 +101,9 @@ def run(model, params, x, segments):
     return model.apply({"params": params}, x, segments, train=False)
 
 
-@functools.partial(jax.jit, static_argnums=0)
 def make_params(model, x, segments):
-    return nn.unbox(model.init(jax.random.key(1), x, segments, train=False))["params"]
+    init = functools.partial(model.init, train=False)
+    return drawn(lambda: nn.unbox(init(jax.random.key(1), x, segments))["params"])
 
 
 def test_stacked_encoder_packed_equals_alone(rng, segments, apart):
@@ -110,7 +114,8 @@ def test_stacked_encoder_packed_equals_alone(rng, segments, apart):
     params = make_params(model, x, segments)
     packed = run(model, params, x, segments)
     assert packed.shape == (*segments.shape, FEATURES)
-    found, expected = unpacked(np.asarray(packed)), run(model, params, unpacked(x), alone)
+    found = unpacked(np.asarray(packed))
+    expected = by_rows(len(x), functools.partial(run, model, params))(unpacked(x), alone)
     np.testing.assert_allclose(found[alone > 0], expected[alone > 0], rtol=1e-5, atol=1e-6)
 
 
@@ -136,10 +141,10 @@ def test_recurrent_dropout_keeps_expected_weights(rng, segments):
         return model.apply({"params": params}, x, segments, train=train, rngs={"dropout": key})
 
     first, again, other = (sample(jax.random.key(k)) for k in (0, 0, 1))
-    assert jnp.array_equal(first, again) and not jnp.array_equal(first, other)
+    assert np.array_equal(first, again) and not np.array_equal(first, other)
     # The first position of a segment has no recurrent part to drop.
-    starts = np.asarray(segment_starts(jnp.asarray(segments)))
-    np.testing.assert_array_equal(first[starts], other[starts])
+    starts = np.diff(segments, prepend=0, axis=1) != 0
+    np.testing.assert_array_equal(np.asarray(first)[starts], np.asarray(other)[starts])
     first, other = (sample(jax.random.key(k), train=False) for k in (0, 1))
     np.testing.assert_array_equal(first, other)
 

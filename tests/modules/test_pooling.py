@@ -22,56 +22,63 @@ ONE = {
 }
 
 
-def pool(name, hidden, scores, segments):
+def pools(hidden, scores, segments):
+    """All of them, in one program."""
     members = pooling.segment_members(segments, COUNT)
-    if name == "attention":
-        return pooling.attention_pool(hidden, scores, members)
-    return getattr(pooling, f"{name}_pool")(hidden, members)
+    found = {
+        name: getattr(pooling, f"{name}_pool")(hidden, members)
+        for name in ONE.keys() - {"attention"}
+    }
+    return found | {"attention": pooling.attention_pool(hidden, scores, members)}
 
 
-@pytest.mark.parametrize("wrap", [lambda f, **k: f, jax.jit], ids=["eager", "jit"])
-@pytest.mark.parametrize("name", ONE)
-def test_each_segment_as_if_alone(name, wrap, rng, segments, spans):
+pools_compiled = jax.jit(pools)
+
+
+@pytest.mark.parametrize("run", [pools, pools_compiled], ids=["eager", "jit"])
+def test_each_segment_as_if_alone(run, rng, segments, spans):
     hidden = rng.normal(size=(*segments.shape, 3)).astype(np.float32) - 2  # the largest is negative
     scores = rng.normal(size=segments.shape).astype(np.float32)
-    found = wrap(pool, static_argnums=0)(name, hidden, scores, jnp.asarray(segments))
-    expected = np.zeros((len(segments), COUNT, 3))
-    for row, span in spans:
-        segment = segments[row, span.start] - 1
-        expected[row, segment] = ONE[name](hidden[row, span], scores[row, span])
-    np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-6)  # zero where there is none
+    found = run(jnp.asarray(hidden), jnp.asarray(scores), jnp.asarray(segments))
+    for name, pool in ONE.items():
+        expected = np.zeros((len(segments), COUNT, 3))  # zero where there is none
+        for row, span in spans:
+            segment = segments[row, span.start] - 1
+            expected[row, segment] = pool(hidden[row, span], scores[row, span])
+        np.testing.assert_allclose(found[name], expected, rtol=1e-5, atol=1e-6, err_msg=name)
 
 
-@pytest.mark.parametrize("name", ONE)
-def test_gradients_are_finite_and_never_reach_padding(name, rng, segments):
+def test_gradients_are_finite_and_never_reach_padding(rng, segments):
     hidden = rng.normal(size=(*segments.shape, 3)).astype(np.float32)
     scores = rng.normal(size=segments.shape).astype(np.float32)
 
     def total(hidden, scores):
-        return jnp.sum(pool(name, hidden, scores, jnp.asarray(segments)) ** 2)
+        found = pools(hidden, scores, segments)
+        return sum(jnp.sum(pooled**2) for pooled in found.values())
 
     for gradient in jax.jit(jax.grad(total, (0, 1)))(hidden, scores):
         assert np.isfinite(gradient).all()
         np.testing.assert_array_equal(gradient[segments == 0], 0)
 
 
-@pytest.mark.parametrize("name", ONE)
-def test_garbage_in_padding_is_ignored(name, rng, segments):
+def test_garbage_in_padding_is_ignored(rng, segments):
     hidden = rng.normal(size=(*segments.shape, 3)).astype(np.float32)
     scores = rng.normal(size=segments.shape).astype(np.float32)
     other_hidden = np.where(segments[..., None] == 0, 1e6, hidden).astype(np.float32)
     other_scores = np.where(segments == 0, 1e6, scores).astype(np.float32)
-    run = jax.jit(pool, static_argnums=0)
-    before = run(name, hidden, scores, segments)
-    after = run(name, other_hidden, other_scores, segments)
-    np.testing.assert_array_equal(before, after)
+    before = pools_compiled(hidden, scores, segments)
+    after = pools_compiled(other_hidden, other_scores, segments)
+    jax.tree.map(np.testing.assert_array_equal, before, after)
 
 
 @pytest.mark.parametrize("name", ["mean", "root"])
 def test_long_texts_in_bfloat16(name):
-    hidden = jnp.full((1, 500, 1), 0.5, jnp.bfloat16)
-    members = pooling.segment_members(jnp.ones((1, 500), jnp.int32), 1)
-    found = getattr(pooling, f"{name}_pool")(hidden, members)
+    @jax.jit
+    def run(hidden, segments):
+        members = pooling.segment_members(segments, 1)
+        return getattr(pooling, f"{name}_pool")(hidden, members)
+
+    found = run(np.full((1, 500, 1), 0.5, jnp.bfloat16), np.ones((1, 500), np.int32))
     expected = 0.5 * (1 if name == "mean" else np.sqrt(500))
     np.testing.assert_allclose(np.asarray(found, np.float32).item(), expected, rtol=1e-6)
 

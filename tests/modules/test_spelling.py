@@ -1,6 +1,7 @@
+import functools
+
 import flax.linen as nn
 import jax
-import jax.numpy as jnp
 import numpy as np
 import pytest
 
@@ -8,6 +9,7 @@ from mtljax.data import TokenizerSettings
 from mtljax.data.tokenizers.words import WordTokenizer
 from mtljax.modules.embedding import TokenEmbedding
 from mtljax.modules.spelling import SpellingEncoder, unpacked
+from tests.modules.conftest import drawn
 
 WORDS = ["", "a", "Ünder", "understanding", "дом", "\0"]
 READ = 6
@@ -41,7 +43,7 @@ def spelled(params, word):
 
 
 def test_characters_of_unknown_words_are_those_of_the_text(columns):
-    found = unpacked(jnp.asarray(columns[1:, 1:]), READ)
+    found = jax.jit(unpacked, static_argnums=1)(columns[1:, 1:], READ)
     assert found.tolist() == [numbers(word) for word in WORDS]
     # Letters of an alphabet are told apart.
     assert len(set(numbers("домсвт"))) == 6
@@ -49,31 +51,37 @@ def test_characters_of_unknown_words_are_those_of_the_text(columns):
 
 def test_a_convolution_and_its_maximum(columns):
     module = SpellingEncoder(READ, 5, width=3, filters=4)
-    packed = jnp.asarray(columns[None, :, 1:])
-    params = nn.unbox(module.init(jax.random.key(0), packed))["params"]
-    params = jax.tree.map(lambda x: x + 0.1, params)
-    found = module.apply({"params": params}, packed)
-    expected = [spelled(jax.tree.map(np.asarray, params), word) for word in ["", *WORDS]]
+    packed = columns[None, :, 1:]
+    params = drawn(lambda: nn.unbox(module.init(jax.random.key(0), packed))["params"])
+    found = jax.jit(module.apply)({"params": params}, packed)
+    expected = [spelled(params, word) for word in ["", *WORDS]]
     np.testing.assert_allclose(found[0], expected, rtol=1e-5, atol=1e-6)
     np.testing.assert_array_equal(found[0, 1], 0)
 
 
 def test_it_is_added_to_word_and_affixes(columns):
-    tokens, affixes = jnp.ones((1, len(columns)), jnp.int32), jnp.asarray(columns[None])
+    tokens, affixes = np.ones((1, len(columns)), np.int32), columns[None]
     both = TokenEmbedding(3, 5, affix_buckets=8193, characters=READ, character_sizes=(3, 4))
-    params = nn.unbox(both.init(jax.random.key(0), tokens, affixes, train=False))["params"]
+    init = functools.partial(both.init, train=False)
+    params = drawn(lambda: nn.unbox(init(jax.random.key(0), tokens, affixes))["params"])
     assert set(params) == {"words", "affixes", "spelling"}
     spelling = SpellingEncoder(READ, 5, width=3, filters=4)
-    added = spelling.apply({"params": params["spelling"]}, affixes[..., 1:])
-    assert np.abs(added[0, 2:]).max() > 0
     less = {name: params[name] for name in ("words", "affixes")}
     plain = TokenEmbedding(3, 5, affix_buckets=8193)
-    before = plain.apply({"params": less}, tokens, affixes[..., :1], train=False).vectors
-    found = both.apply({"params": params}, tokens, affixes, train=False).vectors
+
+    @jax.jit
+    def run(params, less):
+        return (
+            spelling.apply({"params": params["spelling"]}, affixes[..., 1:]),
+            plain.apply({"params": less}, tokens, affixes[..., :1], train=False).vectors,
+            both.apply({"params": params}, tokens, affixes, train=False).vectors,
+        )
+
+    added, before, found = run(params, less)
+    assert np.abs(added[0, 2:]).max() > 0
     np.testing.assert_allclose(found, before + added, rtol=1e-5, atol=1e-6)
     # What is dropped as a token is dropped with its characters.
-    dropped = both.clone(token_dropout=1.0).apply(
-        {"params": params}, tokens, affixes, train=True, rngs={"dropout": jax.random.key(0)}
-    )
-    expected = jnp.broadcast_to(params["words"][1], found.shape)
+    drop = jax.jit(functools.partial(both.clone(token_dropout=1.0).apply, train=True))
+    dropped = drop({"params": params}, tokens, affixes, rngs={"dropout": jax.random.key(0)})
+    expected = np.broadcast_to(params["words"][1], found.shape)
     np.testing.assert_allclose(dropped.vectors, expected, atol=1e-6)

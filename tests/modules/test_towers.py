@@ -75,7 +75,8 @@ def test_units_against_loops():
 def test_begins_as_hard_sharing_and_all_tasks_train_all_towers(kind, rng, batch):
     base, net = network(kind), network(kind, STITCH)
     hard, params = moved(base, batch, rng), moved(net, batch, rng)
-    shared, private = draw(STITCH, net.encoder.config, hard["shared"], TASKS, jax.random.key(0))
+    begin = jax.jit(lambda hard: draw(STITCH, net.encoder.config, hard, TASKS, jax.random.key(0)))
+    shared, private = begin(hard["shared"])
     assert not private
     rows = {task: {"sharing": {"stitch": near_identity(3, 0.8)[i]}}
             for i, task in enumerate(sorted(TASKS))}  # fmt: skip
@@ -179,7 +180,9 @@ def test_private_towers_beside_a_shared_one(kind, rng, batch):
     np.testing.assert_allclose(logits, expected, 1e-4, 1e-5)
 
     # It begins as hard sharing, the private towers as the shared one.
-    first, copies = draw(sharing, config, plain, TASKS, jax.random.key(0))
+    first, copies = jax.jit(lambda plain: draw(sharing, config, plain, TASKS, jax.random.key(0)))(
+        plain
+    )
     of_tower = {name: {n: plain[name][n] for n in part} for name, part in copies["y"].items()}
     jax.tree.map(np.testing.assert_array_equal, copies["y"], of_tower)
     assert jax.tree.structure(copies["y"]) == jax.tree.structure(own)
