@@ -1,6 +1,6 @@
 """GradDrop: entries of one sign are kept, coordinate by coordinate."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import jax
@@ -21,13 +21,17 @@ class GradDropState(NamedTuple):
 
 
 def graddrop(
-    num_tasks: int, *, leak: float | Sequence[float] = 0.0, seed: int | jax.Array = 0
+    num_tasks: int,
+    *,
+    leak: float | Sequence[float] = 0.0,
+    seed: int | jax.Array = 0,
+    keep: Callable[[jax.Array], jax.Array] | None = None,
 ) -> aggregating.Aggregator:
     r"""Keeps the positive or the negative entries of each coordinate, at random.
 
     Chen, Ngiam, Huang, Luong, Kretzschmar, Chai and Anguelov, "Just Pick a Sign", NeurIPS 2020,
     arXiv 2010.06808. In each coordinate the positive entries are kept with probability
-    :math:`p = (1 + \sum_i g_i / \sum_i |g_i|)/2`, else the negative ones, and
+    :math:`f(p), p = (1 + \sum_i g_i / \sum_i |g_i|)/2`, else the negative ones, and
     :math:`d = \sum_i (\ell_i + (1-\ell_i) M_i) g_i` with the mask M and the leak :math:`\ell`. On
     the sum scale. Its expectation is the sum of the gradients only where their signs agree.
 
@@ -49,6 +53,8 @@ def graddrop(
       num_tasks: T.
       leak: share of each gradient that always passes, in [0, 1], for all tasks or one for each.
       seed: an integer, or a JAX PRNG key.
+      keep: f, from p ``[*param]`` to probabilities of its shape and dtype; it should not fall. None
+        is p itself; ``lambda p: p > 0.5`` keeps the sign of the larger sum, without chance.
 
     Returns:
       An Optax aggregator with a `GradDropState`. Its `update` takes leaves ``[T, *param]``, and
@@ -83,7 +89,7 @@ def graddrop(
             gradients = counted_gradients(counted, leaf)
             leaf_key = jax.random.fold_in(key, index)
             leaf_leaks = per_task(jnp.asarray(leaks, gradients.dtype), gradients)
-            return _drop(leaf_key, gradients, leaf_leaks)
+            return _drop(leaf_key, gradients, leaf_leaks, keep)
 
         leaves, structure = jax.tree.flatten(task_grads)
         direction = structure.unflatten([drop(i, leaf) for i, leaf in enumerate(leaves)])
@@ -93,13 +99,19 @@ def graddrop(
     return guard(tasks, init, aggregate)
 
 
-def _drop(key: jax.Array, gradients: jax.Array, leaks: jax.Array) -> jax.Array:
+def _drop(
+    key: jax.Array,
+    gradients: jax.Array,
+    leaks: jax.Array,
+    keep: Callable[[jax.Array], jax.Array] | None,
+) -> jax.Array:
     """Sums ``[T, *param]`` over the tasks: in each coordinate the entries of one sign, drawn."""
     positive = jnp.sum(jnp.maximum(gradients, 0), axis=0)
     negative = jnp.sum(jnp.maximum(-gradients, 0), axis=0)
     # (1 + sum g / sum |g|) / 2 without the difference: exactly 1 or 0 where all signs agree.
     total = positive + negative
     chance = positive / jnp.where(total > 0, total, 1)
+    chance = chance if keep is None else keep(chance)
     signs = jnp.where(jax.random.uniform(key, total.shape, total.dtype) < chance, 1, -1)
     kept = (gradients * signs > 0).astype(gradients.dtype)
     return jnp.sum((leaks + (1 - leaks) * kept) * gradients, axis=0)

@@ -55,7 +55,6 @@ def least_change(
     nonzero = counted & (norms > 0)
     cosines = jnp.where(nonzero[:, None] & nonzero, cosines, 0)
     rounding = 4 * jnp.sum(nonzero) * jnp.finfo(cosines.dtype).eps
-    largest = jnp.finfo(cosines.dtype).max / 4
     lengths = jnp.where(nonzero, lengths, 0)
     longest = jnp.max(jnp.abs(lengths))
     shares = lengths / jnp.where(longest > 0, longest, 1)
@@ -67,6 +66,31 @@ def least_change(
     square = shares @ gains
     resolved = square > rounding * jnp.sum(jnp.abs(shares)) ** 2
     limit = jnp.where(resolved, jnp.asarray(radius, shares.dtype) ** 2 * square, 0)
+    # A gradient of zero gains nothing, and the least gain is 0 at most.
+    most = jnp.where(jnp.any(counted & ~nonzero), 0, jnp.inf)
+    return longest * raise_least_gain(cosines, gains, asks, limit, most)
+
+
+def raise_least_gain(
+    cosines: jax.Array, gains: jax.Array, asks: jax.Array, limit: jax.Array, most: jax.Array
+) -> jax.Array:
+    r"""The search of `least_change`, for any gains to begin from.
+
+    Maximises :math:`\min_i (h_i + \langle u_i, U^T y \rangle) / a_i` over
+    :math:`|U^T y|^2 \le` `limit` and :math:`y \ge 0`.
+
+    Args:
+      cosines: ``[T, T]``, of unit vectors u; 0 in the rows and columns of those that do not count.
+      gains: h ``[T]``.
+      asks: a ``[T]``, positive, at most 1; 0 for those that do not count.
+      limit: the square of the radius, 0 or more.
+      most: no gain above it is looked for; 0 or more.
+
+    Returns:
+      y ``[T]``, not negative; 0 where the limit is.
+    """
+    rounding = 4 * jnp.sum(asks > 0) * jnp.finfo(cosines.dtype).eps
+    largest = jnp.finfo(cosines.dtype).max / 4
 
     def nearest(gain: jax.Array, start: jax.Array) -> tuple[jax.Array, jax.Array]:
         """Returns, for a gain, y and the squared distance; infinite if the hull may contain 0."""
@@ -120,8 +144,9 @@ def least_change(
     asked = jnp.where(asks > 0, asks, 1)
     # Even alone, task i gains no more than |g_i| (<u_i, g0> + c |g0|).
     upper = jnp.min(jnp.where(asks > 0, (gains + jnp.sqrt(limit)) / asked, largest))
+    upper = jnp.minimum(upper, most)
     lower = jnp.min(jnp.where(asks > 0, gains / asked, largest))
-    y, distance = nearest(jnp.zeros_like(limit), jnp.zeros_like(shares))
+    y, distance = nearest(jnp.zeros_like(limit), jnp.zeros_like(gains))
     inside = distance <= limit
     carry = (
         0,
@@ -132,7 +157,7 @@ def least_change(
         jnp.where(inside, y, 0),
         jnp.where(inside, jnp.clip(upper, 0, largest), 0),
         ~inside,
-        ~(limit > 0) | (inside & jnp.any(counted & ~nonzero)),
+        ~(limit > 0) | (inside & ~(most > 0)),
     )
     best = jax.lax.while_loop(lambda c: ~c[8] & (c[0] < _ROUNDS), search, carry)[5]
-    return jnp.where(limit > 0, longest * best, 0)
+    return jnp.where(limit > 0, best, 0)

@@ -7,11 +7,11 @@ to 1, those of ``scale='sum'`` to the number of tasks that are present.
 By what they read, in the order of what a step then costs:
 
 - losses: `equal`, `fixed`, `random`, `uncertainty`, `imtl_l`, `dwa`, `geometric`, `stch`,
-  `go4align`, `ldc_mtl`, `pbi`, `cosmos`;
+  `go4align`, `ldc_mtl`, `pbi`, `cosmos`, `uw_so`;
 - losses after the step, or on validation data: `famo`, `coba`;
 - norms of the per-task gradients: `gradnorm`, `db_mtl`;
 - their Gramian: `mgda`, `dual_proj`, `upgrad`, `cagrad`, `nash_mtl`, `fairgrad`, `imtl_g`,
-  `aligned_mtl`, `config`, `pcgrad`, `gradvac`, `krum`, `pcd`;
+  `aligned_mtl`, `config`, `conic_grad`, `pcgrad`, `gradvac`, `krum`, `pcd`;
 - products of gradients of two batches: `modo`, `sdmgrad`;
 - products with validation gradients: `auto_lambda`, `moml`.
 
@@ -29,6 +29,7 @@ from mtljax.weighting.common.contract import Weighting as Weighting
 from mtljax.weighting.common.guard import finite_tasks as finite_tasks
 from mtljax.weighting.common.guard import guard as guard
 from mtljax.weighting.conflict_free import config as config
+from mtljax.weighting.conic_grad import conic_grad as conic_grad
 from mtljax.weighting.cosmos import cosmos as cosmos
 from mtljax.weighting.db_mtl import db_mtl as db_mtl
 from mtljax.weighting.dual_proj import dual_proj as dual_proj
@@ -57,6 +58,7 @@ from mtljax.weighting.sdmgrad import sdmgrad as sdmgrad
 from mtljax.weighting.stch import stch as stch
 from mtljax.weighting.uncertainty import uncertainty as uncertainty
 from mtljax.weighting.upgrad import upgrad as upgrad
+from mtljax.weighting.uw_so import uw_so as uw_so
 
 METHODS = {
     "aligned_mtl": aligned_mtl,
@@ -64,6 +66,7 @@ METHODS = {
     "cagrad": cagrad,
     "coba": coba,
     "config": config,
+    "conic_grad": conic_grad,
     "cosmos": cosmos,
     "db_mtl": db_mtl,
     "dual_proj": dual_proj,
@@ -92,5 +95,6 @@ METHODS = {
     "stch": stch,
     "uncertainty": uncertainty,
     "upgrad": upgrad,
+    "uw_so": uw_so,
 }
 """From the name on the command line to the factory."""

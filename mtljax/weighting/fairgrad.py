@@ -5,9 +5,10 @@ from collections.abc import Sequence
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.core import Tracer
 
 from mtljax.solvers.power_balance import power_balance
-from mtljax.weighting.common.arguments import check_positive
+from mtljax.weighting.common.arguments import check_range
 from mtljax.weighting.common.contract import Weighting
 from mtljax.weighting.common.guard import guard
 from mtljax.weighting.common.preference import (
@@ -30,11 +31,12 @@ def fairgrad(
     .. math:: (G w)_i = w_i^{-1/\alpha}, \quad w > 0.
 
     ``alpha=1`` is proportional fairness, `nash_mtl` without its scaling to one norm; a small alpha
-    comes near the sum of the gains, a large one favours the task that gains least. Solved in unit
-    gradients with coefficients by `solvers.power_balance`. The direction conflicts with no task;
-    when all gradients grow by c, it grows by :math:`c^{(1-\alpha)/(1+\alpha)}`.
+    comes near the sum of the gains, which ``alpha=0`` maximises, with weights of 1 and without a
+    Gramian; a large one favours the task that gains least. Solved in unit gradients with
+    coefficients by `solvers.power_balance`. With alpha above 0 the direction conflicts with no
+    task; when all gradients grow by c, it grows by :math:`c^{(1-\alpha)/(1+\alpha)}`.
 
-    Signals: ``gramian``. Stateless.
+    Signals: ``gramian``; with ``alpha=0`` the losses alone. Stateless.
 
     | input | weights |
     |---|---|
@@ -48,7 +50,7 @@ def fairgrad(
     When to use: one number should move between efficiency (small alpha) and fairness (large alpha).
 
     Args:
-      alpha: positive.
+      alpha: positive, or 0. One that is traced must be positive.
       pref: ``[T]``, how much the utility of each task counts, positive, normalised to mean 1 over
         those present: :math:`(G w)_i = (w_i / \pi_i)^{-1/\alpha}`. None is 1 each.
 
@@ -57,13 +59,13 @@ def fairgrad(
 
     Raises:
       TypeError: pref is not made of numbers.
-      ValueError: alpha or pref is not positive and finite.
+      ValueError: alpha is negative or not finite, or pref is not positive and finite.
 
     >>> method = fairgrad(alpha=2.0)
     >>> method.update(jnp.ones(1), method.init(1), gramian=jnp.full((1, 1), 64.0))[0]
     Array([0.0625], dtype=float32)
     """
-    check_positive("alpha", alpha)
+    check_range("alpha", alpha, 0, jnp.inf, ends="[)")
     pref = check_preference(pref, zero_allowed=False)
 
     def init(num_tasks):
@@ -88,6 +90,17 @@ def fairgrad(
         weights = jnp.where(active, jnp.exp(exponent), 0)
         return jnp.where(jnp.any(active), weights, equal_weights(present, "mean")), state
 
+    def update_of_the_sum(losses, state, *, present):
+        shares = log_preference(pref, present, losses.dtype)
+        return jnp.ones_like(losses) if shares is None else jnp.exp(shares), state
+
+    if not isinstance(alpha, Tracer) and alpha == 0:
+        return guard(
+            init,
+            update_of_the_sum,
+            fallback=lambda state, counted: equal_weights(counted, "sum"),
+            ahead=True,
+        )
     return guard(
         init,
         update,

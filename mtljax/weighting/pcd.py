@@ -1,12 +1,15 @@
 """PCD: the direction of a primary task, under constraints from auxiliary tasks."""
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
+from jax.core import Tracer
 
 from mtljax.solvers.nnqp import nnqp
-from mtljax.weighting.common.arguments import check_count, check_range
+from mtljax.weighting.common.arguments import check_count, check_each, check_range, each
 from mtljax.weighting.common.contract import Weighting
 from mtljax.weighting.common.guard import guard
 from mtljax.weighting.common.unit_vectors import from_unit_weights
@@ -25,7 +28,9 @@ class PCDState(NamedTuple):
 
 
 def pcd(
-    tau: float | jax.Array = 0.02, beta: float | jax.Array = 0.999, primary: int = 0
+    tau: float | Sequence[float] | np.ndarray | jax.Array = 0.02,
+    beta: float | jax.Array = 0.999,
+    primary: int = 0,
 ) -> Weighting:
     r"""The primary task's direction, changed as little as the auxiliary tasks need to gain.
 
@@ -33,7 +38,7 @@ def pcd(
     of a bias-corrected moving average of its squared norm, :math:`\tilde g_i = g_i / r_i`; then
 
     .. math:: \tilde d = \arg\min_x |x - \tilde g_1|^2 \quad \text{s.t. }
-        \langle \tilde g_j, x \rangle \ge \tau |\tilde g_j|^2 \text{ for auxiliary } j,
+        \langle \tilde g_j, x \rangle \ge \tau_j |\tilde g_j|^2 \text{ for auxiliary } j,
 
     scaled to the norm of the primary gradient. Solved exactly by `solvers.nnqp`. The primary task
     sets the length of the step, whatever the others' scales.
@@ -52,15 +57,17 @@ def pcd(
     When to use: one task is the goal, and the others are there to help it.
 
     Args:
-      tau: how much of its own gradient's squared norm each auxiliary task must gain, 0 or more.
+      tau: how much of its own gradient's squared norm each auxiliary task must gain, 0 or more; one
+        number, or one a task, of which the primary's is not read.
       beta: decay of the moving average, in [0, 1).
       primary: index of the primary task.
 
     Returns:
-      A `Weighting` with a `PCDState`. Its `init` raises ValueError if there is no task `primary`.
+      A `Weighting` with a `PCDState`. Its `init` raises ValueError if there is no task `primary`,
+      or if `tau` has another number of them.
 
     Raises:
-      TypeError: primary is no integer.
+      TypeError: primary is no integer, or tau is not made of numbers.
       ValueError: an argument is out of its range.
 
     >>> method = pcd(tau=0.0)
@@ -68,18 +75,23 @@ def pcd(
     >>> method.update(jnp.ones(2), method.init(2), gramian=gramian)[0].round(3)
     Array([1.155, 1.155], dtype=float32)
     """
-    check_range("tau", tau, 0, jnp.inf, ends="[)")
+    least = tau if isinstance(tau, Tracer) else check_each("tau", tau)
+    if isinstance(least, np.ndarray) and (least < 0).any():
+        raise ValueError(f"tau must be 0 or more, got {tau!r}")
     check_range("beta", beta, 0, 1, ends="[)")
     first = check_count("primary", primary, 0)
 
     def init(num_tasks):
         if first >= num_tasks:
             raise ValueError(f"primary must be below {num_tasks} tasks, got {first}")
+        if isinstance(least, np.ndarray):
+            each("tau", least, num_tasks)
         return PCDState(jnp.zeros(num_tasks), jnp.zeros(num_tasks, jnp.int32))
 
     def update(losses, state, *, present, gramian):
         del losses, present
         cosines, norms = gramian
+        floors = jnp.broadcast_to(jnp.asarray(least, norms.dtype), norms.shape)
         rate = jnp.asarray(1 - beta, norms.dtype)
         new = PCDState(_hypotenuse(state.root, norms, rate), state.count + 1)
         correction = -jnp.expm1(new.count * jnp.log1p(-rate))  # 1 - beta^count
@@ -89,7 +101,7 @@ def pcd(
         auxiliary = (jnp.arange(norms.size) != first) & (norms > 0)
         primary_length = lengths[first]
         # In unit gradients u: auxiliary j must get <u_j, d> >= tau |g_j| / r_j.
-        shift = jnp.where(auxiliary, primary_length * cosines[first] - tau * lengths, 0)
+        shift = jnp.where(auxiliary, primary_length * cosines[first] - floors * lengths, 0)
         between = jnp.where(auxiliary[:, None] & auxiliary, cosines, 0)
         y = nnqp(between, shift).at[first].set(primary_length)
         gains = cosines @ y
@@ -98,7 +110,7 @@ def pcd(
         length = jnp.sqrt(square)
         # Without a solution y grows until rounding stops it, and leaves a constraint unmet.
         slack = 1e-4 * lengths + 8 * rounding * length
-        missed = jnp.any(auxiliary & (tau * lengths - gains > slack))
+        missed = jnp.any(auxiliary & (floors * lengths - gains > slack))
         moves = (norms[first] > 0) & (square > rounding * jnp.sum(y) ** 2)
 
         unit = y / jnp.where(moves, length, 1)

@@ -17,6 +17,7 @@ from mtljax.weighting.imtl_l import imtl_l
 from mtljax.weighting.ldc_mtl import ldc_mtl
 from mtljax.weighting.pbi import pbi
 from mtljax.weighting.stch import stch
+from mtljax.weighting.uw_so import uw_so
 from tests.weighting.steps import assert_trees_equal, steps
 
 S, T, N = 6, 4, 20
@@ -34,6 +35,7 @@ METHODS = {
     "pbi": pbi(),
     "stch": stch(warmup_steps=2),
     "stch-raw": stch(form="raw"),
+    "uw_so": uw_so(),
 }
 every_method = pytest.mark.parametrize("name", METHODS)
 

@@ -8,7 +8,10 @@ from tests.weighting.jacobians import jacobians
 from tests.weighting.oracles import error, least_distance, table
 from tests.weighting.padded import weights
 
-TAU = 0.05
+
+def floors(num_tasks):
+    """A tau for each task."""
+    return np.linspace(0.02, 0.08, num_tasks)
 
 
 def direction(rows, average, primary):
@@ -17,10 +20,10 @@ def direction(rows, average, primary):
     if not norms[primary]:
         return 0 * rows[0]
     scaled = rows / np.where(average > 0, average, 1)[:, None]
-    others = np.delete(scaled, primary, axis=0)
-    others = others[np.linalg.norm(others, axis=1) > 0]
+    asked = (np.arange(len(rows)) != primary) & (norms > 0)
+    others, tau = scaled[asked], floors(len(rows))[asked]
     lengths = np.linalg.norm(others, axis=1, keepdims=True)
-    bounds = TAU * lengths[:, 0] - others / lengths @ scaled[primary]
+    bounds = tau * lengths[:, 0] - others / lengths @ scaled[primary]
     if (bounds <= 0).all():
         return rows[primary]
     change = least_distance(others / lengths, bounds)
@@ -39,7 +42,7 @@ def test_is_the_nearest_direction_that_helps_the_others(num_tasks, dtype, tolera
     steps = [stack.rows, stack.rows[:, ::-1] * 3, stack.rows * np.arange(1, num_tasks + 1)[:, None]]
     compared = 0
     with jax.enable_x64(dtype == "float64"):
-        method = pcd(TAU, beta=0.9, primary=1)
+        method = pcd(floors(num_tasks), beta=0.9, primary=1)
         update = jax.jit(jax.vmap(lambda s, g: method.update(jnp.ones(num_tasks), s, gramian=g)))
         state = jax.tree.map(
             lambda leaf: jnp.stack([leaf] * len(stack.rows)), method.init(num_tasks)
@@ -97,6 +100,9 @@ def test_absent_tasks_wait_and_norms_of_all_sizes():
     ("call", "error", "names"),
     [
         (lambda: pcd(tau=-1.0), ValueError, "tau"),
+        (lambda: pcd(tau=[0.1, -1.0]), ValueError, "tau"),
+        (lambda: pcd(tau="much"), TypeError, "tau"),
+        (lambda: pcd(tau=[0.1, 0.2, 0.3]).init(2), ValueError, "tau"),
         (lambda: pcd(beta=1.0), ValueError, "beta"),
         (lambda: pcd(primary=-1), ValueError, "primary"),
         (lambda: pcd(primary=0.5), TypeError, "primary"),

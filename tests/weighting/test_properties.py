@@ -33,7 +33,17 @@ NON_CONFLICTING = ("dual_proj", "fairgrad", "imtl_g", "mgda", "nash_mtl", "upgra
 # Some draw an order, pcd has a primary task, krum breaks ties by it, and with four tasks the two
 # nearest ones always tie. The losses that db_mtl and gradnorm read would have to move along.
 EQUIVARIANT = sorted({*METHODS} - {"gradvac", "pcd", "pcgrad"} - {"krum"} - {"db_mtl", "gradnorm"})
-HOMOGENEOUS = ("aligned_mtl", "cagrad", "config", "dual_proj", "imtl_g", "krum", "mgda", "upgrad")
+HOMOGENEOUS = (
+    "aligned_mtl",
+    "cagrad",
+    "config",
+    "conic_grad",
+    "dual_proj",
+    "imtl_g",
+    "krum",
+    "mgda",
+    "upgrad",
+)
 LINEAR = ("config", "upgrad")
 STATIONARY = ("dual_proj", "imtl_g", "mgda", "upgrad")
 

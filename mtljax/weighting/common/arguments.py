@@ -4,6 +4,7 @@ import math
 import operator
 from collections.abc import Sequence
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 from jax.core import Tracer
@@ -55,7 +56,7 @@ def check_choice(name: str, value: str, choices: tuple[str, ...]) -> None:
         raise ValueError(f"{name} must be one of {', '.join(choices)}, got {value!r}")
 
 
-def check_each(name: str, value: float | Sequence[float] | np.ndarray) -> np.ndarray:
+def check_each(name: str, value: float | Sequence[float] | np.ndarray | jax.Array) -> np.ndarray:
     """Returns a number or a vector of numbers as float64 ``[]`` or ``[T]``.
 
     Raises:
