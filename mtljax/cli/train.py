@@ -1,6 +1,7 @@
 """``mtljax train``: train several tasks in one model, or resume an interrupted run."""
 
 import dataclasses
+import math
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any
@@ -12,7 +13,14 @@ from mtljax.cli.compile_cache import CompileCache, compile_cache
 from mtljax.cli.options import Output, cache_directory, data_directory, parse, print_json, printable
 from mtljax.cli.processes import ProcessOptions, joined
 from mtljax.errors import UserError
-from mtljax.presets import Config, default_tasks, like_run, preset, read_config
+from mtljax.presets import (
+    Config,
+    ProfileWindow,
+    default_tasks,
+    like_run,
+    preset,
+    read_config,
+)
 from mtljax.tasks import Task, load_tasks
 from mtljax.yaml_values import read_yaml
 
@@ -34,6 +42,8 @@ class Options:
       cache_dir: directory of the token cache, 'off' for none; the environment's MTLJAX_CACHE_DIR or
         ~/.cache/mtljax by default.
       tensorboard: write event files too (needs the extra 'tensorboard').
+      profile: steps that are traced for xprof and TensorBoard, into RUN/profile.
+      hang_seconds: when a step takes longer, print where all threads are on stderr; 0 for never.
       compile_cache: directory where compiled programs are kept for the next start; by default the
         environment's JAX_COMPILATION_CACHE_DIR.
       json: print the summary as JSON, and the progress to stderr.
@@ -49,6 +59,8 @@ class Options:
     run_dir: Annotated[str | None, tyro.conf.arg(metavar="DIR")] = None
     cache_dir: Annotated[str | None, tyro.conf.arg(metavar="DIR")] = None
     tensorboard: tyro.conf.FlagCreatePairsOff[bool] = False
+    profile: ProfileWindow = ProfileWindow()
+    hang_seconds: float = 0.0
     compile_cache: CompileCache = None
     json: tyro.conf.FlagCreatePairsOff[bool] = False
     processes: Annotated[ProcessOptions, tyro.conf.arg(name="parallel")] = ProcessOptions()
@@ -76,6 +88,8 @@ def run(arguments: Sequence[str]) -> int:
             tensorboard=options.tensorboard,
             console=console,
             preempted=preempted,
+            profile=options.profile,
+            hang_seconds=options.hang_seconds,
         )
         if is_writer():
             _show(options, directory, summary, console)
@@ -115,6 +129,8 @@ def read_options(arguments: Sequence[str]) -> tuple[Options, tuple[Task, ...]]:
         default=Options(config),
         help_text=lambda: _help_text(config),
     )
+    if not 0 <= options.hang_seconds < math.inf:
+        raise UserError(f"hang_seconds: must be at least 0, got {options.hang_seconds}")
     if options.tasks is not None:
         return options, load_tasks(options.tasks)
     if options.repeated is not None:

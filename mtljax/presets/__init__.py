@@ -15,6 +15,9 @@ from mtljax.presets.presets import PRESETS as PRESETS
 from mtljax.presets.presets import Preset as Preset
 from mtljax.presets.presets import default_tasks as default_tasks
 from mtljax.presets.presets import preset as preset
+from mtljax.presets.profile_window import NO_PROFILE as NO_PROFILE
+from mtljax.presets.profile_window import ProfileWindow as ProfileWindow
+from mtljax.presets.profile_window import check_window as check_window
 from mtljax.presets.yaml_config import ConfigLike as ConfigLike
 from mtljax.presets.yaml_config import differences as differences
 from mtljax.presets.yaml_config import dump_config as dump_config

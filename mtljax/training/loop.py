@@ -10,7 +10,7 @@ from rich.console import Console
 
 from mtljax.data import MultitaskData
 from mtljax.errors import Preempted
-from mtljax.presets import Config, ConfigLike, read_config
+from mtljax.presets import NO_PROFILE, Config, ConfigLike, ProfileWindow, check_window, read_config
 from mtljax.pretrained.word_vectors import WordVectors
 from mtljax.step.method import Method
 from mtljax.step.state import StepMetrics, TrainState, evaluated_params
@@ -77,11 +77,13 @@ def train_in_steps(
     preempted: Callable[[int], bool] = lambda step: False,
     given: Given | None = None,
     account: TimeAccount | None = None,
+    profile: ProfileWindow = NO_PROFILE,
+    hang_seconds: float = 0.0,
 ) -> dict[str, Any]:
     """Train tasks jointly in steps, or continue a run that was interrupted: `mtljax.train`.
 
     Args:
-      config: as of `mtljax.train`, as are all but the last two; its solver is not asked.
+      config: as of `mtljax.train`, as are all but two; its solver is not asked.
       tasks: what to learn.
       run_dir: directory of the run.
       data_dir: directory of data sets in TFDS format.
@@ -91,6 +93,8 @@ def train_in_steps(
       preempted: called after every step with its number; True has the run save and stop.
       given: parameters to start from in place of those that are drawn, with their tokenizer.
       account: of the time, if it began before.
+      profile: steps that are traced.
+      hang_seconds: after so many a step has its stack traces printed; 0 for never.
 
     Returns:
       The content of `summary.json`.
@@ -109,6 +113,7 @@ def train_in_steps(
     # The writer holds the lock of the directory from here to the end.
     with contextlib.ExitStack() as lock:
         account = account or lock.enter_context(time_account())
+        on_all_processes(lambda: check_window(profile, None if config.epochs else config.steps))
         # What one process alone finds wrong would leave the others waiting for it in the next
         # collective operation: each phase is done by all, and fails in all or in none.
         start = on_all_processes(lambda: look(config, tasks, directory, tensorboard, lock, say))
@@ -128,6 +133,7 @@ def train_in_steps(
             return done
 
         composed = on_all_processes(lambda: _compose(config, data, start.method))
+        on_all_processes(lambda: check_window(profile, composed.steps))
         first = on_all_processes(lambda: starting_point(config, composed.model, data, origin, say))
         vectors = on_all_processes(lambda: vectors_of(config, data.tokenizer, directory))
         if start.saved is None:
@@ -153,7 +159,7 @@ def train_in_steps(
             restored = _restore(session, first, vectors)
             account.go_on_from(restored.last_line)
             with (
-                open_log(session, restored.step, restored.last_line) as log,
+                open_log(session, restored.step, restored.last_line, profile, hang_seconds) as log,
                 account.spent("productive"),
             ):
                 ended = _loop(session, log, restored)
@@ -253,12 +259,14 @@ def _loop(session: Session, log: Log, start: _Restored) -> _Ended:
         # Dispatch the step. Its batch lies on the devices already, but for the first. The call
         # returns before the devices are done, and the old state is donated: its memory is reused.
         session.account.step = number
+        log.hanging.begin()
         with window.waiting():
             inputs = next(session.batches)
         step = step_of(session.devices, config, number)
         window.dispatch(inputs, step)
         batch = without_targets(inputs.batch, stops)
-        state, metrics = step(state, batch, session.extra(number, batch, inputs.extra))
+        with log.trace.step(number):
+            state, metrics = step(state, batch, session.extra(number, batch, inputs.extra))
         state = with_held(state, held)
 
         # Refill while the devices are busy. Not after the metrics are read: by then the step
@@ -277,9 +285,15 @@ def _loop(session: Session, log: Log, start: _Restored) -> _Ended:
         # and with all its metrics on disk, so that a run that continues from here has the lines of
         # an uninterrupted one. No step is dispatched until the evaluation is over and the state is
         # copied; the files are written while the next steps are done.
-        if number % config.evaluate_every == 0 or number == steps:
+        saves = number % config.evaluate_every == 0 or number == steps
+        if saves or log.trace.ends(number):
             _read(session, log, number, unread, write=True)
             unread = None
+            log.hanging.end()
+        if log.trace.ends(number):
+            with window.pause(), session.account.spent("other"):
+                log.reporter.say(f"traced: {log.trace.stop()}")
+        if saves:
             with window.pause():
                 best, stops = checkpoint(session, log, number, state, best, stops)
                 held = held_parameters(state, stops, held)
@@ -290,8 +304,9 @@ def _loop(session: Session, log: Log, start: _Restored) -> _Ended:
         # Preempted. Where this step has no checkpoint yet, it is saved without an evaluation,
         # for which there may be no time. After the last step the run ends as usual.
         if number < steps and session.preempted(number):
-            if unread is not None:
-                _read(session, log, number, unread, write=True)
+            if not saves:
+                if unread is not None:
+                    _read(session, log, number, unread, write=True)
                 position = session.position()
                 as_json = stopping.to_json(best), stops_to_json(stops)
                 with session.account.spent("checkpoint"):

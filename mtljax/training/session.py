@@ -13,7 +13,7 @@ from rich.console import Console
 from mtljax.data import MultitaskData
 from mtljax.data.batching.group_schedule import GroupSchedule
 from mtljax.errors import Preempted
-from mtljax.presets import Config
+from mtljax.presets import Config, ProfileWindow
 from mtljax.step.extra import Extra
 from mtljax.step.method import Method
 from mtljax.step.state import StepMetrics
@@ -27,9 +27,11 @@ from mtljax.training.multihost import CollectiveError, is_writer
 from mtljax.training.optimizer import learning_rate_schedule
 from mtljax.training.persistence.checkpoints import Checkpoints, quiet
 from mtljax.training.persistence.run_directory import CHECKPOINTS
+from mtljax.training.reporting.hanging_step import HangingStep
 from mtljax.training.reporting.metrics_file import MetricsFile
 from mtljax.training.reporting.metrics_window import MetricsWindow
 from mtljax.training.reporting.progress import Reporter, make_reporter, notes_on
+from mtljax.training.reporting.step_trace import StepTrace
 from mtljax.training.reporting.time_account import TimeAccount
 
 
@@ -213,15 +215,21 @@ class Log(NamedTuple):
       metrics_file: `metrics.jsonl`, for good.
       reporter: the terminal, for the moment.
       window: the sums since the last line of metrics, and the times of the whole run.
+      trace: of some steps, by the profiler.
+      hanging: what prints where a step hangs.
     """
 
     metrics_file: MetricsFile
     reporter: Reporter
     window: MetricsWindow
+    trace: StepTrace
+    hanging: HangingStep
 
 
 @contextlib.contextmanager
-def open_log(session: Session, done: int, last_line: int) -> Iterator[Log]:
+def open_log(
+    session: Session, done: int, last_line: int, profile: ProfileWindow, hang_seconds: float
+) -> Iterator[Log]:
     """Open the log of a run, and close it at the end.
 
     Args:
@@ -229,6 +237,8 @@ def open_log(session: Session, done: int, last_line: int) -> Iterator[Log]:
       done: steps done before this part of the run.
       last_line: the step after which lines of `metrics.jsonl`, of a run that was interrupted, are
         dropped; -1 drops all.
+      profile: the steps that are traced.
+      hang_seconds: after so many a step has its stack traces printed; 0 for never.
 
     Raises:
       UserError: if `metrics.jsonl` cannot be written, or tensorboardX is missing.
@@ -242,11 +252,17 @@ def open_log(session: Session, done: int, last_line: int) -> Iterator[Log]:
         warn=functools.partial(session.console.print, highlight=False),
     )
     reporter = make_reporter(session.console, steps, done)
+    trace = StepTrace(session.directory, profile, writes=is_writer())
+    hanging = HangingStep(hang_seconds)
+    if 0 < profile.start <= done:
+        reporter.say(f"profile: step {profile.start} is done already, nothing is traced")
     schedule = learning_rate_schedule(config.optimizer, steps)
     try:
         # Last, since it starts the clock.
         window = MetricsWindow(session.model, schedule, config, done, steps, account)
-        yield Log(metrics_file, reporter, window)
+        yield Log(metrics_file, reporter, window, trace, hanging)
     finally:
+        hanging.end()
+        trace.stop()
         reporter.close()
         metrics_file.close()

@@ -6,7 +6,7 @@ from typing import Any
 
 from rich.console import Console
 
-from mtljax.presets import ConfigLike, read_config
+from mtljax.presets import NO_PROFILE, ConfigLike, ProfileWindow, read_config
 from mtljax.tasks import TasksLike, parse_tasks
 from mtljax.training.loop import train_in_steps
 from mtljax.training.reporting.time_account import time_account
@@ -23,6 +23,8 @@ def train(
     tensorboard: bool = False,
     console: Console | None = None,
     preempted: Callable[[int], bool] = lambda step: False,
+    profile: ProfileWindow = NO_PROFILE,
+    hang_seconds: float = 0.0,
 ) -> dict[str, Any]:
     """Train tasks jointly, or continue a run that was interrupted.
 
@@ -47,6 +49,9 @@ def train(
         nowhere.
       preempted: called after every step with its number; True has the run save and stop. All
         processes must get the same answer at the same step.
+      profile: steps that are traced by the profiler, into the directory `profile` of the run.
+      hang_seconds: when a step takes longer, where all threads are is printed on stderr; 0 for
+        never.
 
     Returns:
       The content of `summary.json`.
@@ -70,4 +75,6 @@ def train(
             console=console,
             preempted=preempted,
             account=account,
+            profile=profile,
+            hang_seconds=hang_seconds,
         )

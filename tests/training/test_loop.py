@@ -1,13 +1,15 @@
 import dataclasses
 import io
 import json
+import warnings
 
+import jax
 import pytest
 from rich.console import Console
 
 from mtljax.errors import UserError
 from mtljax.inference import load_run
-from mtljax.presets import DataConfig, RegularizerConfig
+from mtljax.presets import DataConfig, ProfileWindow, RegularizerConfig
 from mtljax.tasks import Column, Dataset, Task
 from mtljax.training import train
 from mtljax.training.reporting.data_overview import class_counts, total_steps
@@ -21,16 +23,50 @@ def config(config):
     return dataclasses.replace(config, encoder=encoder)
 
 
+def check_trace(directory, shown):
+    """Check that steps 3 and 4, at the last of which the run is saved, were traced."""
+    assert shown.count(f"traced: {directory / 'profile'}") == 1
+    (path,) = (directory / "profile/plugins/profile").glob("*/*.xplane.pb")
+    planes = jax.profiler.ProfileData.from_file(str(path)).planes
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)  # as an error it ends the process
+        marked = [
+            dict(event.stats)["step_num"]
+            for plane in planes
+            for line in plane.lines
+            for event in line.events
+            if event.name == "step"
+        ]
+    assert sorted(marked) == [3, 4]
+
+
+def test_a_window_past_the_last_step_starts_nothing(tiny, config, tasks, tmp_path):
+    chosen = (tasks["label"],)
+    passes = dataclasses.replace(config, epochs=0.001)
+    for start, steps, message, asked in (
+        (11, 3, "profile.start: steps 11 to 13 were to be traced, .* the run is 12$", config),
+        (11, 3, "profile.start: steps 11 to 13 were to be traced, .* the run is 1$", passes),
+        (0, 3, "profile.steps: needs profile.start", config),
+        (2, 0, "profile.steps: must be at least 1, got 0", config),
+    ):
+        with pytest.raises(UserError, match=message):
+            train(asked, chosen, tmp_path / "run", profile=ProfileWindow(start, steps))
+    assert not (tmp_path / "run").exists()
+
+
 def test_a_run_in_full(tiny, config, tasks, tmp_path):
     chosen = (tasks["label"], tasks["tags"], tasks["number"])
     config = dataclasses.replace(
         config, weighting="fixed", weighting_options={"weights": (0.5, 0.25, 2.0)}
     )
-    summary = train(config, chosen, tmp_path / "run")
+    output = Console(file=io.StringIO(), width=200)
+    window = ProfileWindow(start=3, steps=2)
+    summary = train(config, chosen, tmp_path / "run", console=output, profile=window)
+    check_trace(tmp_path / "run", output.file.getvalue())
     names = {path.name for path in (tmp_path / "run").iterdir()}
     assert names == {"config.yaml", "tasks.yaml", "tokenizer.json", "layout.json",
                      "metrics.jsonl", "checkpoints", "summary.json", "digests.json",
-                     ".metrics.crc", ".times.jsonl", ".lock"}  # fmt: skip
+                     "profile", ".metrics.crc", ".times.jsonl", ".lock"}  # fmt: skip
     lines = read_metrics(tmp_path / "run")
     assert [(line["step"], line["split"]) for line in lines] == [
         (3, "train"),
