@@ -16,7 +16,7 @@ from rich.console import Console
 from mtljax.data import MultitaskData, load_data
 from mtljax.errors import NotConverged, UserError
 from mtljax.kinds import KINDS
-from mtljax.presets import Config, RegularizerConfig
+from mtljax.presets import PRESETS, Config, RegularizerConfig, differences
 from mtljax.tasks import Task, loss_name
 from mtljax.training.evaluation import Evaluator, score
 from mtljax.training.loop import train_in_steps
@@ -36,6 +36,14 @@ from mtljax.training.solved.features import (
 )
 from mtljax.training.solved.outputs import LOSSES, LinearOutput, linear_outputs, output_count
 from mtljax.training.starting_point import Given, Say, StartingPoint
+
+_OF_STEPS = (
+    *("steps", "epochs", "evaluate_every", "log_every", "non_finite", "seed"),
+    *("mixture.", "gradients.", "stopping.", "optimizer.", "heads.dropout", "heads.tag_"),
+    *("encoder.dropout", "encoder.word_dropout", "encoder.token_dropout"),
+    "encoder.embedding_dropout",
+)
+_OF_SOLVERS = tuple(f"optimizer.{name}" for name in ("solver", "penalties", "couplings"))
 
 
 def solve_run(
@@ -74,6 +82,7 @@ def solve_run(
     console = console or notebook_console() or Console(quiet=True)
     places: dict[str, Any] = {"data_dir": data_dir, "cache_dir": cache_dir}
     _check(config, tasks)
+    given = config
     optimizer = dataclasses.replace(config.optimizer, average=0.0)
     config = dataclasses.replace(config, steps=0, epochs=0.0, optimizer=optimizer)
     # A run that was killed before its parameters were saved is solved again.
@@ -84,6 +93,9 @@ def solve_run(
         options = {**options, "console": console, "account": account}
         return train_in_steps(config, tasks, directory, **places, **options)
     say = notes_on(console)
+    if unused := _unused(given):
+        many = "have" if len(unused) > 1 else "has"
+        say(f"optimizer.solver takes no steps: {', '.join(unused)} {many} no effect")
     with account.spent("data"):
         read = load_data(
             tasks, data_options(config, tuple(tasks)), **places, tokenizer=config.tokenizer, say=say
@@ -147,6 +159,15 @@ def _check(config: Config, tasks: Sequence[Task]) -> None:
         else:
             continue
         raise UserError(f"{where}: task {task.name!r}: {what}")
+
+
+def _unused(config: Config) -> list[str]:
+    """The settings that say something else than their preset, to a run that takes no steps."""
+    if config.preset not in PRESETS:
+        return []
+    changed = differences(PRESETS[config.preset]().config, config)
+    names = (name for name in changed if not name.startswith(_OF_SOLVERS))
+    return [name for name in names if name.startswith(_OF_STEPS)]
 
 
 def _as_wide(config: Config, width: int) -> Config:

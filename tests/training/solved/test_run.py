@@ -90,7 +90,9 @@ def test_the_penalty_is_chosen_on_validation_and_the_relation_kept(
     tiny, linear, tasks, tmp_path, capsys
 ):
     text = io.StringIO()
-    config = with_solver(linear, "relation", penalties=(0.1, 100.0))
+    config = with_solver(linear, "relation", penalties=(0.1, 100.0), frozen=("shared/*",))
+    stopping = dataclasses.replace(linear.stopping, patience=3)
+    config = dataclasses.replace(config, preset="linear", stopping=stopping)
     chosen = tasks["label"], tasks["grade"]
     summary = train(config, chosen, tmp_path / "run", console=Console(file=text, width=200))
     start = json.loads((tmp_path / "run" / "start.json").read_text())
@@ -105,6 +107,9 @@ def test_the_penalty_is_chosen_on_validation_and_the_relation_kept(
     np.testing.assert_allclose(np.diagonal(relation), 1)
     np.testing.assert_allclose(relation, relation.T)
     assert text.getvalue().count("on validation") == 2
+    (told,) = (line for line in text.getvalue().splitlines() if "takes no steps" in line)
+    assert "optimizer.frozen" in told and "stopping.patience" in told
+    assert "penalties" not in told and "embedding" not in told
     # The same call finds the run complete.
     again = io.StringIO()
     assert train(config, chosen, tmp_path / "run", console=Console(file=again)) == summary
