@@ -22,6 +22,7 @@ COMMANDS = {
     "merge": "merge the encoders of runs that began from one, and keep the heads of all",
     "export": "write a run in a form that works without this library",
     "methods": "list the methods of weighting the tasks: what they read, cost and are for",
+    "data": "say what a data set is: rows, lengths, classes, duplicates, what would be cut",
     "show": "show a run at a glance: settings, curves, best step, results",
     "inspect": "say what is in the directory of a run or of a pretrained model",
     "plan": "estimate what a step costs on devices that need not be at hand",

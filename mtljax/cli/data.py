@@ -1,0 +1,175 @@
+"""``mtljax data``: what a data set, a file or the data of a tasks file hold."""
+
+import dataclasses
+import re
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Annotated, Any
+
+import tyro
+import yaml
+
+from mtljax.cli.options import data_directory, parse, print_json, printable
+from mtljax.errors import UserError
+from mtljax.json_values import plain_values
+from mtljax.presets import Config, preset
+from mtljax.tasks import Dataset, load_tasks
+from mtljax.tasks.dataset import ENDINGS, PACKED_ENDINGS
+
+_SHOWN = 60  # letters of a value
+
+
+@dataclasses.dataclass(frozen=True)
+class Options:
+    """Say what a data set is: rows, lengths, classes, duplicates, what would be cut.
+
+    Of a tasks file, what each task has of it: the texts are then counted in the pieces of the
+    tokenizer, and what is odd is told as at the start of a run.
+
+    Attributes:
+      what: a file (JSON lines, CSV, TSV, CoNLL, text), a set inside the package or in TFDS format,
+        or a tasks file (YAML).
+      data_dir: directory of data sets, prepared or files; the environment's MTLJAX_DATA_DIR by
+        default.
+      row_length: pieces of a row, as --batch.row-length of 'mtljax train'.
+      json: print one JSON object.
+    """
+
+    what: Annotated[tyro.conf.Positional[str], tyro.conf.arg(metavar="FILE|SET|TASKS")]
+    data_dir: Annotated[str | None, tyro.conf.arg(metavar="DIR")] = None
+    row_length: int = preset("small").config.batch.row_length
+    json: tyro.conf.FlagCreatePairsOff[bool] = False
+
+
+def run(arguments: Sequence[str]) -> int:
+    """Run the subcommand and return its exit code."""
+    options = parse(Options, "data", arguments)
+    if options.row_length < 2:
+        raise UserError(f"--row-length: must be 2 or more, got {options.row_length}")
+    of_tasks = options.what.endswith((".yaml", ".yml"))
+    found, lines = (_of_tasks if of_tasks else _of_set)(options)
+    if options.json:
+        print_json(plain_values(found))
+    else:
+        for line in lines:
+            print(printable(line))
+    return 0
+
+
+def _of_set(options: Options) -> tuple[dict[str, Any], Iterator[str]]:
+    from mtljax.data import load_source
+    from mtljax.studies.source_card import source_card, suggested_tasks
+
+    dataset = _dataset(options.what)
+    data_dir = data_directory(options.data_dir)
+    source = load_source(dataset, data_dir, bad_rows="skip")
+    card = source_card(source, options.row_length)
+    name = dataset if isinstance(dataset, str) else dataset.name
+    draft: dict[str, Any] = {"tasks": suggested_tasks(card, name)}
+    if isinstance(dataset, Dataset):
+        draft = {"sources": {name: {"path": str(dataset.path)}}, **draft}
+    return {**card._asdict(), "draft": draft}, _set_lines(options, card, draft)
+
+
+def _dataset(what: str) -> str | Dataset:
+    """The name of a set, or the description of a file."""
+    path = Path(what)
+    known = {*ENDINGS} & {*path.suffixes}
+    if not known and not path.is_file():
+        return what
+    if not known:
+        endings = ", ".join((*ENDINGS, *(f".jsonl{packed}" for packed in PACKED_ENDINGS)))
+        raise UserError(f"{what}: of no format that is known by its ending ({endings})")
+    name = re.sub(r"\W", "_", path.name.split(".")[0]) or "data"
+    return Dataset(name, path=what)
+
+
+def _set_lines(options: Options, card: Any, draft: dict[str, Any]) -> Iterator[str]:
+    yield f"{options.what}: {_counted(card.rows)}"
+    for split, count in card.left_out.items():
+        if count:
+            yield f"  {count:,} malformed rows of {split} are left out"
+    for name, feature in card.features.items():
+        yield f"  {name} ({feature.kind})"
+        yield from (
+            f"    {line}" for line in _feature_lines(feature, card.longer.get(name), options)
+        )
+    if draft["tasks"]:
+        yield ""
+        yield "a tasks file to begin with, from what recurs:"
+        yield ""
+        yield from yaml.safe_dump(draft, sort_keys=False, default_flow_style=None).splitlines()
+
+
+def _feature_lines(feature: Any, longer: float | None, options: Options) -> Iterator[str]:
+    if feature.missing:
+        yield f"missing in {feature.missing:,} rows"
+    text = feature.words is not None and not feature.recurs
+    if text:
+        median, most, longest = feature.words
+        yield f"{median} words in the middle, {most} or fewer in 95 %, {longest} at most"
+        if longer:
+            limit = f"--batch.row-length {options.row_length}"
+            yield f"{100 * longer:.1f} % have more words than {limit}"
+    common = ", ".join(f"{value[:_SHOWN]} {count:,}" for value, count in feature.common)
+    if feature.kind == "text" and text:
+        if feature.repeated:
+            yield f"{feature.repeated:,} rows of train repeat an earlier one, most often:"
+            yield from (f"  {value[:_SHOWN]} {count:,}" for value, count in feature.common[:2])
+    elif feature.distinct:
+        yield f"{feature.distinct:,} different values, most often {common}"
+    for split, count in feature.also_trained.items():
+        if count and text:
+            yield f"{count:,} rows of {split} are in train too"
+
+
+def _of_tasks(options: Options) -> tuple[dict[str, Any], Iterator[str]]:
+    from mtljax.data import load_data
+    from mtljax.studies import data_cards
+    from mtljax.training.model import data_options
+    from mtljax.training.reporting.data_notes import data_notes
+
+    tasks = load_tasks(options.what)
+    small = preset("small").config
+    batch = dataclasses.replace(
+        small.batch,
+        row_length=options.row_length,
+        tokens=max(small.batch.tokens, options.row_length),
+    )
+    config: Config = dataclasses.replace(
+        small, batch=batch, data=dataclasses.replace(small.data, bad_rows="skip")
+    )
+    data = load_data(
+        tasks,
+        data_options(config, tasks),
+        data_dir=data_directory(options.data_dir),
+        tokenizer=config.tokenizer,
+    )
+    cards, notes = data_cards(data, tasks), data_notes(data)
+    found = {"tasks": {name: card._asdict() for name, card in cards.items()}, "notes": notes}
+    kinds = {task.name: task.kind for task in tasks}
+    return found, _task_lines(options.what, kinds, cards, notes)
+
+
+def _task_lines(
+    path: str, kinds: dict[str, str], cards: dict[str, Any], notes: Sequence[str]
+) -> Iterator[str]:
+    for name, card in cards.items():
+        yield f"{name} ({kinds[name]}): {_counted(card.rows)}"
+        median, most = card.words
+        yield f"  {median} words in the middle, {most} or fewer in 95 %"
+        if card.classes:
+            yield f"  {card.classes} classes, balance {card.balance:.2f} (1: all equally frequent)"
+        for split, count in card.repeated.items():
+            if count:
+                yield f"  {count:,} texts of {split} are in train too"
+        for other, count in card.in_other_tasks.items():
+            yield f"  {count:,} texts of test are in what {other} is trained on"
+        for split, share in card.cut.items():
+            yield f"  {100 * share:.1f} % of the texts of {split} are cut"
+    yield from notes
+    yield f"next: mtljax train --tasks {path}"
+
+
+def _counted(rows: dict[str, int]) -> str:
+    return ", ".join(f"{count:,} of {split}" for split, count in rows.items() if count)

@@ -1,0 +1,75 @@
+"""``mtljax data``: a file, a set inside the package, a tasks file."""
+
+import json
+
+import pytest
+import yaml
+
+from mtljax.tasks import parse_tasks
+
+ROWS = [
+    *("1,A good  film,good,2.5,7", "2,a good film,good,2.5,8", "3,dull,bad,1.0,9", "4,,bad,1.0,10"),
+    *("5,so very long that it is cut,bad,1.0,11", "6,short,good,,12"),
+]
+
+
+@pytest.fixture
+def table(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "films.csv").write_text("\n".join(["id,text,mood,stars,page", *ROWS]) + "\n")
+    (tmp_path / "test.csv").write_text("\n".join(["id,text,mood,stars,page", ROWS[2]]) + "\n")
+    return tmp_path / "films.csv"
+
+
+def test_a_file_is_described(mtljax, table):
+    code, out, _ = mtljax("data", "films.csv", "--row-length", 5)
+    assert code == 0
+    lines = [line.strip() for line in out.splitlines()]
+    assert lines[0] == "films.csv: 6 of train"
+    assert "missing in 1 rows" in lines and "1 rows of train repeat an earlier one" in out
+    assert "20.0 % have more words than --batch.row-length 5" in lines
+    found = json.loads(mtljax("data", "films.csv", "--row-length", 5, "--json").out)
+    text, mood, stars = (found["features"][name] for name in ("text", "mood", "stars"))
+    assert (text["kind"], text["missing"], text["repeated"], text["recurs"]) == (
+        "text",
+        1,
+        1,
+        False,
+    )
+    assert text["words"] == [3, 3, 7] and found["longer"]["text"] == pytest.approx(1 / 5)
+    assert mood["recurs"] and sorted(mood["common"]) == [["bad", 3], ["good", 3]]
+    assert (stars["kind"], stars["missing"], stars["distinct"]) == ("number", 1, 2)
+
+
+def test_the_tasks_that_it_suggests_can_be_read(mtljax, table):
+    out = mtljax("data", "films.csv").out
+    draft = out[out.index("sources:") :]
+    tasks = parse_tasks(draft, table.parent)
+    kinds = {task.name: (task.kind, task.inputs) for task in tasks}
+    assert kinds == {"mood": ("classification", "text"), "stars": ("regression", "text")}
+    assert yaml.safe_load(draft)["sources"] == {"films": {"path": "films.csv"}}
+
+
+def test_a_set_inside_the_package_with_tags(mtljax):
+    out = mtljax("data", "us_address").out
+    assert "us_address: 1,242 of train" in out and "30 different values" in out
+    assert "tags: {kind: tagging, dataset: us_address, inputs: tokens, targets: tags}" in out
+
+
+def test_a_tasks_file(mtljax, table):
+    splits = "{train: films.csv, test: test.csv}"
+    tasks = "tasks:\n  mood: {dataset: f, kind: classification, inputs: text, targets: mood}\n"
+    (table.parent / "t.yaml").write_text(f"sources:\n  f: {{splits: {splits}}}\n{tasks}")
+    out = mtljax("data", "t.yaml", "--row-length", 5).out
+    assert "mood (classification): 6 of train, 1 of test" in out
+    assert "  2 classes, balance 1.00" in out and "  1 texts of test are in train too" in out
+    assert "next: mtljax train --tasks t.yaml" in out
+    card = json.loads(mtljax("data", "t.yaml", "--json").out)["tasks"]["mood"]
+    assert (card["classes"], card["repeated"]) == (2, {"test": 1})
+
+
+def test_what_cannot_be_described(refused, tmp_path):
+    assert "unknown data set 'nothing'" in refused("data", "nothing")
+    (tmp_path / "a.xyz").write_text("x")
+    assert "of no format that is known by its ending" in refused("data", tmp_path / "a.xyz")
+    assert "--row-length: must be 2 or more" in refused("data", "us_address", "--row-length", 1)
