@@ -104,22 +104,22 @@ def _set_lines(options: Options, card: Any, draft: dict[str, Any]) -> Iterator[s
 def _feature_lines(feature: Any, longer: float | None, options: Options) -> Iterator[str]:
     if feature.missing:
         yield f"missing in {feature.missing:,} rows"
-    text = feature.words is not None and not feature.recurs
-    if text:
-        median, most, longest = feature.words
+    words = None if feature.recurs else feature.words
+    if words is not None:
+        median, most, longest = words
         yield f"{median} words in the middle, {most} or fewer in 95 %, {longest} at most"
         if longer:
             limit = f"--batch.row-length {options.row_length}"
             yield f"{100 * longer:.1f} % have more words than {limit}"
     common = ", ".join(f"{value[:_SHOWN]} {count:,}" for value, count in feature.common)
-    if feature.kind == "text" and text:
+    if feature.kind == "text" and words is not None:
         if feature.repeated:
             yield f"{feature.repeated:,} rows of train repeat an earlier one, most often:"
             yield from (f"  {value[:_SHOWN]} {count:,}" for value, count in feature.common[:2])
     elif feature.distinct:
         yield f"{feature.distinct:,} different values, most often {common}"
     for split, count in feature.also_trained.items():
-        if count and text:
+        if count and words is not None:
             yield f"{count:,} rows of {split} are in train too"
 
 

@@ -86,8 +86,8 @@ def _feature_card(
     present = [value for value in values if not _is_missing(value)]
     counts: Counter[str] = Counter()
     for value in present:
-        for item in value if feature.kind in ("tokens", "tags", "numbers") else [value]:
-            counts[_shown(item, feature)] += 1
+        items = value if isinstance(value, list | tuple) else [value]
+        counts.update(_shown(item, feature) for item in items)
     worded = feature.kind in ("text", "tokens")
     lengths = sorted(len(_words(value)) for value in present) or [0]
     plain = [_plain(value) for value in present] if worded else []
