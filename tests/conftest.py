@@ -74,7 +74,7 @@ tasks:
 """
 
 TINY_OPTIONS = """\
---steps 4 --evaluate-every 2 --log-every 1 --batch.tokens 512 --batch.row-length 32
+--preset small --steps 4 --evaluate-every 2 --log-every 1 --batch.tokens 512 --batch.row-length 32
 --tokenizer.num-words 500 --tokenizer.affix-buckets 64 --encoder.embedding 8 --encoder.features 8
 --heads.tag-hidden 0 --heads.negatives 0
 """.split()

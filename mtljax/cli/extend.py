@@ -19,8 +19,8 @@ from mtljax.cli.options import (
     printable,
     warn,
 )
+from mtljax.cli.presets import given, split_weighting_options
 from mtljax.cli.processes import ProcessOptions, joined
-from mtljax.cli.train import given, split_weighting_options
 from mtljax.errors import UserError
 from mtljax.presets import Config
 from mtljax.tasks import load_tasks

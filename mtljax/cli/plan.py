@@ -9,12 +9,12 @@ import tyro
 
 from mtljax.cli import short_help
 from mtljax.cli.compile_cache import CompileCache, compile_cache
-from mtljax.cli.options import Output, data_directory, parse, print_json
-from mtljax.cli.train import chosen_preset, given
+from mtljax.cli.options import Output, data_directory, print_json
+from mtljax.cli.presets import given, read_with_preset
 from mtljax.errors import UserError
 from mtljax.planning.assumed_layout import NOTHING_ASSUMED, Assumed
-from mtljax.presets import Config, default_tasks
-from mtljax.tasks import Task, load_tasks
+from mtljax.presets import Config
+from mtljax.tasks import Task
 
 PLACEMENTS = ("auto", "off", "task")
 
@@ -115,21 +115,21 @@ def read_options(arguments: Sequence[str]) -> tuple[Options, tuple[Task, ...]]:
     Raises:
       UserError: naming what cannot be used.
     """
-    arguments, name, config = chosen_preset(arguments)
     axes = {axis: given(arguments, f"--parallel.{axis}") for axis in ("task", "data", "model")}
-    if axes["data"] is None and not {"0", "-1"} & set(axes.values()):
-        parallel = dataclasses.replace(config.parallel, data=0)
-        config = dataclasses.replace(config, parallel=parallel)
-    options = parse(
-        Options, "plan", arguments, default=Options(config), help_text=lambda: _help_text(config)
+
+    def adapt(config: Config) -> Config:
+        if axes["data"] is not None or {"0", "-1"} & set(axes.values()):
+            return config
+        return dataclasses.replace(config, parallel=dataclasses.replace(config.parallel, data=0))
+
+    options, tasks, _ = read_with_preset(
+        Options, "plan", arguments, adapt=adapt, help_text=_help_text
     )
     if options.assume.classes < 0 or options.assume.vocabulary < 0 or options.assume.texts < 1:
         raise UserError("assume: sizes must be positive, or 0 to read them from the data")
     if options.memory < 0:
         raise UserError(f"memory: must be positive, got {options.memory}")
-    if options.tasks is not None:
-        return options, load_tasks(options.tasks)
-    return options, default_tasks(name, data_directory(options.data_dir))
+    return options, tasks
 
 
 def _help_text(config: Config) -> str:

@@ -17,16 +17,15 @@ from mtljax.cli.options import (
     Output,
     cache_directory,
     data_directory,
-    parse,
     print_json,
     printable,
 )
+from mtljax.cli.presets import given, read_with_preset
 from mtljax.cli.processes import ProcessOptions, joined
-from mtljax.cli.train import chosen_preset, given
 from mtljax.errors import UserError
 from mtljax.json_values import nan_to_none, plain_values
-from mtljax.presets import Config, default_tasks
-from mtljax.tasks import load_tasks, suggestion
+from mtljax.presets import Config
+from mtljax.tasks import suggestion
 
 if TYPE_CHECKING:
     from mtljax.studies import Answer
@@ -118,23 +117,15 @@ def _help_text(config: Config) -> str:
 def run(arguments: Sequence[str]) -> int:
     """Run the subcommand and return its exit code."""
     given_arguments = arguments
-    arguments, name, config = chosen_preset(arguments)
-    if given(arguments, "--steps") is not None:
-        config = dataclasses.replace(config, epochs=0.0)
-    options = parse(
-        Options,
-        "relate",
-        arguments,
-        default=Options(config),
-        help_text=lambda: _help_text(config),
-    )
+    options, tasks, notes = read_with_preset(Options, "relate", arguments, help_text=_help_text)
     if given(arguments, "--samples") is not None and not options.leave_out:
         raise UserError("--samples: of a task that is new; name one with --leave-out")
     data_dir = data_directory(options.data_dir)
-    tasks = load_tasks(options.tasks) if options.tasks else default_tasks(name, data_dir)
     stem = f"-{Path(options.tasks).stem}" if options.tasks else ""
     directory = Path(options.study_dir or f"studies/{options.config.preset}{stem}")
-    console = Output(stderr=options.json, soft_wrap=True)
+    console = Output(stderr=options.json or options.jobs, soft_wrap=True)
+    for line in notes:
+        console.print(printable(line))
 
     def on_run(number: int, count: int, done: "Done") -> None:
         became = "diverged" if done.summary is None else f"{done.summary['steps']} steps"

@@ -10,19 +10,12 @@ import tyro
 
 from mtljax.cli import short_help
 from mtljax.cli.compile_cache import CompileCache, compile_cache
-from mtljax.cli.options import Output, cache_directory, data_directory, parse, print_json, printable
+from mtljax.cli.options import Output, cache_directory, data_directory, print_json, printable
+from mtljax.cli.presets import Begun, given, read_with_preset
 from mtljax.cli.processes import ProcessOptions, joined
 from mtljax.errors import UserError
-from mtljax.presets import (
-    Config,
-    ProfileWindow,
-    default_tasks,
-    like_run,
-    preset,
-    read_config,
-)
-from mtljax.tasks import Task, load_tasks
-from mtljax.yaml_values import read_yaml
+from mtljax.presets import AUTO, Config, ProfileWindow
+from mtljax.tasks import Task
 
 
 @dataclasses.dataclass(frozen=True)
@@ -69,7 +62,7 @@ class Options:
 
 def run(arguments: Sequence[str]) -> int:
     """Run the subcommand and return its exit code."""
-    options, tasks = read_options(arguments)
+    options, tasks, notes = begun(arguments)
     directory = Path(options.run_dir or default_run_directory(options))
     with (
         joined(options.processes, "train", directory / "checkpoints") as preempted,
@@ -90,6 +83,7 @@ def run(arguments: Sequence[str]) -> int:
             preempted=preempted,
             profile=options.profile,
             hang_seconds=options.hang_seconds,
+            notes=notes,
         )
         if is_writer():
             _show(options, directory, summary, console)
@@ -108,36 +102,31 @@ def _show(options: Options, directory: Path, summary: dict[str, Any], console: O
 
 
 def read_options(arguments: Sequence[str]) -> tuple[Options, tuple[Task, ...]]:
+    """The options and the tasks of `begun`."""
+    return begun(arguments)[:2]
+
+
+def begun(arguments: Sequence[str]) -> Begun[Options]:
     """Read the arguments of the subcommand.
 
     Args:
       arguments: what follows ``train``.
 
     Returns:
-      The options, their configuration complete, and the tasks to train.
+      The options, their configuration complete, the tasks to train, and what to say of them.
 
     Raises:
       UserError: naming what cannot be used.
     """
-    arguments, name, config = chosen_preset(arguments)
-    if given(arguments, "--steps") is not None:
-        config = dataclasses.replace(config, epochs=0.0)
-    options = parse(
-        Options,
-        "train",
-        arguments,
-        default=Options(config),
-        help_text=lambda: _help_text(config),
+    encoder = given(arguments, "--encoder.from-run") or given(arguments, "--encoder.pretrained")
+    default = AUTO if given(arguments, "--tasks") and not encoder else "small"
+    run_dir = given(arguments, "--run-dir")
+    found = read_with_preset(
+        Options, "train", arguments, default=default, run_dir=run_dir, help_text=_help_text
     )
-    if not 0 <= options.hang_seconds < math.inf:
-        raise UserError(f"hang_seconds: must be at least 0, got {options.hang_seconds}")
-    if options.tasks is not None:
-        return options, load_tasks(options.tasks)
-    if options.repeated is not None:
-        beside = Path(options.repeated).with_name("tasks.yaml")
-        if beside.is_file():
-            return options, load_tasks(beside)
-    return options, default_tasks(name, data_directory(options.data_dir))
+    if not 0 <= found.options.hang_seconds < math.inf:
+        raise UserError(f"hang_seconds: must be at least 0, got {found.options.hang_seconds}")
+    return found
 
 
 def _help_text(config: Config) -> str:
@@ -153,77 +142,6 @@ def _help_text(config: Config) -> str:
     return short_help.text("train [--tasks FILE] [OPTIONS]", what, groups, config)
 
 
-def chosen_preset(arguments: Sequence[str]) -> tuple[list[str], str, Config]:
-    """The preset that the arguments start from, with the options of the weighting in it.
-
-    Args:
-      arguments: what follows the subcommand.
-
-    Returns:
-      The other arguments, the name of the preset, and its configuration.
-
-    Raises:
-      UserError: for an option without a value, or an unknown preset.
-    """
-    rest, weighting_options = split_weighting_options(arguments)
-    name = given(rest, "--preset")
-    file = given(rest, "--config")
-    if file is not None:
-        if name is not None:
-            raise UserError("--config: not with --preset, the file says where settings begin")
-        config = read_config(Path(file))
-        name = config.preset
-        if given(rest, "--weighting") not in (None, config.weighting):
-            # The options of a method are not those of another.
-            config = dataclasses.replace(config, weighting_options={})
-    else:
-        name = "small" if name is None else name
-        config = preset(name).config
-    config = like_run(config, given(rest, "--encoder.from-run") or "")
-    if weighting_options:
-        config = dataclasses.replace(config, weighting_options=weighting_options)
-    return rest, name, config
-
-
-def split_weighting_options(arguments: Sequence[str]) -> tuple[list[str], dict[str, Any]]:
-    """Take ``--weighting.NAME VALUE`` out of the arguments.
-
-    Args:
-      arguments: what follows the subcommand.
-
-    Returns:
-      The other arguments, and the values by name, read as YAML.
-
-    Raises:
-      UserError: if a value is missing or is not YAML.
-
-    >>> split_weighting_options(["--steps", "3", "--weighting.weights", "[1, 2]"])
-    (['--steps', '3'], {'weights': [1, 2]})
-    """
-    rest, options = [], {}
-    left = iter(arguments)
-    for argument in left:
-        name, equals, text = argument.partition("=")
-        if not name.startswith("--weighting."):
-            rest.append(argument)
-            continue
-        value = text if equals else next(left, None)
-        if value is None or (not equals and value.startswith("--")):
-            raise UserError(f"{name}: needs a value")
-        option = name.removeprefix("--weighting.").replace("-", "_")
-        try:
-            options[option], _ = read_yaml(value)
-        except UserError as error:
-            raise UserError(f"{name}: {value[:200]!r} is not YAML ({error})") from None
-        if isinstance(options[option], str):
-            # YAML 1.1 reads 1e-3 as a text, since it has no point.
-            try:
-                options[option] = float(value)
-            except ValueError:
-                pass
-    return rest, options
-
-
 def default_run_directory(options: Options) -> str:
     """The directory of a run for which none is given."""
     config = options.config
@@ -235,17 +153,6 @@ def default_run_directory(options: Options) -> str:
     if config.weighting != "equal":
         parts.append(config.weighting)
     return f"runs/{'-'.join(parts)}-seed{config.seed}"
-
-
-def given(arguments: Sequence[str], option: str) -> str | None:
-    """The value that some arguments give an option; None if they do not."""
-    value = None
-    for i, argument in enumerate(arguments):
-        if argument == option:
-            value = arguments[i + 1] if i + 1 < len(arguments) else None
-        elif argument.startswith(f"{option}="):
-            value = argument.removeprefix(f"{option}=")
-    return value
 
 
 def _draw(directory: Path) -> str:

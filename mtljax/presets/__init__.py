@@ -1,5 +1,14 @@
 """Configurations of training runs, and the presets that return them."""
 
+from mtljax.presets.auto import Choice as Choice
+from mtljax.presets.auto import Reason as Reason
+from mtljax.presets.auto import choose as choose
+from mtljax.presets.auto import reasons_of as reasons_of
+from mtljax.presets.automatic import AUTO as AUTO
+from mtljax.presets.automatic import DEPENDED_ON as DEPENDED_ON
+from mtljax.presets.automatic import Automatic as Automatic
+from mtljax.presets.automatic import choose_for as choose_for
+from mtljax.presets.automatic import read_automatic as read_automatic
 from mtljax.presets.config import ENCODER_SHAPE as ENCODER_SHAPE
 from mtljax.presets.config import BatchConfig as BatchConfig
 from mtljax.presets.config import Config as Config
@@ -18,6 +27,9 @@ from mtljax.presets.presets import preset as preset
 from mtljax.presets.profile_window import NO_PROFILE as NO_PROFILE
 from mtljax.presets.profile_window import ProfileWindow as ProfileWindow
 from mtljax.presets.profile_window import check_window as check_window
+from mtljax.presets.task_facts import TaskFacts as TaskFacts
+from mtljax.presets.task_facts import task_facts as task_facts
+from mtljax.presets.yaml_config import Chooser as Chooser
 from mtljax.presets.yaml_config import ConfigLike as ConfigLike
 from mtljax.presets.yaml_config import differences as differences
 from mtljax.presets.yaml_config import dump_config as dump_config

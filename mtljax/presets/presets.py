@@ -48,6 +48,11 @@ def small() -> Preset:
     return Preset(config, DEFAULT_TASKS)
 
 
+def auto() -> Preset:
+    """What the data chooses, see `mtljax.presets.choose`; without a look at it, `small`."""
+    return Preset(dataclasses.replace(small().config, preset="auto"), DEFAULT_TASKS)
+
+
 def linear() -> Preset:
     """A linear model of words, their stems and endings, and word pairs.
 
@@ -165,6 +170,7 @@ def xl() -> Preset:
 
 PRESETS: dict[str, Callable[[], Preset]] = {
     "small": small,
+    "auto": auto,
     "linear": linear,
     "textbook": textbook,
     "base": base,

@@ -4,7 +4,7 @@ import dataclasses
 import os
 import types
 import typing
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -40,7 +40,12 @@ ConfigLike = Config | str | os.PathLike[str] | Mapping[str, Any]
 """What `read_config` reads."""
 
 
-def read_config(config: ConfigLike) -> Config:
+Chooser = Callable[[Mapping[str, Any], Config], Config]
+"""From fields that are said, by their dotted names, and the configuration that they make of a
+preset to the one that they are read into in its place."""
+
+
+def read_config(config: ConfigLike, choose: Chooser | None = None) -> Config:
     """Read a configuration from Python: fields that are not there are those of its preset.
 
     Args:
@@ -49,6 +54,7 @@ def read_config(config: ConfigLike) -> Config:
         such; or the path of a YAML file, such as `config.yaml` of a run. As on the command line,
         `steps` without `epochs` turn a preset's epochs off, and `encoder.from_run` makes encoder
         and tokenizer those of that run.
+      choose: chooses the other fields where the preset is 'auto'; None for those of 'small'.
 
     Raises:
       TypeError: if it is none of these.
@@ -59,7 +65,7 @@ def read_config(config: ConfigLike) -> Config:
     if not isinstance(config, str | os.PathLike | Mapping):
         raise TypeError(f"config must be a Config or what makes one, got {type(config).__name__}")
     if isinstance(config, str) and config in PRESETS:
-        return preset(config).config
+        config = {"preset": config}
     name = "config"
     try:
         if isinstance(config, os.PathLike) or (isinstance(config, str) and is_path(config)):
@@ -71,6 +77,8 @@ def read_config(config: ConfigLike) -> Config:
         if not isinstance(content, dict):
             raise UserError("expected one entry a field")
         base = preset(str(content.get("preset", "small"))).config
+        if choose is not None and base.preset == "auto":
+            base = choose(_said(content), _build(Config, content, "", base))
         if "steps" in content and "epochs" not in content:
             base = dataclasses.replace(base, epochs=0.0)
         encoder = content.get("encoder")
@@ -79,6 +87,14 @@ def read_config(config: ConfigLike) -> Config:
         return _build(Config, content, "", base)
     except UserError as error:
         raise UserError(f"{name}: {error}") from None
+
+
+def _said(content: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    said: dict[str, Any] = {}
+    for key, value in content.items():
+        inside = isinstance(value, Mapping)
+        said |= _said(value, f"{prefix}{key}.") if inside else {f"{prefix}{key}": value}
+    return said
 
 
 def like_run(base: Config, directory: str) -> Config:

@@ -2,7 +2,7 @@
 
 import contextlib
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -79,6 +79,7 @@ def train_in_steps(
     account: TimeAccount | None = None,
     profile: ProfileWindow = NO_PROFILE,
     hang_seconds: float = 0.0,
+    notes: Sequence[str] = (),
 ) -> dict[str, Any]:
     """Train tasks jointly in steps, or continue a run that was interrupted: `mtljax.train`.
 
@@ -95,6 +96,7 @@ def train_in_steps(
       account: of the time, if it began before.
       profile: steps that are traced.
       hang_seconds: after so many a step has its stack traces printed; 0 for never.
+      notes: lines that are shown before those on the run.
 
     Returns:
       The content of `summary.json`.
@@ -143,7 +145,8 @@ def train_in_steps(
             account.open(directory)
             lock.callback(account.close)
         on_all_processes(lambda: run_directory.check_shared(directory))
-        say(describe(config, data, composed.steps, seconds))
+        for line in (*notes, describe(config, data, composed.steps, seconds)):
+            say(line)
         _announce(composed, data, say)
 
         with open_session(

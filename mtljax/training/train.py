@@ -1,12 +1,12 @@
 """Training a run, in steps or all at once."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 from rich.console import Console
 
-from mtljax.presets import NO_PROFILE, ConfigLike, ProfileWindow, read_config
+from mtljax.presets import NO_PROFILE, ConfigLike, ProfileWindow, read_automatic
 from mtljax.tasks import TasksLike, parse_tasks
 from mtljax.training.loop import train_in_steps
 from mtljax.training.reporting.time_account import time_account
@@ -25,6 +25,7 @@ def train(
     preempted: Callable[[int], bool] = lambda step: False,
     profile: ProfileWindow = NO_PROFILE,
     hang_seconds: float = 0.0,
+    notes: Sequence[str] = (),
 ) -> dict[str, Any]:
     """Train tasks jointly, or continue a run that was interrupted.
 
@@ -52,6 +53,7 @@ def train(
       profile: steps that are traced by the profiler, into the directory `profile` of the run.
       hang_seconds: when a step takes longer, where all threads are is printed on stderr; 0 for
         never.
+      notes: lines that are shown before those on the run.
 
     Returns:
       The content of `summary.json`.
@@ -62,7 +64,8 @@ def train(
         loss is no longer finite.
       Preempted: after `preempted` returned True, when the state is saved.
     """
-    config, tasks = read_config(config), parse_tasks(tasks, Path.cwd())
+    tasks = parse_tasks(tasks, Path.cwd())
+    config, tasks, chosen = read_automatic(config, tasks, data_dir)
     make = train_in_steps if config.optimizer.solver == "adamw" else solve_run
     with time_account() as account:
         return make(
@@ -77,4 +80,5 @@ def train(
             account=account,
             profile=profile,
             hang_seconds=hang_seconds,
+            notes=(*notes, *chosen),
         )

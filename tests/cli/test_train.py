@@ -136,7 +136,8 @@ def test_where_a_run_is_kept(arguments, directory, tasks_file):
     assert default_run_directory(read_options(arguments)[0]) == directory
     more = read_options([*arguments, "--tasks", str(tasks_file)])[0]
     name = directory.removeprefix("runs/").split("-")
-    assert default_run_directory(more) == "runs/" + "-".join([name[0], "one", *name[1:]])
+    first = name[0] if "--preset" in arguments else "auto"
+    assert default_run_directory(more) == "runs/" + "-".join([first, "one", *name[1:]])
 
 
 def test_curves_need_the_extra(monkeypatch, tmp_path):
@@ -194,7 +195,7 @@ def test_a_loss_that_is_not_finite(mtljax, tasks_file, linear_options, tmp_path,
         "mtljax train: step 4: the loss of task 'a' (nan) is not finite; "
         "stopped (last good checkpoint: step 2)\n"
     )
-    directory = tmp_path / "runs" / "small-one-seed0"
+    directory = tmp_path / "runs" / "auto-one-seed0"
     assert not (directory / "summary.json").exists()
     assert load_run(directory).step == 2
 

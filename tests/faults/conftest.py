@@ -28,7 +28,7 @@ tasks:
 """
 
 OPTIONS = f"""\
-train --steps {STEPS} --evaluate-every {EVERY} --log-every 2 --weighting mgda
+train --preset small --steps {STEPS} --evaluate-every {EVERY} --log-every 2 --weighting mgda
 --batch.tokens 192 --batch.row-length 12 --batch.multiple 4 --batch.ahead 1
 --tokenizer.affix-buckets 16 --tokenizer.min-count 1 --heads.tag-hidden 0
 --encoder.kind linear --encoder.embedding 6 --encoder.features 6 --encoder.ngram-buckets 16

@@ -90,7 +90,7 @@ def test_one_line_before_any_data_is_read(tmp_path, capsys):
     }
     (tmp_path / "tasks.yaml").write_text(json.dumps(tasks))
     arguments = ["--tasks", str(tmp_path / "tasks.yaml"), "--run-dir", str(tmp_path / "run")]
-    sizes = ["--encoder.features", "1000000", "--encoder.layers", "1000"]
+    sizes = ["--preset", "small", "--encoder.features", "1000000", "--encoder.layers", "1000"]
     assert main(["train", *arguments, *sizes]) == 2
     line = capsys.readouterr().err
     assert line.startswith("mtljax train: encoder.layers and its widths: at least ")
