@@ -8,6 +8,8 @@
 - Many classes, from the features of the last layer: `linear_cross_entropy`, exact and without the
   logits in memory; `sampled_softmax`, whose negatives `draw_negatives` draws from a `Proposal`
   (`log_uniform_proposal`, `unigram_proposal`).
+- Pairs of answers, of which one is preferred: `preference`, of the sums that
+  `answer_log_probabilities` makes of the losses of tokens.
 - `weighted_mean` is the one reduction: its weights stand for padding, missing targets and the
   weights of samples.
 """
@@ -21,6 +23,8 @@ from mtljax.losses.hinge import hinge as hinge
 from mtljax.losses.hinge import multiclass_hinge as multiclass_hinge
 from mtljax.losses.huber import huber as huber
 from mtljax.losses.linear_cross_entropy import linear_cross_entropy as linear_cross_entropy
+from mtljax.losses.preference import answer_log_probabilities as answer_log_probabilities
+from mtljax.losses.preference import preference as preference
 from mtljax.losses.proposal import Proposal as Proposal
 from mtljax.losses.proposal import draw_negatives as draw_negatives
 from mtljax.losses.proposal import log_uniform_proposal as log_uniform_proposal

@@ -15,13 +15,17 @@ PAGE = Path(__file__).resolve().parents[2] / "docs/train_step.md"
 def test_examples():
     text = PAGE.read_text(encoding="utf-8")
     blocks = re.findall(r"```python\n(.*?)```", text, re.DOTALL)
-    assert len(blocks) == 2
+    *models, preferences = blocks
+    assert len(models) == 2
     names = {}
-    for block in blocks:
+    for block in models:
         exec(compile(block, str(PAGE), "exec"), names)
         # A constant leaves the variances of the targets, 0.25 and 2.
         level, trend = names["metrics"].losses
         assert level < 0.125 and trend < 0.5
+    exec(compile(preferences, str(PAGE), "exec"), names)
+    # Log 2 is the loss of the reference.
+    assert len(names["metrics"].losses) == 3 and (names["metrics"].losses < 0.4).all()
 
 
 @pytest.mark.skipif(not PAGE.exists(), reason="a source distribution has no docs")
