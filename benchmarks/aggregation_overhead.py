@@ -47,13 +47,13 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
-from flops import matmul_flops
 from rich.console import Console
 from rich.table import Table
 
 from mtljax import aggregation, gradients, weighting
 from mtljax.gradients import Examples
 from mtljax.modules.feed_forward import gelu
+from mtljax.parallel import traced_flops
 from mtljax.versions import versions
 
 CLASSES = 10
@@ -361,7 +361,7 @@ def measure(
         memory: Any = program.memory_analysis()
         total = memory.argument_size_in_bytes + memory.output_size_in_bytes
         total += memory.temp_size_in_bytes - memory.alias_size_in_bytes
-        flops = matmul_flops(traced.jaxpr.jaxpr, min)
+        flops = traced_flops(traced.jaxpr.jaxpr, min)
         figures = {"gigaflops": flops / 1e9, "megabytes": total / 1e6}
         return program, figures | ({"compile_seconds": took} if threads == 1 else {})
 

@@ -25,10 +25,10 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import scipy.stats
-from flops import matmul_flops
 from rich.console import Console
 
 from mtljax.linear import NgramSettings, learn_ngrams, ngram_features
+from mtljax.parallel import traced_flops
 from mtljax.relatedness import class_margin, linearize, subset_losses
 from mtljax.versions import versions
 
@@ -244,8 +244,8 @@ def main() -> None:
         if drawn.sum() > 1 and not any(np.array_equal(drawn, other) for other in subsets):
             subsets.append(drawn)
     texts = train.x[:BATCH], train.y[:BATCH], train.task[:BATCH]
-    step_flops = matmul_flops(jax.make_jaxpr(update)((start, OPTIMIZER.init(start)), texts).jaxpr)
-    evaluation_flops = matmul_flops(jax.make_jaxpr(losses)(start).jaxpr)
+    step_flops = traced_flops(jax.make_jaxpr(update)((start, OPTIMIZER.init(start)), texts).jaxpr)
+    evaluation_flops = traced_flops(jax.make_jaxpr(losses)(start).jaxpr)
 
     def flops(run: Trained) -> float:
         return step_flops * run.steps + evaluation_flops * run.evaluations
@@ -277,12 +277,12 @@ def main() -> None:
         for examples in (seen, held):
             function = jax.jit(lambda params, e: read_margins(params, e, e[2]))
             near.append(jax.block_until_ready(function(base.params, examples)))
-            count += matmul_flops(jax.make_jaxpr(function)(base.params, examples).jaxpr)
+            count += traced_flops(jax.make_jaxpr(function)(base.params, examples).jaxpr)
             size = sum(leaf.size for leaf in jax.tree.leaves(base.params))
             count += 2.0 * size * len(examples[1])
         of_subsets = jax.jit(lambda a, b, s: subset_losses(a, b, s, ridges=RIDGES))
         answer = jax.block_until_ready(of_subsets(*near, np.array(subsets)))
-        count += matmul_flops(jax.make_jaxpr(of_subsets)(*near, np.array(subsets)).jaxpr)
+        count += traced_flops(jax.make_jaxpr(of_subsets)(*near, np.array(subsets)).jaxpr)
         done["predicted"] = {
             "losses": np.round(np.asarray(answer.losses), 5).tolist(),
             "ridges": np.asarray(answer.ridge).tolist(),

@@ -36,7 +36,6 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
-from flops import matmul_flops
 from rich.console import Console
 from rich.table import Table
 
@@ -44,6 +43,8 @@ from mtljax import aggregation, gradients, weighting
 from mtljax.data import load_data
 from mtljax.gradients import Examples
 from mtljax.modules import TransformerEncoder
+from mtljax.parallel import peak_flops, traced_flops
+from mtljax.parallel.peak import measured_peak
 from mtljax.presets import Config, GradientsConfig, preset
 from mtljax.tasks import Task
 from mtljax.training import build_model, make_optimizer, make_step
@@ -53,7 +54,6 @@ from mtljax.training.model import data_options
 from mtljax.training.reporting.data_overview import class_counts
 from mtljax.versions import versions
 
-DENSE_BFLOAT16 = {"H200": 989e12, "H100": 989e12, "A100": 312e12, "L4": 121e12}
 LAYERS, WIDTH, HEADS, FEED_FORWARD, LENGTH, ROWS, TASKS = 24, 1024, 16, 4096, 512, 16, 4
 IN_A_ROW = 4  # large steps between two looks at the clock
 
@@ -106,7 +106,7 @@ def presets_and_weightings(
         if only and name not in only and name != "small":
             continue
         traced, states[name], batches[name] = prepare(config, tasks, 8)
-        flops[name] = matmul_flops(traced.jaxpr.jaxpr)
+        flops[name] = traced_flops(traced.jaxpr.jaxpr)
         compiled[name] = traced.lower().compile()
         say(f"compiled {name}")
     rates: dict[str, list[float]] = {name: [] for name in compiled}
@@ -225,7 +225,7 @@ def large(
     tokens, result = TASKS * rows * LENGTH, []
     model = functools.partial(plain, encode=functools.partial(encode, body=counted))
     first = (params, adamw.init(params), balance.init(shared))
-    flops = matmul_flops(jax.make_jaxpr(model)(first, batch).jaxpr)
+    flops = traced_flops(jax.make_jaxpr(model)(first, batch).jaxpr)
     steps = {"large, plain": plain, "large, upgrad": balanced}
     with ThreadPoolExecutor(len(steps)) as pool:
         lowered = [jax.jit(step, donate_argnums=0).lower(first, batch) for step in steps.values()]
@@ -268,28 +268,6 @@ def _large_row(
     }
 
 
-def measured_peak() -> float:
-    """FLOPs a second of a large product, the best of ten."""
-    a = jnp.ones((2048, 2048), jnp.float32)
-    product = jax.jit(lambda a: a @ a)
-    jax.block_until_ready(product(a))
-    best = float("inf")
-    for _ in range(10):
-        began = time.perf_counter()
-        jax.block_until_ready(product(a))
-        best = min(best, time.perf_counter() - began)
-    return 2 * 2048**3 / best
-
-
-def peak_of_device() -> float:
-    """FLOPs a second that count as all."""
-    kind = jax.devices()[0].device_kind
-    for name, peak in DENSE_BFLOAT16.items():
-        if name in kind:
-            return peak
-    return measured_peak()
-
-
 def main() -> None:
     """Measure, print the table, write the JSON."""
     parser = argparse.ArgumentParser(description=__doc__)
@@ -305,14 +283,14 @@ def main() -> None:
         theirs = torch_seconds(arguments.torch, arguments.large or 1.0, arguments.rounds)
         console.print(f"PyTorch: {statistics.median(theirs):.4f} s a step")
     size = arguments.large or (1.0 if jax.default_backend() == "gpu" else 0.0)
-    peak = peak_of_device()
+    peak, _ = peak_flops(jax.devices()[0])
     rows = []
     if arguments.variants != []:
         rows = presets_and_weightings(arguments.rounds, peak, console.print, arguments.variants)
     if size:
         rows += large(arguments.rounds, peak, theirs, size, console.print)
     if jax.default_backend() == "cpu":
-        again = measured_peak()
+        again = measured_peak(jax.devices()[0])
         if again > peak:
             for row in rows:
                 row["mfu"] = round(row["mfu"] * peak / again, 4)

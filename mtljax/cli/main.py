@@ -26,6 +26,7 @@ COMMANDS = {
     "show": "show a run at a glance: settings, curves, best step, results",
     "inspect": "say what is in the directory of a run or of a pretrained model",
     "plan": "estimate what a step costs on devices that need not be at hand",
+    "benchmark": "measure what a step costs on the devices at hand",
     "prepare": "download data sets of the TFDS catalogue",
 }
 """What every subcommand does; its module here has its name."""

@@ -15,6 +15,7 @@ from mtljax.parallel.hardware import parse_topology as parse_topology
 from mtljax.parallel.hardware import topology_devices as topology_devices
 from mtljax.parallel.mesh import AXES as AXES
 from mtljax.parallel.mesh import make_mesh as make_mesh
+from mtljax.parallel.peak import peak_flops as peak_flops
 from mtljax.parallel.rules import ParameterSpecs as ParameterSpecs
 from mtljax.parallel.rules import follow as follow
 from mtljax.parallel.rules import parameter_specs as parameter_specs
@@ -31,3 +32,4 @@ from mtljax.parallel.task_exchange import exchanged_bytes as exchanged_bytes
 from mtljax.parallel.task_exchange import gather_parts as gather_parts
 from mtljax.parallel.task_exchange import split_dimensions as split_dimensions
 from mtljax.parallel.task_exchange import stacked_bytes as stacked_bytes
+from mtljax.parallel.traced_flops import traced_flops as traced_flops
