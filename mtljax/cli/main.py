@@ -16,6 +16,7 @@ COMMANDS = {
     "evaluate": "measure a run on a split of its data",
     "compare": "put several runs side by side on the same texts, with intervals",
     "relate": "say whether joint training helps: tasks together and each alone, over seeds",
+    "tune": "search learning rate, regularization and task weights within a budget of time",
     "predict": "answer some texts by every task of a run",
     "generate": "continue a prompt with a language model of a run, or answer it with text to text",
     "extend": "add tasks to a trained run, or train heads of it anew",
@@ -75,7 +76,11 @@ def main(argv: Sequence[str] | None = None) -> int:
         return preempted_code(stopped)
     except KeyboardInterrupt:
         writes = any(word.startswith("--output") for word in arguments)
-        runs = {**dict.fromkeys(("train", "extend"), "the run"), "relate": "the study"}
+        runs = {
+            **dict.fromkeys(("train", "extend"), "the run"),
+            "relate": "the study",
+            "tune": "the search",
+        }
         left = {**runs, "generate": "the output" if writes else ""}.get(name)
         more = f"; the same command continues where {left} was left" if left else ""
         _complain(f"{where}: interrupted{more}")

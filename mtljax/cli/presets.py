@@ -107,6 +107,12 @@ def read_with_preset(
     return Begun(complete, chosen[0].tasks, tuple(reasons_of(chosen[0].choice, complete.config)))
 
 
+def default_preset(arguments: Sequence[str]) -> str:
+    """The preset of a run for which none is named: by the data, where it is told what to learn."""
+    encoder = given(arguments, "--encoder.from-run") or given(arguments, "--encoder.pretrained")
+    return AUTO if given(arguments, "--tasks") and not encoder else "small"
+
+
 def _from_preset(name: str, choose: Chooser | None) -> Config:
     config = preset(name).config
     return config if choose is None else choose({}, config)

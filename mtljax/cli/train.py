@@ -11,10 +11,10 @@ import tyro
 from mtljax.cli import short_help
 from mtljax.cli.compile_cache import CompileCache, compile_cache
 from mtljax.cli.options import Output, cache_directory, data_directory, print_json, printable
-from mtljax.cli.presets import Begun, given, read_with_preset
+from mtljax.cli.presets import Begun, default_preset, given, read_with_preset
 from mtljax.cli.processes import ProcessOptions, joined
 from mtljax.errors import UserError
-from mtljax.presets import AUTO, Config, ProfileWindow
+from mtljax.presets import Config, ProfileWindow
 from mtljax.tasks import Task
 
 
@@ -118,8 +118,7 @@ def begun(arguments: Sequence[str]) -> Begun[Options]:
     Raises:
       UserError: naming what cannot be used.
     """
-    encoder = given(arguments, "--encoder.from-run") or given(arguments, "--encoder.pretrained")
-    default = AUTO if given(arguments, "--tasks") and not encoder else "small"
+    default = default_preset(arguments)
     run_dir = given(arguments, "--run-dir")
     found = read_with_preset(
         Options, "train", arguments, default=default, run_dir=run_dir, help_text=_help_text

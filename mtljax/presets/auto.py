@@ -57,7 +57,7 @@ def choose(tasks: Sequence[TaskFacts], said: Mapping[str, Any] | None = None) ->
       `small`; n-grams of few classes have a weight decay.
     - *Tags* are chosen together by a conditional random field, where there are 150 at most; words
       are read as characters too where there are at most 150,000 to train on.
-    - *Steps* are passes over the data: 5 of n-grams, 15 where there are more than eight classes, 20
+    - *Steps* are passes over the data: 5 of n-grams, 15 where there are more than eight classes, 30
       of taggers, 10 of tasks that write, 6 otherwise, within bounds that keep a run below ten
       minutes on two cores. Validation is measured twelve times, and a run ends when it has not been
       better five times in a row; the warm-up is a twentieth of the steps.
@@ -172,7 +172,7 @@ def _tagger(tasks: Sequence[TaskFacts], words: int) -> _Made:
     if characters:
         text = f"words are read as {characters} characters too: of {words:,} few are seen often"
         reasons.append(Reason(("tokenizer.characters",), text))
-    return config, reasons, 20, (600, 4000)
+    return config, reasons, 30, (600, 6000)
 
 
 def _small(tasks: Sequence[TaskFacts], words: int) -> _Made:

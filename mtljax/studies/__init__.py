@@ -28,3 +28,6 @@ from mtljax.studies.study import StudyRun as StudyRun
 from mtljax.studies.study import do_runs as do_runs
 from mtljax.studies.text_states import TextStates as TextStates
 from mtljax.studies.text_states import text_states as text_states
+from mtljax.studies.tune import Trial as Trial
+from mtljax.studies.tune import Tuned as Tuned
+from mtljax.studies.tune import tune as tune

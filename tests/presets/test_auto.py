@@ -54,7 +54,7 @@ SENTIMENT = {"dataset": "amazon_sentiment", "kind": "classification", "inputs": 
 def test_any_tasks_have_a_configuration(tasks):
     found = choose(tasks)
     check(found.config)
-    assert 400 <= found.config.steps <= 4000
+    assert 400 <= found.config.steps <= 6000
     assert 64 <= found.config.batch.row_length <= 512
     assert 11 <= found.config.steps / found.config.evaluate_every <= 12
     assert bool(found.config.stopping.patience) == any(task.scored for task in tasks)

@@ -1,0 +1,129 @@
+"""Successive halving: which settings are tried, for how long, and how many go on."""
+
+import dataclasses
+import math
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+
+from mtljax.presets import Config
+from mtljax.tasks import Task
+
+SHARES = (1 / 9, 1 / 3, 1.0)
+"""Of the steps of a whole run, by round: a third of the settings of a round go on to the next."""
+
+_KEPT = 3
+_MOST_DROPOUT = 0.7
+
+
+class Round(NamedTuple):
+    """A round of a search.
+
+    Attributes:
+      count: settings that are tried in it.
+      share: of the steps of a whole run that each has.
+    """
+
+    count: int
+    share: float
+
+
+class Costs(NamedTuple):
+    """What a run costs, in seconds.
+
+    Attributes:
+      fixed: whatever its length: reading data, compiling, evaluating.
+      steps: all steps of a whole run.
+    """
+
+    fixed: float
+    steps: float
+
+    def of(self, share: float) -> float:
+        """Of a run with this share of the steps."""
+        return self.fixed + share * self.steps
+
+
+def affordable(costs: Costs, seconds: float, most: int) -> list[Round]:
+    """The rounds with the most settings that a budget allows (Jamieson and Talwalkar 2016).
+
+    Args:
+      costs: of a run.
+      seconds: of all rounds.
+      most: settings of the first round at most.
+
+    Returns:
+      Three rounds, each with a third of the settings of the one before; a single one, of one whole
+      run, where no more than one setting can be tried; none where even that is too much.
+
+    >>> affordable(Costs(0, 9), 27, most=99)
+    [Round(count=9, share=0.1111111111111111), Round(count=3, share=0.3333333333333333), \
+Round(count=1, share=1.0)]
+    """
+    found = [Round(1, 1.0)] if costs.of(1.0) <= seconds else []
+    for count in range(2, most + 1):
+        rounds = rounds_of(count)
+        if sum(one.count * costs.of(one.share) for one in rounds) > seconds:
+            break
+        found = rounds
+    return found
+
+
+def rounds_of(count: int) -> list[Round]:
+    """The rounds of a search over so many settings."""
+    counts = [math.ceil(count / _KEPT**number) for number in range(len(SHARES))]
+    return [Round(*one) for one in zip(counts, SHARES, strict=True)]
+
+
+def shortened(config: Config, share: float) -> Config:
+    """A configuration with a share of its steps, evaluated as often."""
+    return dataclasses.replace(
+        config,
+        steps=max(1, round(config.steps * share)),
+        epochs=config.epochs * share,
+        evaluate_every=max(1, round(config.evaluate_every * share)),
+    )
+
+
+def drawn_settings(
+    config: Config, tasks: Sequence[Task], count: int, seed: int
+) -> list[tuple[Config, tuple[Task, ...]]]:
+    """Settings to try, the first of them those that are given.
+
+    Each other has a learning rate of up to five times or a fifth of that, one dropout in [0, 0.7]
+    of encoder and heads, a weight decay of 0 or in [0.01, 3], and, where there are several tasks,
+    weights of up to four times or a quarter of theirs, whose geometric mean is the same. The first
+    draws of more settings are those of fewer.
+
+    Args:
+      config: that is given.
+      tasks: that are given.
+      count: how many.
+      seed: of the draws.
+    """
+    settings = [(config, tuple(tasks))]
+    for number in range(1, count):
+        rng = np.random.default_rng([seed, number])
+        rate = config.optimizer.learning_rate * 5 ** rng.uniform(-1, 1)
+        dropout = round(rng.uniform(0, _MOST_DROPOUT), 2)
+        decay = 0.0 if rng.random() < 1 / 3 else 0.01 * 300 ** rng.random()
+        logs = rng.uniform(-1, 1, len(tasks))
+        weights = 4 ** (logs - logs.mean())
+        optimizer = dataclasses.replace(
+            config.optimizer, learning_rate=_rounded(rate), weight_decay=_rounded(decay)
+        )
+        name = "embedding_dropout" if config.encoder.kind == "linear" else "dropout"
+        encoder = dataclasses.replace(config.encoder, **{name: dropout})
+        heads = dataclasses.replace(config.heads, dropout=dropout, tag_dropout=dropout)
+        drawn = dataclasses.replace(config, optimizer=optimizer, encoder=encoder, heads=heads)
+        weighed = tuple(
+            dataclasses.replace(task, weight=_rounded(task.weight * weight))
+            for task, weight in zip(tasks, weights.tolist(), strict=True)
+        )
+        settings.append((drawn, weighed))
+    return settings
+
+
+def _rounded(value: float) -> float:
+    return float(f"{value:.3g}")
