@@ -21,6 +21,7 @@ from mtljax.cli.options import (
 )
 from mtljax.cli.presets import given, split_weighting_options
 from mtljax.cli.processes import ProcessOptions, joined
+from mtljax.cli.xla_flags import set_xla_flags
 from mtljax.errors import UserError
 from mtljax.presets import Config
 from mtljax.tasks import load_tasks
@@ -70,6 +71,7 @@ class Options:
 def run(arguments: Sequence[str]) -> int:
     """Run the subcommand and return its exit code."""
     options = read_options(arguments)
+    set_xla_flags(options.config.parallel.xla_flags)
     directory = Path(options.run_dir)
     with (
         joined(ProcessOptions(), "extend", directory / "checkpoints") as preempted,

@@ -11,6 +11,7 @@ from mtljax.cli import short_help
 from mtljax.cli.compile_cache import CompileCache, compile_cache
 from mtljax.cli.options import Output, data_directory, print_json
 from mtljax.cli.presets import given, read_with_preset
+from mtljax.cli.xla_flags import set_xla_flags
 from mtljax.errors import UserError
 from mtljax.planning.assumed_layout import NOTHING_ASSUMED, Assumed
 from mtljax.presets import Config
@@ -57,6 +58,7 @@ class Options:
 def run(arguments: Sequence[str]) -> int:
     """Run the subcommand and return its exit code."""
     options, tasks = read_options(arguments)
+    set_xla_flags(options.config.parallel.xla_flags)
     with compile_cache(options.compile_cache):
         return _run(options, tasks)
 

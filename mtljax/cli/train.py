@@ -13,6 +13,7 @@ from mtljax.cli.compile_cache import CompileCache, compile_cache
 from mtljax.cli.options import Output, cache_directory, data_directory, print_json, printable
 from mtljax.cli.presets import Begun, default_preset, given, read_with_preset
 from mtljax.cli.processes import ProcessOptions, joined
+from mtljax.cli.xla_flags import set_xla_flags
 from mtljax.errors import UserError
 from mtljax.presets import Config, ProfileWindow
 from mtljax.tasks import Task
@@ -63,6 +64,7 @@ class Options:
 def run(arguments: Sequence[str]) -> int:
     """Run the subcommand and return its exit code."""
     options, tasks, notes = begun(arguments)
+    set_xla_flags(options.config.parallel.xla_flags)
     directory = Path(options.run_dir or default_run_directory(options))
     with (
         joined(options.processes, "train", directory / "checkpoints") as preempted,

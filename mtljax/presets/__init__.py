@@ -15,11 +15,11 @@ from mtljax.presets.config import Config as Config
 from mtljax.presets.config import DataConfig as DataConfig
 from mtljax.presets.config import GradientsConfig as GradientsConfig
 from mtljax.presets.config import OptimizerConfig as OptimizerConfig
-from mtljax.presets.config import ParallelConfig as ParallelConfig
 from mtljax.presets.config import RegularizerConfig as RegularizerConfig
 from mtljax.presets.config import StoppingConfig as StoppingConfig
 from mtljax.presets.config import check as check
 from mtljax.presets.config import flatten as flatten
+from mtljax.presets.parallel_config import ParallelConfig as ParallelConfig
 from mtljax.presets.presets import PRESETS as PRESETS
 from mtljax.presets.presets import Preset as Preset
 from mtljax.presets.presets import default_tasks as default_tasks

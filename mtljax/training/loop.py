@@ -1,6 +1,7 @@
 """The training loop, from tasks to a finished run directory."""
 
 import contextlib
+import os
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -134,6 +135,8 @@ def train_in_steps(
             say(f"{directory}: complete, nothing to do")
             return done
 
+        for line in _unset_flags(config):
+            say(line)
         composed = on_all_processes(lambda: _compose(config, data, start.method))
         on_all_processes(lambda: check_window(profile, composed.steps))
         first = on_all_processes(lambda: starting_point(config, composed.model, data, origin, say))
@@ -193,6 +196,14 @@ def _announce(composed: Composed, data: MultitaskData, say: Say) -> None:
         say(line)
     for note in data_notes(data):
         say(note)
+
+
+def _unset_flags(config: Config) -> list[str]:
+    """A line where flags of XLA are not in the environment, which it has read when JAX started."""
+    there = f"{os.environ.get('XLA_FLAGS', '')} {os.environ.get('LIBTPU_INIT_ARGS', '')}".split()
+    unset = [flag for flag in config.parallel.xla_flags if f"--{flag}" not in there]
+    what = ", ".join(unset)
+    return [f"parallel.xla_flags: not in the environment, not used: {what}"] if unset else []
 
 
 class _Restored(NamedTuple):

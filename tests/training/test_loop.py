@@ -61,8 +61,12 @@ def test_a_run_in_full(tiny, config, tasks, tmp_path):
     )
     output = Console(file=io.StringIO(), width=200)
     window = ProfileWindow(start=3, steps=2)
+    parallel = dataclasses.replace(config.parallel, xla_flags=("xla_cpu_enable_fast_math=true",))
+    config = dataclasses.replace(config, parallel=parallel)
     summary = train(config, chosen, tmp_path / "run", console=output, profile=window)
     check_trace(tmp_path / "run", output.file.getvalue())
+    unused = "parallel.xla_flags: not in the environment, not used: xla_cpu_enable_fast_math=true"
+    assert output.file.getvalue().count(unused) == 1
     names = {path.name for path in (tmp_path / "run").iterdir()}
     assert names == {"config.yaml", "tasks.yaml", "tokenizer.json", "layout.json",
                      "metrics.jsonl", "checkpoints", "summary.json", "digests.json",
