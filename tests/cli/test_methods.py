@@ -29,7 +29,7 @@ def test_json_has_one_object_a_method(capsys):
     assert card["reads"] == ["losses"]
     assert main(["methods", "--json"]) == 0
     listed = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
-    assert len(listed) == len({card["name"] for card in listed}) == 38
+    assert len(listed) == len({card["name"] for card in listed}) >= 38
 
 
 def test_a_name_that_is_wrong(capsys):

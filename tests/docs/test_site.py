@@ -68,7 +68,7 @@ def test_a_method_page_has_what_was_measured(site):
     assert (
         "has not been timed" in pages["dwa.rst"] and "has not been timed" not in pages["mgda.rst"]
     )
-    assert len(pages) == 39 and all(
+    assert len(pages) >= 39 and all(
         f":doc:`{name[:-4]}`" in pages["index.rst"] for name in pages if name != "index.rst"
     )
     assert methods.linked("| `mgda` | x |\n| `every` | y |") == (
