@@ -22,7 +22,7 @@ ELSEWHERE = {
     "docs/gradients.md": 6,  # tests/gradients/test_page.py
     "docs/parallel.md": 1,  # tests/parallel/test_page.py
     "docs/tokenizers.md": 1,  # tests/data/test_pages.py
-    "docs/train_step.md": 2,  # tests/step/test_page.py
+    "docs/train_step.md": 3,  # tests/step/test_page.py
 }
 NOT_RUN = {
     "docs/data.md": 1,  # 32 runs
@@ -150,8 +150,18 @@ def pretrained() -> int:
     return 1
 
 
+def auto() -> int:
+    (block,) = blocks("docs/auto.md")
+    fields = "dataset: amazon_sentiment, kind: classification, inputs: text, targets: label"
+    Path("tasks.yaml").write_text(f"tasks: {{a: {{{fields}}}}}")
+    names = run(block)
+    assert names["config"].seed == 3 and names["tasks"][0].name == "a" and names["reasons"]
+    return 1
+
+
 HERE: dict[str, tuple[Callable[[], int], int]] = {
     "README.md": (readme, 1),
+    "docs/auto.md": (auto, 1),
     "docs/own_code.md": (own_code, 3),
     "docs/relatedness.md": (relatedness, 2),
     "docs/linear.md": (linear, 2),
