@@ -99,8 +99,9 @@ def choose(tasks: Sequence[TaskFacts], said: Mapping[str, Any] | None = None) ->
     steps = min(max(round(passes * words / tokens), least), most)
     steps = said.get("steps", steps)
     told = "steps" in said or "epochs" in said
-    patience = _PATIENCE if any(task.scored for task in tasks) and not told else 0
-    every = max(1, math.ceil(steps / _EVALUATIONS))
+    every = said.get("evaluate_every", max(1, math.ceil(steps / _EVALUATIONS)))
+    waits = any(task.scored for task in tasks) and not told
+    patience = math.ceil(_PATIENCE * steps / _EVALUATIONS / every) if waits else 0
     if not told:
         text = f"{steps} steps of {tokens:,} words, {steps * tokens / max(words, 1):.1f} passes"
         text += f", the learning rate at its {config.optimizer.learning_rate:g} after a twentieth"

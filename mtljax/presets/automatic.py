@@ -16,7 +16,7 @@ AUTO = "auto"
 
 DEPENDED_ON = (
     *("encoder.kind", "encoder.layers", "encoder.bidirectional", "encoder.pretrained"),
-    *("sharing.structure", "steps", "epochs", "batch.tokens", "tokenizer.kind"),
+    *("sharing.structure", "steps", "epochs", "evaluate_every", "batch.tokens", "tokenizer.kind"),
 )
 """Fields that others are chosen by, where the user says them."""
 

@@ -57,7 +57,7 @@ def test_any_tasks_have_a_configuration(tasks):
     assert 400 <= found.config.steps <= 6000
     assert 64 <= found.config.batch.row_length <= 512
     assert 11 <= found.config.steps / found.config.evaluate_every <= 12
-    assert bool(found.config.stopping.patience) == any(task.scored for task in tasks)
+    assert found.config.stopping.patience == 5 * any(task.scored for task in tasks)
     assert len(list(reasons_of(found, found.config))) == len(found.reasons)
 
 
@@ -112,6 +112,11 @@ def test_steps_that_are_said_are_done():
     assert (found.config.steps, found.config.stopping.patience) == (77, 0)
     assert not any("passes" in reason.text for reason in found.reasons)
     assert choose([facts()], {"epochs": 3.0}).config.stopping.patience == 0
+
+
+def test_patience_is_a_share_of_the_steps():
+    found = choose([facts()], {"evaluate_every": 10}).config
+    assert (found.steps, found.evaluate_every, found.stopping.patience) == (400, 10, 17)
 
 
 def test_a_pretrained_encoder_is_fine_tuned():
