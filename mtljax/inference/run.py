@@ -354,7 +354,9 @@ class Run:
         return make
 
 
-def load_run(path: str | Path, warn: Callable[[str], None] | None = None) -> Run:
+def load_run(
+    path: str | Path, warn: Callable[[str], None] | None = None, *, step: int | None = None
+) -> Run:
     """Load a run for use, finished or not, with the parameters of its best checkpoint.
 
     Nothing in the directory is changed.
@@ -363,6 +365,7 @@ def load_run(path: str | Path, warn: Callable[[str], None] | None = None) -> Run
       path: the run directory.
       warn: is called with one line about a damaged checkpoint, in whose place another is taken; by
         default a `UserWarning`.
+      step: of the checkpoint that is taken; None for the best.
 
     Returns:
       A `Run`.
@@ -376,12 +379,13 @@ def load_run(path: str | Path, warn: Callable[[str], None] | None = None) -> Run
     warn = warn or (lambda text: warnings.warn(text, stacklevel=3))
     files = run_directory.read_run(directory, warn)
     model, shapes = restored_model(directory, files.config, files.layout)
-    step, params = restore_params(
+    taken, params = restore_params(
         directory / run_directory.CHECKPOINTS,
         shapes,
         averaged=files.config.optimizer.average > 0,
         warn=warn,
+        steps=() if step is None else (step,),
     )
     return Run(
-        directory, files.config, files.tasks, files.tokenizer, files.layout, model, params, step
+        directory, files.config, files.tasks, files.tokenizer, files.layout, model, params, taken
     )

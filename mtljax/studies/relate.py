@@ -25,6 +25,7 @@ from mtljax.studies.compiled_once import compiled_once
 from mtljax.studies.data_cards import DataCard, data_cards
 from mtljax.studies.intervals import difference, interval, mean_gain
 from mtljax.studies.new_tasks import SAMPLES, Learned, new_task_answers, new_task_runs
+from mtljax.studies.own_best import own_best_states
 from mtljax.studies.study import JOINT, Budget, Done, StudyRun, do_runs, study_runs
 from mtljax.studies.text_states import TextStates, text_states
 from mtljax.studies.transfer import Moved, transfer_answer, transfer_runs
@@ -34,6 +35,8 @@ from mtljax.training.persistence import run_directory
 from mtljax.training.pretrained_start import resolved
 from mtljax.training.reporting.data_overview import total_steps
 from mtljax.training.starting_point import origin_of, tokenizer_of
+
+_OWN_BEST = "Of runs of several tasks each is measured at its own best step (stopping.keep_each)."
 
 
 def relate(
@@ -273,7 +276,7 @@ def _answer(
 ) -> Answer:
     diverged = [one.run.name for one in done if one.summary is None]
     measured = {
-        one.run.name: text_states(load_run(directory / one.run.name), "test", **places)
+        one.run.name: _measured(one.run, directory / one.run.name, places)
         for one in done
         if one.summary is not None
     }
@@ -317,6 +320,7 @@ def _answer(
             *checked_advice(comparison),
             *new_task_advice(new_tasks),
             *plan.notes,
+            *([_OWN_BEST] if plan.config.stopping.keep_each else []),
             *too_short(base),
         ),
         plan.cards,
@@ -333,6 +337,13 @@ def _answer(
         transfer,
         comparison,
     )
+
+
+def _measured(run: StudyRun, directory: Path, places: dict[str, Any]) -> dict[str, TextStates]:
+    """The metrics of a run on the test split, by task."""
+    if run.config.stopping.keep_each and len(run.tasks) > 1:
+        return own_best_states(directory, "test", **places)
+    return text_states(load_run(directory), "test", **places)
 
 
 def _of_runs(

@@ -33,6 +33,7 @@ from mtljax.studies import (
     write_report,
 )
 from mtljax.studies.other_tasks import without_patterns_of
+from mtljax.studies.own_best import own_best_states
 from mtljax.studies.study import Done, by_rows
 from mtljax.training.persistence import run_directory
 
@@ -100,6 +101,16 @@ def test_a_study_answers_and_goes_on_where_it_was_left(study, capsys):
     again = capsys.readouterr().out
     assert re.search(r"\[1/3\] joint-seed0: 4 steps, \d s", again)
     assert json.loads((study / "study/answer.json").read_text()) == answer
+
+
+def test_tasks_may_be_measured_each_at_its_own_best_step(study, monkeypatch):
+    directory = study / "study/joint-seed0"
+    steps = {"sentiment": 2, "stars": 4}
+    monkeypatch.setattr("mtljax.studies.own_best.best_steps", lambda where, tasks: steps)
+    found = own_best_states(directory)
+    for task, step in steps.items():
+        expected = load_run(directory, step=step).evaluate("test")[task]["accuracy"]
+        assert found[task].value() == pytest.approx(expected, abs=1e-6)
 
 
 def test_runs_are_jobs_of_another_scheduler(study, capsys):
