@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import hypothesis
 import pytest
 
 from tests.eight_devices import eight_devices
@@ -23,6 +24,9 @@ os.environ.setdefault("TQDM_DISABLE", "1")  # bars of tensorflow-datasets
 os.environ["MTLJAX_CACHE_DIR"] = "off"
 # The programs are tiny and run a few times: nearly all the time would go into optimizing them.
 os.environ["JAX_DISABLE_MOST_OPTIMIZATIONS"] = "1"
+# How long an example takes says how busy the machine is.
+hypothesis.settings.register_profile("untimed", hypothesis.settings.default, deadline=None)
+hypothesis.settings.load_profile("untimed")
 if (ROOT.parent / "shared/data/tfds").is_dir():
     os.environ.setdefault("MTLJAX_DATA_DIR", str(ROOT.parent / "shared/data/tfds"))
 

@@ -8,7 +8,7 @@ from mtljax.generation.cutoff import keep_largest, order_keys
 NUMBERS = st.floats(width=32, allow_nan=False)
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(st.lists(NUMBERS, min_size=8, max_size=8))
 def test_keys_are_in_the_order_of_the_numbers(values):
     x = np.array(values, np.float32)
@@ -26,7 +26,7 @@ def k_largest(x, k):
     return keep_largest(keys, lambda mask: count(mask) >= k, lambda above, at: k - count(above))
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(st.lists(st.sampled_from([-np.inf, -2.0, 0.0, 0.5, 3.0]), min_size=6, max_size=6),
        st.integers(1, 6))  # fmt: skip
 def test_the_k_largest_are_those_of_a_stable_sort(values, k):

@@ -32,7 +32,7 @@ def kept(x):
     return np.isfinite(np.asarray(x))
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(SEEDS, st.integers(0, SIZE + 1))
 def test_top_k(seed, k):
     logits = draw(seed, 3)
@@ -40,7 +40,7 @@ def test_top_k(seed, k):
     np.testing.assert_array_equal(kept(keep_top_k(logits, k)), (ranks < k) | (k == 0))
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(SEEDS, st.sampled_from([1e-6, 0.1, 0.5, 0.77, 0.99, 1.0]))
 def test_top_p(seed, p):
     logits = draw(seed, 3)
@@ -55,7 +55,7 @@ def test_top_p_of_equal_shares_keeps_the_lower_classes():
     assert kept(keep_top_p(jnp.zeros(SIZE), 1e-9)).tolist() == [True] + [False] * 7
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(SEEDS, st.sampled_from([0.0, 0.01, 0.3, 0.9, 1.0]))
 def test_min_p(seed, p):
     logits = draw(seed, 3)
@@ -64,7 +64,7 @@ def test_min_p(seed, p):
     np.testing.assert_array_equal(kept(keep_min_p(logits, p)), expected)
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 @given(SEEDS, st.sampled_from([0.1, 0.8, 1.0, 3.0]))
 def test_scale(seed, temperature):
     logits = draw(seed, 2)
@@ -72,7 +72,7 @@ def test_scale(seed, temperature):
     np.testing.assert_allclose(found, softmax(logits / temperature), atol=1e-5)
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 @given(SEEDS, st.sampled_from([0.5, 1.0, 1.3]))
 def test_repetition_penalty(seed, penalty):
     rng = np.random.default_rng(seed)
@@ -86,7 +86,7 @@ def test_repetition_penalty(seed, penalty):
     np.testing.assert_allclose(found, expected, rtol=1e-6)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(SEEDS, st.integers(0, 4), st.integers(0, 9))
 def test_no_repeated_ngrams(seed, size, length):
     rng = np.random.default_rng(seed)

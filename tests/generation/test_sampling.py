@@ -73,7 +73,7 @@ def test_leading_axes_are_independent():
         np.testing.assert_array_equal(whole[index], one)
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(
     st.integers(0, 2**31),
     st.integers(0, 9),
