@@ -29,6 +29,7 @@ COMMANDS = {
     "plan": "estimate what a step costs on devices that need not be at hand",
     "benchmark": "measure what a step costs on the devices at hand",
     "prepare": "download data sets of the TFDS catalogue",
+    "completion": "print what completes commands and options in bash, zsh or fish",
 }
 """What every subcommand does; its module here has its name."""
 
@@ -37,7 +38,7 @@ HELP = f"""usage: mtljax COMMAND [...]
 Multi-task learning for text: one shared encoder, a head and a loss for every task.
 
 commands:
-{chr(10).join(f"  {name:<10}{what}" for name, what in COMMANDS.items())}
+{chr(10).join(f"  {name:<12}{what}" for name, what in COMMANDS.items())}
 
 mtljax COMMAND --help shows what matters of a command, --help-all every option with its default.
 mtljax --version shows the version.

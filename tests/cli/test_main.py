@@ -27,7 +27,7 @@ def test_help_is_cheap():
     assert not loaded & HEAVY
 
 
-@pytest.mark.parametrize("name", COMMANDS)
+@pytest.mark.parametrize("name", sorted(COMMANDS.keys() - {"completion"}))
 def test_every_command_has_help_with_defaults(mtljax, name):
     assert f"usage: mtljax {name}" in mtljax(name, "--help").out
     code, out, err = mtljax(name, "--help-all")

@@ -51,6 +51,11 @@ def test_options_of_commands(capsys):
         assert {*re.findall(r"--preset[ =](\w+)", arguments)} <= {*PRESETS, "NAME"}, page
 
 
+def test_every_command_is_on_its_page():
+    rows = re.findall(r"^\| (`.*`) \|", (ROOT / "docs/command.md").read_text("utf-8"), re.M)
+    assert {name for row in rows for name in re.findall(r"`(\w+)`", row)} == COMMANDS.keys()
+
+
 WRAPPED = {
     f"--weighting.{name}"
     for name in (
