@@ -21,17 +21,18 @@ def cosine_matrix(rng, size, width, push=0.0):
 def root(matrix, power, coefficients):
     """MINPACK's hybrid method on the equation, from several starts."""
     for start in (1.0, 0.3, 3.0, 0.1, 10.0):
-        found = optimize.root(
+        found, *_ = optimize.fsolve(
             lambda y: matrix @ y - coefficients * np.abs(y) ** -power,
             np.full(len(matrix), start),
-            jac=lambda y: (
+            fprime=lambda y: (
                 matrix + np.diag(power * coefficients * np.sign(y) * np.abs(y) ** (-power - 1))
             ),
-            tol=1e-14,
+            xtol=1e-14,
+            full_output=True,
         )
-        gap = matrix @ found.x - coefficients * np.abs(found.x) ** -power
-        if (found.x > 0).all() and np.abs(gap).max() < 1e-10:
-            return found.x
+        gap = matrix @ found - coefficients * np.abs(found) ** -power
+        if (found > 0).all() and np.abs(gap).max() < 1e-10:
+            return found
     return None
 
 
