@@ -69,12 +69,15 @@ def on_eight_devices() -> Iterator[Callable[[str], str]]:
 
 
 TINY_TASKS = """\
+sources:
+  first_reviews: {{{}}}
+  first_casing: {{{}}}
 tasks:
   sentiment:
-    {dataset: amazon_sentiment, kind: classification, inputs: text, targets: label, loss: sigmoid}
-  casing: {dataset: movie_casepunct, kind: tagging, inputs: tokens, targets: tags}
-  writer: {dataset: amazon_sentiment, kind: language_model, inputs: text}
-  stars: {dataset: amazon_sentiment, kind: regression, inputs: text, targets: rating}
+    {{dataset: first_reviews, kind: classification, inputs: text, targets: label, loss: sigmoid}}
+  casing: {{dataset: first_casing, kind: tagging, inputs: tokens, targets: tags}}
+  writer: {{dataset: first_reviews, kind: language_model, inputs: text}}
+  stars: {{dataset: first_reviews, kind: regression, inputs: text, targets: rating}}
 """
 
 TINY_OPTIONS = """\
@@ -92,9 +95,15 @@ def tiny_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     `tasks.yaml` it was given.
     """
     from mtljax.cli import main
+    from mtljax.data.catalogue.tagged_text import TAGGED_TEXTS
+    from tests.first_texts import splits, write_first
 
     base = tmp_path_factory.mktemp("tiny")
-    (base / "tasks.yaml").write_text(TINY_TASKS)
+    write_first("amazon_sentiment", base / "r")
+    write_first("movie_casepunct", base / "c")
+    # Its texts and tags relate as those of the set that they are from.
+    TAGGED_TEXTS["first_casing"] = TAGGED_TEXTS["movie_casepunct"]
+    (base / "tasks.yaml").write_text(TINY_TASKS.format(splits("r"), splits("c")))
     arguments = ["train", "--tasks", str(base / "tasks.yaml"), "--run-dir", str(base / "run")]
     out, err = io.StringIO(), io.StringIO()
     with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):

@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 import pytest
 
 from mtljax.cli import main
+from tests.first_texts import splits, write_first
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -96,8 +97,10 @@ def loaded_once(monkeypatch: pytest.MonkeyPatch, loaded_tiny_run: Any) -> None:
 def tasks_file(tmp_path: Path) -> Path:
     """A tasks file with one small task."""
     path = tmp_path / "one.yaml"
-    fields = "dataset: amazon_sentiment, kind: classification, inputs: text, targets: label"
-    path.write_text(f"tasks: {{a: {{{fields}}}}}")
+    write_first("amazon_sentiment", tmp_path / "reviews")
+    fields = "dataset: reviews, kind: classification, inputs: text, targets: label"
+    text = f"sources: {{reviews: {{{splits('reviews')}}}}}\ntasks: {{a: {{{fields}}}}}"
+    path.write_text(text)
     return path
 
 

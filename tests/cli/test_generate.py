@@ -117,7 +117,8 @@ def test_from_stdin_to_stdout(mtljax, tiny_run, monkeypatch):
     monkeypatch.setattr("sys.stdin", io.StringIO("the phone\nit\n"))
     code, out, err = mtljax("generate", tiny_run, "--input", "-", "--max-tokens", 3)
     assert (code, err) == (0, "")
-    assert [line.split()[0] for line in out.splitlines()] == ["the", "it"]
+    begun = zip(out.splitlines(), ["the", "it"], strict=True)
+    assert all(line.startswith(prompt) and line > prompt for line, prompt in begun)
 
 
 def test_a_line_that_cannot_be_used_is_named(refused, tiny_run, tmp_path):

@@ -119,7 +119,7 @@ def exported(tiny_run, tmp_path_factory):
 
 
 def test_words_with_affixes_and_a_recurrent_encoder(exported, loaded_tiny_run):
-    """Of movie_casepunct words as lists: its texts are split in a manner of their own."""
+    """Of case and punctuation words as lists: its texts are split in a manner of their own."""
     texts = ["A film, well-made!", "", "unheard-of Wörter 1980s", ["Oh", "", "McDonald's", "it"]]
     found = loaded(exported).answer(texts)
     for answers, expected in zip(found, loaded_tiny_run.predict(texts), strict=True):

@@ -17,7 +17,9 @@ from mtljax.studies.advice import new_task_advice
 from mtljax.studies.intervals import Difference, Interval
 from mtljax.studies.new_tasks import Learned, new_task_answers
 from mtljax.studies.text_states import TextStates
+from mtljax.tasks import load_tasks
 from mtljax.training.persistence import run_directory
+from tests.first_texts import splits, write_first
 
 TASKS = """\
 tasks:
@@ -38,6 +40,18 @@ def tasks(tmp_path_factory):
     path = tmp_path_factory.mktemp("tasks") / "tasks.yaml"
     path.write_text(TASKS)
     return path
+
+
+@pytest.fixture(scope="module")
+def few(tmp_path_factory):
+    """The same tasks on their first texts."""
+    base = tmp_path_factory.mktemp("few")
+    write_first("amazon_sentiment", base / "reviews")
+    write_first("movie_sentiment", base / "films")
+    text = TASKS.replace("amazon_sentiment", "reviews").replace("movie_sentiment", "films")
+    own = f"sources: {{reviews: {{{splits('reviews')}}}, films: {{{splits('films')}}}}}\n"
+    (base / "tasks.yaml").write_text(own + text)
+    return base / "tasks.yaml"
 
 
 def test_a_plan_has_a_model_of_the_rest_and_every_way_from_it(tasks):
@@ -74,7 +88,7 @@ def test_a_plan_has_a_model_of_the_rest_and_every_way_from_it(tasks):
     assert {key.task for key in linear.learned} == {"sentiment", "stars"}
 
 
-def test_what_cannot_be_left_out_is_refused(tasks):
+def test_what_cannot_be_left_out_is_refused(few):
     for names, samples, message in [
         (["star"], ["16"], "leave-out: no task 'star'; did you mean 'stars'"),
         (["stars"], ["0"], "samples: must be 1 or more, or 'all', got '0'"),
@@ -82,20 +96,15 @@ def test_what_cannot_be_left_out_is_refused(tasks):
         (["stars"], [], "samples: name a number"),
     ]:
         with pytest.raises(UserError, match=message):
-            plan_study(CONFIG, tasks, seeds=1, leave_out=names, samples=samples)
-    writing = {
-        "stars": {"dataset": "movie_sentiment", "kind": "language_model", "inputs": "text"},
-        "other": {
-            **{"dataset": "amazon_sentiment", "kind": "classification"},
-            **{"inputs": "text", "targets": "label"},
-        },
-    }
+            plan_study(CONFIG, few, seeds=1, leave_out=names, samples=samples)
+    sentiment, stars = load_tasks(few)
+    writing = dataclasses.replace(stars, kind="language_model", targets=None)
     with pytest.raises(UserError, match="task 'stars' writes words of its own"):
-        plan_study(CONFIG, {"tasks": writing}, seeds=1, leave_out=["stars"])
+        plan_study(CONFIG, (sentiment, writing), seeds=1, leave_out=["stars"])
 
 
-def test_a_new_task_begins_from_the_model_of_the_rest(tasks, tmp_path, monkeypatch):
-    plan = plan_study(LINEAR, tasks, seeds=1, leave_out=["stars"], samples=[16])
+def test_a_new_task_begins_from_the_model_of_the_rest(few, tmp_path, monkeypatch):
+    plan = plan_study(LINEAR, few, seeds=1, leave_out=["stars"], samples=[16])
     runs = {run.name: run for run in plan.runs}
     chosen = [runs[name] for name in runs if name.startswith(("rest", "new-stars-frozen"))]
     with pytest.raises(UserError, match="begins from rest-stars-seed0, which is not done"):

@@ -36,12 +36,13 @@ from mtljax.studies.other_tasks import without_patterns_of
 from mtljax.studies.own_best import own_best_states
 from mtljax.studies.study import Done, by_rows
 from mtljax.training.persistence import run_directory
+from tests.first_texts import splits, write_first
 
-TASKS = """\
+TASKS = f"""\
+sources: {{reviews: {{{splits("reviews")}}}, films: {{{splits("films")}}}}}
 tasks:
-  sentiment:
-    {dataset: amazon_sentiment, kind: classification, inputs: text, targets: label, rate: 0.25}
-  stars: {dataset: movie_sentiment, kind: classification, inputs: text, targets: label, rate: 0.75}
+  sentiment: {{dataset: reviews, kind: classification, inputs: text, targets: label, rate: 0.25}}
+  stars: {{dataset: films, kind: classification, inputs: text, targets: label, rate: 0.75}}
 """
 KIND = {"kind": "classification", "inputs": "text", "targets": "label"}
 OPTIONS = """\
@@ -55,8 +56,14 @@ OPTIONS = """\
 def study(tmp_path_factory):
     """The directory of a study by the command, and what it printed as JSON."""
     base = tmp_path_factory.mktemp("study")
-    (base / "tasks.yaml").write_text(TASKS)
+    write_tasks(base)
     return base
+
+
+def write_tasks(base):
+    write_first("amazon_sentiment", base / "reviews")
+    write_first("movie_sentiment", base / "films")
+    (base / "tasks.yaml").write_text(TASKS)
 
 
 def by_command(base, *more):
@@ -201,6 +208,7 @@ def test_devices_of_tasks_share_rows_where_there_is_one_task():
 
 
 def test_what_cannot_be_answered_is_refused_before_anything_is_trained(tmp_path, capsys):
+    write_tasks(tmp_path)
     (tmp_path / "tasks.yaml").write_text("".join(TASKS.splitlines(keepends=True)[:3]))
     assert by_command(tmp_path) == 2
     assert "one task alone" in capsys.readouterr().err
