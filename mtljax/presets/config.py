@@ -229,6 +229,10 @@ class Config:
       gradients: how per-task gradients are computed.
       stopping: by which score the best checkpoint is chosen, and when a run ends early.
       parallel: how devices share a step.
+      loss_spikes: what to do at a loss that is far above those of its task before: 'keep' it;
+        'stop' the run; 'leave_out' the task from this step; 'skip' the step.
+      spike_deviations: how far above the mean of the last losses of the task, about 50, in their
+        standard deviations.
     """
 
     preset: str = "small"
@@ -254,6 +258,8 @@ class Config:
     gradients: GradientsConfig = GradientsConfig()
     stopping: StoppingConfig = StoppingConfig()
     parallel: ParallelConfig = ParallelConfig()
+    loss_spikes: Literal["keep", "stop", "leave_out", "skip"] = "keep"
+    spike_deviations: float = positive(default=6.0)
 
 
 ENCODER_SHAPE = (

@@ -6,6 +6,8 @@ from typing import Any, Literal
 
 import jax
 
+from mtljax.step.loss_spikes import SPIKES
+
 NON_FINITE = ("stop", "leave_out", "skip")
 STRATEGIES = (
     *("auto", "unrolled", "vmapped", "scanned"),
@@ -34,6 +36,10 @@ class StepOptions:
       frozen: parameters that stay as they are: a tree of bools like the parameters or a prefix of
         their tree, or a function from them to one; None for none. They are not differentiated,
         are in no product of gradients, and the optimizer keeps nothing for them.
+      loss_spikes: what a loss far above those of its task before does: 'keep', nothing; 'stop',
+        nothing here, but it is told; 'leave_out', its task counts as absent; 'skip', the parameters
+        stay.
+      spike_deviations: how far above, in standard deviations, see `mtljax.step.loss_spikes`.
     """
 
     task_weights: tuple[float, ...] = ()
@@ -46,6 +52,8 @@ class StepOptions:
     non_finite: Literal["stop", "leave_out", "skip"] = "stop"
     seed: int | jax.Array = 0
     frozen: Any = None
+    loss_spikes: Literal["keep", "stop", "leave_out", "skip"] = "keep"
+    spike_deviations: float = 6.0
 
 
 def check_options(options: StepOptions, num_tasks: int) -> None:
@@ -66,6 +74,12 @@ def check_options(options: StepOptions, num_tasks: int) -> None:
         raise ValueError(
             f"non_finite must be one of {', '.join(NON_FINITE)}, got {options.non_finite!r}"
         )
+    if options.loss_spikes not in SPIKES:
+        raise ValueError(
+            f"loss_spikes must be one of {', '.join(SPIKES)}, got {options.loss_spikes!r}"
+        )
+    if not options.spike_deviations > 0:
+        raise ValueError(f"spike_deviations must be positive, got {options.spike_deviations}")
     if options.accumulate < 1:
         raise ValueError(f"accumulate must be at least 1, got {options.accumulate}")
     if not 0 <= options.average < 1:

@@ -34,6 +34,9 @@ def measure(
         shared = objectives.layout.to_parameter_shapes(as_dense(gradients.shared), 1)
         gradients = gradients._replace(shared=shared)
     measured = Measured(*_times_task_weights(objectives, inputs, gradients))
+    if inputs.limits is not None:
+        counted = inputs.counted(gradients.losses)
+        measured = _only(objectives, measured, counted | ~inputs.present)
     return Measurement(gradients.losses, measured, None, gradients.aux)
 
 

@@ -7,6 +7,7 @@ import jax
 from mtljax.gradients import Aux
 from mtljax.optim import MultiObjectiveState
 from mtljax.solvers import UnitGramian
+from mtljax.step.loss_spikes import SpikeState
 from mtljax.step.types import Measured
 
 
@@ -20,6 +21,22 @@ class Memory(NamedTuple):
 
     losses_after: jax.Array | None = None
     weights: jax.Array | None = None
+
+
+class SpikeMemory(NamedTuple):
+    """A `Memory` with what is usual of the losses, where spikes are looked for.
+
+    A class of its own, since the checkpoints of other runs have no such field.
+
+    Attributes:
+      losses_after: as of `Memory`.
+      weights: as of `Memory`.
+      spikes: mean and deviation of each task's losses.
+    """
+
+    losses_after: jax.Array | None
+    weights: jax.Array | None
+    spikes: SpikeState
 
 
 class GradientSums(NamedTuple):
@@ -50,7 +67,7 @@ class TrainState(NamedTuple):
     params: Any
     average: Any
     optimizer: MultiObjectiveState
-    memory: Memory = Memory()
+    memory: Memory | SpikeMemory = Memory()
     sums: GradientSums | None = None
 
 
@@ -72,6 +89,7 @@ class StepMetrics(NamedTuple):
         `Extra.half`; None without such a batch, or where the gradients of all tasks are not taken.
       aux: with objectives that have one, `mtljax.gradients.Aux`: what encoders and heads returned
         besides features and losses of this batch; else None.
+      spiked: ``[T]``, 1 where the loss of a task is a spike; None where none are looked for.
     """
 
     losses: jax.Array
@@ -85,6 +103,7 @@ class StepMetrics(NamedTuple):
     gradients: UnitGramian | None = None
     noise: jax.Array | None = None
     aux: Aux | None = None
+    spiked: jax.Array | None = None
 
 
 def evaluated_params(state: TrainState) -> Any:

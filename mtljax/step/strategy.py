@@ -102,7 +102,8 @@ def find_direction(
         return losses, strategy.decide(state, inputs, measured, context), aux
 
     keeps_weights = isinstance(state.optimizer.weighting, EveryState) and reads_gradients(method)
-    if not (keeps_weights and strategy.by_task) or options.non_finite == "leave_out":
+    leaves_out = "leave_out" in (options.non_finite, options.loss_spikes)
+    if not (keeps_weights and strategy.by_task) or leaves_out:
         return measured_and_decided(None)
 
     # In between, `every` keeps its weights: one backward pass does, and no product is computed.
@@ -135,6 +136,8 @@ def _check(name: str, objectives: Objectives, method: Method, options: StepOptio
     beyond = method.requires & {"cross_gramian", "validation_gradients", "validation_grads"}
     if not isinstance(method.rule, Weighting) or beyond:
         raise ValueError(f"{what}: not for an aggregator, nor for a method of several batches")
+    if options.loss_spikes == "leave_out":
+        raise ValueError(f"{what}: loss_spikes must not be 'leave_out'")
     if options.non_finite == "leave_out":
         raise ValueError(f"{what}: non_finite must be 'stop' or 'skip', got 'leave_out'")
     if name != "sketched" and options.accumulate > 1:

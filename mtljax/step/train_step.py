@@ -11,13 +11,13 @@ import optax
 from mtljax.gradients.differentiable import check_floating
 from mtljax.optim import MultiObjectiveState, apply_direction
 from mtljax.solvers import unit_gramian
-from mtljax.step import accumulation
+from mtljax.step import accumulation, loss_spikes
 from mtljax.step.extra import NO_EXTRA, Extra
 from mtljax.step.frozen import bind, merge, partition
 from mtljax.step.method import Method, Rule, as_method, check_heads
 from mtljax.step.objectives import Objectives, from_losses, losses_alone
 from mtljax.step.options import StepOptions, check_options
-from mtljax.step.state import Memory, StepMetrics, TrainState
+from mtljax.step.state import Memory, SpikeMemory, StepMetrics, TrainState
 from mtljax.step.strategy import LAGGED, choose_strategy, find_direction
 from mtljax.step.types import Direction, StepInputs
 from mtljax.weighting import SIGNALS, Weighting
@@ -121,14 +121,35 @@ def train_step(
         state: TrainState, batch: Any, extra: Extra = NO_EXTRA
     ) -> tuple[TrainState, StepMetrics]:
         inputs = _step_inputs(objectives, method, options, state, batch, extra)
-        if options.accumulate == 1:
-            losses, direction, aux = find_direction(
-                strategy, objectives, method, options, state, inputs
-            )
-            scaled = inputs.task_weights * losses
-            new, metrics = apply(state, inputs, losses, scaled, direction)
-            return new, metrics._replace(aux=aux)
-        return accumulated(state, inputs)
+        if options.accumulate > 1:
+            return looked_for_spikes(state, inputs, *accumulated(state, inputs))
+        losses, direction, aux = find_direction(
+            strategy, objectives, method, options, state, inputs
+        )
+        scaled = inputs.task_weights * losses
+        new, metrics = apply(state, inputs, losses, scaled, direction)
+        return looked_for_spikes(state, inputs, new, metrics._replace(aux=aux))
+
+    def looked_for_spikes(
+        state: TrainState, inputs: StepInputs, new: TrainState, metrics: StepMetrics
+    ) -> tuple[TrainState, StepMetrics]:
+        """Names the losses that are spikes, and keeps in mind what is usual."""
+        if not isinstance(state.memory, SpikeMemory):
+            return new, metrics
+        before, losses = state.memory.spikes, metrics.losses
+        limits = loss_spikes.limits(before, options.spike_deviations)
+        spiked = loss_spikes.spiked(losses, inputs.present, limits)
+        if options.loss_spikes == "skip":
+            # Everything but the number of the step is as it was.
+            stays = jnp.any(spiked)
+            kept = jax.tree.map(lambda n, o: jnp.where(stays, o, n), new, state)
+            new = kept._replace(step=new.step)
+            skipped = jnp.maximum(metrics.skipped, stays.astype(jnp.float32))
+            metrics = metrics._replace(skipped=skipped, updated=metrics.updated * (1 - stays))
+        usual = loss_spikes.after(before, losses, inputs.present, limits)
+        memory: Any = new.memory
+        new = new._replace(memory=memory._replace(spikes=usual))
+        return new, metrics._replace(spiked=spiked.astype(jnp.float32))
 
     def accumulated(state: TrainState, inputs: StepInputs) -> tuple[TrainState, StepMetrics]:
         """Adds the batch to the sums, and updates the parameters when they are complete."""
@@ -283,11 +304,16 @@ def _step_inputs(
         if extra is not None:
             losses = weights * losses_alone(objectives, state.params, extra.validation, None)
         signals["validation_losses"] = jax.lax.stop_gradient(losses)
-    present = objectives.present(batch)
-    return StepInputs(batch, extra or NO_EXTRA, key, present, weights, signals)
+    present, limits = objectives.present(batch), None
+    if options.loss_spikes == "leave_out":
+        assert isinstance(state.memory, SpikeMemory)
+        limits = loss_spikes.limits(state.memory.spikes, options.spike_deviations)
+    return StepInputs(batch, extra or NO_EXTRA, key, present, weights, signals, limits)
 
 
-def _initial_memory(method: Method, options: StepOptions, rule: Any, num_tasks: int) -> Memory:
+def _initial_memory(
+    method: Method, options: StepOptions, rule: Any, num_tasks: int
+) -> Memory | SpikeMemory:
     weights = None
     if options.strategy in LAGGED:
         # As if nothing conflicted, which gives the scale of the method's weights.
@@ -301,7 +327,10 @@ def _initial_memory(method: Method, options: StepOptions, rule: Any, num_tasks: 
     elif "validation_gradients" in method.requires:
         first = getattr(rule, "weights", None)
         weights = jnp.full(num_tasks, 1 / num_tasks) if first is None else jnp.array(first)
-    return Memory(jnp.ones(num_tasks) if "losses_after" in method.requires else None, weights)
+    losses_after = jnp.ones(num_tasks) if "losses_after" in method.requires else None
+    if options.loss_spikes == "keep":
+        return Memory(losses_after, weights)
+    return SpikeMemory(losses_after, weights, loss_spikes.initial(num_tasks))
 
 
 def _memory_after(
@@ -312,9 +341,9 @@ def _memory_after(
     losses: jax.Array,
     scaled: jax.Array,
     direction: Direction,
-) -> Memory:
+) -> Memory | SpikeMemory:
     """The memory for the next step; a task that is absent keeps that of its own last step."""
-    losses_after, weights = state.memory
+    losses_after, weights = state.memory.losses_after, state.memory.weights
     if losses_after is not None:
         after = inputs.task_weights * losses_alone(objectives, params, inputs.batch, inputs.key)
         before = inputs.task_weights * losses
@@ -326,7 +355,7 @@ def _memory_after(
         weights = jnp.where(inputs.present, direction.weights, weights)
     else:
         weights = None
-    return Memory(losses_after, weights)
+    return state.memory._replace(losses_after=losses_after, weights=weights)
 
 
 def _averaged(state: TrainState, params: Any, decay: float) -> Any:

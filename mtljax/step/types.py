@@ -7,6 +7,7 @@ import jax.numpy as jnp
 
 from mtljax.optim import MultiObjectiveState
 from mtljax.step.extra import Extra
+from mtljax.step.loss_spikes import spiked
 from mtljax.step.method import Method, reads_gradients
 
 
@@ -20,6 +21,7 @@ class StepInputs(NamedTuple):
       present: ``[T]`` bool, the tasks that have a target in the batch.
       task_weights: ``[T]`` float32, the weights ``alpha_i`` of the tasks in the objective.
       signals: those that are no gradients: losses after the step before, validation losses.
+      limits: ``[T]``, losses above which a task is left out; None where none is.
     """
 
     batch: Any
@@ -28,6 +30,13 @@ class StepInputs(NamedTuple):
     present: jax.Array
     task_weights: jax.Array
     signals: dict[str, jax.Array]
+    limits: jax.Array | None = None
+
+    def counted(self, losses: jax.Array) -> jax.Array:
+        """``[T]`` bool, the tasks that are present and not left out for their loss."""
+        if self.limits is None:
+            return self.present
+        return self.present & ~spiked(losses, self.present, self.limits)
 
 
 class Measured(NamedTuple):

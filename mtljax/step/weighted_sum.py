@@ -19,7 +19,8 @@ def measure(
     """The losses, and the gradient of their sum with the weights that they give."""
     rule = method.rule
     assert isinstance(rule, Weighting)
-    if rule.ahead and objectives.weighted_gradient is not None:
+    ahead = rule.ahead and inputs.limits is None  # else weights depend on the losses
+    if ahead and objectives.weighted_gradient is not None:
         return _measure_by_group(objectives, rule, state, inputs)
 
     def weighted_sum(params: Any) -> tuple[jax.Array, tuple[jax.Array, Any]]:
@@ -30,14 +31,14 @@ def measure(
             rule,
             jax.lax.stop_gradient(scaled),
             state.optimizer,
-            mask=inputs.present,
+            mask=inputs.counted(jax.lax.stop_gradient(losses)),
             **inputs.signals,
         )
         return jnp.sum(weights * scaled), (losses, aux)
 
     gradient, (losses, aux) = jax.grad(weighted_sum, has_aux=True)(state.params)
     scaled = inputs.task_weights * losses
-    measured = Measured(scaled, inputs.present, *objectives.split(gradient))
+    measured = Measured(scaled, inputs.counted(losses), *objectives.split(gradient))
     return Measurement(losses, measured, None, aux)
 
 

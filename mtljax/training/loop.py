@@ -62,7 +62,7 @@ from mtljax.training.task_stopping import (
     with_held,
     without_targets,
 )
-from mtljax.training.validated import checkpoint, evaluate, not_finite, saved
+from mtljax.training.validated import checkpoint, diverged, evaluate, saved
 from mtljax.training.word_vectors import start_from_vectors, vectors_of
 
 
@@ -344,7 +344,7 @@ def _read(
     """Wait for the metrics of a step; write a line of means where one is due, or in any case."""
     bad = log.window.add(metrics)
     if bad is not None:
-        raise not_finite(number, bad, session.checkpoints)
+        raise diverged(number, bad, session.checkpoints)
     session.learn(number, metrics)
     if write or number % session.config.log_every == 0:
         values = log.window.flush(number)

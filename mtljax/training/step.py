@@ -95,4 +95,6 @@ def step_options(config: Config, model: Model) -> StepOptions:
         non_finite=config.non_finite,
         seed=config.seed,
         frozen=frozen_of(config),
+        loss_spikes=config.loss_spikes,
+        spike_deviations=config.spike_deviations,
     )

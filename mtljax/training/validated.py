@@ -32,8 +32,8 @@ def checkpoint(
     values = evaluate(session, state, "validation")
     for task, metrics in values.items():
         if not math.isfinite(metrics["loss"]):
-            bad = f"the validation loss of task {task!r} ({metrics['loss']})"
-            raise not_finite(number, bad, session.checkpoints)
+            bad = f"the validation loss of task {task!r} ({metrics['loss']}) is not finite"
+            raise diverged(number, bad, session.checkpoints)
     session.learn_from_validation(number, values)
     flat = {
         f"{task}/{name}": value
@@ -72,13 +72,13 @@ def saved(checkpoints: Checkpoints) -> str:
     return "nothing was to be saved yet" if last is None else f"step {last} is saved"
 
 
-def not_finite(number: int, what: str, checkpoints: Checkpoints) -> UserError:
-    """The error of all processes about what is not finite after a step."""
+def diverged(number: int, what: str, checkpoints: Checkpoints) -> UserError:
+    """The error of all processes about what a step came to: what, and what is left."""
     checkpoints.wait()
     last = checkpoints.latest_step()
     kept = "no checkpoint yet" if last is None else f"last good checkpoint: step {last}"
     # All processes read the same metrics.
-    return collective_error(Diverged(f"step {number}: {what} is not finite; stopped ({kept})"))
+    return collective_error(Diverged(f"step {number}: {what}; stopped ({kept})"))
 
 
 def _main_values(model: Model, values: Values) -> str:

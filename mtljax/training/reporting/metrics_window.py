@@ -70,7 +70,7 @@ class MetricsWindow:
     def _clear(self) -> None:
         count = len(self._model.tasks)
         self._losses, self._weights, self._present = (np.zeros(count) for _ in range(3))
-        self._not_finite = np.zeros(count)
+        self._not_finite, self._spikes = np.zeros(count), np.zeros(count)
         self._skipped = 0
         self._weighted_steps = self._updates = 0
         self._penalty = self._norm = 0.0
@@ -136,14 +136,19 @@ class MetricsWindow:
           metrics: of the step, on the device.
 
         Returns:
-          None, or what is not finite where the run is to stop: the loss of a task, the penalty or
-          the gradient.
+          None, or what is not finite, or a spike, where the run is to stop: the loss of a task,
+          the penalty or the gradient.
         """
         values = jax.device_get(metrics)
         self._advance()
         self._compiling = False
         if self._config.non_finite == "stop" and (bad := self._what_is_not_finite(values)):
-            return bad
+            return f"{bad} is not finite"
+        if values.spiked is not None:
+            if self._config.loss_spikes == "stop" and values.spiked.any():
+                which = int(np.argmax(values.spiked))
+                return f"{self._loss_of(which, values)} is a spike"
+            self._spikes += values.spiked
         counted = values.present * (1 - values.not_finite)
         self._losses += np.where(counted > 0, values.losses, 0)
         self._present += counted
@@ -161,10 +166,13 @@ class MetricsWindow:
             self._gradient_stats.add(values.gradients, counted)
         return None
 
+    def _loss_of(self, place: int, values: StepMetrics) -> str:
+        return f"the loss of task {self._model.tasks[place].name!r} ({values.losses[place]})"
+
     def _what_is_not_finite(self, values: StepMetrics) -> str | None:
-        for task, loss in zip(self._model.tasks, values.losses, strict=True):
+        for place, loss in enumerate(values.losses):
             if not np.isfinite(loss):
-                return f"the loss of task {task.name!r} ({loss})"
+                return self._loss_of(place, values)
         if values.updated and not np.isfinite(values.penalty):
             return f"the penalty ({values.penalty})"
         if values.not_finite.any() or (values.updated and not np.isfinite(values.gradient_norm)):
@@ -184,8 +192,8 @@ class MetricsWindow:
           ``loss/TASK``, over the steps in which the task had a target (None if there was none);
           ``weight/TASK``, where there are weights; ``penalty`` and ``gradient_norm``; what
           `GradientStats.means` returns; with ``non_finite`` other than 'stop', ``not_finite/TASK``
-          and ``skipped``, numbers of steps; ``learning_rate``; ``tokens_per_second``, of real
-          tokens, 0 if no step was timed.
+          and ``skipped``, and with ``loss_spikes`` other than 'keep' ``spikes/TASK``, numbers of
+          steps; ``learning_rate``; ``tokens_per_second``, of real tokens, 0 if no step was timed.
         """
         values: dict[str, Any] = {}
         for i, task in enumerate(self._model.tasks):
@@ -200,6 +208,10 @@ class MetricsWindow:
         if self._config.non_finite != "stop":
             for i, task in enumerate(self._model.tasks):
                 values[f"not_finite/{task.name}"] = int(self._not_finite[i])
+        if self._config.loss_spikes != "keep":
+            for i, task in enumerate(self._model.tasks):
+                values[f"spikes/{task.name}"] = int(self._spikes[i])
+        if self._config.non_finite != "stop" or self._config.loss_spikes == "skip":
             values["skipped"] = self._skipped
         updates = max(0, step // self._config.optimizer.accumulate - 1)
         values["learning_rate"] = float(np.asarray(self._schedule(updates)))

@@ -62,7 +62,7 @@ def test_learning_rate_is_that_of_the_last_update(window, plain):
     ],
 )
 def test_what_is_not_finite_is_named(window, bad, expected):
-    assert window.add(bad) == expected
+    assert window.add(bad) == f"{expected} is not finite"
     assert window.add(metrics([0.0, 0.0])) is None
 
 
@@ -120,6 +120,21 @@ def test_what_is_not_finite_is_counted_where_the_run_goes_on(make, plain, tasks)
     assert values["loss/label"] == 2.0 and values["loss/number"] == 5.0
     assert values["not_finite/label"] == 0 and values["not_finite/number"] == 1
     assert values["skipped"] == 1 and values["gradient_norm"] == 1.0
+
+
+def test_spikes_are_counted_or_stop_the_run(make, plain, tasks):
+    model, _ = make(plain, (tasks["label"], tasks["number"]))
+    schedule = learning_rate_schedule(plain.optimizer, 10)
+    high = metrics([1.0, 9.0], skipped=1)._replace(spiked=np.asarray([0, 1], np.float32))
+    stopping, skipping = (
+        MetricsWindow(model, schedule, dataclasses.replace(plain, loss_spikes=policy), 0, 10)
+        for policy in ("stop", "skip")
+    )
+    assert stopping.add(high) == "the loss of task 'number' (9.0) is a spike"
+    assert skipping.add(high) is None
+    skipping.add(high._replace(spiked=np.zeros(2, np.float32), skipped=np.float32(0)))
+    values = skipping.flush(2)
+    assert (values["spikes/label"], values["spikes/number"], values["skipped"]) == (0, 1, 1)
 
 
 def test_an_aggregator_has_no_weights(window):
