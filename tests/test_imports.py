@@ -16,6 +16,7 @@ FILES = sorted(ROOT.rglob("*.py"))
 # What each part may import of the package, besides itself and `errors`; only `cli` may import all.
 BELOW_TRAINING = {
     *("json_values", "yaml_values", "ranges", "span_schemes", "special_tokens", "versions"),
+    "local_paths",
     "span_steps",
     "digests",
     *("losses", "regularizers", "metrics", "solvers", "weighting", "gradients", "aggregation"),
@@ -27,6 +28,7 @@ INTERNAL = {
     "digests": set(),
     "ranges": set(),
     "json_values": set(),
+    "local_paths": set(),
     "yaml_values": set(),
     "special_tokens": set(),
     "span_schemes": set(),

@@ -3,12 +3,15 @@
 import contextlib
 import os
 import tempfile
+import uuid
 from collections.abc import Iterator
 from typing import Annotated
 
 import tyro
 
 from mtljax.cli.options import warn
+from mtljax.errors import UserError
+from mtljax.local_paths import scheme
 
 CompileCache = Annotated[str | None, tyro.conf.arg(metavar="DIR")]
 """The type of the option."""
@@ -21,20 +24,50 @@ def compile_cache(directory: str | None) -> Iterator[None]:
     Where it cannot be written the command goes on without it, after a warning.
 
     Args:
-      directory: of the option, made if need be; None leaves it to the environment's
+      directory: of the option, made if need be; on this machine, or any that `etils.epath` takes,
+        such as ``gs://bucket/programs``; None leaves it to the environment's
         JAX_COMPILATION_CACHE_DIR.
+
+    Raises:
+      UserError: for a scheme that is unknown, or one whose package is missing.
     """
     if directory is None:
         yield
         return
-    if problem := _problem(directory):
+    remote = scheme(directory)
+    if remote:
+        problem = _remote(directory, remote)
+    else:
+        problem = _problem(directory)
+    if problem:
         warn(f"--compile-cache {directory}: {problem}; nothing that is compiled is kept")
         yield
         return
     from mtljax.parallel.kept_programs import kept_programs
 
-    with kept_programs(os.path.abspath(directory)):
+    with kept_programs(directory if remote else os.path.abspath(directory)):
         yield
+
+
+def _remote(directory: str, remote: str) -> str:
+    """Why a directory of another scheme cannot be made or written; empty if it can."""
+    from etils import epath
+
+    where = f"--compile-cache {directory}"
+    probe = f".writable-{uuid.uuid4().hex}"
+    try:
+        path = epath.Path(directory)
+        path.mkdir(parents=True, exist_ok=True)
+        (path / probe).write_text("")
+        (path / probe).unlink()
+    except KeyError:
+        raise UserError(f"{where}: the scheme {remote}:// is unknown") from None
+    except (ImportError, NotImplementedError) as error:
+        missing = " ".join(str(error).split())[:100]
+        raise UserError(f"{where}: scheme {remote}:// needs a package ({missing})") from None
+    except Exception as error:  # noqa: BLE001 - whatever a client of some store raises
+        return " ".join(str(error).split())[:200] or type(error).__name__
+    return ""
 
 
 def _problem(directory: str) -> str:

@@ -23,6 +23,7 @@ from mtljax.cli.presets import given, split_weighting_options
 from mtljax.cli.processes import ProcessOptions, joined
 from mtljax.cli.xla_flags import set_xla_flags
 from mtljax.errors import UserError
+from mtljax.local_paths import check_local
 from mtljax.presets import Config
 from mtljax.tasks import load_tasks
 
@@ -71,6 +72,7 @@ class Options:
 def run(arguments: Sequence[str]) -> int:
     """Run the subcommand and return its exit code."""
     options = read_options(arguments)
+    check_local("run directory", options.run_dir)
     set_xla_flags(options.config.parallel.xla_flags)
     directory = Path(options.run_dir)
     with (

@@ -15,6 +15,7 @@ from mtljax.cli.options import (
     print_json,
     printable,
 )
+from mtljax.local_paths import check_local
 from mtljax.training.merged_run import MergeSettings
 
 
@@ -57,6 +58,7 @@ def run(arguments: Sequence[str]) -> int:
 
 
 def _run(options: Options) -> int:
+    check_local("run directory", options.run_dir)
     from mtljax.training import merge_runs, results_table
 
     console = Output(stderr=options.json, soft_wrap=True)

@@ -16,6 +16,7 @@ from rich.segment import Segment
 
 from mtljax.errors import UserError, visible
 from mtljax.json_values import nan_to_none
+from mtljax.local_paths import check_local
 
 T = TypeVar("T")
 
@@ -157,7 +158,9 @@ class Output(Console):
 
 def data_directory(given: str | None) -> str | None:
     """The directory of data sets: of the option, else of the environment, else None."""
-    return given or os.environ.get(DATA_DIR) or None
+    chosen = given or os.environ.get(DATA_DIR) or None
+    check_local("data directory", chosen)
+    return chosen
 
 
 def cache_directory(given: str | None) -> str | None:
@@ -169,6 +172,7 @@ def cache_directory(given: str | None) -> str | None:
     chosen = given or os.environ.get(CACHE_DIR)
     if chosen == "off":
         return None
+    check_local("token cache", chosen)
     home = os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache")
     return chosen or str(Path(home) / "mtljax")
 

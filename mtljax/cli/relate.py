@@ -25,6 +25,7 @@ from mtljax.cli.processes import ProcessOptions, joined
 from mtljax.cli.xla_flags import set_xla_flags
 from mtljax.errors import UserError
 from mtljax.json_values import nan_to_none, plain_values
+from mtljax.local_paths import check_local
 from mtljax.presets import Config
 from mtljax.tasks import suggestion
 
@@ -119,6 +120,7 @@ def run(arguments: Sequence[str]) -> int:
     """Run the subcommand and return its exit code."""
     given_arguments = arguments
     options, tasks, notes = read_with_preset(Options, "relate", arguments, help_text=_help_text)
+    check_local("study directory", options.study_dir)
     set_xla_flags(options.config.parallel.xla_flags)
     if given(arguments, "--samples") is not None and not options.leave_out:
         raise UserError("--samples: of a task that is new; name one with --leave-out")

@@ -15,6 +15,7 @@ from mtljax.cli.presets import Begun, default_preset, given, read_with_preset
 from mtljax.cli.processes import ProcessOptions, joined
 from mtljax.cli.xla_flags import set_xla_flags
 from mtljax.errors import UserError
+from mtljax.local_paths import check_local
 from mtljax.presets import Config, ProfileWindow
 from mtljax.tasks import Task
 
@@ -64,6 +65,7 @@ class Options:
 def run(arguments: Sequence[str]) -> int:
     """Run the subcommand and return its exit code."""
     options, tasks, notes = begun(arguments)
+    check_local("run directory", options.run_dir)
     set_xla_flags(options.config.parallel.xla_flags)
     directory = Path(options.run_dir or default_run_directory(options))
     with (

@@ -29,6 +29,7 @@ from mtljax.inference.prompts import affix_table, prompt_keys
 from mtljax.inference.run_data import run_data
 from mtljax.inference.text_generator import OnText, TextGenerator, make_text_generator
 from mtljax.kinds import KINDS
+from mtljax.local_paths import check_local
 from mtljax.modules.network import Params
 from mtljax.presets import Config
 from mtljax.tasks import Task, suggestion
@@ -373,6 +374,7 @@ def load_run(
     Raises:
       UserError: naming the file, if one is missing or damaged or no checkpoint can be read.
     """
+    check_local("run directory", path)
     directory = Path(path)
     if not run_directory.holds_run(directory) and not directory.is_dir():
         raise UserError(f"run directory {directory}: no such directory")

@@ -6,6 +6,7 @@ from typing import Any
 
 from rich.console import Console
 
+from mtljax.local_paths import check_local
 from mtljax.presets import NO_PROFILE, ConfigLike, ProfileWindow, read_automatic
 from mtljax.tasks import TasksLike, parse_tasks
 from mtljax.training.loop import train_in_steps
@@ -64,6 +65,9 @@ def train(
         loss is no longer finite.
       Preempted: after `preempted` returned True, when the state is saved.
     """
+    places = ("run directory", run_dir), ("data directory", data_dir), ("token cache", cache_dir)
+    for what, path in places:
+        check_local(what, path)
     tasks = parse_tasks(tasks, Path.cwd())
     config, tasks, chosen = read_automatic(config, tasks, data_dir)
     make = train_in_steps if config.optimizer.solver == "adamw" else solve_run
