@@ -80,10 +80,22 @@ _FUNCTIONS = {"load_run": "inference", "train": "training"}
 
 def __getattr__(name: str) -> Any:
     if name in _MODULES:
-        return importlib.import_module(f"mtljax.{name}")
+        return _imported(name)
     if name in _FUNCTIONS:
-        return getattr(importlib.import_module(f"mtljax.{_FUNCTIONS[name]}"), name)
+        return getattr(_imported(_FUNCTIONS[name]), name)
     raise AttributeError(f"module 'mtljax' has no attribute {name!r}")
+
+
+def _imported(name: str) -> Any:
+    try:
+        return importlib.import_module(f"mtljax.{name}")
+    except ModuleNotFoundError as error:
+        from mtljax.errors import missing_extra
+
+        told = missing_extra(error, f"mtljax.{name}")
+        if told is None:
+            raise
+        raise told from None
 
 
 def __dir__() -> list[str]:

@@ -39,6 +39,35 @@ class UserError(Exception):
         super().__init__(text)
 
 
+TRAIN = frozenset(
+    {
+        *("array_record", "flax", "grain", "importlib_resources", "orbax", "rich", "sacrebleu"),
+        *("safetensors", "tensorflow_datasets", "tokenizers", "tyro", "yaml"),
+    }
+)
+"""The packages of the extra `train`, by the names under which they are imported."""
+
+
+def missing_extra(error: ImportError, what: str) -> ModuleNotFoundError | None:
+    """What to say where a package of the extra `train` is not installed.
+
+    Args:
+      error: of an import.
+      what: what was wanted.
+
+    Returns:
+      An error whose one line has the command that mends it; None for any other error.
+
+    >>> missing_extra(ModuleNotFoundError(name="flax.linen"), "mtljax.modules")
+    ModuleNotFoundError("mtljax.modules needs flax: pip install 'mtljax[train]'")
+    """
+    package = (error.name or "").split(".")[0]
+    if package not in TRAIN:
+        return None
+    mended = f"{what} needs {package}: pip install 'mtljax[train]'"
+    return ModuleNotFoundError(mended, name=error.name)
+
+
 class Diverged(UserError):
     """A loss or a gradient of a run is no longer finite."""
 

@@ -1,14 +1,17 @@
 """Imports point downwards only, and importing the package is cheap."""
 
 import ast
+import re
 import subprocess
 import sys
+import tomllib
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 import mtljax
+from mtljax.errors import TRAIN
 
 ROOT = Path(mtljax.__file__).parent
 FILES = sorted(ROOT.rglob("*.py"))
@@ -254,6 +257,53 @@ def test_the_pure_parts_load_jax_alone():
 
 def test_tasks_and_their_kinds_load_no_jax():
     assert not loaded_by("import mtljax.tasks, mtljax.kinds") & (HEAVY | {"jax", "optax"})
+
+
+WITHOUT_TRAIN = """
+import sys
+
+from mtljax.errors import TRAIN
+
+
+class Absent:
+    def find_spec(self, name, path=None, target=None):
+        if name.split(".")[0] in TRAIN:
+            raise ModuleNotFoundError(f"No module named {name!r}", name=name)
+
+
+sys.meta_path.insert(0, Absent())
+"""
+CORE = ("aggregation", "errors", "generation", "gradients", "kinds", "linear", "losses", "merging")
+CORE += ("metrics", "mixtures", "optim", "parallel", "regularizers", "relatedness", "sharing")
+CORE += ("solvers", "step", "weighting")
+
+
+def test_the_core_works_without_the_extra_train():
+    """And what does not, says in one line how to mend it."""
+    imported = "\n".join(f"import mtljax.{room}" for room in CORE)
+    code = f"""{WITHOUT_TRAIN}
+{imported}
+import jax.numpy as jnp
+from mtljax.cli import main
+
+assert mtljax.losses.squared(jnp.ones(2), jnp.zeros(2)).tolist() == [1, 1]
+for wanted in ("train", "modules", "data"):
+    try:
+        getattr(mtljax, wanted)
+    except ModuleNotFoundError as error:
+        assert str(error).endswith(": pip install 'mtljax[train]'") and error.name, error
+    else:
+        raise AssertionError(wanted)
+assert main(["train"]) == 2 and main(["--help"]) == 0 and main(["--version"]) == 0"""
+    assert not loaded_by(code) & HEAVY
+
+
+def test_the_extra_train_is_known_by_the_names_of_imports():
+    project = tomllib.loads((ROOT.parent / "pyproject.toml").read_text())["project"]
+    names = {re.split("[<>=]", line)[0] for line in project["optional-dependencies"]["train"]}
+    renamed = {"pyyaml": "yaml", "orbax-checkpoint": "orbax"}
+    assert {renamed.get(name, name.replace("-", "_")) for name in names} == TRAIN
+    assert {re.split("[<>=]", line)[0] for line in project["dependencies"]} == PURE | {"optax"}
 
 
 def test_the_optimizer_loads_no_model_and_no_data():

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from mtljax import __version__
 from mtljax.cli.exhausted import exhausted
 from mtljax.cli.processes import preempted_code, preempted_line
-from mtljax.errors import NotConverged, Preempted, UserError, visible
+from mtljax.errors import NotConverged, Preempted, UserError, missing_extra, visible
 
 COMMANDS = {
     "train": "train several tasks in one model, or resume an interrupted run",
@@ -92,6 +92,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     except SystemExit as exit_:
         return 0 if exit_.code is None else int(exit_.code)
     except Exception as error:
+        told = missing_extra(error, where) if isinstance(error, ImportError) else None
+        if told is not None:
+            _complain(str(told))
+            return 2
         reason = exhausted(error)
         if reason is None:
             raise

@@ -97,7 +97,7 @@ def test_takes_the_newest_python_that_runs(checkout: Checkout):
     )
     assert checkout.stamp["python"] == "3.12"
     assert len(checkout.installs) == 1
-    assert "--constraint scripts/constraints.txt --editable ." in checkout.installs[0]
+    assert "--constraint scripts/constraints.txt --editable .[train]" in checkout.installs[0]
 
 
 def test_a_second_run_does_nothing(checkout: Checkout):
@@ -117,7 +117,7 @@ def test_extras_add_up_and_survive_another_python(checkout: Checkout):
     assert checkout.setup("--python", "3.11")[1].startswith("scripts/setup: making")
     assert checkout.setup() == (0, ""), "keeps the Python it has"
     assert (checkout.stamp["python"], checkout.stamp["extras"]) == ("3.11", "dev plot")
-    assert checkout.installs[-1].endswith(".[dev,plot]")
+    assert checkout.installs[-1].endswith(".[train,dev,plot]")
 
 
 @pytest.mark.parametrize("name", ["pyproject.toml", "scripts/constraints.txt"])
