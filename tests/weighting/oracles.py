@@ -1,7 +1,6 @@
 """Exact solutions from the gradients themselves, by SciPy's NNLS on unit rows, in float64."""
 
 import functools
-import itertools
 
 import numpy as np
 from scipy.optimize import nnls
@@ -57,6 +56,16 @@ def singular_values(rows: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarra
     return _singular_values(rows.shape, rows.dtype.str, rows.tobytes())
 
 
+def _rounds(count):
+    """All pairs of `count` players, in rounds in which each plays once, the first one higher up."""
+    players = np.arange(count + count % 2)
+    half = len(players) // 2
+    for _ in range(len(players) - 1):
+        pairs = np.sort([players[:half], players[half:][::-1]], axis=0)
+        yield pairs[:, pairs[1] < count]
+        players[1:] = np.roll(players[1:], 1)
+
+
 @functools.cache
 def _singular_values(shape, dtype, content):
     rows = np.frombuffer(content, dtype).reshape(shape)
@@ -65,20 +74,22 @@ def _singular_values(shape, dtype, content):
     left = np.eye(len(rows), dtype=np.longdouble)
     for _ in range(40):
         largest = 0.0
-        for p, q in itertools.combinations(range(len(rows)), 2):
-            a, b = rotated[p] @ rotated[p], rotated[q] @ rotated[q]
-            product = rotated[p] @ rotated[q]
-            if not a or not b or abs(product) <= 1e-18 * np.sqrt(a) * np.sqrt(b):
+        for p, q in _rounds(len(rows)):
+            a, b = ((rotated[each] ** 2).sum(1) for each in (p, q))
+            product = (rotated[p] * rotated[q]).sum(1)
+            lengths = np.sqrt(a) * np.sqrt(b)
+            turned = np.abs(product) > 1e-18 * lengths
+            if not turned.any():
                 continue
-            largest = max(largest, abs(product) / np.sqrt(a) / np.sqrt(b))
+            p, q, a, b, product, lengths = (x[turned] for x in (p, q, a, b, product, lengths))
+            largest = max(largest, (np.abs(product) / lengths).max())
             zeta = (b - a) / (2 * product)
-            tangent = (1 if zeta >= 0 else -1) / (abs(zeta) + np.sqrt(1 + zeta**2))
-            cos = 1 / np.sqrt(1 + tangent**2)
+            tangent = np.where(zeta >= 0, 1, -1) / (np.abs(zeta) + np.sqrt(1 + zeta**2))
+            cos = 1 / np.sqrt(1 + tangent**2)[:, None]
+            sin = cos * tangent[:, None]
             for each in (rotated, left):
-                each[p], each[q] = (
-                    cos * each[p] - cos * tangent * each[q],
-                    cos * tangent * each[p] + cos * each[q],
-                )
+                one, other = each[p], each[q]
+                each[p], each[q] = cos * one - sin * other, sin * one + cos * other
         if largest < 1e-16:
             break
     values = np.sqrt((rotated**2).sum(1))

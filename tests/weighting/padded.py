@@ -1,11 +1,10 @@
-"""All hard problems in two batches, so that a method compiles twice for all numbers of tasks."""
+"""All hard problems at one of two numbers of tasks, for which a method is compiled once."""
 
 from collections.abc import Callable, Sequence
 from functools import cache
 from typing import Any, NamedTuple
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 
 from mtljax.weighting import Weighting
@@ -38,46 +37,78 @@ def answers(
     method: Weighting | Callable[..., Weighting],
     gramians: Sequence[Any],
     dtype: str = "float32",
-    losses: float = 1.0,
+    losses: Any = 1.0,
     options: tuple[float, ...] = (),
+    size: int | None = None,
+    row_scale: Any = 1.0,
+    mask: Any = True,
 ) -> list[np.ndarray]:
-    """The weights ``[T]`` for each Gramian from a fresh state, compiled once for all.
+    """The weights ``[T]`` for each Gramian from a fresh state, by one program for all.
 
-    Gramians of fewer tasks than the largest one get absent tasks, whose weights must be 0. With
-    `options`, `method` makes the weighting of them, and all of them share the compiled program.
+    All have `size` tasks, of which the last ones are absent, whose weights must be 0: by default 10
+    of them, or 50, so that tests share their programs. With `options`, `method` makes the weighting
+    of them, and all of them share the compiled program.
     """
     gramians = [np.asarray(gramian, float) for gramian in gramians]
-    size = max(len(gramian) for gramian in gramians)
-    padded = np.zeros((len(gramians), size, size))
-    mask = np.zeros((len(gramians), size), bool)
-    for index, gramian in enumerate(gramians):
-        padded[index, : len(gramian), : len(gramian)] = gramian
-        mask[index, : len(gramian)] = True
+    largest = max(len(gramian) for gramian in gramians)
+    size = size or (10 if largest <= 10 else 50)
+    made = method if isinstance(method, Weighting) else method(*options)
+    needs_matrix = "gramian" in made.requires
+    found = []
     with jax.enable_x64(dtype == "float64"):
-        batch = jnp.asarray(padded, dtype), jnp.asarray(mask)
-        found = np.asarray(_compiled(method, size, losses)(batch, *options))
-    assert found.dtype == dtype and np.isfinite(found).all()
-    assert (found[~mask] == 0).all()
-    return [row[: len(g)].astype(float) for row, g in zip(found, gramians, strict=True)]
+        state, update = made.init(size), updates(method)
+        for gramian in gramians:
+            tasks = len(gramian)
+            signals = {"gramian": np.zeros((size, size), dtype)}
+            signals["gramian"][:tasks, :tasks] = gramian
+            if not needs_matrix:
+                signals = {"gramian_diagonal": np.diagonal(signals["gramian"]).copy()}
+            values, scale, present = (
+                np.ones(size, dtype),
+                np.ones(size, dtype),
+                np.zeros(size, bool),
+            )
+            values[:tasks], scale[:tasks], present[:tasks] = losses, row_scale, mask
+            row = np.asarray(update(options, values, state, present, scale, signals)[0])
+            assert row.dtype == dtype and np.isfinite(row).all() and (row[~present] == 0).all()
+            found.append(row[:tasks].astype(float))
+    return found
+
+
+def walks(
+    method: Weighting, steps: Sequence[np.ndarray], dtype: str, size: int
+) -> list[tuple[np.ndarray, Any]]:
+    """Weights ``[N, T]`` and states after each of several steps of N problems.
+
+    Steps are Gramians ``[N, T, T]``; states are those of `size` tasks, the last ones absent.
+    """
+    count, tasks = steps[0].shape[:2]
+    found = []
+    with jax.enable_x64(dtype == "float64"):
+        states, update = [method.init(size)] * count, updates(method)
+        ones, present = np.ones(size, dtype), np.arange(size) < tasks
+        for gramians in steps:
+            padded = np.zeros((count, size, size), dtype)
+            padded[:, :tasks, :tasks] = gramians
+            pairs = [
+                update((), ones, state, present, ones, {"gramian": gramian})
+                for state, gramian in zip(states, padded, strict=True)
+            ]
+            rows, states = np.stack([pair[0] for pair in pairs]), [pair[1] for pair in pairs]
+            assert rows.dtype == dtype and np.isfinite(rows).all() and (rows[:, tasks:] == 0).all()
+            found.append((rows[:, :tasks], jax.tree.map(lambda *leaves: np.stack(leaves), *states)))
+    return found
 
 
 @cache
-def _compiled(method: Weighting | Callable[..., Weighting], size: int, losses: float) -> Any:
-    def run(problems: Any, *options: Any) -> jax.Array:
+def updates(method: Weighting | Callable[..., Weighting]) -> Callable[..., Any]:
+    """``(options, losses, state, mask, row_scale, signals) -> (weights, state)``, compiled."""
+
+    def update(options: Any, losses: Any, state: Any, mask: Any, scale: Any, signals: Any) -> Any:
         made = method if isinstance(method, Weighting) else method(*options)
-        state = made.init(size)
+        return made.update(losses, state, mask=mask, row_scale=scale, **signals)
 
-        def update(problem: Any) -> jax.Array:
-            gramian, present = problem
-            signals = {"gramian": gramian, "gramian_diagonal": jnp.diagonal(gramian)}
-            signals = {name: signals[name] for name in made.requires - {"losses"}}
-            constant = jnp.full(size, losses, gramian.dtype)
-            return made.update(constant, state, mask=present, **signals)[0]
-
-        # One after the other: that compiles in a third of the time of a vmap.
-        return jax.lax.map(update, problems)
-
-    return jax.jit(run)
+    return jax.jit(update)
 
 
 def weights(
@@ -86,10 +117,11 @@ def weights(
     dtype: str,
     losses: float = 1.0,
     options: tuple[float, ...] = (),
+    size: int | None = None,
 ) -> list[np.ndarray]:
     """The weights ``[T]`` for each problem; see `answers`."""
     gramians = [case.rows @ case.rows.T for case in cases]
-    return answers(method, gramians, dtype, losses, options)
+    return answers(method, gramians, dtype, losses, options, size)
 
 
 def unit(rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -1,7 +1,5 @@
 """Aligned principal components, against the singular value decomposition of the Jacobian."""
 
-import jax
-import jax.numpy as jnp
 import numpy as np
 import pytest
 
@@ -9,11 +7,7 @@ from mtljax.weighting.aligned_mtl import aligned_mtl
 from tests.weighting.oracles import singular_values
 from tests.weighting.padded import NUMBERS_OF_TASKS, answers, problems, unit, weights
 
-
-def update(method, gramian, **kwargs):
-    size = len(gramian)
-    run = jax.jit(lambda g: method.update(jnp.ones(size), method.init(size), gramian=g, **kwargs))
-    return np.asarray(run(jnp.asarray(gramian, float))[0])
+METHODS = {scale: aligned_mtl(scale) for scale in ("min", "median", "rmse")}
 
 
 def aligned(rows, scale, pref, rank):
@@ -28,25 +22,22 @@ def aligned(rows, scale, pref, rank):
     return length * right.T @ (left.T @ pref), length * np.linalg.norm(pref)
 
 
-@pytest.mark.parametrize(
-    ("numbers", "scale"),
-    [(NUMBERS_OF_TASKS[0], scale) for scale in ("min", "median", "rmse")]
-    + [(NUMBERS_OF_TASKS[1], "min")],
-)
-def test_equals_the_singular_value_decomposition(numbers, scale):
+@pytest.mark.parametrize("scale", METHODS)
+def test_equals_the_singular_value_decomposition(scale):
     """Where the rank of the unit gradients is clear: their cosines hold the squares.
 
     So the part `low` of the largest singular value must be well above eps^1/2, and what counts as
     zero below. Norms may be as far apart as they like.
     """
-    # The reference of 50 tasks takes a second.
-    cases = problems(numbers)[:: 1 if max(numbers) <= 10 else 4]
+    cases = problems(NUMBERS_OF_TASKS[0])
+    if scale == "min":  # the reference of 50 tasks takes a second
+        cases += problems(NUMBERS_OF_TASKS[1])[::4]
     limits = {"float64": (1e-4, 1e-10, 1e-6), "float32": (0.05, 1e-6, 1e-3)}
     for dtype, (low, zero, tolerance) in limits.items():
         if dtype == "float32" and scale != "min":  # another factor, by the same eigenvalues
             continue
         compared = 0
-        for case, w in zip(cases, weights(aligned_mtl(scale), cases, dtype), strict=True):
+        for case, w in zip(cases, weights(METHODS[scale], cases, dtype), strict=True):
             values = np.linalg.svd(unit(case.rows)[0], compute_uv=False)
             if not case.rows.any():
                 np.testing.assert_allclose(w, 1 / len(w))
@@ -94,7 +85,7 @@ def test_norms_far_apart_in_any_order(rng, dtype, scale, tolerance):
         for order in (np.arange(size), np.arange(size)[::-1], rng.permutation(size)):
             problems_in_orders.append((norms, rows[order].astype(np.longdouble), expected))
     gramians = [(rows @ rows.T).astype(float) for _, rows, _ in problems_in_orders]
-    found = answers(aligned_mtl(scale), gramians, dtype)
+    found = answers(METHODS[scale], gramians, dtype, size=50 if scale == "min" else 10)
     for (norms, rows, expected), w in zip(problems_in_orders, found, strict=True):
         error = np.linalg.norm((rows.T @ w - expected).astype(float))
         assert error < tolerance * np.linalg.norm(expected.astype(float)), norms
@@ -107,31 +98,35 @@ def test_dependent_gradients_with_norms_far_apart(rng):
     expected, longest = aligned(rows, "min", np.full(3, 1 / 3), 2)
     orders = [[0, 1, 2], [2, 0, 1], [0, 2, 1]]
     gramians = [rows[order] @ rows[order].T for order in orders]
-    for order, w in zip(orders, answers(aligned_mtl(), gramians, "float32"), strict=True):
+    found = answers(METHODS["min"], gramians, "float32", size=50)
+    for order, w in zip(orders, found, strict=True):
         assert np.linalg.norm(rows[order].T @ w - expected) < 2e-2 * longest
 
 
 def test_preference(rng):
     rows = rng.normal(size=(3, 6))
+    gramian = rows @ rows.T
     pref = np.array([0.5, 0.0, 2.0])
-    w = update(aligned_mtl(pref=pref), rows @ rows.T)
+    w, averaged, zero = answers(
+        aligned_mtl(pref=pref), [gramian, np.ones((3, 3)), np.zeros((3, 3))], size=3
+    )
     np.testing.assert_allclose(rows.T @ w, aligned(rows, "min", pref, 3)[0], rtol=1e-4)
-    uniform = update(aligned_mtl(pref=[1 / 3] * 3), rows @ rows.T)
-    np.testing.assert_array_equal(uniform, update(aligned_mtl(), rows @ rows.T))
+    np.testing.assert_allclose(averaged, 2.5 / 3, rtol=1e-5)
+    np.testing.assert_array_equal(zero, pref)
+    uniform = answers(aligned_mtl(pref=[1 / 3] * 3), [gramian], size=3)
+    (none,) = answers(METHODS["min"], [gramian], size=50)
+    np.testing.assert_allclose(uniform[0], none, rtol=1e-6)
 
 
 def test_degenerate_answers():
     opposite = np.array([[1.0, -1.0], [-1.0, 1.0]])
     gramians = [[[16.0]], np.eye(3), np.ones((4, 4)), opposite, np.diag([1.0, 0.0, 1.0])]
-    one, orthonormal, identical, against, with_zero = answers(aligned_mtl(), gramians)
+    one, orthonormal, identical, against, with_zero = answers(METHODS["min"], gramians, size=50)
     assert one == pytest.approx(1)
     np.testing.assert_allclose(orthonormal, 1 / 3, rtol=1e-6)
     np.testing.assert_allclose(identical, 1 / 4, rtol=1e-5)
     np.testing.assert_allclose(against, 0, atol=1e-6)
     np.testing.assert_allclose(with_zero, [1 / 3, 0, 1 / 3], rtol=1e-6)
-    averaged, zero = answers(aligned_mtl(pref=[1.0, 3.0]), [np.ones((2, 2)), np.zeros((2, 2))])
-    np.testing.assert_allclose(averaged, 2, rtol=1e-5)
-    np.testing.assert_array_equal(zero, [1, 3])
 
 
 @pytest.mark.parametrize(

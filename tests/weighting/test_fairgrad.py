@@ -14,28 +14,25 @@ from tests.weighting.padded import NUMBERS_OF_TASKS, answers, conflict, problems
 
 
 @functools.partial(jax.jit, static_argnames="pref")
-def compiled(alpha, gramian, mask, row_scale, pref):
+def compiled(alpha, gramian, mask, pref):
     size = len(gramian)
     method = fairgrad(alpha, pref)
-    options = {"gramian": gramian, "mask": mask, "row_scale": row_scale}
-    return method.update(jnp.ones(size), method.init(size), **options)[0]
+    return method.update(jnp.ones(size), method.init(size), gramian=gramian, mask=mask)[0]
 
 
-def update(alpha, gramian, mask=None, row_scale=None, pref=None):
+def update(alpha, gramian, mask, pref):
     """The weights; all alphas share a compiled program."""
-    gramian = np.asarray(gramian, np.float32)
-    return np.asarray(compiled(alpha, gramian, mask, row_scale, pref))
+    return np.asarray(compiled(alpha, np.float32(gramian), mask, pref))
 
 
-@pytest.mark.parametrize(
-    ("numbers", "alpha"),
-    [(NUMBERS_OF_TASKS[0], 0.5), (NUMBERS_OF_TASKS[0], 2.0), (NUMBERS_OF_TASKS[1], 2.0)],
-)
-def test_equals_the_best_direction(numbers, alpha):
+@pytest.mark.parametrize("alpha", [0.5, 2.0])
+def test_equals_the_best_direction(alpha):
     """And keeps its equation, formed from the Jacobian, where norms are too far apart for that."""
-    cases = problems(numbers)
-    exact = weights(fairgrad, cases, "float64", options=(alpha,))
-    short = weights(fairgrad, cases, "float32", options=(alpha,))
+    cases = problems(NUMBERS_OF_TASKS[0])
+    if alpha == 2:
+        cases += problems(NUMBERS_OF_TASKS[1])
+    exact = weights(fairgrad, cases, "float64", options=(alpha,), size=50)
+    short = weights(fairgrad, cases, "float32", options=(alpha,), size=50)
     compared = 0
     for case, w, w32 in zip(cases, exact, short, strict=True):
         units, norms = unit(case.rows)
@@ -65,12 +62,9 @@ def test_equals_the_best_direction(numbers, alpha):
 def test_alpha_one_is_nash_without_its_length(rng):
     rows = rng.normal(size=(4, 7)) * 10 ** rng.uniform(-4, 4, (4, 1))
     gramian = (rows @ rows.T).astype(np.float32)
-    nash = nash_mtl(None)
-    run = jax.jit(lambda g: nash.update(jnp.ones(4), nash.init(4), gramian=g)[0])
     # Written out as the default, not as an argument of a compiled function.
-    method = fairgrad()
-    found = jax.jit(lambda g: method.update(jnp.ones(4), method.init(4), gramian=g)[0])(gramian)
-    np.testing.assert_allclose(found, run(gramian), rtol=1e-5)
+    (found,), (nash,) = answers(fairgrad(), [gramian]), answers(nash_mtl(None), [gramian])
+    np.testing.assert_allclose(found, nash, rtol=1e-5)
 
 
 @pytest.mark.parametrize("alpha", [0.5, 1.0, 2.0])
@@ -84,13 +78,16 @@ def test_preference(rng, alpha):
     found = rows.T @ update(alpha, gramian, there, pref=(1.0, 3.0, 2.0))
     expected = fair_direction(units, power * norms ** (1 - alpha), alpha)
     assert np.linalg.norm(found - expected) < 1e-3 * np.linalg.norm(expected)
-    np.testing.assert_array_equal(
-        update(alpha, gramian, pref=(0.1, 0.1, 0.1)), update(alpha, gramian)
-    )
+    uniform = update(alpha, gramian, there, pref=(0.1, 0.1, 0.1))
+    (none,) = answers(fairgrad, [gramian], options=(alpha,), size=50)
+    np.testing.assert_allclose(uniform, none, rtol=1e-5)
+    # Of the tasks that are present only their own ratios count.
     there[2] = False
     masked = update(alpha, gramian, there, pref=(1.0, 3.0, 2.0))
-    alone = update(alpha, gramian[:2, :2], pref=(0.5, 1.5))
-    np.testing.assert_allclose(masked[:2], alone, rtol=1e-4)
+    power = np.array([0.5, 1.5])
+    expected = fair_direction(units[:2], power * norms[:2] ** (1 - alpha), alpha)
+    found = rows.T @ masked
+    assert np.linalg.norm(found - expected) < 1e-3 * np.linalg.norm(expected)
     assert masked[2] == 0
 
 
@@ -104,7 +101,9 @@ def test_closed_forms_and_degenerate_answers(alpha):
         np.diag([64.0, 0.0]),
         [[1.0, -1.0], [-1.0, 1.0]],
     ]
-    orthogonal, identical, zero, with_zero, opposite = answers(fairgrad, gramians, options=(alpha,))
+    orthogonal, identical, zero, with_zero, opposite = answers(
+        fairgrad, gramians, options=(alpha,), size=50
+    )
     power = -2 * alpha / (1 + alpha)
     np.testing.assert_allclose(orthogonal, norms**power, rtol=1e-4)
     # m identical rows of norm n: m n^2 w = w^(-1/alpha).
@@ -117,8 +116,9 @@ def test_closed_forms_and_degenerate_answers(alpha):
 @pytest.mark.parametrize("alpha", [0.01, 100.0])
 def test_finite_for_norms_of_all_sizes(alpha):
     gramian = [[1.0, -0.5, 0.1], [-0.5, 1.0, 0.0], [0.1, 0.0, 1.0]]
-    w = update(alpha, gramian, row_scale=np.array([1e-30, 1.0, 1e30], np.float32))
-    assert np.isfinite(w).all() and (w > 0).all()
+    scale = np.array([1e-30, 1.0, 1e30])
+    (w,) = answers(fairgrad, [gramian], options=(alpha,), size=50, row_scale=scale)
+    assert (w > 0).all()
 
 
 def test_alpha_zero_is_the_sum_of_the_gains():

@@ -8,8 +8,11 @@ import pytest
 from mtljax.weighting.gradvac import gradvac
 from mtljax.weighting.pcgrad import pcgrad
 from tests.weighting.jacobians import jacobians
-from tests.weighting.padded import unit
+from tests.weighting.padded import unit, walks
 from tests.weighting.visits import orders
+
+SIZE = 20
+FIFTH = gradvac(0.3, seed=5)
 
 
 def vaccine(rows, targets, visits, beta):
@@ -53,18 +56,12 @@ def test_equals_the_vaccine_of_the_gradients(num_tasks, dtype, tolerance, clear)
     stack = jacobians(num_tasks).rows
     # Other gradients at each step, as targets are of the past.
     steps = [stack, np.roll(stack, 1, axis=2) + stack, 0.3 * stack + np.roll(stack, 2, axis=2)]
-    beta = 0.3
-    with jax.enable_x64(dtype == "float64"):
-        method = gradvac(beta, seed=5)
-        states = jax.tree.map(lambda leaf: jnp.stack([leaf] * len(stack)), method.init(num_tasks))
-        update = jax.jit(jax.vmap(lambda g, s: method.update(jnp.ones(num_tasks), s, gramian=g)))
-        trail = []
-        for rows in steps:
-            gramians = jnp.asarray(rows @ rows.transpose(0, 2, 1), dtype)
-            visits = orders(states.key[0], num_tasks)
-            w, states = update(gramians, states)
-            assert w.dtype == dtype and np.isfinite(w).all()
-            trail.append((visits, np.asarray(w, float), np.asarray(states.targets, float)))
+    walk = walks(FIFTH, [rows @ rows.transpose(0, 2, 1) for rows in steps], dtype, SIZE)
+    trail, key = [], FIFTH.init(1).key
+    for w, states in walk:
+        visits = [row[row < num_tasks] for row in orders(key, SIZE)[:num_tasks]]
+        trail.append((visits, w.astype(float), states.targets[:, :num_tasks, :num_tasks]))
+        key = states.key[0]
     compared = 0
     for case in range(len(stack)):
         targets = np.zeros((num_tasks, num_tasks))
@@ -72,7 +69,7 @@ def test_equals_the_vaccine_of_the_gradients(num_tasks, dtype, tolerance, clear)
             units = unit(rows[case])[0]
             flat = np.abs(units @ units.T - np.eye(num_tasks)).max() > 1 - 1e-4
             with np.errstate(all="ignore"):
-                total, new, least = vaccine(rows[case], targets, visits, beta)
+                total, new, least = vaccine(rows[case], targets, visits, 0.3)
             if flat or not least > clear:  # parallel or opposite: the direction is rounding
                 break
             compared += 1

@@ -7,6 +7,7 @@ import pytest
 from scipy import optimize
 
 from mtljax.weighting.modo import modo
+from tests.weighting.padded import updates
 
 LOSSES = np.ones(3)
 
@@ -19,12 +20,16 @@ def nearest_in_simplex(point):
     return np.maximum(point - shift, 0)
 
 
+# The numbers are arguments of one program.
+FREE = {normal: updates(functools.partial(modo, normalize=normal)) for normal in (False, True)}
+
+
 @pytest.mark.parametrize(("gamma", "rho"), [(0.1, 0.1), (0.5, 0.0), (0.05, 2.0)])
 @pytest.mark.parametrize("normalize", [False, True])
 def test_follows_the_paper(gamma, rho, normalize, rng):
+    update = FREE[normalize]
     with jax.enable_x64(True):
-        method = modo(gamma, rho, normalize)
-        state, update = method.init(3), jax.jit(method.update)
+        state, mask, ones = modo().init(3), np.ones(3, bool), np.ones(3)
         weights = np.full(3, 1 / 3)
         for _ in range(8):
             first, second = rng.normal(size=(2, 3, 6)) + rng.normal(size=(3, 6))
@@ -34,7 +39,9 @@ def test_follows_the_paper(gamma, rho, normalize, rng):
             if normalize:
                 used = products / np.sqrt(np.maximum(np.diagonal(products), 0)).mean() ** 2
             weights = nearest_in_simplex(weights - gamma * (used @ weights + rho * weights))
-            found, state = update(LOSSES, state, cross_gramian=jnp.asarray(products))
+            found, state = update(
+                (gamma, rho), ones, state, mask, ones, {"cross_gramian": products}
+            )
             np.testing.assert_allclose(found, weights, rtol=1e-10, atol=1e-13)
             np.testing.assert_array_equal(state.weights, found)
 

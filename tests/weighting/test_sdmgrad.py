@@ -1,3 +1,5 @@
+import functools
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -5,6 +7,7 @@ import pytest
 from scipy import optimize
 
 from mtljax.weighting.sdmgrad import sdmgrad
+from tests.weighting.padded import updates
 
 LOSSES = np.ones(3)
 
@@ -26,23 +29,32 @@ def transcription(products, weights, lam, lr, momentum, iters, preferred):
     return weights
 
 
+# The numbers are arguments of one program.
+FREE = {
+    None: updates(sdmgrad),
+    (0.2, 0.5, 0.3): updates(functools.partial(sdmgrad, iters=7, pref=(0.2, 0.5, 0.3))),
+}
+
+
 @pytest.mark.parametrize(
-    ("lam", "lr", "momentum", "iters"),
-    [(0.3, 10.0, 0.5, 20), (0.0, 0.1, 0.0, 3), (2.0, 0.5, 0.9, 7)],
+    ("lam", "lr", "momentum"), [(0.3, 10.0, 0.5), (0.0, 0.1, 0.0), (2.0, 0.5, 0.9)]
 )
-@pytest.mark.parametrize("pref", [None, [0.2, 0.5, 0.3]])
-def test_follows_the_paper(lam, lr, momentum, iters, pref, rng):
+@pytest.mark.parametrize("pref", FREE)
+def test_follows_the_paper(lam, lr, momentum, pref, rng):
     preferred = np.full(3, 1 / 3) if pref is None else np.array(pref)
+    iters = 20 if pref is None else 7
+    update = FREE[pref]
     with jax.enable_x64(True):
-        method = sdmgrad(lam, lr, momentum, iters, pref)
-        state, update = method.init(3), jax.jit(method.update)
+        state, mask, ones = sdmgrad().init(3), np.ones(3, bool), np.ones(3)
         weights = np.full(3, 1 / 3)
         for _ in range(4):
             first, second = rng.normal(size=(2, 3, 6)) + 2 * rng.normal(size=(3, 6))
             products = first @ second.T
             assert np.abs(products - products.T).max() > 0.1  # not symmetric
             weights = transcription(products, weights, lam, lr, momentum, iters, preferred)
-            found, state = update(LOSSES, state, cross_gramian=jnp.asarray(products))
+            found, state = update(
+                (lam, lr, momentum), ones, state, mask, ones, {"cross_gramian": products}
+            )
             np.testing.assert_allclose(state.weights, weights, rtol=1e-8, atol=1e-10)
             np.testing.assert_allclose(
                 found, (weights + lam * preferred) / (1 + lam), rtol=1e-8, atol=1e-10

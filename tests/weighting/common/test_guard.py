@@ -39,23 +39,22 @@ def inverse_norm():
     )
 
 
-GRAMIAN = jnp.array([[4.0, 1.0, 0.0], [1.0, 16.0, 0.0], [0.0, 0.0, 1.0]])
+GRAMIAN = np.array([[4, 1, 0], [1, 16, 0], [0, 0, 1]], np.float32)
+SPOILED = np.where(np.eye(3)[1] + np.eye(3)[:, [1]], np.nan, GRAMIAN).astype(np.float32)
+METHOD = inverse_norm()
+update = jax.jit(METHOD.update)
 
 
 def test_signals_reach_the_method():
-    method = inverse_norm()
-    weights, state = method.update(jnp.ones(3), method.init(3), gramian=GRAMIAN)
+    weights, state = update(np.ones(3, np.float32), METHOD.init(3), gramian=GRAMIAN)
     np.testing.assert_allclose(weights, [0.5, 0.25, 1.0])
-    assert method.requires == {"losses", "gramian"} and state.total == 1
+    assert METHOD.requires == {"losses", "gramian"} and state.total == 1
 
 
 def test_absent_rows_are_zero_and_per_task_fields_wait():
-    method = inverse_norm()
-    mask = jnp.array([True, False, True])
-    poisoned = GRAMIAN.at[1, :].set(jnp.nan).at[:, 1].set(jnp.nan)
-    weights, state = jax.jit(method.update)(
-        jnp.ones(3), method.init(3), gramian=poisoned, mask=mask
-    )
+    mask = np.array([True, False, True])
+    losses = np.ones(3, np.float32)
+    weights, state = update(losses, METHOD.init(3), gramian=SPOILED, mask=mask)
     np.testing.assert_allclose(weights, [0.5, 0.0, 1.0])
     np.testing.assert_array_equal(state.each, [1, 0, 1])
     np.testing.assert_array_equal(state.moments["matrix"], [[1, 1], [0, 0], [1, 1]])
@@ -64,18 +63,18 @@ def test_absent_rows_are_zero_and_per_task_fields_wait():
 
 @pytest.mark.parametrize("place", [(1, 1), (0, 2)])
 def test_a_gramian_that_is_not_finite(place):
-    method = inverse_norm()
-    state = method.init(3)
-    weights, new = method.update(jnp.ones(3), state, gramian=GRAMIAN.at[place].set(jnp.inf))
+    state = METHOD.init(3)
+    gramian = GRAMIAN.copy()
+    gramian[place] = np.inf
+    weights, new = update(np.ones(3, np.float32), state, gramian=gramian)
     expected = [0.5, 0, 0.5] if place == (1, 1) else [1 / 3] * 3
     np.testing.assert_allclose(weights, expected, rtol=1e-6)
     jax.tree.map(np.testing.assert_array_equal, new, state)
 
 
 def test_finite_rows_blames_the_task_whose_gradient_it_is():
-    spoiled = GRAMIAN.at[1, :].set(jnp.nan).at[:, 1].set(jnp.nan)
     np.testing.assert_array_equal(
-        weighting.finite_tasks(jnp.array([1.0, 1.0, jnp.inf]), gramian=spoiled),
+        weighting.finite_tasks(jnp.array([1.0, 1.0, jnp.inf]), gramian=SPOILED),
         [True, False, False],
     )
     np.testing.assert_array_equal(

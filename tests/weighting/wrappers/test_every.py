@@ -96,15 +96,16 @@ def test_numbers_that_are_not_finite():
     assert after.kept.wait == 0
 
 
-def test_vmap_and_eager_equal_compiled(rng):
-    rows = jnp.asarray(rng.uniform(0.1, 5, (2, 5, 3)), jnp.float32)
-    method = every(geometric(), 2)
+def test_a_batch_of_problems_due_in_different_steps(rng):
+    rows = rng.uniform(0.1, 5, (2, 5, 3)).astype(np.float32)
+    update = jax.jit(every(geometric(), 2).update)
+    start = every(geometric(), 2).init(3)
     # Problems that are due in different steps.
-    states = [method.update(rows[0, 0], method.init(3))[1], method.init(3)]
-    stacked = jax.tree.map(lambda *leaves: jnp.stack(leaves), *states)
-    weights, _ = jax.vmap(method.update)(rows[:, 1], stacked)
+    states = [update(rows[0, 0], start)[1], start]
+    stacked = jax.tree.map(lambda *leaves: np.stack(leaves), *states)
+    weights, _ = jax.jit(jax.vmap(update))(rows[:, 1], stacked)
     for row, state, found in zip(rows[:, 1], states, weights, strict=True):
-        np.testing.assert_allclose(method.update(row, state)[0], found, rtol=1e-6)
+        np.testing.assert_allclose(update(row, state)[0], found, rtol=1e-6)
 
 
 def test_wrong_arguments_are_named():

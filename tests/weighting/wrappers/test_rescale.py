@@ -36,19 +36,23 @@ def compiled(method):
     return jax.jit(lambda losses, mask, given: method.update(losses, (), mask=mask, **given)[0])
 
 
-def update(method, rows, mask=None, dtype="float64"):
+def update(method, rows, mask=True, dtype="float64", size=4):
+    """Of `size` tasks, the last ones absent."""
     with jax.enable_x64(dtype == "float64"):
+        tasks = len(rows)
         norms = np.linalg.norm(rows, axis=1)
-        scale = np.where(norms > 0, norms, 1)
-        units = rows / scale[:, None]
-        signals = {"gramian": jnp.asarray(units @ units.T, dtype)}
-        signals["row_scale"] = jnp.asarray(scale, dtype)
-        losses = jnp.ones(len(rows), dtype)
-        mask = jnp.ones(len(rows), bool) if mask is None else jnp.asarray(mask)
-        weights = compiled(method)(losses, mask, signals)
+        scale = np.ones(size, dtype)
+        scale[:tasks] = np.where(norms > 0, norms, 1)
+        gramian, present = np.zeros((size, size), dtype), np.zeros(size, bool)
+        units = rows / np.where(norms > 0, norms, 1)[:, None]
+        gramian[:tasks, :tasks], present[:tasks] = units @ units.T, mask
+        signals = {"gramian": gramian, "row_scale": scale}
+        weights = compiled(method)(np.ones(size, dtype), present, signals)
         if isinstance(weights, list):
-            return {to: np.asarray(w, float) for to, w in zip(LENGTHS, weights, strict=True)}
-        return np.asarray(weights).astype(float)
+            return {
+                to: np.asarray(w, float)[:tasks] for to, w in zip(LENGTHS, weights, strict=True)
+            }
+        return np.asarray(weights).astype(float)[:tasks]
 
 
 @pytest.mark.parametrize("inner", [EQUAL, SIGNED])
@@ -78,10 +82,11 @@ def test_degenerate_directions(rng):
     for rows in (opposite, np.zeros((2, 5))):
         for to, weights in update(rescaled(EQUAL), rows, dtype="float32").items():
             np.testing.assert_allclose(weights, 0.5, err_msg=f"{to}")
-    np.testing.assert_array_equal(update(rescale(fixed([1.0, 0.0]), "mean"), opposite), 0)
-    one = update(rescale(fixed([7.0]), "mean"), line[None])
+    none = update(rescale(fixed([1.0, 0.0]), "mean"), opposite, size=2)
+    np.testing.assert_array_equal(none, 0)
+    one = update(rescale(fixed([7.0]), "mean"), line[None], size=1)
     np.testing.assert_allclose(one, 1, rtol=1e-12)
-    absent = update(rescale(fixed([7.0, 5.0]), "primary"), opposite, np.array([False, True]))
+    absent = update(rescale(fixed([7.0, 5.0]), "primary"), opposite, [False, True], size=2)
     np.testing.assert_array_equal(absent, [0, 5])
 
 
