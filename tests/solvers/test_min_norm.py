@@ -1,14 +1,30 @@
 from itertools import combinations
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 import pytest
 
 from mtljax.solvers.min_norm import min_norm
-from mtljax.solvers.unit_gramian import UnitGramian, unit_gramian
 
-solve = jax.jit(jax.vmap(min_norm))
+compiled = jax.jit(min_norm)
+
+
+def solve(gramians, present=True, size=None, dtype="float32", norms=None):
+    """``[N, T]``; of `size` tasks, the last ones absent."""
+    tasks, found = gramians.shape[1], []
+    size = size or tasks
+    norms = np.sqrt(np.diagonal(gramians, axis1=1, axis2=2)) if norms is None else norms
+    here = np.zeros((len(gramians), size), bool)
+    here[:, :tasks] = present
+    with jax.enable_x64(dtype == "float64"):
+        for gramian, lengths, mask in zip(gramians, norms, here, strict=True):
+            cosines, full = np.zeros((size, size), dtype), np.zeros(size, dtype)
+            safe = np.where(lengths > 0, lengths, 1)
+            cosines[:tasks, :tasks], full[:tasks] = gramian / safe / safe[:, None], lengths
+            weights = np.asarray(compiled(cosines, full, mask))
+            assert weights.dtype == dtype and (weights[tasks:] == 0).all()
+            found.append(weights[:tasks])
+    return np.stack(found)
 
 
 def shortest(rows):
@@ -30,10 +46,7 @@ def test_equals_the_enumeration_of_faces(rng, size, dtype, tolerance):
     problems[20:40] -= 0.9 * problems[20:40].mean(1, keepdims=True)
     problems[40:50, 1] = problems[40:50, 0]
     problems[50:, 1] = -2 * problems[50:, 0]
-    with jax.enable_x64(dtype == "float64"):
-        gramians = jnp.asarray(problems @ problems.transpose(0, 2, 1), dtype)
-        found = np.asarray(solve(*jax.vmap(unit_gramian)(gramians), jnp.ones((60, size), bool)))
-    assert found.dtype == dtype
+    found = solve(problems @ problems.transpose(0, 2, 1), dtype=dtype)
     np.testing.assert_allclose(found.sum(1), 1, rtol=1e-6)
     for rows, weights in zip(problems, found, strict=True):
         # The rows that take part set the scale of rounding.
@@ -53,8 +66,7 @@ def test_absent_zero_and_extreme_rows(size):
         ([1e30, 1e-30, *[1.0] * len(last)], [True, True, *there], [0, 1, *last]),
     ]
     cases[0] = (cases[0][0], cases[0][1], [0, 1] if size == 2 else [0, 0, 1])
-    norms = jnp.array([case[0] for case in cases], jnp.float32)
-    present = jnp.array([case[1] for case in cases])
-    cosines = jax.vmap(lambda n: jnp.diag((n > 0).astype(jnp.float32)))(norms)
-    found = solve(*UnitGramian(cosines, norms), present)
+    norms, present = np.array([case[0] for case in cases]), np.array([case[1] for case in cases])
+    gramians = np.stack([np.diag(each**2) for each in norms])
+    found = solve(gramians, present, size=4 if size == 3 else 2, norms=norms)
     np.testing.assert_allclose(found, [case[2] for case in cases], atol=1e-7)

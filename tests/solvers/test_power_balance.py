@@ -1,14 +1,29 @@
 """The balance against SciPy, closed forms and the equation itself."""
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 import pytest
 from scipy import optimize
 
 from mtljax.solvers.power_balance import power_balance
 
-solve_all = jax.jit(jax.vmap(power_balance, (0, None, 0)))
+SIZE = 12
+solve = jax.jit(power_balance)
+
+
+def balance(matrices, powers, logs, dtype="float32", size=SIZE):
+    """``[N, T]``; with zero rows, so that all problems share a program."""
+    tasks, found = matrices.shape[1], []
+    with jax.enable_x64(dtype == "float64"):
+        for matrix, power, log_c in zip(
+            matrices, np.broadcast_to(powers, len(matrices)), logs, strict=True
+        ):
+            full, shares = np.zeros((size, size), dtype), np.zeros(size, dtype)
+            full[:tasks, :tasks], shares[:tasks] = matrix, log_c
+            y = np.asarray(solve(full, power.astype(dtype), shares))
+            assert y.dtype == dtype and (y[tasks:] == 0).all()
+            found.append(y[:tasks])
+    return np.stack(found)
 
 
 def cosine_matrix(rng, size, width, push=0.0):
@@ -52,11 +67,8 @@ def test_equals_scipy(rng, size, dtype, rtol):
             logs.append(log_c)
             expected.append(reference)
     assert len(expected) > 10
-    with jax.enable_x64(dtype == "float64"):
-        arguments = [jnp.asarray(np.array(a), dtype) for a in (matrices, powers, logs)]
-        found = jax.jit(jax.vmap(power_balance))(*arguments)
-        assert found.dtype == dtype
-        np.testing.assert_allclose(found, expected, rtol=rtol)
+    found = balance(np.array(matrices), powers, logs, dtype)
+    np.testing.assert_allclose(found, expected, rtol=rtol)
 
 
 @pytest.mark.parametrize("power", [0.2, 0.5, 1.0, 2.0, 10.0])
@@ -64,8 +76,7 @@ def test_far_apart_coefficients_keep_the_equation(rng, power):
     """18 decades apart: there SciPy does not converge; the equation tells."""
     matrices = np.stack([cosine_matrix(rng, 6, 40) for _ in range(40)])
     logs = (power - 1) * rng.uniform(-9, 9, (40, 6)) * np.log(10)
-    with jax.enable_x64(True):
-        y = np.asarray(solve_all(jnp.asarray(matrices), power, jnp.asarray(logs)))
+    y = balance(matrices, power, logs, "float64")
     assert (y > 0).all()
     gains = np.einsum("nij,nj->ni", matrices, y)
     wanted = np.exp(logs) * y**-power
@@ -75,16 +86,18 @@ def test_far_apart_coefficients_keep_the_equation(rng, power):
 
 
 def test_closed_forms():
-    solve = jax.jit(power_balance)
-    logs = jnp.log(jnp.array([1.0, 8.0, 27.0]))
-    np.testing.assert_allclose(solve(jnp.eye(3), 2.0, logs), [1, 2, 3], rtol=1e-5)
-    ones, none = jnp.ones((3, 3)), jnp.zeros(3)
-    np.testing.assert_allclose(solve(ones, 1.0, none), 3**-0.5, rtol=1e-5)
-    np.testing.assert_allclose(solve(ones, 0.5, none), 3 ** (-2 / 3), rtol=1e-5)
+    none = np.zeros(3)
+    cases = [
+        (np.eye(3), 2.0, np.log([1.0, 8.0, 27.0]), [1, 2, 3]),
+        (np.ones((3, 3)), 1.0, none, [3**-0.5] * 3),
+        (np.ones((3, 3)), 0.5, none, [3 ** (-2 / 3)] * 3),
+    ]
     for cosine in (-0.9, 0.3):
-        pair = jnp.eye(3).at[0, 1].set(cosine).at[1, 0].set(cosine)
-        expected = [(1 + cosine) ** -0.5] * 2 + [1]
-        np.testing.assert_allclose(solve(pair, 1.0, none), expected, rtol=1e-5)
+        pair = np.eye(3)
+        pair[0, 1] = pair[1, 0] = cosine
+        cases.append((pair, 1.0, none, [(1 + cosine) ** -0.5] * 2 + [1]))
+    matrices, powers, logs, expected = (np.array(each) for each in zip(*cases, strict=True))
+    np.testing.assert_allclose(balance(matrices, powers, logs, size=3), expected, rtol=1e-5)
 
 
 def test_a_zero_row_is_as_if_it_were_not_there(rng):
@@ -93,12 +106,11 @@ def test_a_zero_row_is_as_if_it_were_not_there(rng):
     keep = [0, 2, 3]
     with_zero[np.ix_(keep, keep)] = matrix
     logs = np.array([0.0, 99.0, 1.0, -1.0])
-    solve = jax.jit(power_balance)
-    y = np.asarray(solve(jnp.asarray(with_zero), 1.5, jnp.asarray(logs)))
+    y, none = balance(np.stack([with_zero, np.zeros((4, 4))]), 1.5, np.stack([logs, logs]))
     assert y[1] == 0
-    alone = solve(jnp.asarray(matrix), 1.5, jnp.asarray(logs[keep]))
+    (alone,) = balance(matrix[None], 1.5, logs[None, keep], size=3)
     np.testing.assert_allclose(y[keep], alone, rtol=1e-5)
-    np.testing.assert_array_equal(solve(jnp.zeros((4, 4)), 1.5, jnp.asarray(logs)), 0)
+    np.testing.assert_array_equal(none, 0)
 
 
 @pytest.mark.parametrize("power", [0.2, 1.0, 5.0])
@@ -113,9 +125,7 @@ def test_without_a_solution_the_direction_stays_bounded(rng, power, dtype):
     noisy = centred @ centred.T + 1e-4 * np.outer([0, 1, -1, 0], [0, 1, -1, 0])
     np.fill_diagonal(noisy, 1)
     stack = np.stack([opposite, centred @ centred.T, indefinite, (noisy + noisy.T) / 2])
-    with jax.enable_x64(dtype == "float64"):
-        y = solve_all(jnp.asarray(stack, dtype), power, jnp.zeros((4, 4), dtype))
-    y = np.asarray(y, float)
+    y = balance(stack, power, np.zeros((4, 4)), dtype).astype(float)
     assert np.isfinite(y).all() and (y > 0).all()
     squares = np.einsum("ni,nij,nj->n", y, stack, y)
     bounds = (y ** (1 - power)).sum(1)
