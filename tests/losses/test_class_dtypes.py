@@ -23,11 +23,12 @@ def ids_of(dtype, classes, rng):
 
 def loss_functions(rng, classes):
     """Losses of logits or features for 11 targets, by name, and what they are computed from."""
-    logits = jnp.asarray(rng.normal(size=(11, classes)), jnp.float32)
-    features = jnp.asarray(rng.normal(size=(11, 4)), jnp.float32)
-    table = jnp.asarray(rng.normal(size=(classes, 4)), jnp.float32)
-    negatives = jnp.asarray(rng.integers(classes, size=30))
-    log_q = jnp.full(30, -np.log(classes), jnp.float32)
+    logits, features, table = (
+        rng.normal(size=shape).astype(np.float32)
+        for shape in ((11, classes), (11, 4), (classes, 4))
+    )
+    negatives = rng.integers(classes, size=30)
+    log_q = np.full(30, -np.log(classes), np.float32)
 
     def sampled(features, targets):
         return losses.sampled_softmax(features, table, None, targets, negatives, log_q)
@@ -50,23 +51,25 @@ def test_equal_those_of_int32_with_their_gradients(rng, classes):
     inputs = {name: inputs for name, (_, inputs) in functions.items()}
 
     @jax.jit
-    def sums_and_gradients(inputs, targets):
-        return {
-            name: jax.value_and_grad(lambda x, f=loss: f(x, targets).sum())(inputs[name])
-            for name, (loss, _) in functions.items()
-        }
+    def sums(inputs, targets):
+        return {name: loss(inputs[name], targets).sum() for name, (loss, _) in functions.items()}
 
+    @jax.jit
+    def gradients(inputs, targets):
+        return jax.grad(lambda inputs: sum(sums(inputs, targets).values()))(inputs)
+
+    first, *_ = NARROW[classes]
     for dtype in NARROW[classes]:
         ids = ids_of(dtype, classes, rng)
-        narrow, wide = (
-            jax.device_get(sums_and_gradients(inputs, jnp.asarray(ids, d)))
-            for d in (dtype, "int32")
-        )
-        for name, (expected, expected_gradient) in wide.items():
-            value, gradient = narrow[name]
-            assert np.isfinite(expected), name
-            np.testing.assert_array_equal(value, expected, f"{name}, {dtype}")
-            np.testing.assert_array_equal(gradient, expected_gradient, f"{name}, {dtype}")
+        narrow, wide = ids.astype(jnp.dtype(dtype)), ids.astype(np.int32)
+        found, expected = (jax.device_get(sums(inputs, each)) for each in (narrow, wide))
+        for name, value in expected.items():
+            assert np.isfinite(value), name
+            np.testing.assert_array_equal(found[name], value, f"{name}, {dtype}")
+        if dtype == first:
+            found, expected = (jax.device_get(gradients(inputs, each)) for each in (narrow, wide))
+            for name, gradient in expected.items():
+                np.testing.assert_array_equal(found[name], gradient, f"{name}, {dtype}")
 
 
 @pytest.mark.parametrize(("dtype", "classes"), [("uint8", 200), ("int8", 200)])
@@ -75,17 +78,20 @@ def test_ids_outside_are_still_nan(rng, dtype, classes):
     targets = jnp.asarray([*outside, *[0] * (11 - len(outside))], dtype)
     for name, (loss, inputs) in loss_functions(rng, classes).items():
         expected = np.arange(11) < len(outside)
-        np.testing.assert_array_equal(np.isnan(loss(inputs, targets)), expected, name)
+        found = jax.jit(loss)(inputs, targets)
+        np.testing.assert_array_equal(np.isnan(found), expected, name)
+
+
+sampled = jax.jit(losses.sampled_softmax)
 
 
 @pytest.mark.parametrize("dtype", ["uint8", "int8"])
 def test_sampled_classes_in_narrow_dtypes(rng, dtype):
-    features = jnp.asarray(rng.normal(size=(11, 4)), jnp.float32)
-    table = jnp.asarray(rng.normal(size=(256, 4)), jnp.float32)
+    features, table = (rng.normal(size=(n, 4)).astype(np.float32) for n in (11, 256))
     targets, negatives = rng.integers(256, size=11), rng.integers(127, size=30)
-    log_q = jnp.full(30, -np.log(256), jnp.float32)
+    log_q = np.full(30, -np.log(256), np.float32)
     narrow, wide = (
-        losses.sampled_softmax(features, table, None, targets, jnp.asarray(negatives, d), log_q)
-        for d in (dtype, jnp.int32)
+        sampled(features, table, None, targets, negatives.astype(d), log_q)
+        for d in (dtype, np.int32)
     )
     np.testing.assert_array_equal(narrow, wide)

@@ -1,3 +1,5 @@
+import functools
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -11,6 +13,7 @@ PROPOSALS = {
     "unigram": losses.unigram_proposal(np.arange(50)[::-1] ** 2),
     "uniform": losses.unigram_proposal(np.ones(50), power=0.0),
 }
+draw = jax.jit(losses.draw_negatives, static_argnums=2)
 every_proposal = pytest.mark.parametrize("name", PROPOSALS)
 
 
@@ -39,16 +42,20 @@ def test_rare_classes_of_a_large_vocabulary_keep_a_probability():
     assert (np.diff(np.int64(proposal.edges)) > 0).all()
 
 
+@functools.partial(jax.jit, static_argnums=2)
+def many(key, proposal, samples):
+    keys = jax.random.split(key, 20_000 // samples)
+    return jax.vmap(lambda key: losses.draw_negatives(key, proposal, samples))(keys)
+
+
 @every_proposal
 @pytest.mark.parametrize("samples", [1, 7, 64])
 def test_draws_have_the_distribution(name, samples):
     proposal = PROPOSALS[name]
-    keys = jax.random.split(jax.random.key(1), 20_000 // samples)
-    draw = jax.jit(jax.vmap(lambda key: losses.draw_negatives(key, proposal, samples)))
-    classes, log_q = draw(keys)
+    classes, log_q = many(jax.random.key(1), proposal, samples)
     assert classes.dtype == jnp.int32 and log_q.dtype == jnp.float32
-    np.testing.assert_array_equal(log_q, proposal.log_q[classes])
-    counts = np.bincount(classes.ravel(), minlength=50)
+    np.testing.assert_array_equal(log_q, np.asarray(proposal.log_q)[classes])
+    counts = np.bincount(np.ravel(classes), minlength=50)
     expected = np.exp(np.float64(proposal.log_q))
     # Stratified counts spread less than independent ones: the test is on the safe side.
     result = stats.chisquare(counts, expected / expected.sum() * counts.sum())
@@ -59,21 +66,17 @@ def test_draws_have_the_distribution(name, samples):
 def test_counts_are_stratified(name):
     proposal = PROPOSALS[name]
     for seed in range(5):
-        classes, _ = losses.draw_negatives(jax.random.key(seed), proposal, 256)
+        classes, _ = draw(jax.random.key(seed), proposal, 256)
         counts = np.bincount(classes, minlength=50)
         assert (abs(counts - 256 * np.exp(proposal.log_q)) <= 2 + 1e-3).all()
 
 
 def test_one_class_and_jit_agree_with_eager():
-    classes, log_q = losses.draw_negatives(
-        jax.random.key(0), losses.log_uniform_proposal(1), num_samples=3
-    )
+    classes, log_q = draw(jax.random.key(0), losses.log_uniform_proposal(1), 3)
     np.testing.assert_array_equal(classes, 0)
     np.testing.assert_array_equal(log_q, 0)
     eager = losses.draw_negatives(jax.random.key(0), PROPOSALS["unigram"], 16)
-    jitted = jax.jit(losses.draw_negatives, static_argnums=2)(
-        jax.random.key(0), PROPOSALS["unigram"], 16
-    )
+    jitted = draw(jax.random.key(0), PROPOSALS["unigram"], 16)
     np.testing.assert_array_equal(eager[0], jitted[0])
 
 
