@@ -2,7 +2,7 @@ import jax
 import numpy as np
 import pytest
 
-SHAPES = {"kernel": (2, 3), "bias": (3,), "scale": ()}
+SHAPES = {"kernel": (3, 3), "bias": ()}
 
 
 @pytest.fixture

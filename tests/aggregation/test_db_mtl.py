@@ -1,3 +1,5 @@
+import functools
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -29,10 +31,16 @@ def test_follows_the_paper(beta, decay, rng, tree, params, flat):
             np.testing.assert_allclose(flat(found), direction, rtol=1e-11)
 
 
+@functools.cache
+def compiled(**options):
+    method = db_mtl(2, **options)
+    return method, jax.jit(method.update)
+
+
 def one_step(rows, losses, tree, params, flat, **options):
-    method = db_mtl(len(rows), **options)
-    direction, state = method.update(
-        tree(rows, jnp.float32), method.init(params), losses=jnp.asarray(losses, jnp.float32)
+    method, update = compiled(**options)
+    direction, state = update(
+        tree(rows, jnp.float32), method.init(params), losses=np.asarray(losses, np.float32)
     )
     return flat(direction), state
 
