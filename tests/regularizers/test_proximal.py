@@ -18,30 +18,31 @@ def test_no_other_point_is_better(penalty, proximal, rng):
     """Strongly convex with modulus 1: other points are worse by half their squared distance."""
     size = 0.7
     with jax.enable_x64(True):
-        leaf = jnp.asarray(rng.normal(size=(4, 3)) * [[1.0], [1.0], [0.1], [2.0]])
-        best = jax.jit(proximal)(leaf, size)
+        leaf = rng.normal(size=(4, 3)) * [[1.0], [1.0], [0.1], [2.0]]
+        best = np.asarray(jax.jit(proximal)(leaf, size))
         others = [best + scale * rng.normal(size=leaf.shape) for scale in (1e-3, 0.1, 1.0) * 4]
-        others += [leaf, jnp.zeros_like(leaf), 0.9 * best]
-        points = jnp.stack([best, *others])
+        others += [leaf, np.zeros_like(leaf), 0.9 * best]
+        points, of_penalty = np.stack([best, *others]), jax.jit(penalty)
 
         def objective(v):
-            return size * penalty(v) + jnp.sum((v - leaf) ** 2) / 2
+            return size * float(of_penalty(v)) + np.sum((v - leaf) ** 2) / 2
 
-        least, *values = jnp.stack([objective(point) for point in points])
-        distances = jnp.sum((points[1:] - best) ** 2, axis=(1, 2))
+        least, *values = [objective(point) for point in points]
+        distances = np.sum((points[1:] - best) ** 2, axis=(1, 2))
         assert np.all(np.array(values) >= least + distances / 2 - 1e-12)
         # Some of it is exactly 0: entries, rows, or a rank.
         singular = np.linalg.svd(best, compute_uv=False)
-        assert (np.asarray(best) == 0).any() or (singular < 1e-12).any()
-    assert proximal(jnp.ones((3, 3), jnp.bfloat16), 0.1).dtype == jnp.bfloat16
+        assert (best == 0).any() or (singular < 1e-12).any()
+    low = jax.ShapeDtypeStruct((3, 3), jnp.bfloat16)
+    assert jax.eval_shape(proximal, low, 0.1).dtype == jnp.bfloat16
 
 
 def test_l1_and_trace_norm_equal_numpy(rng):
     leaf = rng.normal(size=(2, 4, 3)).astype(np.float32)
-    assert regularizers.l1({"a": leaf, "b": leaf}) == pytest.approx(2 * np.abs(leaf).sum())
+    assert jax.jit(regularizers.l1)({"a": leaf, "b": leaf}) == pytest.approx(2 * np.abs(leaf).sum())
     singular = np.linalg.svd(leaf, compute_uv=False)
-    assert regularizers.trace_norm([leaf]) == pytest.approx(singular.sum(), rel=1e-5)
-    np.testing.assert_array_equal(jax.grad(regularizers.l1)(jnp.array([2.0, 0.0])), [1, 0])
+    assert jax.jit(regularizers.trace_norm)([leaf]) == pytest.approx(singular.sum(), rel=1e-5)
+    np.testing.assert_array_equal(jax.jit(jax.grad(regularizers.l1))(np.float32([2, 0])), [1, 0])
     wide = jax.jit(regularizers.trace_norm).lower(jax.ShapeDtypeStruct((3, 2000), np.float32))
     memory = wide.compile().memory_analysis()
     assert memory is not None and memory.temp_size_in_bytes < 10 * 4 * 3 * 2000
@@ -56,11 +57,13 @@ def test_distances_equal_numpy(rng):
     adjacency += adjacency.T
     pairs = scipy.spatial.distance.cdist(flat, flat, "sqeuclidean")
     expected = sum(adjacency[i, j] * pairs[i, j] / 2 for i in range(3) for j in range(i))
-    assert regularizers.laplacian(tasks, adjacency) == pytest.approx(expected, rel=1e-5)
+    laplacian = jax.jit(regularizers.laplacian)
+    assert laplacian(tasks, adjacency) == pytest.approx(expected, rel=1e-5)
     mean = np.square(flat - flat.mean(0)).sum() / 2
-    assert regularizers.mean_distance(list(tasks.values())) == pytest.approx(mean, rel=1e-5)
+    mean_distance = jax.jit(regularizers.mean_distance)
+    assert mean_distance(list(tasks.values())) == pytest.approx(mean, rel=1e-5)
     third = np.full((3, 3), 1 / 3)
-    assert regularizers.laplacian(tasks, third) == pytest.approx(mean, rel=1e-5)
+    assert laplacian(tasks, third) == pytest.approx(mean, rel=1e-5)
     assert regularizers.mean_distance({}) == 0
     with pytest.raises(ValueError, match="other shapes"):
         regularizers.mean_distance([np.ones(2), np.ones(3)])
