@@ -5,7 +5,6 @@ from functools import cache
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 
 from mtljax.weighting import Weighting
@@ -20,28 +19,29 @@ def steps(
     mask: Any = None,
     **signals: Any,
 ) -> tuple[np.ndarray, Any]:
-    """Weights ``[S, T]`` of S compiled steps in a row, and the last state.
+    """Weights ``[S, T]`` of S steps in a row, by one compiled update, and the last state.
 
     `losses` is ``[S, T]``; `mask` and the signals have the same leading axis.
     """
     with jax.enable_x64(dtype == "float64"):
-        rows = jnp.asarray(losses, dtype)
-        here = jnp.ones(rows.shape, bool) if mask is None else jnp.asarray(mask)
-        given = {name: jnp.asarray(value, dtype) for name, value in signals.items()}
-        start = method.init(rows.shape[1]) if state is None else state
-
-        end, weights = _compiled(method)(start, rows, here, given)
-        assert weights.dtype == dtype
-        return np.asarray(weights), jax.tree.map(np.asarray, end)
+        rows = np.asarray(losses, dtype)
+        here = np.ones(rows.shape, bool) if mask is None else np.asarray(mask)
+        given = {name: np.asarray(value, dtype) for name, value in signals.items()}
+        state = method.init(rows.shape[1]) if state is None else state
+        weights = []
+        for at, row in enumerate(rows):
+            each = {name: value[at] for name, value in given.items()}
+            found, state = _compiled(method)(row, state, here[at], each)
+            assert found.dtype == dtype
+            weights.append(found)
+        return np.stack(weights), jax.tree.map(np.asarray, state)
 
 
 @cache
 def _compiled(method: Weighting) -> Callable[..., Any]:
-    def step(state, at):
-        weights, state = method.update(at[0], state, mask=at[1], **at[2])
-        return state, weights
-
-    return jax.jit(lambda state, *rows: jax.lax.scan(step, state, rows))
+    return jax.jit(
+        lambda losses, state, mask, signals: method.update(losses, state, mask=mask, **signals)
+    )
 
 
 def derivative(f: Callable[[np.ndarray], float], x: np.ndarray) -> np.ndarray:

@@ -41,8 +41,8 @@ def test_equals_the_transcript(rng, num_groups):
 
 
 def test_as_many_groups_as_tasks(rng):
-    rows = rng.uniform(0.1, 5, (3, 3))
-    expected = transcript(rows, 3, 0.1)
+    rows = rng.uniform(0.1, 5, (6, 5))
+    expected = transcript(rows, 5, 0.1)
     np.testing.assert_allclose(steps(go4align(7, 0.1), rows)[0], expected, rtol=1e-10)
 
 

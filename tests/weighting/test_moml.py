@@ -72,16 +72,23 @@ def test_descends_on_every_validation_loss_after_an_inner_step(rng):
 
 @pytest.fixture(scope="module")
 def update():
-    return jax.jit(moml(outer_lr=0.1).update)
+    compiled = jax.jit(moml(outer_lr=0.1).update)
+
+    def run(losses, state, *, mask=None, validation_gradients):
+        mask = np.ones(len(losses), bool) if mask is None else mask
+        products = np.float32(validation_gradients)
+        return compiled(np.float32(losses), state, mask=mask, validation_gradients=products)
+
+    return run
 
 
 def test_degenerate_products(update):
     start = moml().init(T)
-    for products in (jnp.zeros((T, T)), jnp.ones((T, T)), jnp.eye(T).at[2].set(0)):
+    for products in (np.zeros((T, T)), np.ones((T, T)), np.diag([1, 1, 0])):
         weights, state = update(LOSSES, start, validation_gradients=products)
         np.testing.assert_allclose(weights, 1 / 3, rtol=1e-6)
         np.testing.assert_array_equal(state.logits, 0)
-    weights, state = update(np.ones(1), moml().init(1), validation_gradients=jnp.full((1, 1), 3.0))
+    weights, state = update(np.ones(1), moml().init(1), validation_gradients=[[3.0]])
     assert weights[0] == 1 and state.logits[0] == 0
 
 
@@ -90,9 +97,7 @@ def test_full_conflict_moves_nothing(update, rng):
     for _ in range(20):
         products, shares = rng.normal(size=(T, T)), rng.uniform(0.2, 1, T)
         products[-1] = -(shares[:-1] @ products[:-1]) / shares[-1]
-        weights, state = update(
-            LOSSES, moml().init(T), validation_gradients=jnp.asarray(products, jnp.float32)
-        )
+        weights, state = update(LOSSES, moml().init(T), validation_gradients=products)
         np.testing.assert_array_equal(state.logits, 0)
         np.testing.assert_allclose(weights, 1 / 3, rtol=1e-6)
 
@@ -102,23 +107,23 @@ def test_the_scale_of_a_validation_loss_does_not_matter(sizes, update, rng):
     products = np.clip(rng.normal(size=(T, T)), -1, 1) + 0.2
     products = products / np.abs(products).max()
     start = moml().init(T)
-    expected, _ = update(LOSSES, start, validation_gradients=jnp.asarray(products, jnp.float32))
-    scaled = jnp.asarray(products * np.array(sizes)[:, None], jnp.float32)
+    expected, _ = update(LOSSES, start, validation_gradients=products)
+    scaled = products * np.array(sizes)[:, None]
     weights, _ = update(LOSSES, start, validation_gradients=scaled)
     np.testing.assert_allclose(weights, expected, rtol=1e-4)
 
 
 def test_absent_and_broken_tasks(update, rng):
-    products = jnp.asarray(rng.normal(size=(T, T)), jnp.float32)
-    mask = jnp.array([True, False, True])
+    products = rng.normal(size=(T, T))
+    mask = np.array([True, False, True])
     weights, state = update(LOSSES, moml().init(T), validation_gradients=products, mask=mask)
-    here = jnp.array([0, 2])
+    here = np.array([0, 2])
     expected, _ = update(LOSSES[:2], moml().init(2), validation_gradients=products[here][:, here])
-    np.testing.assert_allclose(weights[here], expected, rtol=1e-5)
+    np.testing.assert_allclose(np.asarray(weights)[here], expected, rtol=1e-5)
     assert weights[1] == 0 and state.logits[1] == 0 and state.adam.count[1] == 0
-    broken = products.at[1].set(jnp.nan)
+    broken = np.where(np.arange(T)[:, None] == 1, np.nan, products)
     weights, new = update(LOSSES, state, validation_gradients=broken)
-    np.testing.assert_allclose(weights, state.weights.at[1].set(0), rtol=1e-6)
+    np.testing.assert_allclose(weights, np.where(mask, state.weights, 0), rtol=1e-6)
     jax.tree.map(np.testing.assert_array_equal, new, state)
 
 
