@@ -74,7 +74,7 @@ def test_the_ridge_is_best_for_the_tasks_of_the_subset(examples):
         for sign, rows, of in ((signs, x, task), (held_signs, held_x, held_task))
     )
     subsets = np.array([[True, True, False, False], [True] * 4])
-    ridges = np.float32([1.0, 0.1, 1e-4])
+    ridges = np.array([1.0, 0.1, 1e-4], np.float32)
     # A ridge alone is one that is there three times.
     chosen, *alone = (
         jax.device_get(compiled(train, held_out, subsets, ridges=each))

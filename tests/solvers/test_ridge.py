@@ -26,7 +26,7 @@ def test_indefinite_matrices_become_positive_definite():
 
 
 def test_a_zero_row_stays_by_itself_and_does_not_count():
-    matrix = np.float32([[1.0, 0.5, 0.0], [0.5, 1.0, 0.0], [0.0, 0.0, 0.0]])
+    matrix = np.array([[1, 0.5, 0], [0.5, 1, 0], [0, 0, 0]], np.float32)
     padded = np.asarray(compiled(matrix))
     np.testing.assert_array_equal(padded[:2, :2], compiled(matrix[:2, :2]))
     np.testing.assert_allclose(padded[2], [0, 0, 1], atol=1e-5)
