@@ -15,6 +15,7 @@ from mtljax.modules.shared_heads import (
     shared_heads,
     with_shared_heads,
 )
+from mtljax.modules.structures import structure_of
 from mtljax.presets import Config, ConfigLike, StoppingConfig, differences, read_config
 from mtljax.tasks import Task, TasksLike, join_tasks, parse_tasks, suggestion
 from mtljax.training.assembled_run import Part, assemble, check_new, difference, read_part
@@ -109,6 +110,11 @@ def extend_run(
     heads = dataclasses.replace(config.heads, from_run=not retrain)
     config = dataclasses.replace(config, encoder=encoder, heads=heads)
     learned = _learned(origin, files.tasks, more, retrain, freeze)
+    if more and structure_of(files.config.sharing).of_all_tasks(files.config.sharing):
+        raise UserError(
+            f"{origin}: sharing.structure {files.config.sharing.structure!r}: what its tasks share "
+            "has a part of each of them; none can be added"
+        )
     union = join_tasks({str(origin): files.tasks, "the tasks to be added": more})
     options: dict[str, Any] = {"data_dir": data_dir, "cache_dir": cache_dir, "console": console}
     inner = directory / ADDED

@@ -10,6 +10,7 @@ import pytest
 from mtljax.errors import UserError
 from mtljax.inference import load_run
 from mtljax.modules.shared_heads import encoder_params, shared_heads
+from mtljax.modules.structures import STRUCTURES
 from mtljax.presets import RegularizerConfig, StoppingConfig
 from mtljax.training import best_heads, extended_run, stopping, train
 from mtljax.training.assembled_run import read_part
@@ -167,6 +168,13 @@ def test_without_freezing_all_are_trained_from_there(origin, tasks, tmp_path):
     same(after.params["shared"], before.params["shared"])
     assert set(after.params["heads"]) == {"label", "tags", "grade"}
     assert after.config.optimizer.frozen == () and not (tmp_path / "run" / ADDED).exists()
+
+
+def test_no_task_joins_what_has_a_part_of_each(origin, tasks, tmp_path, monkeypatch):
+    monkeypatch.setattr(extended_run, "structure_of", lambda sharing: STRUCTURES["cross_stitch"])
+    with pytest.raises(UserError, match="none can be added"):
+        extend_run(origin, tmp_path / "run", (tasks["grade"],))
+    assert not (tmp_path / "run").exists()
 
 
 def test_bad_input(origin, tasks, tmp_path):

@@ -89,6 +89,7 @@ ASP_MTL = Structure(
     decoders=False,
     decodes=False,
     has_private=lambda sharing: True,
+    of_all_tasks=lambda sharing: True,
     check=refuse_linear,
     divide=_divide,
     whole=lambda sharing, base, common, own: base,

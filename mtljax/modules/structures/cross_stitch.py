@@ -107,6 +107,7 @@ def _least(sharing: SharingConfig, encoder: EncoderConfig, tasks: int, numbers: 
 CROSS_STITCH = Structure(
     decoders=False,
     decodes=False,
+    of_all_tasks=lambda sharing: True,
     check=refuse_linear,
     divide=_divide,
     whole=_whole,

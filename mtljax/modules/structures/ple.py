@@ -120,6 +120,7 @@ PLE = Structure(
     fields=("width", "experts", "private_experts", "levels"),
     freezes="asked",
     decoders=False,
+    of_all_tasks=lambda sharing: sharing.levels > 1,
     draw=_draw,
     output=Output(_width, _pack, _draw_in_head, _mix, reads_task=True),
     least=_least,

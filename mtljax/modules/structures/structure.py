@@ -95,6 +95,8 @@ class Structure:
       decodes: whether tasks can write text, which is read token by token.
       has_private: `(sharing) -> bool`, whether every task has parameters of its own besides its
         head, which its encoder reads.
+      of_all_tasks: `(sharing) -> bool`, whether what is shared has a part of each task, so that
+        none can be added to a trained model.
       check: `(sharing, encoder, shapes)`, raises a ValueError that names the option if an encoder
         with parameters of these shapes cannot have it.
       draw: `(sharing, encoder, params, keys) -> (common, private)`, what it adds to an encoder with
@@ -122,6 +124,7 @@ class Structure:
     decoders: bool = True
     decodes: bool = True
     has_private: Callable[[SharingConfig], bool] = lambda sharing: False
+    of_all_tasks: Callable[[SharingConfig], bool] = lambda sharing: False
     check: Callable[[SharingConfig, EncoderConfig, Any], None] = lambda *args: None
     draw: Callable[[SharingConfig, EncoderConfig, Any, Keys], tuple[Any, dict[str, Any]]] = _nothing
     divide: (
