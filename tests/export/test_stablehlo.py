@@ -48,9 +48,9 @@ ENCODER = EncoderConfig(
 EVERY_POOLING = HeadsConfig(pooling=("mean", "root", "max", "last", "attention"), negatives=0)
 KINDS = {
     # Byte pairs, pairs of texts, and taggers of texts in several passages.
-    "bpe": ("transformer", EVERY_POOLING, ("grade", "sets", "number", "pair", "tags", "reply")),
-    "wordpiece": ("linear", None, ("label", "next", "reply")),
-    "character": ("linear", None, ("label", "tags", "next")),
+    "bpe": ("transformer", EVERY_POOLING, ("grade", "pair", "tags", "reply")),
+    "wordpiece": ("linear", None, ("label", "next")),
+    "character": ("linear", None, ("label", "sets", "number", "tags", "next")),
 }
 
 

@@ -122,8 +122,6 @@ DENSE = {"alike": (), "tied": (2,), "many": (3,)}
         ("alike", "vmapped", False, np.float32),
         ("alike", "unrolled", False, np.float32),
         ("tied", "unrolled", True, np.float32),
-        ("tied", "unrolled", True, np.float64),
-        ("many", "auto", False, np.float32),
         ("many", "auto", False, np.float64),
     ],
 )

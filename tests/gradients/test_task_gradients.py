@@ -7,18 +7,19 @@ import pytest
 
 from mtljax import gradients
 
+# What "auto" takes for groups of equal shapes is one of the others.
 PAIRS = (
     [
         (name, strategy)
         for name in ("equal_shapes", "unequal_heads", "packed", "tied", "dropout", "one")
-        for strategy in ("auto", "unrolled", "vmapped", "scanned")
+        for strategy in ("unrolled", "vmapped", "scanned")
     ]
     + [
         (name, strategy)
-        for name in ("unequal_shapes", "groups", "tied_group", "dropout_group", "dropout_groups")
+        for name in ("unequal_shapes", "groups", "tied_group", "dropout_group")
         for strategy in ("auto", "unrolled")
     ]
-    + [("mixed_sets", "auto")]
+    + [(name, "auto") for name in ("unequal_heads", "dropout", "dropout_groups", "mixed_sets")]
 )
 
 # Each strategy once, and each kind of problem.
@@ -79,7 +80,7 @@ def test_float64(name, strategy, cases, expected, close):
         close(found[:3], (losses, shared, head_grads), 1e-12)
 
 
-@pytest.mark.parametrize(("name", "strategy"), FEW)
+@pytest.mark.parametrize(("name", "strategy"), FEW[:-1])
 def test_bfloat16(name, strategy, cases, expected, close):
     """Parameters and features of 8 bits: jax.grad rounds as often, in its own order."""
 

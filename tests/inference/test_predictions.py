@@ -63,15 +63,9 @@ def run(request, tmp_path_factory):
     return Run(directory, config, TASKS, tokenizer, layout, model, params, 0)
 
 
-def passes(run, words):
-    """The raw predictions for one text that fits a row."""
-    tokens = run.tokenizer.encode([words], LENGTH).tokens
-    row = np.pad(tokens, (0, LENGTH - len(tokens)))[None]
-    batch = {
-        "tokens": row,
-        "segments": (np.arange(LENGTH) < len(tokens)).astype(np.int32)[None],
-        "positions": np.arange(LENGTH, dtype=np.int32)[None],
-    }
+@pytest.fixture(scope="module")
+def passes(run):
+    """From one text that fits a row to the raw predictions."""
 
     @jax.jit
     def read(params, batch):
@@ -82,15 +76,25 @@ def passes(run, words):
             for task in TASKS
         }
 
-    return {name: np.asarray(found) for name, found in read(run.params, batch).items()}
+    def of(words):
+        tokens = run.tokenizer.encode([words], LENGTH).tokens
+        row = np.pad(tokens, (0, LENGTH - len(tokens)))[None]
+        batch = {
+            "tokens": row,
+            "segments": (np.arange(LENGTH) < len(tokens)).astype(np.int32)[None],
+            "positions": np.arange(LENGTH, dtype=np.int32)[None],
+        }
+        return {name: np.asarray(found) for name, found in read(run.params, batch).items()}
+
+    return of
 
 
 WORDS = ["the", "Zyx", "cat", "q"]
 
 
-def test_a_text_that_fits(run):
+def test_a_text_that_fits(run, passes):
     answer = run.predict([WORDS])[0]
-    raw = passes(run, WORDS)
+    raw = passes(WORDS)
     firsts = np.flatnonzero(run.tokenizer.encode([WORDS]).words >= 0)
     assert len(firsts) == len(WORDS)
     assert max(np.diff(firsts)) > 1  # some word has several pieces
@@ -132,7 +136,7 @@ def test_a_word_longer_than_a_row_has_a_tag(run):
     assert len(answer["tags"]["tags"]) == 4
 
 
-def test_each_chunk_is_tagged_at_the_first_pieces_of_its_words(run):
+def test_each_chunk_is_tagged_at_the_first_pieces_of_its_words(run, passes):
     words = WORDS * 4
     whole = run.tokenizer.encode([words])
     gap = int(run.tokenizer.settings.kind == "character")
@@ -145,7 +149,7 @@ def test_each_chunk_is_tagged_at_the_first_pieces_of_its_words(run):
         tokens = run.tokenizer.encode([words[begin:end]])
         assert len(tokens.tokens) <= LENGTH
         at = np.flatnonzero(tokens.words >= 0)[first - begin : last - begin]
-        expected += passes(run, words[begin:end])["tags"][at].argmax(-1).tolist()
+        expected += passes(words[begin:end])["tags"][at].argmax(-1).tolist()
     names = np.array(["O", "B-x", "I-x"])
     assert run.predict([words])[0]["tags"]["tags"] == names[expected].tolist()
 
@@ -226,7 +230,8 @@ def replies(request, make, plain, tasks, tmp_path):
     decoder = DecoderConfig(layers, heads=2, feed_forward=8)
     config = dataclasses.replace(plain, encoder=encoder, decoder=decoder)
     model, data = make(config, (tasks["reply"],))
-    params = jax.tree.map(lambda p: 4 * p, jax.jit(lambda: initial_params(model))())
+    first = jax.device_get(jax.jit(lambda: initial_params(model))())
+    params = jax.tree.map(lambda p: 4 * p, first)
     return Run(tmp_path, config, model.tasks, data.tokenizer, data.layout, model, params, 0)
 
 
