@@ -48,32 +48,38 @@ class Costs(NamedTuple):
 def affordable(costs: Costs, seconds: float, most: int) -> list[Round]:
     """The rounds with the most settings that a budget allows (Jamieson and Talwalkar 2016).
 
+    Short runs are left out where they are hardly cheaper than whole ones.
+
     Args:
       costs: of a run.
-      seconds: of all rounds.
+      seconds: of all rounds, and of a run of the shortest share that told the costs.
       most: settings of the first round at most.
 
     Returns:
-      Three rounds, each with a third of the settings of the one before; a single one, of one whole
-      run, where no more than one setting can be tried; none where even that is too much.
+      One to three rounds, each with a third of the settings of the one before, the last of whole
+      runs; none where a single one is too much.
 
-    >>> affordable(Costs(0, 9), 27, most=99)
-    [Round(count=9, share=0.1111111111111111), Round(count=3, share=0.3333333333333333), \
-Round(count=1, share=1.0)]
+    >>> [tuple(one) for one in affordable(Costs(0, 9), 27, most=99)]
+    [(9, 0.1111111111111111), (3, 0.3333333333333333), (1, 1.0)]
+    >>> [tuple(one) for one in affordable(Costs(9, 1), 99, most=99)]
+    [(8, 1.0)]
     """
     found = [Round(1, 1.0)] if costs.of(1.0) <= seconds else []
-    for count in range(2, most + 1):
-        rounds = rounds_of(count)
-        if sum(one.count * costs.of(one.share) for one in rounds) > seconds:
-            break
-        found = rounds
+    for depth in (3, 2, 1):
+        told = 0.0 if depth == len(SHARES) else costs.of(SHARES[0])
+        for count in range(2, most + 1):
+            rounds = rounds_of(count, depth)
+            if told + sum(one.count * costs.of(one.share) for one in rounds) > seconds:
+                break
+            if count >= found[0].count:
+                found = rounds
     return found
 
 
-def rounds_of(count: int) -> list[Round]:
-    """The rounds of a search over so many settings."""
-    counts = [math.ceil(count / _KEPT**number) for number in range(len(SHARES))]
-    return [Round(*one) for one in zip(counts, SHARES, strict=True)]
+def rounds_of(count: int, depth: int = len(SHARES)) -> list[Round]:
+    """The rounds of a search over so many settings, of which there are `depth`."""
+    counts = [math.ceil(count / _KEPT**number) for number in range(depth)]
+    return [Round(*one) for one in zip(counts, SHARES[-depth:], strict=True)]
 
 
 def shortened(config: Config, share: float) -> Config:

@@ -84,9 +84,9 @@ def tune(
 
     A first run, of a ninth of the steps, says what a run costs; as many settings as the budget then
     allows are tried for a ninth of the steps, a third of them for a third, and a third of these for
-    all. Every run is one from the beginning, so that the best is a run that can be repeated. Where
-    runs take longer than the first one said, fewer are done. Called again after it was interrupted,
-    it goes on where it was.
+    all; short runs that are hardly cheaper than whole ones are left out. Every run is one from the
+    beginning, so that the best is a run that can be repeated. Where runs take longer than the first
+    one said, fewer are done. Called again after it was interrupted, it goes on where it was.
 
     Args:
       config: whose steps are those of a whole run; the first settings that are tried.

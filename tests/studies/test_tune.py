@@ -66,17 +66,23 @@ def test_settings_that_are_tried():
     }
 
 
-@pytest.mark.parametrize("fixed", [0.0, 3.0, 40.0])
+@pytest.mark.parametrize("fixed", [0.0, 3.0, 40.0, 900.0])
 def test_rounds_that_are_affordable(fixed):
     costs = Costs(fixed, 90.0)
-    for seconds in (1, 89, 130, 200, 300, 500, 2000):
+
+    def cost(count, shares):
+        told = 0.0 if len(shares) == 3 else costs.of(1 / 9)
+        counts = np.ceil(count / 3.0 ** np.arange(len(shares)))
+        return told + sum(counts * [fixed + share * 90 for share in shares])
+
+    ways = [[1 / 9, 1 / 3, 1.0], [1 / 3, 1.0], [1.0]]
+    for seconds in (1, 89, 130, 200, 300, 500, 2000, 9000):
         rounds = affordable(costs, seconds, most=27)
-        cost = sum(count * (fixed + share * 90) for count, share in rounds)
-        assert cost <= seconds
-        more = rounds[0].count + 1 if len(rounds) == 3 else 2
-        beyond = sum(count * (fixed + share * 90) for count, share in rounds_of(more))
-        assert beyond > seconds or more > 27
+        possible = [n for n in range(2, 28) for way in ways if cost(n, way) <= seconds]
         assert bool(rounds) == (fixed + 90 <= seconds)
+        assert max(possible, default=1) == (rounds[0].count if rounds else 1)
+        if possible:
+            assert cost(rounds[0].count, [one.share for one in rounds]) <= seconds
     assert [one.count for one in rounds_of(27)] == [27, 9, 3]
 
 
@@ -187,11 +193,11 @@ def test_the_command(capsys, tmp_path):
     assert main([*arguments, *OPTIONS]) == 0
     captured = capsys.readouterr()
     found = json.loads(captured.out)
-    assert [trial["share"] for trial in found["trials"]] == pytest.approx([1 / 9, 1 / 9, 1 / 3, 1])
+    assert [trial["share"] for trial in found["trials"]] == pytest.approx([1 / 9, 1, 1])
     summary = json.loads((directory / found["best"]["name"] / "summary.json").read_text())
     assert summary["score"] == found["best"]["score"] and summary["steps"] == 9
     kept = (directory / found["best"]["name"] / "config.yaml").read_text()
     assert parse_config(kept) == parse_config((directory / "best.yaml").read_text())
-    assert "round0-01: 11% of the steps" in captured.err and "train --config" in captured.err
+    assert "round2-01: 100% of the steps" in captured.err and "train --config" in captured.err
     assert main([*arguments, *OPTIONS]) == 0
     assert json.loads(capsys.readouterr().out) == found
