@@ -1,5 +1,4 @@
 import jax
-import jax.numpy as jnp
 import numpy as np
 import pytest
 
@@ -50,7 +49,7 @@ def test_descends_on_the_validation_losses_after_an_inner_step(rng):
             found, state = update(
                 LOSSES,
                 state,
-                validation_gradients=jnp.asarray(problem.products(theta, state.weights)),
+                validation_gradients=np.asarray(problem.products(theta, state.weights)),
             )
             np.testing.assert_allclose(state.adam.mean, mean, rtol=1e-6)
             np.testing.assert_allclose(found, weights, rtol=1e-6)
@@ -58,32 +57,30 @@ def test_descends_on_the_validation_losses_after_an_inner_step(rng):
             theta = theta - RATE * weights @ problem.gradients(theta, 0)
 
 
+update = jax.jit(auto_lambda().update)
+
+
 @pytest.mark.parametrize("size", [0.0, 1e-38, 1e38, 3e38])
 def test_any_products_have_an_answer(size, rng):
     products = size * np.clip(rng.normal(size=(T, T)), -1, 1)
-    method = auto_lambda()
-    weights, state = method.update(
-        LOSSES, method.init(T), validation_gradients=jnp.asarray(products, jnp.float32)
-    )
+    weights, state = update(LOSSES, auto_lambda().init(T), validation_gradients=products)
     assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves((weights, state)))
     if not size:
         np.testing.assert_allclose(weights, 0.1, rtol=1e-6)
 
 
 def test_absent_and_broken_tasks(rng):
-    products = jnp.asarray(rng.normal(size=(T, T)), jnp.float32)
+    products = rng.normal(size=(T, T)).astype(np.float32)
     method = auto_lambda()
-    mask = jnp.array([True, False, True])
-    weights, state = method.update(LOSSES, method.init(T), validation_gradients=products, mask=mask)
-    here = jnp.array([0, 2])
-    expected, _ = method.update(
-        LOSSES[:2], method.init(2), validation_gradients=products[here][:, here]
-    )
-    np.testing.assert_allclose(weights[here], expected, rtol=1e-6)
+    mask = np.array([True, False, True])
+    weights, state = update(LOSSES, method.init(T), validation_gradients=products, mask=mask)
+    here = np.array([0, 2])
+    expected, _ = update(LOSSES[:2], method.init(2), validation_gradients=products[here][:, here])
+    np.testing.assert_allclose(np.asarray(weights)[here], expected, rtol=1e-6)
     assert weights[1] == 0 and state.weights[1] == np.float32(0.1) and state.adam.count[1] == 0
-    broken = products.at[1].set(jnp.nan)
-    weights, new = method.update(LOSSES, state, validation_gradients=broken)
-    np.testing.assert_array_equal(weights, state.weights.at[1].set(0))
+    broken = np.where(np.arange(T)[:, None] == 1, np.float32(np.nan), products)
+    weights, new = update(LOSSES, state, validation_gradients=broken)
+    np.testing.assert_array_equal(weights, np.where(mask, state.weights, 0))
     jax.tree.map(np.testing.assert_array_equal, new, state)
 
 

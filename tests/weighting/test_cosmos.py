@@ -1,11 +1,15 @@
 """COSMOS against finite differences of its objective."""
 
-import jax.numpy as jnp
+import jax
 import numpy as np
 import pytest
 
 from mtljax.weighting.cosmos import cosmos
 from tests.weighting.steps import derivative, steps
+
+DEFAULT, STRONG, ONE_TO_THREE = (
+    jax.jit(cosmos(*options).update) for options in ((), (None, 1e9), ([1.0, 2.0, 3.0], 5.0))
+)
 
 
 @pytest.mark.parametrize("pref", [None, [1.0, 0.0, 2.0, 0.3]])
@@ -28,14 +32,14 @@ def test_equals_finite_differences(rng, pref):
 
 @pytest.mark.parametrize("size", [0.0, 1e-40, 1e-30, 1.0, 1e30, 3e38])
 def test_losses_in_proportion_to_the_preference(size):
-    weights, _ = cosmos([1.0, 2.0, 3.0], 5.0).update(jnp.array([1.0, 2.0, 3.0]) / 3 * size, ())
+    weights, _ = ONE_TO_THREE(np.array([1.0, 2.0, 3.0]) / 3 * size, ())
     np.testing.assert_allclose(weights, [1, 2, 3], rtol=1e-6)
-    np.testing.assert_allclose(cosmos().update(jnp.full(1, -size), ())[0], 1, rtol=1e-6)
+    np.testing.assert_allclose(DEFAULT(np.full(1, -size), ())[0], 1, rtol=1e-6)
 
 
 @pytest.mark.parametrize("scale", [1e-40, 1e-38, 1e-30, 1e30, 1e38])
 def test_losses_of_any_size(scale):
-    weights, _ = cosmos(lam=1e9).update(jnp.array([1.0, -2.0, 3.0]) * scale, ())
+    weights, _ = STRONG(np.array([1.0, -2.0, 3.0]) * scale, ())
     assert np.isfinite(weights).all()
 
 

@@ -2,7 +2,6 @@
 
 from itertools import combinations
 
-import jax.numpy as jnp
 import numpy as np
 import pytest
 
@@ -45,7 +44,7 @@ def test_relative_to_the_first_losses(rng):
     np.testing.assert_allclose(end.first, units, rtol=1e-12)
     rows[0, 1] = 1e-12
     expected = transcript(rows[1:], 0.2, 0.1, units=units)
-    start = ldc_mtl().init(3)._replace(first=jnp.asarray(units))
+    start = ldc_mtl().init(3)._replace(first=units)
     found, _ = steps(ldc_mtl(0.2, 0.1, relative=True), rows[1:], start)
     np.testing.assert_allclose(found, expected, rtol=1e-5)
 

@@ -1,6 +1,6 @@
 """PBI against finite differences of its objective."""
 
-import jax.numpy as jnp
+import jax
 import numpy as np
 import pytest
 
@@ -12,6 +12,9 @@ def objective(losses, pref, theta, ideal):
     along = pref / np.linalg.norm(pref)
     apart = losses - ideal
     return apart @ along + theta * np.linalg.norm(apart - (apart @ along) * along)
+
+
+DEFAULT, ONE_TO_THREE = (jax.jit(pbi(pref).update) for pref in (None, [1.0, 2.0, 3.0]))
 
 
 @pytest.mark.parametrize("pref", [None, [1.0, 0.0, 2.0, 0.3]])
@@ -29,25 +32,23 @@ def test_equals_finite_differences(rng, pref):
 
 @pytest.mark.parametrize("size", [-3e38, -1.0, 0.0, 1e-40, 1e-30, 1.0, 1e30, 3e38])
 def test_on_the_ray_the_weights_are_its_direction(size):
-    update = pbi([1.0, 2.0, 3.0]).update
-    weights, _ = update(jnp.array([1.0, 2.0, 3.0]) / 3 * size, ())
+    weights, _ = ONE_TO_THREE(np.array([1.0, 2.0, 3.0]) / 3 * size, ())
     np.testing.assert_allclose(weights, np.array([1, 2, 3]) / 14**0.5, rtol=1e-5)
-    weights, _ = pbi().update(jnp.full(1, size), ())
+    weights, _ = DEFAULT(np.full(1, size), ())
     np.testing.assert_allclose(weights, 1, rtol=1e-6)
 
 
 def test_the_ends_of_the_numbers():
-    method = pbi(ideal=-3e38)
-    weights, _ = method.update(jnp.array([3e38, -3e38, 0.0]), ())
-    assert np.isfinite(weights).all() and (np.abs(weights) <= 6).all()
+    weights, _ = jax.jit(pbi(ideal=-3e38).update)(np.array([3e38, -3e38, 0.0]), ())
+    assert np.isfinite(weights).all() and np.abs(weights).max() <= 6
 
 
 def test_absent_tasks():
-    method = pbi([1.0, 0.0, 0.0], theta=2.0)
-    mask = jnp.array([False, True, True])
-    weights, _ = method.update(jnp.array([9.0, 3.0, 4.0]), (), mask=mask)
+    update = jax.jit(pbi([1.0, 0.0, 0.0], theta=2.0).update)
+    mask = np.array([False, True, True])
+    weights, _ = update(np.array([9.0, 3.0, 4.0]), (), mask=mask)
     np.testing.assert_allclose(weights, [0, 1.2, 1.6], rtol=1e-6)
-    weights, _ = method.update(jnp.array([1.0, jnp.nan, 4.0]), ())
+    weights, _ = update(np.array([1.0, np.nan, 4.0]), (), mask=np.ones(3, bool))
     np.testing.assert_allclose(weights, [1, 0, 0], rtol=1e-6)
 
 
