@@ -1,5 +1,6 @@
 """The Markdown of the repository, laid as Sphinx reads it, in the order of `docs/README.md`."""
 
+import ast
 import os
 import re
 import shutil
@@ -7,7 +8,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
 CONTENTS = Path("docs/README.md")
-GENERATED = {"Reference": ["docs/methods/index"]}
+GENERATED = {"Begin here": ["docs/gallery"], "Reference": ["docs/methods/index"]}
 """Pages that no file of the repository holds, by the heading under which they come first."""
 
 LINK = re.compile(r"\]\(([^)#\s]+)(#[^)\s]*)?\)")
@@ -29,6 +30,7 @@ def lay(target: Path) -> None:
     for page in pages():
         text = (ROOT / page).read_text(encoding="utf-8")
         _write(target / page, moved_links(text, page, target))
+    _write(target / "docs/gallery.md", gallery())
     front = (ROOT / "README.md").read_text(encoding="utf-8")
     _write(target / "index.md", moved_links(front, Path("README.md"), target) + trees())
 
@@ -50,6 +52,19 @@ def moved_links(text: str, page: Path, target: Path) -> str:
         return match[0]
 
     return LINK.sub(link, text)
+
+
+def gallery() -> str:
+    """The examples, each with what its docstring says."""
+    parts = ["# Examples", "", "Files of `examples/`, each run by the tests; from a checkout with"]
+    parts += ["`.venv/bin/python examples/NAME.py`.", ""]
+    for path in sorted((ROOT / "examples").glob("*.py")):
+        text = path.read_text(encoding="utf-8")
+        title, _, rest = (ast.get_docstring(ast.parse(text)) or "").partition("\n\n")
+        code = text[text.index('"""', 3) + 3 :].strip()
+        parts += [f"## {title.rstrip('.')}", "", rest, "", f"`examples/{path.name}`", ""]
+        parts += ["```python", code, "```", ""]
+    return "\n".join(parts)
 
 
 def trees() -> str:

@@ -43,8 +43,6 @@ def guard(
         of absent tasks; `present [T]` is boolean. ``gramian`` arrives as a
         `solvers.UnitGramian`, ``gramian_diagonal`` as the norms of the gradients, ``norms [T]``.
         What it returns for absent tasks is ignored.
-      fallback: ``(state, counted) -> weights [T]``: the weights where a number is not finite,
-        usually equal ones of the tasks in `counted [T]`, boolean.
       fallback: ``(state, counted) -> weights [T]``, the trivial weights of the tasks in
         `counted [T]`, boolean, used when a number is not finite.
       requires: names out of `SIGNALS`.
