@@ -39,7 +39,9 @@ class EncoderConfig:
         parameters.
       unroll: layers in each iteration of the loop over them (transformer): all of them take a third
         less time and half the memory on a GPU, and longer to compile.
-      attention: implementation of the attention: 'auto', 'xla' or 'cudnn' (transformer).
+      attention: implementation of the attention (transformer): 'xla'; 'cudnn', fused, on a GPU;
+        'blocks', which holds the scores of 256 positions at a time; 'auto', 'blocks' for rows of
+        2,048 positions and more, else 'xla'.
       dense: width of a shared relu layer after the body; 0 for none.
       ngrams: longest n-gram (linear).
       ngram_buckets: rows of the n-gram table (linear).
@@ -70,7 +72,7 @@ class EncoderConfig:
     feed_forward: int = size(1, default=512)
     remat: Literal["none", "full", "dots"] = "none"
     unroll: int = size(1, default=1)
-    attention: Literal["auto", "xla", "cudnn"] = "auto"
+    attention: Literal["auto", "xla", "cudnn", "blocks"] = "auto"
     dense: int = size(0, default=0)
     ngrams: int = bounded(low=1, high=MAX_ORDER, default=2)
     ngram_buckets: int = size(2, default=65_536, high=2**30)

@@ -9,6 +9,7 @@ from jax.typing import DTypeLike
 
 from mtljax.modules.architecture import Architecture
 from mtljax.modules.beam_cache import BeamKeysValues, attend_beams, write_beams
+from mtljax.modules.blockwise_attention import LONG, blockwise_attention
 from mtljax.modules.by_position import adapted, by_position
 from mtljax.modules.disentangled import distance_scores
 from mtljax.modules.fused_attention import fused_attention
@@ -17,7 +18,7 @@ from mtljax.modules.named_axes import named_dense
 from mtljax.modules.norms import head_norm
 from mtljax.modules.positions import layer_frequencies, rotate
 
-Implementation = Literal["xla", "cudnn"]
+Implementation = Literal["xla", "cudnn", "blocks"]
 
 
 class QueriesKeysValues(NamedTuple):
@@ -99,7 +100,10 @@ def scaled_query(query: jax.Array, architecture: Architecture) -> jax.Array:
 def attend_row(
     qkv: QueriesKeysValues, mask: jax.Array | None, implementation: Implementation | None
 ) -> jax.Array:
-    """Attention of the positions of a row to each other: ``[R, S, heads, size]``."""
+    """Attention of the positions of a row to each other: ``[R, S, heads, size]``.
+
+    Without an implementation, rows of `LONG` positions and more are read in blocks.
+    """
     query, key, value, scores = qkv
     if scores is not None:
         return jax.nn.dot_product_attention(
@@ -107,6 +111,8 @@ def attend_row(
         )  # pyright: ignore[reportReturnType]
     if implementation == "cudnn" and mask is not None:
         return fused_attention(query, key, value, mask)
+    if implementation == "blocks" or (implementation is None and query.shape[1] >= LONG):
+        return blockwise_attention(query, key, value, mask)
     return jax.nn.dot_product_attention(query, key, value, mask=mask, implementation=implementation)  # pyright: ignore[reportReturnType]
 
 

@@ -50,7 +50,7 @@ class TransformerEncoder(nn.Module):
       dropout: probability that a feature of a residual branch is dropped.
       remat: what each layer computes again in the backward pass instead of keeping it: 'none',
         'full' (all) or 'dots' (all but the products with parameters).
-      implementation: of ``jax.nn.dot_product_attention``: None (chosen by JAX), 'xla' or 'cudnn'.
+      implementation: of the attention: None (by the length of a row), 'xla', 'cudnn' or 'blocks'.
       dtype: dtype of the computation; parameters stay float32.
       rows: how the rows of activations are split among devices; None to leave that to XLA.
       unroll: layers that each pass of the loop has. All of them, without a loop, take a third less

@@ -62,7 +62,7 @@ class TransformerLayer(nn.Module):
       feed_forward: width of the feed-forward block.
       dropout: probability that a feature of a residual branch is dropped.
       dtype: dtype of the computation.
-      implementation: of ``jax.nn.dot_product_attention``.
+      implementation: of the attention, see `attend_row`.
       train: whether dropout is on.
       rows: how the rows of activations are split among devices; None to leave that to XLA.
       return_cache: whether a call without a cache returns the keys and values of its positions.
