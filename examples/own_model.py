@@ -1,8 +1,8 @@
-"""A model of plain arrays: two tasks on one hidden layer, balanced by UPGrad.
+"""A model of plain arrays: two tasks on one hidden layer, balanced by IMTL-G.
 
 `train_step` makes one pure function of losses, a method and an optimizer. Parameters are a tree
-of arrays, in whatever form; what both losses use is shared, and moves in a direction that makes
-neither task worse.
+of arrays, in whatever form. What both losses use is shared: it moves in a direction that goes
+equally far along the gradients of both tasks.
 """
 
 import jax
@@ -33,7 +33,7 @@ def main():
         "level": jnp.zeros(16),
         "sign": jnp.zeros((16, 2)),
     }
-    made = step.train_step({"level": level, "sign": sign}, weighting.upgrad(), optax.adam(3e-2))
+    made = step.train_step({"level": level, "sign": sign}, weighting.imtl_g(), optax.adam(3e-2))
     state, update = made.init(params), jax.jit(made.update, donate_argnums=0)
     for number in range(100):
         state, metrics = update(state, batch)

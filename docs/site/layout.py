@@ -8,8 +8,12 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
 CONTENTS = Path("docs/README.md")
-GENERATED = {"Begin here": ["docs/gallery"], "Reference": ["docs/methods/index"]}
-"""Pages that no file of the repository holds, by the heading under which they come first."""
+GENERATED = {"Begin here": (2, "docs/gallery"), "Reference": (0, "docs/methods/index")}
+"""Pages that no file of the repository holds, by the heading under which they come, and where."""
+
+EXAMPLES = ("own_model", "linen_model", "nnx_model", "own_loss", "own_weighting", "own_loop")
+EXAMPLES += ("eight_devices",)
+"""In the order of the gallery."""
 
 LINK = re.compile(r"\]\(([^)#\s]+)(#[^)\s]*)?\)")
 
@@ -58,7 +62,8 @@ def gallery() -> str:
     """The examples, each with what its docstring says."""
     parts = ["# Examples", "", "Files of `examples/`, each run by the tests; from a checkout with"]
     parts += ["`.venv/bin/python examples/NAME.py`.", ""]
-    for path in sorted((ROOT / "examples").glob("*.py")):
+    for name in EXAMPLES:
+        path = ROOT / "examples" / f"{name}.py"
         text = path.read_text(encoding="utf-8")
         title, _, rest = (ast.get_docstring(ast.parse(text)) or "").partition("\n\n")
         code = text[text.index('"""', 3) + 3 :].strip()
@@ -74,7 +79,9 @@ def trees() -> str:
     for section in re.split(r"^## ", contents, flags=re.MULTILINE)[1:]:
         title, _, rest = section.partition("\n")
         listed = [_from_root(place) for place, _ in LINK.findall(rest) if place.endswith(".md")]
-        names = "\n".join([*GENERATED.get(title, ()), *listed])
+        if title in GENERATED:
+            listed.insert(*GENERATED[title])
+        names = "\n".join(listed)
         found.append(f"```{{toctree}}\n:hidden:\n:caption: {title}\n\n{names}\n```\n")
     return "\n" + "\n".join(found)
 
