@@ -122,7 +122,7 @@ def compare(
 
 
 def quality(
-    directory: Path, vectorizer: TfidfVectorizer, train: tuple[list[str], np.ndarray, np.ndarray]
+    directory: Path, vectorizer: Any, train: tuple[list[str], np.ndarray, np.ndarray]
 ) -> dict[str, float]:
     """Average accuracy on test; the strength of each penalty is chosen on validation."""
     _, labels, task = train
@@ -162,7 +162,7 @@ def main() -> None:
     parser.add_argument("--parts", nargs="+", default=["time", "accuracy"])
     arguments = parser.parse_args()
     train = read(arguments.data, "train")
-    vectorizer = TfidfVectorizer(ngram_range=(1, 2), min_df=2, sublinear_tf=True)
+    vectorizer: Any = TfidfVectorizer(ngram_range=(1, 2), min_df=2, sublinear_tf=True)
     features: Any = scipy.sparse.csr_matrix(vectorizer.fit_transform(train[0]))
     print(f"{features.shape[0]} texts, {features.shape[1]} features, {features.nnz} entries")
     rows = []
