@@ -30,10 +30,20 @@ def test_greedy_follows_the_largest_logit(jitted):
     assert not found.ended.any()
 
 
+def decoded(model, params, rows, keys, limits, room, how=Sampling(), **options):  # noqa: B008
+    """`decode` in one program."""
+
+    @jax.jit
+    def run(rows, keys, limits):
+        return decode(model, params, rows, keys, limits, room, how, **options)
+
+    return run(rows, keys, limits)
+
+
 def test_rows_end_on_their_own_and_without_the_end_mark():
     model = recomputing(counting, IDS)
     rows = prompts([[10], [10, 12, 12, 12], [10] * 9])
-    found = decode(model, None, rows, keys(3), 8, 8, GREEDY, ends=(END,))
+    found = decoded(model, None, rows, keys(3), 8, 8, GREEDY, ends=(END,))
     assert found.lengths.tolist() == [4, 1, 0]
     assert found.ended.all()
     assert found.tokens[0].tolist() == [2, 2, 2, 2, -1, -1, -1, -1]
@@ -41,13 +51,13 @@ def test_rows_end_on_their_own_and_without_the_end_mark():
 
 
 def test_any_of_several_ends():
-    found = decode(BIGRAM, TABLE, prompts([[10]] * 5), keys(5), 30, 30, ends=(END, 3, 5))
+    found = decoded(BIGRAM, TABLE, prompts([[10]] * 5), keys(5), 30, 30, ends=(END, 3, 5))
     assert found.ended.any()
     assert not np.isin(found.tokens, [END, 3, 5]).any()
 
 
 def test_each_row_has_its_limit():
-    found = decode(BIGRAM, TABLE, prompts([[10], [10], [10]]), keys(3), np.array([5, 0, 99]), 8)
+    found = decoded(BIGRAM, TABLE, prompts([[10], [10], [10]]), keys(3), np.array([5, 0, 99]), 8)
     assert found.lengths.tolist() == [5, 0, 8]
     np.testing.assert_array_equal((np.asarray(found.tokens) >= 0).sum(1), found.lengths)
 
@@ -84,9 +94,9 @@ def test_the_key_decides(drawn):
 
 def test_samples_are_rows_of_the_same_prompt():
     rows = prompts([[10], [11, 12]])
-    several = decode(BIGRAM, TABLE, rows, keys(6), np.array([9, 4]), 9, samples=3)
+    several = decoded(BIGRAM, TABLE, rows, keys(6), np.array([9, 4]), 9, samples=3)
     repeated = tuple(np.repeat(x, 3, axis=0) for x in rows)
-    apart = decode(BIGRAM, TABLE, repeated, keys(6), np.repeat([9, 4], 3), 9)
+    apart = decoded(BIGRAM, TABLE, repeated, keys(6), np.repeat([9, 4], 3), 9)
     np.testing.assert_array_equal(several.tokens, apart.tokens)
 
 
@@ -102,7 +112,7 @@ def test_stopping_in_between_changes_nothing(every):
 
 
 def test_a_row_can_go_on_as_the_next_prompt_of_itself():
-    whole = decode(BIGRAM, TABLE, prompts([[10]]), keys(1), 8, 8).tokens[0].tolist()
+    whole = decoded(BIGRAM, TABLE, prompts([[10]]), keys(1), 8, 8).tokens[0].tolist()
     text = [10, *(int(IDS[one]) for one in whole[:5])]
     rows = begin(BIGRAM, TABLE, prompts([text]), keys(1), 3, 3, first=5)
     assert advance(BIGRAM, TABLE, rows).tokens[0].tolist() == whole[5:]
@@ -111,14 +121,16 @@ def test_a_row_can_go_on_as_the_next_prompt_of_itself():
 def test_banned_classes_are_never_drawn():
     how = Sampling(temperature=5.0)
     rows = prompts([[10]] * 8)
-    found = decode(BIGRAM, TABLE, rows, keys(8), 60, 60, how, banned=(0, 4))
+    found = decoded(BIGRAM, TABLE, rows, keys(8), 60, 60, how, banned=(0, 4))
     assert set(np.unique(found.tokens)) == set(range(SIZE)) - {0, 4}
 
 
 def test_no_ngram_comes_twice_with_those_of_the_prompt():
     context = np.array([[-1, -1, 2, 3], [2, 2, 5, 2]])
     rows = prompts([[12, 13], [12, 12, 15, 12]])
-    found = decode(BIGRAM, TABLE, rows, keys(2), 30, 30, GREEDY, context=context, no_repeat_ngram=2)
+    found = decoded(
+        BIGRAM, TABLE, rows, keys(2), 30, 30, GREEDY, context=context, no_repeat_ngram=2
+    )
     for before, after in zip(context, np.asarray(found.tokens), strict=True):
         text = [one for one in [*before.tolist(), *after.tolist()] if one >= 0]
         pairs = list(zip(text, text[1:], strict=False))
@@ -129,7 +141,7 @@ def test_a_penalty_sees_the_prompt_and_the_text():
     model, logits = tree(4, 3)
     how = Sampling(temperature=0.0, repetition_penalty=3.0)
     context = np.array([[-1, 2]])
-    found = decode(model, None, np.array([0]), keys(1), 3, 3, how, context=context)
+    found = decoded(model, None, np.array([0]), keys(1), 3, 3, how, context=context)
     text = []
     for _ in range(3):
         values = logits(0, text).copy()
@@ -142,7 +154,7 @@ def test_a_penalty_sees_the_prompt_and_the_text():
 def test_what_stands_behind_the_length_is_overwritten():
     tokens, lengths = prompts([[10]])
     tokens[0, 1:] = 31
-    found = decode(BIGRAM, TABLE, (tokens, lengths), keys(1), 3, 3, GREEDY)
+    found = decoded(BIGRAM, TABLE, (tokens, lengths), keys(1), 3, 3, GREEDY)
     assert found.tokens[0].tolist() == greedy([10], 3)
 
 

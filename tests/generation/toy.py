@@ -35,6 +35,7 @@ def prompts(rows, width=16):
     return tokens, np.asarray([len(prompt) for prompt in rows], np.int32)
 
 
+@functools.partial(jax.jit, static_argnums=0)
 def keys(count):
     return jax.vmap(functools.partial(jax.random.fold_in, jax.random.key(3)))(jnp.arange(count))
 
