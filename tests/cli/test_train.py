@@ -215,6 +215,12 @@ def test_a_run_over_other_pieces_than_words(mtljax, linear_options, tasks_file, 
         options += ["--tokenizer.file", file]
     code, out, err = mtljax("train", *options)
     assert (code, err) == (0, "") and " pieces, " in out
+    # The data chose what was not said, which the first lines tell, and the run keeps.
+    lines = out.splitlines()
+    assert lines[0].startswith("auto: 2 tasks, 200 texts of ")
+    assert lines[1].startswith("auto: 2 steps on ")  # all other reasons are of what was said
+    kept = yaml.safe_load((run / "config.yaml").read_text())
+    assert (kept["preset"], kept["optimizer"]["warmup_share"]) == ("auto", 0.05)
     file.unlink(missing_ok=True)  # the run has all it needs
     outputs = load_run(run).layout.outputs
     assert outputs["l"].num_classes == load_run(run).tokenizer.vocab_size - 2
