@@ -12,7 +12,7 @@ import yaml
 from mtljax.cli.options import data_directory, parse, print_json, printable
 from mtljax.errors import UserError
 from mtljax.json_values import plain_values
-from mtljax.presets import Config, preset
+from mtljax.presets import AUTO, LONGEST_ROW, read_automatic
 from mtljax.tasks import Dataset, load_tasks
 from mtljax.tasks.dataset import ENDINGS, PACKED_ENDINGS
 
@@ -31,20 +31,21 @@ class Options:
         or a tasks file (YAML).
       data_dir: directory of data sets, prepared or files; the environment's MTLJAX_DATA_DIR by
         default.
-      row_length: pieces of a row, as --batch.row-length of 'mtljax train'.
+      row_length: pieces of a row, as --batch.row-length of 'mtljax train'; by default what it would
+        choose for the tasks, 512 at most.
       json: print one JSON object.
     """
 
     what: Annotated[tyro.conf.Positional[str], tyro.conf.arg(metavar="FILE|SET|TASKS")]
     data_dir: Annotated[str | None, tyro.conf.arg(metavar="DIR")] = None
-    row_length: int = preset("small").config.batch.row_length
+    row_length: int | None = None
     json: tyro.conf.FlagCreatePairsOff[bool] = False
 
 
 def run(arguments: Sequence[str]) -> int:
     """Run the subcommand and return its exit code."""
     options = parse(Options, "data", arguments)
-    if options.row_length < 2:
+    if options.row_length is not None and options.row_length < 2:
         raise UserError(f"--row-length: must be 2 or more, got {options.row_length}")
     of_tasks = options.what.endswith((".yaml", ".yml"))
     found, lines = (_of_tasks if of_tasks else _of_set)(options)
@@ -63,7 +64,7 @@ def _of_set(options: Options) -> tuple[dict[str, Any], Iterator[str]]:
     dataset = _dataset(options.what)
     data_dir = data_directory(options.data_dir)
     source = load_source(dataset, data_dir, bad_rows="skip")
-    card = source_card(source, options.row_length)
+    card = source_card(source, options.row_length or LONGEST_ROW)
     name = dataset if isinstance(dataset, str) else dataset.name
     draft: dict[str, Any] = {"tasks": suggested_tasks(card, name)}
     if isinstance(dataset, Dataset):
@@ -80,7 +81,7 @@ def _dataset(what: str) -> str | Dataset:
     if not known:
         endings = ", ".join((*ENDINGS, *(f".jsonl{packed}" for packed in PACKED_ENDINGS)))
         raise UserError(f"{what}: of no format that is known by its ending ({endings})")
-    name = re.sub(r"\W", "_", path.name.split(".")[0]) or "data"
+    name = re.sub(r"\W", "_", path.name.split(".")[0], flags=re.ASCII).strip("_") or "data"
     return Dataset(name, path=what)
 
 
@@ -98,7 +99,10 @@ def _set_lines(options: Options, card: Any, draft: dict[str, Any]) -> Iterator[s
         yield ""
         yield "a tasks file to begin with, from what recurs:"
         yield ""
-        yield from yaml.safe_dump(draft, sort_keys=False, default_flow_style=None).splitlines()
+        written = yaml.safe_dump(
+            draft, sort_keys=False, default_flow_style=None, allow_unicode=True
+        )
+        yield from written.splitlines()
 
 
 def _feature_lines(feature: Any, longer: float | None, options: Options) -> Iterator[str]:
@@ -107,9 +111,11 @@ def _feature_lines(feature: Any, longer: float | None, options: Options) -> Iter
     words = None if feature.recurs else feature.words
     if words is not None:
         median, most, longest = words
-        yield f"{median} words in the middle, {most} or fewer in 95 %, {longest} at most"
+        yield f"{_words(median)} in the middle, {most} or fewer in 95 %, {longest} at most"
         if longer:
-            limit = f"--batch.row-length {options.row_length}"
+            limit = f"the {LONGEST_ROW} of the longest row that is chosen"
+            if options.row_length:
+                limit = f"--batch.row-length {options.row_length}"
             yield f"{100 * longer:.1f} % have more words than {limit}"
     common = ", ".join(f"{value[:_SHOWN]} {count:,}" for value, count in feature.common)
     if feature.kind == "text" and words is not None:
@@ -117,7 +123,10 @@ def _feature_lines(feature: Any, longer: float | None, options: Options) -> Iter
             yield f"{feature.repeated:,} rows of train repeat an earlier one, most often:"
             yield from (f"  {value[:_SHOWN]} {count:,}" for value, count in feature.common[:2])
     elif feature.distinct:
-        yield f"{feature.distinct:,} different values, most often {common}"
+        values = "1 value" if feature.distinct == 1 else f"{feature.distinct:,} different values"
+        yield f"{values}, most often {common}"
+        if feature.kind == "number" and feature.recurs:
+            yield "few whole numbers: if they are names of classes, kind: classification"
     for split, count in feature.also_trained.items():
         if count and words is not None:
             yield f"{count:,} rows of {split} are in train too"
@@ -130,20 +139,13 @@ def _of_tasks(options: Options) -> tuple[dict[str, Any], Iterator[str]]:
     from mtljax.training.reporting.data_notes import data_notes
 
     tasks = load_tasks(options.what)
-    small = preset("small").config
-    batch = dataclasses.replace(
-        small.batch,
-        row_length=options.row_length,
-        tokens=max(small.batch.tokens, options.row_length),
-    )
-    config: Config = dataclasses.replace(
-        small, batch=batch, data=dataclasses.replace(small.data, bad_rows="skip")
-    )
+    said: dict[str, Any] = {"preset": AUTO, "data": {"bad_rows": "skip"}}
+    if options.row_length:
+        said["batch"] = {"row_length": options.row_length}
+    data_dir = data_directory(options.data_dir)
+    config, tasks, _ = read_automatic(said, tasks, data_dir)
     data = load_data(
-        tasks,
-        data_options(config, tasks),
-        data_dir=data_directory(options.data_dir),
-        tokenizer=config.tokenizer,
+        tasks, data_options(config, tasks), data_dir=data_dir, tokenizer=config.tokenizer
     )
     cards, notes = data_cards(data, tasks), data_notes(data)
     found = {"tasks": {name: card._asdict() for name, card in cards.items()}, "notes": notes}
@@ -157,7 +159,7 @@ def _task_lines(
     for name, card in cards.items():
         yield f"{name} ({kinds[name]}): {_counted(card.rows)}"
         median, most = card.words
-        yield f"  {median} words in the middle, {most} or fewer in 95 %"
+        yield f"  {_words(median)} in the middle, {most} or fewer in 95 %"
         if card.classes:
             yield f"  {card.classes} classes, balance {card.balance:.2f} (1: all equally frequent)"
         for split, count in card.repeated.items():
@@ -169,6 +171,10 @@ def _task_lines(
             yield f"  {100 * share:.1f} % of the texts of {split} are cut"
     yield from notes
     yield f"next: mtljax train --tasks {path}"
+
+
+def _words(count: int) -> str:
+    return "1 word" if count == 1 else f"{count} words"
 
 
 def _counted(rows: dict[str, int]) -> str:

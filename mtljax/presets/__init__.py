@@ -1,5 +1,6 @@
 """Configurations of training runs, and the presets that return them."""
 
+from mtljax.presets.auto import LONGEST_ROW as LONGEST_ROW
 from mtljax.presets.auto import Choice as Choice
 from mtljax.presets.auto import Reason as Reason
 from mtljax.presets.auto import choose as choose

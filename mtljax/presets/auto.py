@@ -20,6 +20,9 @@ _PIECES = {"words": 1.0, "character": 6.0, "byte": 6.0}  # a word, or else about
 _EVALUATIONS = 12
 _PATIENCE = 5
 
+LONGEST_ROW = 512
+"""The longest row that is chosen."""
+
 
 class Reason(NamedTuple):
     """Why some settings are as they are.
@@ -90,16 +93,20 @@ def choose(tasks: Sequence[TaskFacts], said: Mapping[str, Any] | None = None) ->
 
     tokens = config.batch.tokens * (4 if words > _MANY_WORDS else 1)
     row_length, longest = _row_length(tasks, said)
+    row_length = said.get("batch.row_length", row_length)
     tokens = said.get("batch.tokens", max(tokens, 16 * row_length))
-    row_length = min(row_length, max(tokens, 64))
+    if "batch.row_length" not in said:
+        row_length = min(row_length, max(tokens, 64))
     if row_length != config.batch.row_length:
         most_texts = f"99 of 100 texts have {longest} words or fewer"
         short = "" if row_length > longest else ", which are cut, as longer rows cost too much"
         reasons.append(Reason(("batch.row_length",), f"rows of {row_length}: {most_texts}{short}"))
     steps = min(max(round(passes * words / tokens), least), most)
     steps = said.get("steps", steps)
+    # Epochs are of the largest input group: as many steps, if groups are read by their sizes.
+    expected = said["epochs"] * words / tokens if said.get("epochs") else steps
     told = "steps" in said or "epochs" in said
-    every = said.get("evaluate_every", max(1, math.ceil(steps / _EVALUATIONS)))
+    every = said.get("evaluate_every", max(1, math.ceil(expected / _EVALUATIONS)))
     waits = any(task.scored for task in tasks) and not told
     patience = math.ceil(_PATIENCE * steps / _EVALUATIONS / every) if waits else 0
     if not told:
@@ -215,7 +222,7 @@ def _row_length(tasks: Sequence[TaskFacts], said: Mapping[str, Any]) -> tuple[in
     longest = max((task.longest for task in read), default=0)
     pieces = longest * _PIECES.get(said.get("tokenizer.kind", "words"), 1.5)
     needed = pieces + max((task.parts for task in read), default=1)
-    return min(max(64, 32 * math.ceil(needed / 32)), 512), longest
+    return min(max(64, 32 * math.ceil(needed / 32)), LONGEST_ROW), longest
 
 
 def _losses(tasks: Sequence[TaskFacts]) -> dict[str, str]:

@@ -16,7 +16,8 @@ AUTO = "auto"
 
 DEPENDED_ON = (
     *("encoder.kind", "encoder.layers", "encoder.bidirectional", "encoder.pretrained"),
-    *("sharing.structure", "steps", "epochs", "evaluate_every", "batch.tokens", "tokenizer.kind"),
+    *("sharing.structure", "steps", "epochs", "evaluate_every", "tokenizer.kind"),
+    *("batch.tokens", "batch.row_length"),
 )
 """Fields that others are chosen by, where the user says them."""
 

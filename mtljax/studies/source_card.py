@@ -11,6 +11,7 @@ LARGEST = 200_000
 """Rows of a split that are read at most."""
 
 _CLASSES = 100  # different values of a label at most, as a suggestion
+_FEW = 20  # different whole numbers at most that may be names
 _COMMON = 5
 
 
@@ -25,7 +26,8 @@ class FeatureCard(NamedTuple):
       words: of a text or tokens: the median, what 95 of 100 do not exceed, and the most; else None.
       repeated: of a text or tokens: rows whose value an earlier row has; else 0.
       also_trained: by other split, rows whose text the training split has too.
-      recurs: of a text, whether it has the few values of a label.
+      recurs: of a text, whether it has the few values of a label; of a number, whether it is whole
+        and has few.
     """
 
     kind: str
@@ -46,12 +48,14 @@ class SourceCard(NamedTuple):
       left_out: malformed rows by split, which training would stop at or skip.
       features: by name.
       longer: by name of a text or tokens, the share of training rows with more words than asked.
+      aligned: by name of a list of few different items, the tokens that it has one for each of.
     """
 
     rows: dict[str, int]
     left_out: dict[str, int]
     features: dict[str, FeatureCard]
     longer: dict[str, float]
+    aligned: dict[str, str]
 
 
 def source_card(source: Source, words: int) -> SourceCard:
@@ -74,9 +78,25 @@ def source_card(source: Source, words: int) -> SourceCard:
             longer[name] = sum(length > words for length in lengths) / max(1, len(lengths))
     skipped = source.skipped() if source.skipped is not None else {}
     left_out = {split: count for splits_ in skipped.values() for split, count in splits_.items()}
-    return SourceCard(
-        {name: len(rows) for name, rows in source.splits.items()}, left_out, features, longer
-    )
+    rows = {name: len(rows) for name, rows in source.splits.items()}
+    return SourceCard(rows, left_out, features, longer, _aligned(features, splits["train"]))
+
+
+def _aligned(
+    features: Mapping[str, FeatureCard], rows: Sequence[Mapping[str, Any]]
+) -> dict[str, str]:
+    lists = [name for name, card in features.items() if card.kind == "tokens"]
+    few = [name for name in lists if 1 < features[name].distinct <= _CLASSES]
+    lengths = {name: [len(row.get(name) or ()) for row in rows] for name in lists}
+    return {
+        name: other
+        for name in few
+        for other in lists
+        if other != name
+        and features[other].distinct > features[name].distinct
+        and lengths[other] == lengths[name]
+        and max(lengths[name], default=0) > 1
+    }
 
 
 def _feature_card(
@@ -108,16 +128,23 @@ def _feature_card(
             for split, rows in splits.items()
             if split != "train" and worded
         },
-        feature.kind == "text" and 1 < len(counts) <= min(_CLASSES, len(present) // 2),
+        _recurs(feature, present, len(counts)),
     )
+
+
+def _recurs(feature: Feature, present: Sequence[Any], distinct: int) -> bool:
+    if feature.kind == "number":
+        return 1 < distinct <= _FEW and all(float(value).is_integer() for value in present)
+    return feature.kind == "text" and 1 < distinct <= min(_CLASSES, len(present) // 2)
 
 
 def suggested_tasks(card: SourceCard, source: str) -> dict[str, dict[str, Any]]:
     """Tasks that the features of a data set suggest, as a tasks file would have them.
 
     The text with the most words is what tasks read, for tags the words that they belong to.
-    Labels, texts of few different values, tags and numbers that are not all different are what they
-    answer; without any, the text itself is learned.
+    Labels, texts of few different values, tags, lists of few different items (of which each word
+    has one, or a text several) and numbers that are not all different are what they answer; without
+    any, the text itself is learned.
 
     Args:
       card: of the data set.
@@ -139,7 +166,11 @@ def suggested_tasks(card: SourceCard, source: str) -> dict[str, dict[str, Any]]:
             continue
         if feature.kind == "tags" and tokens is not None:
             tasks[name] = {"kind": "tagging", **given, "inputs": tokens}
-        elif feature.kind == "label" or feature.recurs:
+        elif name in card.aligned:
+            tasks[name] = {"kind": "tagging", **given, "inputs": card.aligned[name]}
+        elif feature.kind == "tokens" and 1 < feature.distinct <= min(_CLASSES, rows // 2):
+            tasks[name] = {"kind": "multilabel", **given}
+        elif feature.kind == "label" or (feature.kind == "text" and feature.recurs):
             tasks[name] = {"kind": "classification", **given}
         elif feature.kind == "number" and 1 < feature.distinct < rows:
             tasks[name] = {"kind": "regression", **given}

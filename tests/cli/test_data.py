@@ -50,6 +50,38 @@ def test_the_tasks_that_it_suggests_can_be_read(mtljax, table):
     assert yaml.safe_load(draft)["sources"] == {"films": {"path": "films.csv"}}
 
 
+def test_lists_are_tags_of_words_or_labels_of_texts(mtljax, tmp_path, monkeypatch):
+    """And whole numbers may be names; the name of the file need not be one of a source."""
+    monkeypatch.chdir(tmp_path)
+    rows = [
+        {
+            "words": [f"w{i}", f"v{i}"],
+            "tags": ["O", "B"],
+            "topics": "a b"[: 1 + 2 * (i % 2)].split(),
+        }
+        for i in range(8)
+    ]
+    lines = [json.dumps({**row, "stars": i % 3}) for i, row in enumerate(rows)]
+    (tmp_path / "Ünï.jsonl").write_text("\n".join(lines) + "\n")
+    out = mtljax("data", "Ünï.jsonl").out
+    assert "few whole numbers" in out and "path: Ünï.jsonl" in out
+    tasks = {task.name: task for task in parse_tasks(out[out.index("sources:") :], tmp_path)}
+    kinds = {name: task.kind for name, task in tasks.items()}
+    assert kinds == {"tags": "tagging", "topics": "multilabel", "stars": "regression"}
+    assert {task.inputs for task in tasks.values()} == {"words"}
+
+
+def test_rows_are_as_long_as_they_would_be(mtljax, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    rows = [f"{' '.join(['word'] * 150)} {i},{'good' if i % 2 else 'bad'}" for i in range(20)]
+    (tmp_path / "long.csv").write_text("\n".join(["text,mood", *rows]) + "\n")
+    out = mtljax("data", "long.csv").out
+    (tmp_path / "long.yaml").write_text(out[out.index("sources:") :])
+    assert "row" not in out[: out.index("a tasks file")].replace("rows", "")
+    assert "are cut" not in mtljax("data", "long.yaml").out
+    assert "are cut" in mtljax("data", "long.yaml", "--row-length", 64).out
+
+
 def test_a_set_inside_the_package_with_tags(mtljax):
     out = mtljax("data", "us_address").out
     assert "us_address: 1,242 of train" in out and "30 different values" in out

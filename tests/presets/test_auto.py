@@ -114,6 +114,20 @@ def test_steps_that_are_said_are_done():
     assert choose([facts()], {"epochs": 3.0}).config.stopping.patience == 0
 
 
+def test_epochs_are_validated_twelve_times():
+    found = choose([facts(words=409_600)], {"epochs": 6.0})
+    assert found.config.evaluate_every == 6 * 409_600 / 4096 / 12
+    assert choose([facts(words=0)], {"epochs": 1.0}).config.evaluate_every == 1
+
+
+def test_rows_that_are_said_are_filled():
+    found = choose([TAGS], {"batch.row_length": 2048}).config.batch
+    assert (found.row_length, found.tokens) == (2048, 16 * 2048)
+    assert choose([TAGS], {"batch.row_length": 32}).config.batch.tokens == 1024
+    both = choose([TAGS], {"batch.row_length": 256, "batch.tokens": 512}).config.batch
+    assert (both.row_length, both.tokens) == (256, 512)
+
+
 def test_patience_is_a_share_of_the_steps():
     found = choose([facts()], {"evaluate_every": 10}).config
     assert (found.steps, found.evaluate_every, found.stopping.patience) == (400, 10, 17)
