@@ -29,9 +29,10 @@ class Options:
     """Search learning rate, dropout, weight decay and task weights within a budget of time.
 
     Takes the options of 'mtljax train', which are the first settings that are tried; others are
-    drawn around them. All are trained for a ninth of the steps, the best third of them for a third,
-    and the best third of these for all, each from the beginning.
-    Called again with the same options it goes on where it was left. 'best.yaml' in its directory is
+    drawn around them. As many as the budget allows are trained for a ninth of the steps, the best
+    third of them for a third, and the best third of these for all, each from the beginning; where
+    short runs are hardly cheaper than whole ones, all have whole runs. Called again with the same
+    options, or another budget, it goes on where it was left. 'best.yaml' in its directory is
     what 'mtljax train --config' takes.
 
     Attributes:

@@ -93,42 +93,40 @@ def shortened(config: Config, share: float) -> Config:
 
 
 def drawn_settings(
-    config: Config, tasks: Sequence[Task], count: int, seed: int
-) -> list[tuple[Config, tuple[Task, ...]]]:
-    """Settings to try, the first of them those that are given.
+    config: Config, tasks: Sequence[Task], number: int, seed: int
+) -> tuple[Config, tuple[Task, ...]]:
+    """Settings to try, by their number; 0 are those that are given.
 
-    Each other has a learning rate of up to five times or a fifth of that, one dropout in [0, 0.7]
+    Others have a learning rate of up to five times or a fifth of that, one dropout in [0, 0.7]
     of encoder and heads, a weight decay of 0 or in [0.01, 3], and, where there are several tasks,
-    weights of up to four times or a quarter of theirs, whose geometric mean is the same. The first
-    draws of more settings are those of fewer.
+    weights of up to four times or a quarter of theirs, whose geometric mean is the same.
 
     Args:
       config: that is given.
       tasks: that are given.
-      count: how many.
+      number: of the settings.
       seed: of the draws.
     """
-    settings = [(config, tuple(tasks))]
-    for number in range(1, count):
-        rng = np.random.default_rng([seed, number])
-        rate = config.optimizer.learning_rate * 5 ** rng.uniform(-1, 1)
-        dropout = round(rng.uniform(0, _MOST_DROPOUT), 2)
-        decay = 0.0 if rng.random() < 1 / 3 else 0.01 * 300 ** rng.random()
-        logs = rng.uniform(-1, 1, len(tasks))
-        weights = 4 ** (logs - logs.mean())
-        optimizer = dataclasses.replace(
-            config.optimizer, learning_rate=_rounded(rate), weight_decay=_rounded(decay)
-        )
-        name = "embedding_dropout" if config.encoder.kind == "linear" else "dropout"
-        encoder = dataclasses.replace(config.encoder, **{name: dropout})
-        heads = dataclasses.replace(config.heads, dropout=dropout, tag_dropout=dropout)
-        drawn = dataclasses.replace(config, optimizer=optimizer, encoder=encoder, heads=heads)
-        weighed = tuple(
-            dataclasses.replace(task, weight=_rounded(task.weight * weight))
-            for task, weight in zip(tasks, weights.tolist(), strict=True)
-        )
-        settings.append((drawn, weighed))
-    return settings
+    if number == 0:
+        return config, tuple(tasks)
+    rng = np.random.default_rng([seed, number])
+    rate = config.optimizer.learning_rate * 5 ** rng.uniform(-1, 1)
+    dropout = round(rng.uniform(0, _MOST_DROPOUT), 2)
+    decay = 0.0 if rng.random() < 1 / 3 else 0.01 * 300 ** rng.random()
+    logs = rng.uniform(-1, 1, len(tasks))
+    weights = 4 ** (logs - logs.mean())
+    optimizer = dataclasses.replace(
+        config.optimizer, learning_rate=_rounded(rate), weight_decay=_rounded(decay)
+    )
+    name = "embedding_dropout" if config.encoder.kind == "linear" else "dropout"
+    encoder = dataclasses.replace(config.encoder, **{name: dropout})
+    heads = dataclasses.replace(config.heads, dropout=dropout, tag_dropout=dropout)
+    drawn = dataclasses.replace(config, optimizer=optimizer, encoder=encoder, heads=heads)
+    weighed = tuple(
+        dataclasses.replace(task, weight=_rounded(task.weight * weight))
+        for task, weight in zip(tasks, weights.tolist(), strict=True)
+    )
+    return drawn, weighed
 
 
 def _rounded(value: float) -> float:

@@ -21,9 +21,11 @@ from mtljax.studies.halving import (
 )
 from mtljax.studies.study import Done, StudyRun, do_runs
 from mtljax.tasks import Task, dump_tasks
+from mtljax.training.persistence import run_directory
 from mtljax.training.persistence.atomic_write import replace_text
 
 _NOTES = "search.json"
+_MOST = 10_000  # settings
 _SLACK = 1.1  # of the budget, for runs that take longer than the first one said
 
 
@@ -82,11 +84,12 @@ def tune(
 ) -> Tuned:
     """Search learning rate, regularization and task weights by successive halving.
 
-    A first run, of a ninth of the steps, says what a run costs; as many settings as the budget then
-    allows are tried for a ninth of the steps, a third of them for a third, and a third of these for
-    all; short runs that are hardly cheaper than whole ones are left out. Every run is one from the
-    beginning, so that the best is a run that can be repeated. Where runs take longer than the first
-    one said, fewer are done. Called again after it was interrupted, it goes on where it was.
+    A first run, of a ninth of the steps, says what a run costs. As many settings as the budget
+    then allows are tried for a ninth of the steps, a third of them for a third, and a third of
+    these for all; where short runs are hardly cheaper than whole ones, all have whole runs. Every
+    run is one from the beginning, so that the best is a run that can be repeated. Where runs take
+    longer than the first one said, fewer are done. Called again after it was interrupted, or with
+    another budget, it goes on with the runs that are done.
 
     Args:
       config: whose steps are those of a whole run; the first settings that are tried.
@@ -107,30 +110,24 @@ def tune(
     """
     _check(config, most)
     asked = {
-        "configuration": dump_config(config),
-        "tasks": dump_tasks(tuple(tasks)),
-        "budget": seconds,
-        "settings": most,
+        "another configuration": dump_config(config),
+        "other tasks": dump_tasks(tuple(tasks)),
     }
     known = _done_before(directory, asked)
-    settings = drawn_settings(config, tasks, most, config.seed)
     trials: list[Trial] = []
     places: dict[str, Any] = {"data_dir": data_dir, "cache_dir": cache_dir}
 
     def run(number: int, round_: int) -> Trial:
         name, share = f"round{round_}-{number:02d}", SHARES[round_]
-        if name in known:
-            trial = known[name]
-        else:
-            chosen, weighed = settings[number]
+        if (trial := known.get(name)) is None:
+            chosen, weighed = drawn_settings(config, tasks, number, config.seed)
             planned = shortened(chosen, share)
             runs = [StudyRun(name, planned, weighed, chosen.seed)]
             (done,) = do_runs(runs, directory, **places, console=console, preempted=preempted)
-            trial = _trial(name, number, share, planned, done)
-        trials.append(trial)
-        if name not in known:
-            notes = {"asked": asked, "trials": [list(trial) for trial in trials]}
+            known[name] = trial = _trial(name, number, share, planned, done)
+            notes = {"asked": asked, "trials": [list(one) for one in known.values()]}
             replace_text(directory / _NOTES, json.dumps(notes))
+        trials.append(trial)
         on_trial(trial)
         return trial
 
@@ -144,7 +141,10 @@ def tune(
                 f"{costs.of(1.0):.0f} s here; give more, or fewer --steps"
             )
         _halve(rounds, costs, seconds, trials, run)
-    return _found(directory, settings, trials, seconds)
+    best = max(trials, key=lambda trial: (trial.share, trial.score))
+    return _found(
+        directory, drawn_settings(config, tasks, best.settings, config.seed), best, trials, seconds
+    )
 
 
 def _halve(
@@ -178,15 +178,15 @@ def _halve(
 
 def _found(
     directory: Path,
-    settings: Sequence[tuple[Config, tuple[Task, ...]]],
+    settings: tuple[Config, tuple[Task, ...]],
+    best: Trial,
     trials: Sequence[Trial],
     budget: float,
 ) -> Tuned:
-    best = max(trials, key=lambda trial: (trial.share, trial.score))
     if not math.isfinite(best.score):
         raise UserError(f"{directory}: all whole runs diverged, or have no score on validation")
     given = max((t for t in trials if t.settings == 0), key=lambda trial: trial.share)
-    config, tasks = settings[best.settings]
+    config, tasks = settings
     spent = sum(trial.seconds for trial in trials)
     about = (
         f"# Found by mtljax tune: score {best.score:.4f} on validation, {len(trials)} runs in "
@@ -205,8 +205,8 @@ def _check(config: Config, most: int) -> None:
         )
     if not (config.steps or config.epochs):
         raise UserError("steps: a search needs some")
-    if most < 2:
-        raise UserError(f"settings: must be at least 2, got {most}")
+    if not 2 <= most <= _MOST:
+        raise UserError(f"settings: must be between 2 and {_MOST:,}, got {most}")
 
 
 def _done_before(directory: Path, asked: Mapping[str, Any]) -> dict[str, Trial]:
@@ -217,6 +217,8 @@ def _done_before(directory: Path, asked: Mapping[str, Any]) -> dict[str, Trial]:
     """
     try:
         if not (directory / _NOTES).is_file():
+            if run_directory.holds_run(directory):
+                raise UserError(f"search directory {directory}: holds a run")
             return {}
         notes = json.loads((directory / _NOTES).read_text(encoding="utf-8"))
         before, trials = notes["asked"], [Trial(*values) for values in notes["trials"]]
@@ -227,7 +229,7 @@ def _done_before(directory: Path, asked: Mapping[str, Any]) -> dict[str, Trial]:
         raise UserError(f"search directory {directory}: {_NOTES} is damaged") from None
     if other:
         raise UserError(
-            f"search directory {directory}: holds a search of another {', '.join(other)}; choose "
+            f"search directory {directory}: holds a search of {' and '.join(other)}; choose "
             "another --search-dir"
         )
     return {trial.name: trial for trial in trials}

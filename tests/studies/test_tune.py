@@ -46,9 +46,8 @@ def trained(monkeypatch):
 
 
 def test_settings_that_are_tried():
-    drawn = drawn_settings(CONFIG, SENTIMENT_TASKS, 40, seed=3)
+    drawn = [drawn_settings(CONFIG, SENTIMENT_TASKS, number, seed=3) for number in range(40)]
     assert drawn[0] == (CONFIG, SENTIMENT_TASKS)
-    assert drawn_settings(CONFIG, SENTIMENT_TASKS, 7, seed=3) == drawn[:7]
     rates = np.array([config.optimizer.learning_rate for config, _ in drawn])
     assert 2e-4 <= rates.min() < 4e-4 and 3e-3 < rates.max() <= 5e-3
     decays = np.array([config.optimizer.weight_decay for config, _ in drawn[1:]])
@@ -61,9 +60,8 @@ def test_settings_that_are_tried():
     kept = dataclasses.replace(drawn[5][0], optimizer=CONFIG.optimizer, encoder=CONFIG.encoder)
     assert dataclasses.replace(kept, heads=CONFIG.heads) == CONFIG
     # One task has no other that it could count more than.
-    assert {tasks[0].weight for _, tasks in drawn_settings(CONFIG, SENTIMENT_TASKS[:1], 9, 0)} == {
-        1
-    }
+    _, (alone,) = drawn_settings(CONFIG, SENTIMENT_TASKS[:1], 8, 0)
+    assert alone.weight == 1
 
 
 @pytest.mark.parametrize("fixed", [0.0, 3.0, 40.0, 900.0])
@@ -127,14 +125,30 @@ def test_it_goes_on_where_it_was_left(trained, tmp_path):
     assert [trial[:4] for trial in again.trials] == [trial[:4] for trial in whole.trials]
     assert (again.config, again.tasks, again.best) == (whole.config, whole.tasks, whole.best)
     assert list(seen) == [whole.best.name]  # what was done is not done again
-    for other, name in ((61, "budget"), (60, "tasks, settings")):
-        chosen = SENTIMENT_TASKS[: 2 if other == 61 else 1]
-        most = 27 if other == 61 else 5
-        with pytest.raises(UserError, match=f"holds a search of another {name}; choose"):
-            tune(CONFIG, chosen, tmp_path / "parts", seconds=other, most=most)
+    other = dataclasses.replace(CONFIG, seed=7)
+    with pytest.raises(UserError, match="holds a search of another configuration; choose"):
+        tune(other, SENTIMENT_TASKS, tmp_path / "parts", seconds=60)
+    with pytest.raises(UserError, match="holds a search of other tasks; choose"):
+        tune(CONFIG, SENTIMENT_TASKS[:1], tmp_path / "parts", seconds=60)
     (tmp_path / "parts/search.json").write_text('{"asked": 3')
     with pytest.raises(UserError, match="search.json is damaged"):
         tune(CONFIG, SENTIMENT_TASKS, tmp_path / "parts", seconds=60)
+
+
+def test_a_larger_budget_goes_on_with_what_is_done(trained, tmp_path):
+    """Whatever was asked for between; the answer is that of one search with that budget."""
+    seen, _ = trained
+    whole = tune(CONFIG, SENTIMENT_TASKS, tmp_path / "whole", seconds=60)
+    with pytest.raises(UserError, match="too few"):
+        tune(CONFIG, SENTIMENT_TASKS, tmp_path / "parts", seconds=2)
+    tune(CONFIG, SENTIMENT_TASKS, tmp_path / "parts", seconds=60, most=3)
+    seen.clear()
+    found = tune(CONFIG, SENTIMENT_TASKS, tmp_path / "parts", seconds=60)
+    assert (found.config, found.best) == (whole.config, whole.best)
+    assert "round0-00" not in seen and len(seen) > 10
+    seen.clear()
+    tune(CONFIG, SENTIMENT_TASKS, tmp_path / "parts", seconds=60, most=3)
+    assert not seen
 
 
 def test_a_budget_that_is_too_small(trained, tmp_path):
@@ -165,7 +179,7 @@ def test_runs_that_take_longer_than_the_first_one_said(trained, tmp_path, monkey
     [
         ("--budget 30", "--budget '30': expected a time such as 90s, 30m or 2h30m"),
         ("--budget 0m", "--budget '0m': expected"),
-        ("--settings 1", "settings: must be at least 2, got 1"),
+        ("--settings 1", "settings: must be between 2 and 10,000, got 1"),
         ("--steps 0", "steps: a search needs some"),
         ("--preset linear --optimizer.solver ridge", "optimizer.solver 'ridge': makes no steps"),
     ],
