@@ -40,5 +40,6 @@ html_static_path = [str(Path(__file__).resolve().parent / "static")]
 html_css_files = ["site.css"]
 html_copy_source = False
 html_show_sphinx = False
+html_show_copyright = False
 pygments_style = "friendly"
 pygments_dark_style = "monokai"

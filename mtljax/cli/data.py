@@ -9,7 +9,7 @@ from typing import Annotated, Any
 import tyro
 import yaml
 
-from mtljax.cli.options import data_directory, parse, print_json, printable
+from mtljax.cli.options import data_directory, next_command, parse, print_json, printable
 from mtljax.errors import UserError
 from mtljax.json_values import plain_values
 from mtljax.presets import AUTO, LONGEST_ROW, read_automatic
@@ -170,7 +170,7 @@ def _task_lines(
         for split, share in card.cut.items():
             yield f"  {100 * share:.1f} % of the texts of {split} are cut"
     yield from notes
-    yield f"next: mtljax train --tasks {path}"
+    yield next_command("train", "--tasks", path)
 
 
 def _words(count: int) -> str:

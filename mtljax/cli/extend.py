@@ -14,6 +14,7 @@ from mtljax.cli.options import (
     Output,
     cache_directory,
     data_directory,
+    next_command,
     parse,
     print_json,
     printable,
@@ -103,7 +104,7 @@ def run(arguments: Sequence[str]) -> int:
                 **places,
             )
         console.print(results_table(summary), soft_wrap=False)
-        console.print(printable(f'next: mtljax predict {options.run_dir} "some text"'))
+        console.print(printable(next_command("predict", options.run_dir, "some text")))
         if options.json:
             print_json(summary)
     return 0

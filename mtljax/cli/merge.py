@@ -11,6 +11,7 @@ from mtljax.cli.options import (
     Output,
     cache_directory,
     data_directory,
+    next_command,
     parse,
     print_json,
     printable,
@@ -72,7 +73,7 @@ def _run(options: Options) -> int:
         console=console,
     )
     console.print(results_table(summary), soft_wrap=False)
-    console.print(printable(f'next: mtljax predict {options.run_dir} "some text"'))
+    console.print(printable(next_command("predict", options.run_dir, "some text")))
     if options.json:
         print_json(summary)
     return 0

@@ -6,6 +6,7 @@ import io
 import json
 import os
 import re
+import shlex
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -175,6 +176,19 @@ def cache_directory(given: str | None) -> str | None:
     check_local("token cache", chosen)
     home = os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache")
     return chosen or str(Path(home) / "mtljax")
+
+
+def next_command(*arguments: object) -> str:
+    """A line that says how to go on, and can be pasted as it stands.
+
+    Args:
+      *arguments: of the command. `MTLJAX_PROGRAM` in the environment says how it is called.
+
+    >>> next_command("predict", "runs/my run", "some text")
+    "next: mtljax predict 'runs/my run' 'some text'"
+    """
+    program = os.environ.get("MTLJAX_PROGRAM") or "mtljax"
+    return f"next: {shlex.join([program, *map(str, arguments)])}"
 
 
 def warn(text: str) -> None:

@@ -4,11 +4,12 @@ import dataclasses
 import sys
 import textwrap
 from collections.abc import Iterator, Sequence
+from pathlib import Path
 from typing import Annotated, Any
 
 import tyro
 
-from mtljax.cli.options import Output, parse, print_json, printable
+from mtljax.cli.options import Output, next_command, parse, print_json, printable
 
 
 @dataclasses.dataclass(frozen=True)
@@ -47,7 +48,7 @@ def run(arguments: Sequence[str]) -> int:
             print(printable(line))
     else:
         print("not finished: the same mtljax train goes on with it")
-    print(printable(f"next: mtljax train --config {options.run}/config.yaml"))
+    print(printable(next_command("train", "--config", Path(options.run) / "config.yaml")))
     return 0
 
 

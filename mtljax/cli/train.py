@@ -10,7 +10,14 @@ import tyro
 
 from mtljax.cli import short_help
 from mtljax.cli.compile_cache import CompileCache, compile_cache
-from mtljax.cli.options import Output, cache_directory, data_directory, print_json, printable
+from mtljax.cli.options import (
+    Output,
+    cache_directory,
+    data_directory,
+    next_command,
+    print_json,
+    printable,
+)
 from mtljax.cli.presets import Begun, default_preset, given, read_with_preset
 from mtljax.cli.processes import ProcessOptions, joined
 from mtljax.cli.xla_flags import set_xla_flags
@@ -182,5 +189,5 @@ def _draw(directory: Path) -> str:
 def _where(directory: Path) -> list[str]:
     return [
         f"run: {directory} (metrics.jsonl, summary.json, checkpoints/)",
-        f'next: mtljax predict {directory} "some text"',
+        next_command("predict", directory, "some text"),
     ]

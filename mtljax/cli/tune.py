@@ -11,7 +11,14 @@ from rich.table import Table
 
 from mtljax.cli import short_help
 from mtljax.cli.compile_cache import CompileCache, compile_cache
-from mtljax.cli.options import Output, cache_directory, data_directory, print_json, printable
+from mtljax.cli.options import (
+    Output,
+    cache_directory,
+    data_directory,
+    next_command,
+    print_json,
+    printable,
+)
 from mtljax.cli.presets import default_preset, read_with_preset
 from mtljax.cli.processes import ProcessOptions, joined
 from mtljax.errors import UserError
@@ -149,7 +156,7 @@ def _lines(found: "Tuned", directory: Path) -> list[str]:
     return [
         f"best: {which}, score {found.best.score:.4f} on validation; {cost}",
         f"run: {directory / name}",
-        f"next: mtljax train --config {directory / 'best.yaml'} (with the tasks.yaml beside it)",
+        next_command("train", "--config", directory / "best.yaml"),
     ]
 
 
