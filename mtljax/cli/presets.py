@@ -49,6 +49,7 @@ def read_with_preset(
     arguments: Sequence[str],
     default: str = "small",
     run_dir: str | None = None,
+    directory_of: Callable[[T], Path] | None = None,
     adapt: Callable[[Config], Config] = lambda config: config,
     help_text: Callable[[Config], str] | None = None,
 ) -> Begun[T]:
@@ -60,6 +61,8 @@ def read_with_preset(
       arguments: what follows it.
       default: the preset where the arguments name none.
       run_dir: directory of a run; the preset of one that is there comes before `default`.
+      directory_of: the directory of the run that options ask for. With other `steps` that are said
+        a run of `auto` that is there continues, and is evaluated as often as before.
       adapt: changes the configuration before the options do.
       help_text: of a configuration, what ``--help`` shows.
 
@@ -96,6 +99,9 @@ def read_with_preset(
     check(found.config)  # before any data is read
     flat, chosen = flatten(found.config), []
     told = {field: flat[field] for field in DEPENDED_ON if _is_said(arguments, field)}
+    there = None if directory_of is None else _run_in(directory_of(found))
+    if there is not None and there.preset == AUTO and {"steps", "epochs"} & told.keys():
+        told.setdefault("evaluate_every", there.evaluate_every)
 
     def choose(said: Mapping[str, Any], begun: Config) -> Config:
         chosen.append(
@@ -139,11 +145,15 @@ def _tasks_of(
 
 def _preset_of(run_dir: str | None) -> str | None:
     """The preset of the run that is in a directory; None where there is none to be read."""
-    if run_dir is None:
-        return None
+    found = None if run_dir is None else _run_in(Path(run_dir))
+    return None if found is None else found.preset
+
+
+def _run_in(directory: Path) -> Config | None:
+    """The configuration of the run in a directory; None where there is none to be read."""
     try:
-        path = Path(run_dir) / "config.yaml"
-        return parse_config(read_yaml_file(path)).preset if path.is_file() else None
+        path = directory / "config.yaml"
+        return parse_config(read_yaml_file(path)) if path.is_file() else None
     except (OSError, UserError):
         return None  # which is told when the run is looked at
 

@@ -74,7 +74,7 @@ def run(arguments: Sequence[str]) -> int:
     options, tasks, notes = begun(arguments)
     check_local("run directory", options.run_dir)
     set_xla_flags(options.config.parallel.xla_flags)
-    directory = Path(options.run_dir or default_run_directory(options))
+    directory = _directory(options)
     with (
         joined(options.processes, "train", directory / "checkpoints") as preempted,
         compile_cache(options.compile_cache),
@@ -132,11 +132,21 @@ def begun(arguments: Sequence[str]) -> Begun[Options]:
     default = default_preset(arguments)
     run_dir = given(arguments, "--run-dir")
     found = read_with_preset(
-        Options, "train", arguments, default=default, run_dir=run_dir, help_text=_help_text
+        Options,
+        "train",
+        arguments,
+        default=default,
+        run_dir=run_dir,
+        directory_of=_directory,
+        help_text=_help_text,
     )
     if not 0 <= found.options.hang_seconds < math.inf:
         raise UserError(f"hang_seconds: must be at least 0, got {found.options.hang_seconds}")
     return found
+
+
+def _directory(options: Options) -> Path:
+    return Path(options.run_dir or default_run_directory(options))
 
 
 def _help_text(config: Config) -> str:

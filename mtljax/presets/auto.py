@@ -97,7 +97,7 @@ def choose(tasks: Sequence[TaskFacts], said: Mapping[str, Any] | None = None) ->
     tokens = said.get("batch.tokens", max(tokens, 16 * row_length))
     if "batch.row_length" not in said:
         row_length = min(row_length, max(tokens, 64))
-    if row_length != config.batch.row_length:
+    if row_length != config.batch.row_length and "batch.row_length" not in said:
         most_texts = f"99 of 100 texts have {longest} words or fewer"
         short = "" if row_length > longest else ", which are cut, as longer rows cost too much"
         reasons.append(Reason(("batch.row_length",), f"rows of {row_length}: {most_texts}{short}"))

@@ -216,6 +216,11 @@ def test_the_command_with_nothing_but_tasks(tmp_path):
     (tmp_path / "config.yaml").write_text(dump_config(preset("linear").config))
     again = read_options(["--tasks", str(path), "--run-dir", str(tmp_path)])[0].config
     assert again.preset == "linear"
+    # One of `auto` goes on to more steps, evaluated as often as before.
+    short = ["--tasks", str(path), "--steps", "24", "--run-dir", str(tmp_path), "--preset", "auto"]
+    (tmp_path / "config.yaml").write_text(dump_config(read_options(short)[0].config))
+    longer = read_options(["36" if word == "24" else word for word in short])[0].config
+    assert (longer.steps, longer.evaluate_every) == (36, 24 / 12)
 
 
 def _facts(path):

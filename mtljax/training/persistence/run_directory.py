@@ -255,9 +255,11 @@ def check_same_run(directory: Path, config: Config, tasks: Sequence[Task]) -> Co
     if not differing and list(saved) != list(asked):
         differing.append("the order of the tasks")
     if differing:
+        by_data = begun.preset == config.preset == "auto"
+        why = ", of which 'auto' chooses some by the data as they are now" if by_data else ""
         raise UserError(
             f"run directory {directory}: holds another configuration, which differs in "
-            f"{', '.join(differing)}; choose another --run-dir"
+            f"{', '.join(differing)}{why}; choose another --run-dir"
         )
     return begun
 
