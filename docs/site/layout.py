@@ -60,14 +60,18 @@ def moved_links(text: str, page: Path, target: Path) -> str:
 
 def gallery() -> str:
     """The examples, each with what its docstring says."""
-    parts = ["# Examples", "", "Files of `examples/`, each run by the tests; from a checkout with"]
-    parts += ["`.venv/bin/python examples/NAME.py`.", ""]
+    parts = [
+        "# Examples",
+        "",
+        "Files of `docs/examples/`, each run by the tests; from a checkout with",
+    ]
+    parts += ["`.venv/bin/python docs/examples/NAME.py`.", ""]
     for name in EXAMPLES:
-        path = ROOT / "examples" / f"{name}.py"
+        path = ROOT / "docs/examples" / f"{name}.py"
         text = path.read_text(encoding="utf-8")
         title, _, rest = (ast.get_docstring(ast.parse(text)) or "").partition("\n\n")
         code = text[text.index('"""', 3) + 3 :].strip()
-        parts += [f"## {title.rstrip('.')}", "", rest, "", f"`examples/{path.name}`", ""]
+        parts += [f"## {title.rstrip('.')}", "", rest, "", f"`docs/examples/{path.name}`", ""]
         parts += ["```python", code, "```", ""]
     return "\n".join(parts)
 

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
-EXAMPLES = ROOT / "examples"
+EXAMPLES = ROOT / "docs/examples"
 
 pytestmark = pytest.mark.skipif(
     not EXAMPLES.is_dir(), reason="a source distribution has no examples"
