@@ -22,7 +22,7 @@ def test_nothing_happens(undisturbed):
     files = {path.name for path in undisturbed.iterdir()}
     assert files == {"config.yaml", "tasks.yaml", "tokenizer.json", "layout.json", "metrics.jsonl",
                      "summary.json", "checkpoints", "digests.json", ".metrics.crc",
-                     ".lock"}  # fmt: skip
+                     ".lock", ".times.jsonl"}  # fmt: skip
     assert steps(undisturbed)[0] == str(STEPS)
 
 
