@@ -61,7 +61,7 @@ def graddrop(
       ``mask [T]`` and ``losses [T]`` as optional keywords.
 
     Raises:
-      TypeError: the seed is neither integer nor key.
+      TypeError: the seed is neither integer nor key, or `keep` is no function.
       ValueError: a leak outside [0, 1], not one for each task, or no tasks.
 
     >>> method = graddrop(2)
@@ -75,6 +75,8 @@ def graddrop(
         raise ValueError(f"leak must be one number or {tasks}, got {leak!r}")
     if not ((leaks >= 0) & (leaks <= 1)).all():
         raise ValueError(f"leak must be in [0, 1], got {leak!r}")
+    if keep is not None and not callable(keep):
+        raise TypeError(f"keep must be a function, got {keep!r}")
     leaks = np.broadcast_to(leaks, tasks)
     start, draw = keyed(seed)
 

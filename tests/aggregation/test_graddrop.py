@@ -75,3 +75,8 @@ def test_seeds(tree, params, flat, rng):
 def test_wrong_leaks_are_named(leak):
     with pytest.raises(ValueError, match="leak"):
         graddrop(3, leak=leak)
+
+
+def test_what_keeps_is_a_function():
+    with pytest.raises(TypeError, match="keep must be a function"):
+        graddrop(3, keep=0.5)  # pyright: ignore[reportArgumentType]
