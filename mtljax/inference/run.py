@@ -36,6 +36,7 @@ from mtljax.tasks import Task, suggestion
 from mtljax.training.evaluation import Evaluator, Values
 from mtljax.training.model import Model
 from mtljax.training.persistence import run_directory
+from mtljax.training.persistence.checkpoints import checkpoint_steps
 from mtljax.training.persistence.run_directory import RunFiles
 from mtljax.training.reporting.data_notes import left_out_notes
 from mtljax.training.restore import restore_params, restored_model
@@ -381,8 +382,12 @@ def load_run(
     warn = warn or (lambda text: warnings.warn(text, stacklevel=3))
     files = run_directory.read_run(directory, warn)
     model, shapes = restored_model(directory, files.config, files.layout)
+    checkpoints = directory / run_directory.CHECKPOINTS
+    if step is not None and step not in (there := checkpoint_steps(checkpoints)):
+        steps = ", ".join(map(str, there)) or "none"
+        raise UserError(f"{directory}: no checkpoint of step {step}; there are {steps}")
     taken, params = restore_params(
-        directory / run_directory.CHECKPOINTS,
+        checkpoints,
         shapes,
         averaged=files.config.optimizer.average > 0,
         warn=warn,

@@ -86,7 +86,7 @@ def restore_params(
         restore_args=ocp.checkpoint_utils.construct_restore_args({name: shapes}),
         partial_restore=True,
     )
-    given, steps = steps, steps or _by_preference(directory, warn)
+    given, steps = bool(steps), steps or _by_preference(directory, warn)
     if not steps:
         raise UserError(f"{directory}: no checkpoint there yet")
     with quiet(), ocp.PyTreeCheckpointer() as reader:
@@ -99,8 +99,9 @@ def restore_params(
                 _check_shapes(reader, state, name, like)
                 params = reader.restore(state, args=restore)[name]
             except Exception as error:  # noqa: BLE001 - whatever a damaged file makes a reader say
-                if not checkpoint.exists():  # the run, which continues, has a better one
-                    return restore_params(directory, like, averaged, warn, given)
+                if not checkpoint.exists() and not given:
+                    # The run, which continues, has a better one.
+                    return restore_params(directory, like, averaged, warn)
                 reason = " ".join(str(error).split())[:120]
                 warn(f"checkpoint {step} of {directory.parent} cannot be read: {reason}")
                 continue

@@ -33,6 +33,12 @@ def summary(run):
     return json.loads((run.directory / "summary.json").read_text())
 
 
+def test_a_checkpoint_may_be_named(run, tiny_run):
+    assert load_run(tiny_run, step=run.step).step == run.step
+    with pytest.raises(UserError, match=rf"no checkpoint of step 77; there are .*{run.step}"):
+        load_run(tiny_run, step=77)
+
+
 def test_what_is_loaded(run, tiny_run):
     assert run.directory == tiny_run
     assert [task.name for task in run.tasks] == ["sentiment", "casing", "writer", "stars"]
