@@ -16,16 +16,14 @@ from mtljax.parallel import peak_flops, program_costs, traced_flops
 from mtljax.presets import Config, ParallelConfig, check
 from mtljax.step.method import Method
 from mtljax.tasks import Task
-from mtljax.training.check_config import check_parameters, check_strategy
-from mtljax.training.distributed import check_stages, distribute
+from mtljax.training.composed import compose
 from mtljax.training.inputs.abstract_batch import abstract_batch, abstract_extra
-from mtljax.training.inputs.aligned_streams import AlignedStreams, check_validation
+from mtljax.training.inputs.aligned_streams import AlignedStreams
 from mtljax.training.inputs.device_prefetch import DevicePrefetch
-from mtljax.training.method import make_method
 from mtljax.training.model import build_model, data_options
 from mtljax.training.optimizer import make_optimizer
 from mtljax.training.pretrained_start import resolved
-from mtljax.training.reporting.data_overview import class_counts, total_steps
+from mtljax.training.reporting.data_overview import class_counts
 from mtljax.training.step import make_step
 from mtljax.versions import versions
 
@@ -152,6 +150,8 @@ def measure(
 ) -> Measured:
     """Compile the train step of a run, do it on batches that are there already, and time it.
 
+    Where telemetry is of some steps alone, it is the step between them that is measured.
+
     Args:
       config: of the run; rates of the mixture are those of its first stage.
       data: from `data_of`.
@@ -167,19 +167,10 @@ def measure(
     config = resolved(config)
     check(config)
     check_measured(config)
-    layout = data.layout
-    model = build_model(config, layout, class_counts(data))
-    method = make_method(config, len(layout.tasks))
-    check_strategy(config, model, method)
-    check_parameters(config, model, method)
-    check_validation(data, config, method.requires)
-    batch = abstract_batch(layout)
-    steps = max(total_steps(config, data), 1)
-    optimizer = make_optimizer(config.optimizer, steps, config.encoder.layers, config.regularizer)
-    devices = distribute(config, model, method, optimizer, batch)
-    check_stages(devices, data.stages)
+    composed = compose(config, data)
+    devices, requires = composed.devices, composed.method.requires
 
-    streams = AlignedStreams(data, config, method.requires, data.schedule(1, config.seed))
+    streams = AlignedStreams(data, config, requires, data.schedule(1, config.seed))
     prefetched = DevicePrefetch(streams, place=devices.place_own)
     try:
         inputs = [next(prefetched) for _ in range(amount.steps)]
@@ -207,7 +198,7 @@ def measure(
     low, high = (float(np.quantile(seconds, q)) for q in (0.25, 0.75))
     median = statistics.median(seconds)
     tokens = statistics.mean(one.tokens for one in inputs)
-    flops = model_flops(config, data, method)
+    flops = model_flops(config, data, composed.method)
     used = 1 if devices.mesh is None else devices.mesh.size
     on_cpu = jax.default_backend() == "cpu"
     return Measured(

@@ -13,35 +13,26 @@ from mtljax.data import MultitaskData
 from mtljax.errors import Preempted
 from mtljax.presets import NO_PROFILE, Config, ConfigLike, ProfileWindow, check_window, read_config
 from mtljax.pretrained.word_vectors import WordVectors
-from mtljax.step.method import Method
 from mtljax.step.state import StepMetrics, TrainState, evaluated_params
 from mtljax.tasks import TasksLike, parse_tasks
 from mtljax.training import stopping
-from mtljax.training.check_config import check_parameters, check_penalty, check_strategy
-from mtljax.training.distributed import check_stages
-from mtljax.training.inputs.abstract_batch import abstract_batch
-from mtljax.training.inputs.aligned_streams import check_validation
-from mtljax.training.learned_rates import check_mixture
-from mtljax.training.measured_steps import distribute_measured, step_of
-from mtljax.training.model import build_model
+from mtljax.training.composed import Composed, compose
+from mtljax.training.measured_steps import step_of
 from mtljax.training.multihost import check_same, is_writer, on_all_processes
 from mtljax.training.objective import heads_correlation
-from mtljax.training.optimizer import make_optimizer
 from mtljax.training.persistence import run_directory
 from mtljax.training.persistence.checkpoints import UNMEASURED
 from mtljax.training.pretrained_start import (
-    check_positions,
     check_pretrained,
     resolved,
     start_from_pretrained,
 )
 from mtljax.training.reporting.data_notes import data_notes
-from mtljax.training.reporting.data_overview import class_counts, describe, total_steps
+from mtljax.training.reporting.data_overview import describe
 from mtljax.training.reporting.progress import notebook_console, notes_on
-from mtljax.training.reporting.sharing_note import sharing_note
 from mtljax.training.reporting.summary import summarize
 from mtljax.training.reporting.time_account import TimeAccount, time_account
-from mtljax.training.session import Composed, Log, Session, open_log, open_session
+from mtljax.training.session import Log, Session, open_log, open_session
 from mtljax.training.start import Say, arguments, begin, check_continued, content, load, look
 from mtljax.training.starting_point import (
     Given,
@@ -52,7 +43,7 @@ from mtljax.training.starting_point import (
     started,
     starting_point,
 )
-from mtljax.training.stopping import Best, check_stopping
+from mtljax.training.stopping import Best
 from mtljax.training.task_stopping import (
     NO_STOPS,
     TaskStops,
@@ -137,7 +128,7 @@ def train_in_steps(
 
         for line in _unset_flags(config):
             say(line)
-        composed = on_all_processes(lambda: _compose(config, data, start.method))
+        composed = on_all_processes(lambda: compose(config, data, start.method))
         on_all_processes(lambda: check_window(profile, composed.steps))
         first = on_all_processes(lambda: starting_point(config, composed.model, data, origin, say))
         vectors = on_all_processes(lambda: vectors_of(config, data.tokenizer, directory))
@@ -171,23 +162,6 @@ def train_in_steps(
                 ended = _loop(session, log, restored)
             session.batches.close()  # its processes and device memory, before the last evaluation
             return _finish(session, log, ended)
-
-
-def _compose(config: Config, data: MultitaskData, method: Method) -> Composed:
-    check_positions(config, data.layout)
-    model = build_model(config, data.layout, class_counts(data))
-    check_penalty(config, model)
-    check_strategy(config, model, method)
-    check_parameters(config, model, method)
-    check_validation(data, config, method.requires)
-    check_stopping(config.stopping, data)
-    steps = total_steps(config, data)
-    optimizer = make_optimizer(config.optimizer, steps, config.encoder.layers, config.regularizer)
-    batch = abstract_batch(data.layout)
-    devices = distribute_measured(config, model, method, optimizer, batch)
-    check_stages(devices, data.stages)
-    check_mixture(config, data, steps)
-    return Composed(model, method, devices, steps, sharing_note(config, model))
 
 
 def _announce(composed: Composed, data: MultitaskData, say: Say) -> None:

@@ -15,8 +15,8 @@ from mtljax.data.batching.group_schedule import GroupSchedule
 from mtljax.errors import Preempted
 from mtljax.presets import Config, ProfileWindow
 from mtljax.step.extra import Extra
-from mtljax.step.method import Method
 from mtljax.step.state import StepMetrics
+from mtljax.training.composed import Composed
 from mtljax.training.distributed import Distributed
 from mtljax.training.evaluation import Evaluator, Values
 from mtljax.training.inputs.aligned_streams import AlignedStreams
@@ -33,25 +33,6 @@ from mtljax.training.reporting.metrics_window import MetricsWindow
 from mtljax.training.reporting.progress import Reporter, make_reporter, notes_on
 from mtljax.training.reporting.step_trace import StepTrace
 from mtljax.training.reporting.time_account import TimeAccount
-
-
-@dataclasses.dataclass(frozen=True)
-class Composed:
-    """What a configuration and its data make: everything that is compiled.
-
-    Attributes:
-      model: the network with what its tasks need.
-      method: what turns the tasks' losses and gradients into an update.
-      devices: the mesh, and the compiled functions that draw the first state and do a step.
-      steps: optimization steps of the whole run.
-      sharing: what tasks share, in one line; empty where that is a whole encoder.
-    """
-
-    model: Model
-    method: Method
-    devices: Distributed
-    steps: int
-    sharing: str = ""
 
 
 @dataclasses.dataclass(frozen=True)
