@@ -12,7 +12,7 @@ from mtljax.solvers.spectrum import refined_solution, spectrum
 from mtljax.weighting.common.arguments import check_choice
 from mtljax.weighting.common.contract import Weighting
 from mtljax.weighting.common.guard import guard
-from mtljax.weighting.common.preference import check_length, check_preference, preference
+from mtljax.weighting.common.preference import check_preference, preference, stateless
 from mtljax.weighting.common.unit_vectors import active_norms, from_unit_weights
 
 _SCALES = ("min", "median", "rmse")
@@ -70,10 +70,6 @@ def aligned_mtl(scale: str = "min", pref: Sequence[float] | np.ndarray | None = 
     check_choice("scale", scale, _SCALES)
     pref = check_preference(pref)
 
-    def init(num_tasks):
-        check_length(pref, num_tasks)
-        return ()
-
     def update(losses, state, *, present, gramian):
         del losses
         cosines, norms = gramian
@@ -102,7 +98,7 @@ def aligned_mtl(scale: str = "min", pref: Sequence[float] | np.ndarray | None = 
         return jnp.where(jnp.any(active), weights, shares), state
 
     return guard(
-        init,
+        stateless(pref),
         update,
         fallback=lambda state, counted: preference(pref, counted, "mean", float),
         requires=("gramian",),

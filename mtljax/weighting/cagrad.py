@@ -11,10 +11,10 @@ from mtljax.weighting.common.arguments import check_count, check_range
 from mtljax.weighting.common.contract import Weighting
 from mtljax.weighting.common.guard import guard
 from mtljax.weighting.common.preference import (
-    check_length,
     check_preference,
     equal_weights,
     preference,
+    stateless,
 )
 from mtljax.weighting.common.unit_vectors import from_unit_weights
 
@@ -74,10 +74,6 @@ def cagrad(
     pref = check_preference(pref)
     divisor = (1.0, 1 + c**2, 1 + c)[rescale]
 
-    def init(num_tasks):
-        check_length(pref, num_tasks)
-        return ()
-
     def update(losses, state, *, present, gramian):
         del losses
         cosines, norms = gramian
@@ -86,7 +82,7 @@ def cagrad(
         return (shares + from_unit_weights(added, norms)) / divisor, state
 
     return guard(
-        init,
+        stateless(pref),
         update,
         fallback=lambda state, counted: equal_weights(counted, "mean"),
         requires=("gramian",),

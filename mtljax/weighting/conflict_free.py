@@ -9,7 +9,12 @@ import numpy as np
 from mtljax.solvers.spectrum import refined_solution, spectrum
 from mtljax.weighting.common.contract import Weighting
 from mtljax.weighting.common.guard import guard
-from mtljax.weighting.common.preference import check_length, check_preference, equal_weights
+from mtljax.weighting.common.preference import (
+    check_length,
+    check_preference,
+    equal_weights,
+    stateless,
+)
 from mtljax.weighting.common.unit_vectors import active_norms
 
 
@@ -66,10 +71,6 @@ def config(pref: Sequence[float] | np.ndarray | None = None) -> Weighting:
     # Only their ratios matter: a uniform preference becomes ones exactly, and the same as None.
     ratios = None if pref is None else pref / pref.max()
 
-    def init(num_tasks):
-        check_length(ratios, num_tasks)
-        return ()
-
     def goal(active: jax.Array, dtype) -> jax.Array:
         """The cosines ``[T]`` to reach, up to a common factor."""
         check_length(ratios, active.size)
@@ -100,7 +101,7 @@ def config(pref: Sequence[float] | np.ndarray | None = None) -> Weighting:
         return jnp.where(jnp.any(active), weights, equal_weights(present, "sum")), state
 
     return guard(
-        init,
+        stateless(ratios),
         update,
         fallback=lambda state, counted: equal_weights(counted, "sum"),
         requires=("gramian",),

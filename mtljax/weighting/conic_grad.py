@@ -12,10 +12,10 @@ from mtljax.weighting.common.arguments import check_range
 from mtljax.weighting.common.contract import Weighting
 from mtljax.weighting.common.guard import guard
 from mtljax.weighting.common.preference import (
-    check_length,
     check_preference,
     equal_weights,
     preference,
+    stateless,
 )
 from mtljax.weighting.common.unit_vectors import from_unit_weights
 
@@ -67,10 +67,6 @@ def conic_grad(
     check_range("c", c, 0, 1)
     pref = check_preference(pref)
 
-    def init(num_tasks):
-        check_length(pref, num_tasks)
-        return ()
-
     def update(losses, state, *, present, gramian):
         del losses
         cosines, norms = gramian
@@ -98,7 +94,7 @@ def conic_grad(
         return jnp.where(resolved & (length > 0), weights, shares), state
 
     return guard(
-        init,
+        stateless(pref),
         update,
         fallback=lambda state, counted: equal_weights(counted, "mean"),
         requires=("gramian",),

@@ -9,7 +9,7 @@ import numpy as np
 from mtljax.weighting.common.arguments import check_range
 from mtljax.weighting.common.contract import Weighting
 from mtljax.weighting.common.guard import guard
-from mtljax.weighting.common.preference import check_length, check_preference, preference
+from mtljax.weighting.common.preference import check_preference, preference, stateless
 from mtljax.weighting.common.unit_vectors import unit_vector
 
 
@@ -61,10 +61,6 @@ def cosmos(
     pref = check_preference(weights, name="weights")
     check_range("lam", lam, 0, float("inf"))
 
-    def init(num_tasks):
-        check_length(pref, num_tasks, "weights")
-        return ()
-
     def update(losses, state, *, present):
         shares = preference(pref, present, "mean", losses.dtype)
         along, _ = unit_vector(shares)
@@ -77,7 +73,7 @@ def cosmos(
         return jnp.clip(shares - jnp.clip(correction, -limit, limit), -limit, limit), state
 
     return guard(
-        init,
+        stateless(pref, name="weights"),
         update,
         fallback=lambda state, counted: preference(pref, counted, "mean", jnp.zeros(()).dtype),
     )

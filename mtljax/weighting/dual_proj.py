@@ -8,10 +8,10 @@ from mtljax.solvers.dual_cone import dual_cone
 from mtljax.weighting.common.contract import Weighting
 from mtljax.weighting.common.guard import guard
 from mtljax.weighting.common.preference import (
-    check_length,
     check_preference,
     equal_weights,
     preference,
+    stateless,
 )
 from mtljax.weighting.common.unit_vectors import from_unit_weights
 
@@ -61,10 +61,6 @@ def dual_proj(pref: Sequence[float] | np.ndarray | None = None) -> Weighting:
     """
     pref = check_preference(pref)
 
-    def init(num_tasks):
-        check_length(pref, num_tasks)
-        return ()
-
     def update(losses, state, *, present, gramian):
         del losses
         cosines, norms = gramian
@@ -73,7 +69,7 @@ def dual_proj(pref: Sequence[float] | np.ndarray | None = None) -> Weighting:
         return shares + from_unit_weights(added, norms), state
 
     return guard(
-        init,
+        stateless(pref),
         update,
         fallback=lambda state, counted: equal_weights(counted, "mean"),
         requires=("gramian",),

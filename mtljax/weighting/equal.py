@@ -10,10 +10,10 @@ from mtljax.weighting.common.contract import Weighting
 from mtljax.weighting.common.guard import guard
 from mtljax.weighting.common.preference import (
     SCALES,
-    check_length,
     check_preference,
     equal_weights,
     preference,
+    stateless,
 )
 
 
@@ -52,17 +52,13 @@ def equal(scale: str = "mean", pref: Sequence[float] | np.ndarray | None = None)
     check_choice("scale", scale, SCALES)
     pref = check_preference(pref)
 
-    def init(num_tasks):
-        check_length(pref, num_tasks)
-        return ()
-
     def weigh(present, dtype):
         if pref is None:
             return equal_weights(present, scale)
         return preference(pref, present, scale, dtype)
 
     return guard(
-        init,
+        stateless(pref),
         lambda losses, state, *, present: (weigh(present, losses.dtype), state),
         fallback=lambda state, counted: weigh(counted, jnp.zeros(()).dtype),
         ahead=True,

@@ -12,10 +12,10 @@ from mtljax.weighting.common.arguments import check_range
 from mtljax.weighting.common.contract import Weighting
 from mtljax.weighting.common.guard import guard
 from mtljax.weighting.common.preference import (
-    check_length,
     check_preference,
     equal_weights,
     log_preference,
+    stateless,
 )
 
 
@@ -67,10 +67,7 @@ def fairgrad(
     """
     check_range("alpha", alpha, 0, jnp.inf, ends="[)")
     pref = check_preference(pref, zero_allowed=False)
-
-    def init(num_tasks):
-        check_length(pref, num_tasks)
-        return ()
+    init = stateless(pref)
 
     def update(losses, state, *, present, gramian):
         del losses

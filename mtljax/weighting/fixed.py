@@ -7,7 +7,7 @@ import numpy as np
 
 from mtljax.weighting.common.contract import Weighting
 from mtljax.weighting.common.guard import guard
-from mtljax.weighting.common.preference import check_length, finite_vector
+from mtljax.weighting.common.preference import finite_vector, stateless
 
 
 def fixed(weights: Sequence[float] | np.ndarray) -> Weighting:
@@ -41,10 +41,6 @@ def fixed(weights: Sequence[float] | np.ndarray) -> Weighting:
     """
     vector = finite_vector(weights, "weights")
 
-    def init(num_tasks):
-        check_length(vector, num_tasks, "weights")
-        return ()
-
     def update(losses, state, *, present):
         del present
         if losses.size != vector.size:
@@ -52,7 +48,7 @@ def fixed(weights: Sequence[float] | np.ndarray) -> Weighting:
         return jnp.asarray(vector, losses.dtype), state
 
     return guard(
-        init,
+        stateless(vector, name="weights"),
         update,
         fallback=lambda state, counted: jnp.asarray(vector, jnp.float32),
         ahead=True,

@@ -11,10 +11,10 @@ from mtljax.weighting.common.arguments import check_count, check_positive
 from mtljax.weighting.common.contract import Weighting
 from mtljax.weighting.common.guard import guard
 from mtljax.weighting.common.preference import (
-    check_length,
     check_preference,
     equal_weights,
     log_preference,
+    stateless,
 )
 from mtljax.weighting.common.unit_vectors import from_unit_weights
 from mtljax.weighting.wrappers.every import every as keep
@@ -77,10 +77,6 @@ def nash_mtl(
     every = check_count("every", every)
     pref = check_preference(pref, zero_allowed=False)
 
-    def init(num_tasks):
-        check_length(pref, num_tasks)
-        return ()
-
     def update(losses, state, *, present, gramian):
         del losses
         cosines, norms = gramian
@@ -92,7 +88,7 @@ def nash_mtl(
         return jnp.where(jnp.any(norms > 0), weights, equal_weights(present, "mean")), state
 
     method = guard(
-        init,
+        stateless(pref),
         update,
         fallback=lambda state, counted: equal_weights(counted, "mean"),
         requires=("gramian",),

@@ -1,6 +1,6 @@
 """How much each task counts in a method: equally, or by a preference vector."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import jax
 import jax.numpy as jnp
@@ -56,6 +56,16 @@ def check_length(pref: np.ndarray | None, num_tasks: int, name: str = "pref") ->
     """Raises ValueError unless `pref` has a number for each task. For `init`."""
     if pref is not None and pref.size != num_tasks:
         raise ValueError(f"{name}: {pref.size} given for {num_tasks} tasks")
+
+
+def stateless(pref: np.ndarray | None, name: str = "pref") -> Callable[[int], tuple[()]]:
+    """Returns the `init` of a method without state, which checks the length of its preference."""
+
+    def init(num_tasks: int) -> tuple[()]:
+        check_length(pref, num_tasks, name)
+        return ()
+
+    return init
 
 
 def preference(pref: np.ndarray | None, present: jax.Array, scale: str, dtype) -> jax.Array:
