@@ -140,10 +140,8 @@ def train_step(
         limits = loss_spikes.limits(before, options.spike_deviations)
         spiked = loss_spikes.spiked(losses, inputs.present, limits)
         if options.loss_spikes == "skip":
-            # Everything but the number of the step is as it was.
             stays = jnp.any(spiked)
-            kept = jax.tree.map(lambda n, o: jnp.where(stays, o, n), new, state)
-            new = kept._replace(step=new.step)
+            new = _unless(stays, new, state)
             skipped = jnp.maximum(metrics.skipped, stays.astype(jnp.float32))
             metrics = metrics._replace(skipped=skipped, updated=metrics.updated * (1 - stays))
         usual = loss_spikes.after(before, losses, inputs.present, limits)
@@ -209,15 +207,13 @@ def train_step(
             state.sums,
         )
 
-        # A step with a number that is not finite leaves everything but its number as it was.
         norm = optax.tree.norm(gradient)
         skipped = jnp.zeros((), bool)
         if options.non_finite != "stop":
             skipped = ~jnp.isfinite(norm)
             if options.non_finite == "skip":
                 skipped = skipped | jnp.any(direction.not_finite)
-            kept = jax.tree.map(lambda n, o: jnp.where(skipped, o, n), new, state)
-            new = kept._replace(step=new.step)
+            new = _unless(skipped, new, state)
 
         measured = None
         if direction.gramian is not None and options.telemetry:
@@ -309,6 +305,12 @@ def _step_inputs(
         assert isinstance(state.memory, SpikeMemory)
         limits = loss_spikes.limits(state.memory.spikes, options.spike_deviations)
     return StepInputs(batch, extra or NO_EXTRA, key, present, weights, signals, limits)
+
+
+def _unless(undone: jax.Array, new: TrainState, old: TrainState) -> TrainState:
+    """The new state, or, where a step is undone, the old one with everything but its number."""
+    kept = jax.tree.map(lambda n, o: jnp.where(undone, o, n), new, old)
+    return kept._replace(step=new.step)
 
 
 def _initial_memory(
