@@ -62,7 +62,7 @@ def _remote(directory: str, remote: str) -> str:
         (path / probe).unlink()
     except KeyError:
         raise UserError(f"{where}: the scheme {remote}:// is unknown") from None
-    except (ImportError, NotImplementedError) as error:
+    except (ImportError, NotImplementedError) as error:  # etils raises either, by scheme
         missing = " ".join(str(error).split())[:100]
         raise UserError(f"{where}: scheme {remote}:// needs a package ({missing})") from None
     except Exception as error:  # noqa: BLE001 - whatever a client of some store raises

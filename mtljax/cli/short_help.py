@@ -12,10 +12,17 @@ Group = tuple[str, tuple[tuple[str, str], ...]]
 """A heading, and options with what each does; one without a text stands beside the next."""
 
 
-def settings(config: Config) -> tuple[Group, ...]:
-    """What matters of a configuration."""
+def settings(config: Config, by_tasks: bool = False) -> tuple[Group, ...]:
+    """What matters of a configuration.
+
+    Args:
+      config: the one of which values are shown.
+      by_tasks: whether the preset is chosen by the tasks, where they are given and it is not.
+    """
     kinds = f"tasks file (YAML): {', '.join(KINDS)}; else tasks on the text in the package"
     presets = f"settings to begin with: {', '.join(PRESETS)}"
+    if by_tasks:
+        presets += "; auto with --tasks, else"
     methods = "how tasks are weighted, one of `mtljax methods`: mgda, uncertainty, ..."
     return (
         (

@@ -158,7 +158,7 @@ def _help_text(config: Config) -> str:
         ("--evaluate-every N", "steps between evaluations, each of which saves a checkpoint"),
         ("--json", "print the summary as JSON, and the progress to stderr"),
     )
-    groups = (*short_help.settings(config), ("what comes of it", outcome))
+    groups = (*short_help.settings(config, by_tasks=True), ("what comes of it", outcome))
     return short_help.text("train [--tasks FILE] [OPTIONS]", what, groups, config)
 
 

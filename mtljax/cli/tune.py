@@ -21,7 +21,9 @@ from mtljax.cli.options import (
 )
 from mtljax.cli.presets import default_preset, read_with_preset
 from mtljax.cli.processes import ProcessOptions, joined
+from mtljax.cli.xla_flags import set_xla_flags
 from mtljax.errors import UserError
+from mtljax.local_paths import check_local
 from mtljax.presets import Config
 
 if TYPE_CHECKING:
@@ -74,6 +76,8 @@ def run(arguments: Sequence[str]) -> int:
         Options, "tune", arguments, default=default_preset(arguments), help_text=_help_text
     )
     seconds = seconds_of(options.budget)
+    check_local("search directory", options.search_dir)
+    set_xla_flags(options.config.parallel.xla_flags)
     stem = f"-{Path(options.tasks).stem}" if options.tasks else ""
     directory = Path(options.search_dir or f"searches/{options.config.preset}{stem}")
     console = Output(stderr=options.json, soft_wrap=True)
@@ -135,7 +139,7 @@ def _help_text(config: Config) -> str:
         ("--search-dir DIR", "searches/PRESET by default, with the name of the tasks file"),
         ("--json", "print what was found as JSON, and the progress to stderr"),
     )
-    groups = (("the search", search), *short_help.settings(config))
+    groups = (("the search", search), *short_help.settings(config, by_tasks=True))
     return short_help.text("tune [--tasks FILE] [--budget TIME] [OPTIONS]", what, groups, config)
 
 

@@ -81,6 +81,7 @@ def test_a_scheme_that_there_is_not(refused, tiny_run, monkeypatch, directory, m
         ["train", "--data-dir", "gs://a/b"],
         ["train", "--cache-dir", "gs://a/b"],
         ["relate", "--study-dir", "gs://a/b"],
+        ["tune", "--search-dir", "gs://a/b"],
         ["predict", "gs://a/b", "a day"],
     ],
 )

@@ -39,6 +39,7 @@ from mtljax.training.starting_point import Given, Say, StartingPoint
 
 _OF_STEPS = (
     *("steps", "epochs", "evaluate_every", "log_every", "non_finite", "seed"),
+    *("loss_spikes", "spike_deviations"),
     *("mixture.", "gradients.", "stopping.", "optimizer.", "heads.dropout", "heads.tag_"),
     *("encoder.dropout", "encoder.word_dropout", "encoder.token_dropout"),
     "encoder.embedding_dropout",
