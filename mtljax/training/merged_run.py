@@ -100,6 +100,8 @@ def merge_runs(
     check_new(directory)
     console = console or notebook_console() or Console(quiet=True)
     say = notes_on(console)
+    for name in _unused(settings):
+        say(f"{name}: has no effect, the method {settings.method!r} does not read it")
     parts = [read_part(Path(path), say) for path in runs]
     first, *others = parts
     for other in others:
@@ -150,6 +152,17 @@ def _check(settings: MergeSettings) -> None:
                 raise UserError(f"{name}: must be {bounds}, got {value}")
     if not 0 <= settings.seed < 2**32:
         raise UserError(f"seed: must be in [0, 2^32), got {settings.seed}")
+
+
+def _unused(settings: MergeSettings) -> list[str]:
+    """The settings that are said and that the method does not read."""
+    readers = {"density": "ties", "drop": "dare", "seed": "dare"}
+    usual = MergeSettings()
+    return [
+        name
+        for name, reader in readers.items()
+        if reader not in settings.method and getattr(settings, name) != getattr(usual, name)
+    ]
 
 
 def _choose(

@@ -92,7 +92,7 @@ def test_the_merged_run_answers_all_tasks(tiny, runs, tmp_path):
 
 
 def test_validation_chooses_the_scale(tiny, runs, tmp_path, capsys):
-    settings = MergeSettings(scale=(0.0, 1.0, 40.0))
+    settings = MergeSettings(scale=(0.0, 1.0, 40.0), drop=(0.5,))
     summary = merge_runs(
         [runs / "a", runs / "b"], tmp_path / "run", settings, console=Console(width=400)
     )
@@ -106,7 +106,9 @@ def test_validation_chooses_the_scale(tiny, runs, tmp_path, capsys):
         expected = base + about["scale"] * ((one - base) + (other - base))
         np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-6)
     end = "; no larger scale was tried\n" if about["scale"] == 40 else "\n"
-    assert f"taken: scale {about['scale']:g}{end}" in capsys.readouterr().out
+    told = capsys.readouterr().out
+    assert f"taken: scale {about['scale']:g}{end}" in told
+    assert "drop: has no effect" in told and "density" not in told
 
 
 def test_what_has_no_common_ancestor_is_refused(tiny, runs, tmp_path):
