@@ -319,6 +319,8 @@ def _read(
     bad = log.window.add(metrics)
     if bad is not None:
         raise diverged(number, bad, session.checkpoints)
+    for line in log.window.left_out():
+        log.reporter.say(f"step {number}: {line}")
     session.learn(number, metrics)
     if write or number % session.config.log_every == 0:
         values = log.window.flush(number)

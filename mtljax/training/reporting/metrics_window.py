@@ -64,6 +64,7 @@ class MetricsWindow:
         self._blocked = 0.0  # seconds of waits for batches since the end of the step before
         self._fastest: dict[tuple[int, ...], float] = {}  # seconds of a step, by its rows
         self._timed_steps = 0
+        self._left_out: dict[str, str] = {}  # what was first, by why; empty where it is told
         self._last_time = time.perf_counter()
         self._clear()
 
@@ -149,6 +150,7 @@ class MetricsWindow:
                 which = int(np.argmax(values.spiked))
                 return f"{self._loss_of(which, values)} is a spike"
             self._spikes += values.spiked
+        self._look_for_left_out(values)
         counted = values.present * (1 - values.not_finite)
         self._losses += np.where(counted > 0, values.losses, 0)
         self._present += counted
@@ -165,6 +167,23 @@ class MetricsWindow:
         if values.gradients is not None:
             self._gradient_stats.add(values.gradients, counted)
         return None
+
+    def left_out(self) -> list[str]:
+        """What steps left out that is not told yet: the first for each reason."""
+        lines = [line for line in self._left_out.values() if line]
+        self._left_out = dict.fromkeys(self._left_out, "")
+        return lines
+
+    def _look_for_left_out(self, values: StepMetrics) -> None:
+        reasons = {}
+        if bad := self._what_is_not_finite(values):
+            reasons["not finite"] = bad
+        if values.spiked is not None and values.spiked.any():
+            reasons["a spike"] = self._loss_of(int(np.argmax(values.spiked)), values)
+        what = "the step" if values.skipped else "the task"
+        for why, which in reasons.items():
+            line = f"{which} is {why}, {what} is left out; metrics.jsonl counts those after it"
+            self._left_out.setdefault(why, line)
 
     def _loss_of(self, place: int, values: StepMetrics) -> str:
         return f"the loss of task {self._model.tasks[place].name!r} ({values.losses[place]})"

@@ -115,7 +115,11 @@ def test_what_is_not_finite_is_counted_where_the_run_goes_on(make, plain, tasks)
     config = dataclasses.replace(plain, non_finite="leave_out")
     window = MetricsWindow(model, learning_rate_schedule(config.optimizer, 10), config, 0, 10)
     assert window.add(metrics([1.0, np.nan], bad=(0, 1))) is None
+    counts = "metrics.jsonl counts those after it"
+    told = f"the loss of task 'number' (nan) is not finite, the task is left out; {counts}"
+    assert window.left_out() == [told]
     assert window.add(metrics([3.0, 5.0], norm=np.inf, skipped=1)) is None
+    assert not window.left_out()  # told once
     values = window.flush(2)
     assert values["loss/label"] == 2.0 and values["loss/number"] == 5.0
     assert values["not_finite/label"] == 0 and values["not_finite/number"] == 1
@@ -132,6 +136,8 @@ def test_spikes_are_counted_or_stop_the_run(make, plain, tasks):
     )
     assert stopping.add(high) == "the loss of task 'number' (9.0) is a spike"
     assert skipping.add(high) is None
+    (told,) = skipping.left_out()
+    assert told.startswith("the loss of task 'number' (9.0) is a spike, the step is left out;")
     skipping.add(high._replace(spiked=np.zeros(2, np.float32), skipped=np.float32(0)))
     values = skipping.flush(2)
     assert (values["spikes/label"], values["spikes/number"], values["skipped"]) == (0, 1, 1)
