@@ -31,6 +31,35 @@ if (ROOT.parent / "shared/data/tfds").is_dir():
     os.environ.setdefault("MTLJAX_DATA_DIR", str(ROOT.parent / "shared/data/tfds"))
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Adds the option of `scripts/test` that leaves most cases of a test to `--all`."""
+    about = "the most cases of a parametrized test that are run, from its first to its last; 0: all"
+    parser.addoption("--cases", type=int, default=0, help=about)
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Leaves out what `--cases` says: the same cases in every process and every time."""
+    most: int = config.getoption("--cases", default=0) or 0
+    tests: dict[str, list[pytest.Item]] = {}
+    for item in items:
+        tests.setdefault(item.nodeid.partition("[")[0], []).append(item)
+    left = {
+        item
+        for cases in tests.values()
+        if 0 < most < len(cases)
+        for item in cases
+        if item not in _spread(cases, most)
+    }
+    if left:
+        config.hook.pytest_deselected(items=[item for item in items if item in left])
+        items[:] = [item for item in items if item not in left]
+
+
+def _spread(cases: list[pytest.Item], count: int) -> list[pytest.Item]:
+    """So many of the cases, the first and the last among them where there are two."""
+    return [cases[i * (len(cases) - 1) // max(count - 1, 1)] for i in range(count)]
+
+
 def pytest_configure(config: pytest.Config) -> None:
     """Keeps what XLA compiles, for the other processes of a run of the tests and for the next run.
 

@@ -35,6 +35,7 @@ def test_rows_take_all_devices_unless_an_axis_says_otherwise():
     assert data("--parallel.task", "0") == data("--parallel.model=0") == 1
 
 
+@pytest.mark.exhaustive
 def test_plans_on_eight_devices(on_eight_devices: Callable[[str], str], tasks):
     arguments = ["plan", "--topology", "8", "--tasks", tasks, *OPTIONS]
     printed = on_eight_devices(f"""

@@ -120,6 +120,7 @@ def test_a_command_in_the_background_does_not_heed_ctrl_c(heeded):
         assert not preempted(2)
 
 
+@pytest.mark.exhaustive
 def test_two_processes_do_what_one_does(mtljax, tasks_file, linear_options, tmp_path):
     """From the command line to the parameters; the first of them writes."""
     options = [*linear_options, "--steps", 4, "--evaluate-every", 2, "--batch.multiple", 2]

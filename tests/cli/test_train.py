@@ -200,6 +200,7 @@ def test_a_loss_that_is_not_finite(mtljax, tasks_file, linear_options, tmp_path,
     assert load_run(directory).step == 2
 
 
+@pytest.mark.exhaustive
 @pytest.mark.parametrize("kind", ["character", "file"])
 def test_a_run_over_other_pieces_than_words(mtljax, linear_options, tasks_file, tmp_path, kind):
     tasks, run, file = tmp_path / "tasks.yaml", tmp_path / "run", tmp_path / "tokenizer.json"

@@ -90,6 +90,7 @@ def test_answers_are_those_of_predict(make, plain, tasks, tmp_path, kind):
     assert {name for f in signature["functions"] for name in f["tasks"]} == set(names)
 
 
+@pytest.mark.exhaustive
 def test_a_pretrained_encoder_with_its_own_marks(make, plain, tasks, tmp_path):
     """Pieces around texts, token types of pairs, positions that are learned."""
     config = dataclasses.replace(

@@ -245,6 +245,7 @@ def test_tasks_with_private_parameters_are_encoded_apart():
         build(config, HeadsConfig(), specs, {"both": "causal"}, 20, sharing=private)
 
 
+@pytest.mark.exhaustive
 def test_up_projections_of_tasks_become_unlike(rng, batch):
     """In equal shares, all of them 0 at first, they would have one gradient for ever."""
     net = network("transformer", STRUCTURES["mtl_lora"])

@@ -69,6 +69,7 @@ def test_bytes_against_those_of_each_collective(tasks, task, data):
         assert more == pytest.approx(1, rel=1 / data)
 
 
+@pytest.mark.exhaustive
 def test_parts_on_eight_devices(on_eight_devices: Callable[[str], str]):
     printed = on_eight_devices("""
 import jax

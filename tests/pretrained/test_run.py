@@ -97,6 +97,7 @@ def test_what_does_not_fit_is_refused_before_anything_is_written(tmp_path):
     assert not (tmp_path / "run").exists()
 
 
+@pytest.mark.exhaustive
 def test_a_language_model_begins_as_the_pretrained_one(tmp_path):
     rows = tmp_path / "rows.jsonl"
     rows.write_text('{"text": "the quick brown fox jumps"}\n' * 8)
@@ -113,6 +114,7 @@ tasks: {{next: {{dataset: texts, kind: language_model, inputs: text}}}}
     assert "the lazy" + run.generate(["the lazy"], max_tokens=6, temperature=0.0)[0] == expected
 
 
+@pytest.mark.exhaustive
 def test_a_decoder_begins_as_the_pretrained_one(tmp_path):
     rows = tmp_path / "rows.jsonl"
     rows.write_text('{"q": "the quick brown fox", "a": "jumps"}\n' * 8)

@@ -33,6 +33,7 @@ PMAPPED = {"data": 8, "strategy": "pmap"}
 """
 
 
+@pytest.mark.exhaustive
 def test_every_head_on_a_transformer_with_batches_of_their_own(
     on_eight_devices: Callable[[str], str],
 ):
@@ -77,6 +78,7 @@ print(words.sharding.spec, words.addressable_shards[0].data.nbytes / words.nbyte
     ]
 
 
+@pytest.mark.exhaustive
 def test_tasks_whose_heads_are_one_function(on_eight_devices: Callable[[str], str]):
     """Alike groups are one trace on each device: with all rows, with rows of its own, by FSDP."""
     printed = on_eight_devices(f"""{START}
@@ -94,6 +96,7 @@ print("same")
     assert printed == "same\n"
 
 
+@pytest.mark.exhaustive
 def test_heads_that_tasks_have_together(on_eight_devices: Callable[[str], str]):
     """Their gradients are summed over rows and exchanged between tasks as those of the encoder."""
     printed = on_eight_devices(f"""{START}
@@ -125,6 +128,7 @@ print("done")
     assert printed == "done\n"
 
 
+@pytest.mark.exhaustive
 def test_kinds_of_methods(on_eight_devices: Callable[[str], str]):
     """Losses alone (and a decoder), losses after the step, a Gramian, an aggregator, batches.
 
@@ -146,6 +150,7 @@ compare(config, tasks, [{{**placed, "sharding": "fsdp"}}], init=init)
     assert printed == "P(None, ('data', 'task')) 0.125\n"
 
 
+@pytest.mark.exhaustive
 def test_weights_of_the_step_before(on_eight_devices: Callable[[str], str]):
     printed = on_eight_devices(f"""{START}
 tasks = [LABEL, STARS]
@@ -350,6 +355,7 @@ print(found[1][0].about.rpartition(": ")[2])
     ]
 
 
+@pytest.mark.exhaustive
 def test_tables_by_rows(on_eight_devices: Callable[[str], str]):
     """Rows of a batch are on eight devices, rows of a table on two."""
     printed = on_eight_devices(f"""{START}
@@ -367,6 +373,7 @@ print("done")
     assert printed == "done\n"
 
 
+@pytest.mark.exhaustive
 def test_gradients_of_groups_of_devices_travel_half_as_wide(on_eight_devices: Callable[[str], str]):
     """What they bring about is the same to the precision of their way, on every device."""
     printed = on_eight_devices(f"""{START}
@@ -396,6 +403,7 @@ print("same")
     assert printed == "same\n"
 
 
+@pytest.mark.exhaustive
 def test_private_parameters_and_experts(on_eight_devices: Callable[[str], str]):
     """Rows of all tasks are on all devices, since tasks cannot be on groups of them."""
     printed = on_eight_devices(f"""{START}

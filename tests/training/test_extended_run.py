@@ -116,6 +116,7 @@ def test_penalties_by_path_are_not_inherited(config):
     assert found == RegularizerConfig(l2=0.5)
 
 
+@pytest.mark.exhaustive
 def test_heads_of_their_own_best_steps(tiny, unaveraged, tasks, tmp_path, monkeypatch):
     """Four checkpoints are kept of six: the best of each task, and the two latest."""
     ranks = {"label": [3, 9, 1, 1, 1, 1], "grade": [1, 1, 1, 9, 1, 1]}

@@ -124,6 +124,7 @@ def test_any_schedule_resumes_to_the_last_bit(learner, schedule, monkeypatch):
         assert saved["state"][0] != whole.to_json(40)["state"][0]
 
 
+@pytest.mark.exhaustive
 def test_a_run_goes_on_as_if_it_had_not_been_cut_off(tiny, unaveraged, chosen, drawn, tmp_path):
     config = dataclasses.replace(
         unaveraged,

@@ -32,6 +32,7 @@ MAPPED = {"data": 8, "strategy": "shard_map"}
 """
 
 
+@pytest.mark.exhaustive
 def test_dropout_and_negatives_do_not_depend_on_passes_and_devices(
     on_eight_devices: Callable[[str], str],
 ):
@@ -50,6 +51,7 @@ print(found[0][0].passes)
     ]
 
 
+@pytest.mark.exhaustive
 def test_several_groups_send_what_one_does(on_eight_devices: Callable[[str], str]):
     """And gather as much under FSDP: each layer once in each direction, whatever their number."""
     printed = on_eight_devices(f"""{START}

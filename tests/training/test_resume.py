@@ -232,6 +232,7 @@ train(config, load_tasks(here / "tasks.yaml"), here / "run")
 """
 
 
+@pytest.mark.exhaustive
 def test_killed_at_any_moment(tmp_path, saved):
     config, chosen = KILLED
     (tmp_path / "config.yaml").write_text(dump_config(config))

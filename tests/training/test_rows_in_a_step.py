@@ -26,6 +26,7 @@ def by_rows(monkeypatch):
     return switch
 
 
+@pytest.mark.exhaustive
 @pytest.mark.parametrize("kind", ["linear", "lstm"])
 def test_tables_of_every_encoder(begin, unaveraged, tasks, by_rows, kind):
     """Words, affixes and pairs, with words dropped; the softmax of one task is tied to words.

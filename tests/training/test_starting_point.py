@@ -65,6 +65,7 @@ def test_encoder_and_heads_are_those_of_the_run(tiny, linear, tasks, origin, tmp
     ) in out
 
 
+@pytest.mark.exhaustive
 def test_a_structure_begins_where_a_run_without_one_is(tiny, plain, tasks, tmp_path):
     """Upper layers are copied to every task; gates are drawn beside the head of the run."""
     encoder = EncoderConfig(embedding=6, features=8, layers=2)
@@ -131,6 +132,7 @@ def test_a_run_of_a_pretrained_encoder_is_started_from_as_a_run(tmp_path):
         assert config.decoder == (own if own.readout == "own" else DecoderConfig())
 
 
+@pytest.mark.exhaustive
 def test_what_is_a_tasks_own_is_taken_with_its_head(tiny, plain, tasks, tmp_path):
     """And an LSTM reads one way that did so for a language model, which is left."""
     sharing = SharingConfig("lora", "private", rank=2)

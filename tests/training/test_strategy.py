@@ -190,6 +190,7 @@ def test_strategies_that_do_not_suit(make, plain, three):
         build(weighting.mgda(), config)
 
 
+@pytest.mark.exhaustive
 @pytest.mark.parametrize("layers", [0, 1])
 def test_label_sets_pairs_and_text_to_text(begin, plain, unaveraged, tasks, layers):
     chosen = tuple(tasks[name] for name in ("sets", "pair", "reply"))
