@@ -13,7 +13,7 @@ from mtljax.errors import NotConverged, Preempted, UserError, missing_extra, vis
 
 COMMANDS = {
     "train": "train several tasks in one model, or resume an interrupted run",
-    "evaluate": "measure a run on a split of its data",
+    "evaluate": "measure a run on a split of its data, or on a file",
     "compare": "put several runs side by side on the same texts, with intervals",
     "relate": "say whether joint training helps: tasks together and each alone, over seeds",
     "tune": "search learning rate, regularization and task weights within a budget of time",

@@ -17,13 +17,8 @@ from mtljax.inference.generation_config import (
     default_config,
     with_settings,
 )
-from mtljax.inference.generation_metrics import (
-    bleu_note,
-    generation_metrics,
-    sources_of,
-    write_texts,
-)
 from mtljax.inference.inputs import TaskInput, UserInput, checked_inputs, select_input
+from mtljax.inference.measured import Written, measured
 from mtljax.inference.predictions import Answer, Function, group_answers, make_answers
 from mtljax.inference.prompts import affix_table, prompt_keys
 from mtljax.inference.run_data import run_data
@@ -33,7 +28,7 @@ from mtljax.local_paths import check_local
 from mtljax.modules.network import Params
 from mtljax.presets import Config
 from mtljax.tasks import Task, suggestion
-from mtljax.training.evaluation import Evaluator, Values
+from mtljax.training.evaluation import Values
 from mtljax.training.model import Model
 from mtljax.training.persistence import run_directory
 from mtljax.training.persistence.checkpoints import checkpoint_steps
@@ -136,7 +131,7 @@ class Run:
     def _wanted(self, tasks: Sequence[str] | None) -> list[str]:
         names = [task.name for task in self.tasks]
         for name in tasks or ():
-            self._task(name)
+            self.task(name)
         return names if tasks is None else [name for name in names if name in set(tasks)]
 
     def _selected(
@@ -144,12 +139,12 @@ class Run:
     ) -> dict[str, tuple[list[int], list[Any]]]:
         """For each task the numbers of the texts that it reads, and what it reads of each."""
         selected: dict[str, list[TaskInput | None]] = {
-            name: [select_input(self._task(name), text, named=named) for text in texts]
+            name: [select_input(self.task(name), text, named=named) for text in texts]
             for name in wanted
         }
         for i, text in enumerate(texts):
             if wanted and all(inputs[i] is None for inputs in selected.values()):
-                select_input(self._task(wanted[0]), text, named=True)  # raises: says what it lacks
+                select_input(self.task(wanted[0]), text, named=True)  # raises: says what it lacks
         return {
             name: (
                 [i for i, task_input in enumerate(inputs) if task_input is not None],
@@ -159,7 +154,7 @@ class Run:
         }
 
     def _written(self, task: Task, inputs: Sequence[TaskInput]) -> list[Answer]:
-        generator = self._generators(task.name)
+        generator = self.generators(task.name)
         kind = KINDS[task.kind]
         answers = kind.writes == "answer"
         most = generator.width // 2 if answers else PREVIEW_TOKENS
@@ -207,17 +202,17 @@ class Run:
             such task.
         """
         prompts = checked_inputs(prompts)
-        writer = self._task(self.language_model(task))
+        writer = self.task(self.language_model(task))
         config = with_settings(config or default_config(KINDS[writer.kind]), settings)
         check_generation(config, self.layout.outputs[writer.name].num_classes)
         inputs = [select_input(writer, prompt, named=True) for prompt in prompts]
-        return self._generators(writer.name).generate(inputs, config, seen, on_text)
+        return self.generators(writer.name).generate(inputs, config, seen, on_text)
 
     def count_prompts(
         self, prompts: Sequence[UserInput], task: str | None = None, samples: int = 1
     ) -> Counter[str]:
         """The `seen` with which `generate` continues after these prompts."""
-        writer = self._task(self.language_model(task))
+        writer = self.task(self.language_model(task))
         inputs = [select_input(writer, prompt, named=True) for prompt in checked_inputs(prompts)]
         seen: Counter[str] = Counter()
         prompt_keys(0, inputs, samples, seen)
@@ -236,11 +231,11 @@ class Run:
         Raises:
           UserError: if it is empty or too long, or lacks what the task reads.
         """
-        writer = self._task(self.language_model(task))
+        writer = self.task(self.language_model(task))
         config = with_settings(config or default_config(KINDS[writer.kind]), settings)
         text = select_input(writer, prompt, named=True)
         assert text is not None
-        read = self._generators(writer.name).read_prompt(text, config)
+        read = self.generators(writer.name).read_prompt(text, config)
         if set(read.tokens.tolist()) <= {self.tokenizer.marks.start, self.tokenizer.marks.end}:
             raise UserError("the text is empty")
 
@@ -281,32 +276,15 @@ class Run:
         if split not in splits:
             raise UserError(f"split {split!r}: unknown{suggestion(split, splits)}")
         config = with_settings(config, settings)
-        if config.samples != 1:
-            raise UserError(f"samples: must be 1, one text for each source, got {config.samples}")
         files = RunFiles(self.config, self.tasks, self.tokenizer, self.layout)
         data = run_data(self.directory, files, data_dir, cache_dir)
         for note in left_out_notes(data, split):
             say(note)
-        answering = [
-            task for task in self.tasks if generate and KINDS[task.kind].writes == "answer"
-        ]
-        for task in answering:
-            check_generation(config, self.layout.outputs[task.name].num_classes)
-        values = Evaluator(self.model, data)(self.params, split, full=True)
+        keep = self.directory / run_directory.GENERATED
+        written = Written(self.generators, config, keep) if generate else None
+        values = measured(self.model, self.params, data, split, written, say)
         if not values:
             raise UserError(f"split {split!r}: no task of {self.directory} has one")
-        for task in answering:
-            sources = sources_of(task, data.sources[task.source_name].splits.get(split, ()))
-            if task.name not in values or not sources:
-                continue
-            generator = self._generators(task.name)
-            texts = generator.generate([source.source for source in sources], config)
-            path = self.directory / run_directory.GENERATED / f"{task.name}-{split}.jsonl"
-            write_texts(path, sources, texts)
-            if note := bleu_note(sources):
-                say(f"task {task.name!r}: {note}")
-            lowercase = self.tokenizer.settings.lowercase
-            values[task.name] |= generation_metrics(sources, texts, lowercase=lowercase)
         return values
 
     def language_model(self, task: str | None = None) -> str:
@@ -318,7 +296,7 @@ class Run:
           UserError: if there is none.
         """
         if task is not None:
-            if not KINDS[self._task(task).kind].writes:
+            if not KINDS[self.task(task).kind].writes:
                 raise UserError(f"task {task!r}: is no language model nor text to text")
             return task
         for writes in ("continuation", "answer"):
@@ -327,7 +305,12 @@ class Run:
                     return candidate.name
         raise UserError(f"{self.directory}: has no task of kind language_model or text_to_text")
 
-    def _task(self, name: str) -> Task:
+    def task(self, name: str) -> Task:
+        """The task of a name.
+
+        Raises:
+          UserError: if there is none.
+        """
         for task in self.tasks:
             if task.name == name:
                 return task
@@ -339,18 +322,18 @@ class Run:
         # One compiled function for each group and choice of tasks.
         @functools.cache
         def make(group: str, names: tuple[str, ...]) -> Function:
-            return make_answers(self.model, group, [self._task(name) for name in names])
+            return make_answers(self.model, group, [self.task(name) for name in names])
 
         return make
 
     @functools.cached_property
-    def _generators(self) -> Callable[[str], TextGenerator]:
-        # One generator for each task, so that its functions are compiled once.
+    def generators(self) -> Callable[[str], TextGenerator]:
+        """From a task that writes text to its generator, whose functions are compiled once."""
         affixes = affix_table(self.tokenizer)
 
         @functools.cache
         def make(name: str) -> TextGenerator:
-            task = self._task(name)
+            task = self.task(name)
             return make_text_generator(self.model, task, self.tokenizer, self.params, affixes)
 
         return make

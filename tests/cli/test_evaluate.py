@@ -18,9 +18,22 @@ def test_json_has_the_values_of_the_summary(mtljax, tiny_run):
             assert found["tasks"][task][name] == pytest.approx(value, rel=1e-5)
 
 
+def test_a_file_of_ones_own(mtljax, tiny_run, tmp_path):
+    own = tmp_path / "own [1].csv"
+    own.write_text("text,label\na great film,positive\nbad,negative\n")
+    code, out, err = mtljax("evaluate", tiny_run, "--input", own, "--json")
+    found = json.loads(out)
+    assert code == 0 and found["split"] == str(own) and set(found["tasks"]) == {
+        "sentiment", "writer"
+    }  # fmt: skip
+    assert "task 'stars' is not measured: no column 'rating'; there are 'label', 'text'" in err
+    code, out, err = mtljax("evaluate", tiny_run, "--input", own, "--task", "sentiment")
+    assert code == 0 and err == "" and f"{own}, checkpoint of step" in out
+
+
 def test_table(capsys):
     values = {"a": {"accuracy": 0.5, "loss": 0.7}, "b": {"loss": 0.25}}
-    Output().print(values_table("test", values))
+    Output().print(values_table(values))
     out = capsys.readouterr().out
     lines = [line.strip("│┃| ").split() for line in out.splitlines()]
     rows = [[cell for cell in line if cell not in "│┃|"] for line in lines]

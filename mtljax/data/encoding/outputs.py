@@ -41,6 +41,8 @@ def task_output(
     """
     kind = KINDS[task.kind]
     if kind.writes:
+        if begun is not None:
+            return begun
         marks = tokenizer.marks
         words = _word_ids(task, source, tokenizer)
         # A vocabulary without a piece for unknown words has another in its place.
