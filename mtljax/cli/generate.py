@@ -149,7 +149,7 @@ def _prompts(options: Options, run: "Run", task: "Task", config: GenerationConfi
             yield prompt
         return
     file = "stdin" if options.input == "-" else options.input
-    for number, line in read_texts(options.input, (task,)):
+    for number, line, _ in read_texts(options.input, (task,)):
         named = isinstance(line, dict) and "prompt" in line and not line.keys() & {*task.parts}
         text = line["prompt"] if named else line  # pyright: ignore[reportArgumentType, reportCallIssue]
         check(text, f"{file}:{number}")

@@ -6,7 +6,7 @@ import json
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from mtljax.errors import UserError
 
@@ -17,7 +17,21 @@ Line = str | list[str] | dict[str, str | list[str]]
 """A text, the list of its words, or texts and lists by the names of features."""
 
 
-def read_texts(source: str, tasks: "Sequence[Task]" = ()) -> Iterator[tuple[int, Any]]:
+class InputText(NamedTuple):
+    """A text of a file.
+
+    Attributes:
+      line: the number of its line.
+      text: a text, the list of its words, or texts and lists by the names of features.
+      row: the line as it stands, or of a table or CoNLL the values by the names of columns.
+    """
+
+    line: int
+    text: Any
+    row: Any
+
+
+def read_texts(source: str, tasks: "Sequence[Task]" = ()) -> Iterator[InputText]:
     """Read texts, one a line, or a table or CoNLL file as the data sets of a run were read.
 
     A line is a JSON string, an object ``{"text": "..."}`` or ``{"tokens": ["...", ...]}``, or one
@@ -31,8 +45,8 @@ def read_texts(source: str, tasks: "Sequence[Task]" = ()) -> Iterator[tuple[int,
       tasks: tasks of a run that read it; without them a table is read by lines too.
 
     Returns:
-      An iterator over the numbers of lines and their texts, lists of words and objects; empty lines
-      are empty texts, but for empty lines in tables and CoNLL columns, which are skipped.
+      An iterator over the texts; empty lines are empty texts, but for empty lines in tables and
+      CoNLL columns, which are skipped.
 
     Raises:
       UserError: with file and line, for a line that is none of these.
@@ -46,7 +60,10 @@ def read_texts(source: str, tasks: "Sequence[Task]" = ()) -> Iterator[tuple[int,
     from mtljax.tasks.dataset import format_of
 
     if tasks and has_rows(source, tasks):
-        return read_rows(source, tasks)
+        return (
+            InputText(row.line, row.texts, row.columns or row.texts)
+            for row in read_rows(source, tasks)
+        )
     known = format_of(source)
     try:
         file = (open_json if known == "jsonl" else open_file)(Path(source))
@@ -57,7 +74,7 @@ def read_texts(source: str, tasks: "Sequence[Task]" = ()) -> Iterator[tuple[int,
     return _texts(file, source, parse_argument if known == "text" else parse_line)
 
 
-def _texts(source: Any, name: str, parse: Callable[[str], Line]) -> Iterator[tuple[int, Line]]:
+def _texts(source: Any, name: str, parse: Callable[[str], Line]) -> Iterator[InputText]:
     from mtljax.data.files.readers import Lines
     from mtljax.data.sources.bad_rows import READ_ERRORS, reason_of
 
@@ -71,8 +88,9 @@ def _texts(source: Any, name: str, parse: Callable[[str], Line]) -> Iterator[tup
             if line is None:
                 return
             text = line.removeprefix("\ufeff") if lines.number == 1 else line
+            text = text.rstrip("\r\n")
             try:
-                yield lines.number, parse(text.rstrip("\r\n"))
+                yield InputText(lines.number, parse(text), text)
             except ValueError as error:
                 raise UserError(f"{name}:{lines.number}: {error}") from None
 

@@ -3,6 +3,7 @@
 import contextlib
 import dataclasses
 import itertools
+import json
 import os
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -15,9 +16,10 @@ from rich.text import Text
 
 from mtljax.cli.compile_cache import CompileCache, compile_cache
 from mtljax.cli.draft import locked_draft
-from mtljax.cli.inputs import parse_argument, read_texts
+from mtljax.cli.inputs import InputText, parse_argument, read_texts
 from mtljax.cli.options import Output, parse, print_json, printable, warn
 from mtljax.errors import UserError
+from mtljax.inference.decisions import USUAL, Decisions, check_decisions
 
 if TYPE_CHECKING:
     from mtljax.inference.run import Run
@@ -46,6 +48,10 @@ class Options:
         environment's JAX_COMPILATION_CACHE_DIR.
       json: print one JSON object a line, {task: answer}.
       output: write to this file instead of stdout.
+      keep_rows: with --json, print {"line": number, "row": what stood there, "answers": {task:
+        answer}} for each text of a file, so that ids and other columns stay with the answers.
+      threshold: of the probability from which a class is in a set of labels.
+      reject_below: the label is null where the most probable class is less probable than this.
     """
 
     run: Annotated[tyro.conf.Positional[str], tyro.conf.arg(metavar="RUN")]
@@ -57,6 +63,9 @@ class Options:
     compile_cache: CompileCache = None
     json: tyro.conf.FlagCreatePairsOff[bool] = False
     output: Annotated[str | None, tyro.conf.arg(metavar="FILE")] = None
+    keep_rows: tyro.conf.FlagCreatePairsOff[bool] = False
+    threshold: float = USUAL.threshold
+    reject_below: float = USUAL.reject_below
 
 
 def run(arguments: Sequence[str]) -> int:
@@ -68,6 +77,10 @@ def run(arguments: Sequence[str]) -> int:
 
 def _run(options: Options) -> int:
     source = _source(options)
+    decisions = Decisions(options.threshold, options.reject_below)
+    check_decisions(decisions)
+    if options.keep_rows and (source is None or not options.json):
+        raise UserError("--keep-rows: needs --json, and texts from a file or stdin")
     from mtljax.inference import load_run
 
     loaded = load_run(options.run, warn=warn)
@@ -77,12 +90,16 @@ def _run(options: Options) -> int:
     with _writing(options.output) as file:
         console = Output(file=file)
         while batch := list(itertools.islice(texts, BATCH)):
-            answers = loaded.predict(batch, tasks=tasks)
-            for text, answer in zip(batch, answers, strict=True):
-                if options.json:
+            asked = [one.text for one in batch]
+            answers = loaded.predict(asked, tasks=tasks, decisions=decisions)
+            for one, answer in zip(batch, answers, strict=True):
+                if options.keep_rows:
+                    kept = {"line": one.line, "row": _fields(one.row), "answers": answer}
+                    print_json(kept, file)
+                elif options.json:
                     print_json(answer, file)
                 else:
-                    show(console, text, answer)
+                    show(console, one.text, answer)
             file.flush()
     return 0
 
@@ -108,7 +125,8 @@ def _in_words(answer: Mapping[str, Any]) -> str:
     if "label" in answer:
         best = sorted(answer["probabilities"].items(), key=lambda item: -item[1])[:3]
         shares = "  ".join(f"{printable(name)} {100 * p:.1f} %" for name, p in best)
-        return f"{printable(answer['label'])}  ({shares})"
+        label = "(rejected)" if answer["label"] is None else printable(answer["label"])
+        return f"{label}  ({shares})"
     if "labels" in answer:
         shares = answer["probabilities"]
         labels = (f"{printable(name)} {100 * shares[name]:.1f} %" for name in answer["labels"])
@@ -145,21 +163,29 @@ def _source(options: Options) -> str | None:
 
 def _texts(
     options: Options, source: str | None, run: "Run", check: Callable[[Any], None]
-) -> Iterator[Any]:
+) -> Iterator[InputText]:
     """The texts, each checked, so that a bad one is named by its line."""
     if source is None:
-        for text in map(parse_argument, options.texts):
+        for number, text in enumerate(map(parse_argument, options.texts), start=1):
             check(text)
-            yield text
+            yield InputText(number, text, text)
         return
     tasks = [task for task in run.tasks if not options.task or task.name in options.task]
     name = "stdin" if source == "-" else source
-    for number, text in read_texts(source, tasks):
+    for one in read_texts(source, tasks):
         try:
-            check(text)
+            check(one.text)
         except UserError as error:
-            raise UserError(f"{name}:{number}: {error}") from None
-        yield text
+            raise UserError(f"{name}:{one.line}: {error}") from None
+        yield one
+
+
+def _fields(row: Any) -> Any:
+    """What stands in a line, parsed where it is an object of JSON."""
+    if isinstance(row, str) and row.lstrip().startswith("{"):
+        with contextlib.suppress(ValueError):
+            return json.loads(row)
+    return row
 
 
 @contextlib.contextmanager

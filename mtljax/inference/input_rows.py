@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from mtljax.data.files.formats import OPENERS, Opened
 from mtljax.data.files.readers import Lines
@@ -31,7 +31,21 @@ def has_rows(path: str, tasks: Sequence[Task]) -> bool:
     return known in _ROWS or (known == "text" and any(source.paragraphs for source in described))
 
 
-def read_rows(path: str, tasks: Sequence[Task]) -> Iterator[tuple[int, Mapping[str, Text]]]:
+class InputRow(NamedTuple):
+    """A row of a file.
+
+    Attributes:
+      line: the number of its line.
+      texts: texts, or lists of words, by the names of features.
+      columns: its values by the names of columns, as far as they have names.
+    """
+
+    line: int
+    texts: Mapping[str, Text]
+    columns: Mapping[str, Any]
+
+
+def read_rows(path: str, tasks: Sequence[Task]) -> Iterator[InputRow]:
     """Reads a file for which `has_rows` holds, as the data sets of a run were read.
 
     Columns are found by the name or number that the run's data set of this format declares for a
@@ -43,8 +57,7 @@ def read_rows(path: str, tasks: Sequence[Task]) -> Iterator[tuple[int, Mapping[s
       tasks: tasks of the run that read it.
 
     Returns:
-      For each row the number of its line and texts, or lists of words, by the names of features.
-      The file is opened at once, and read when rows are asked for.
+      The rows. The file is opened at once, and read when rows are asked for.
 
     Raises:
       UserError: with file and line, if the file cannot be read or a row is malformed, or no column
@@ -68,7 +81,7 @@ def read_rows(path: str, tasks: Sequence[Task]) -> Iterator[tuple[int, Mapping[s
 
 def _rows(
     path: str, opened: Opened, getters: Mapping[str, Callable[[Any], Text]], file: Any
-) -> Iterator[tuple[int, Mapping[str, Text]]]:
+) -> Iterator[InputRow]:
     with file:
         lines = Lines(file)
         try:
@@ -80,7 +93,7 @@ def _rows(
                     row = {name: get(record.values) for name, get in getters.items()}
                 except ValueError as error:
                     raise UserError(f"{path}:{record.line}: {error}") from None
-                yield record.line, row
+                yield InputRow(record.line, row, dict(opened.columns(record.values)))
         except READ_ERRORS as error:
             raise UserError(f"{path}:{lines.number + 1}: {reason_of(error)}") from None
 

@@ -10,6 +10,7 @@ from typing import Any
 
 from mtljax.data import Layout, Tokenizer
 from mtljax.errors import UserError
+from mtljax.inference.decisions import USUAL, Decisions, check_decisions, decided
 from mtljax.inference.generation_config import (
     EVALUATION,
     GenerationConfig,
@@ -65,7 +66,10 @@ class Run:
     step: int
 
     def predict(
-        self, texts: Sequence[UserInput], tasks: Sequence[str] | None = None
+        self,
+        texts: Sequence[UserInput],
+        tasks: Sequence[str] | None = None,
+        decisions: Decisions = USUAL,
     ) -> list[dict[str, Answer]]:
         """Answer some texts by every task that can read them.
 
@@ -87,14 +91,17 @@ class Run:
             several inputs, a mapping such as ``{"premise": ..., "hypothesis": ...}`` from the names
             of features to texts.
           tasks: names of the tasks that are to answer; None for all that have something to read.
+          decisions: from which probabilities on a class is answered.
 
         Returns:
           For each text the answers by task, in the order of the run's tasks.
 
         Raises:
           TypeError: if `texts` is no list of texts.
-          UserError: if the run has no such task, or a text lacks an input of one that is named.
+          UserError: if the run has no such task, a text lacks an input of one that is named, or a
+            threshold is no probability.
         """
+        check_decisions(decisions)
         texts = checked_inputs(texts)
         wanted = self._wanted(tasks)
         answers: list[dict[str, Answer]] = [{} for _ in texts]
@@ -112,7 +119,9 @@ class Run:
                     function, self.params, self.model, self.tokenizer, group.name, direct, inputs
                 )
                 for number, by_task in zip(numbers, several, strict=True):
-                    answers[number].update(by_task)
+                    answers[number] |= {
+                        name: decided(answer, decisions) for name, answer in by_task.items()
+                    }
             for task in asked:
                 if KINDS[task.kind].writes:
                     numbers, inputs = selected[task.name]

@@ -13,7 +13,7 @@ def test_lines_of_every_form(tmp_path):
         b'\xef\xbb\xbf"a string"\n{"text": "an object", "id": 3}\r\n'
         b'{"tokens": ["two", "words"]}\nplain text, with "quotes"\n\ncaf\xe9 \x00\nlast'
     )
-    assert [text for _, text in read_texts(str(path))] == [
+    assert [one.text for one in read_texts(str(path))] == [
         "a string",
         "an object",
         ["two", "words"],
@@ -41,7 +41,7 @@ def test_an_invalid_line_is_named(tmp_path, line, message):
     path = tmp_path / "texts.jsonl"
     path.write_text(f"fine\n{line}\nfine\n")
     texts = read_texts(str(path))
-    assert next(texts) == (1, "fine")
+    assert next(texts) == (1, "fine", "fine")
     with pytest.raises(UserError, match=f"texts.jsonl:2: {message}"):
         next(texts)
 
@@ -56,7 +56,7 @@ def test_files_that_cannot_be_read(tmp_path):
 def test_stdin(monkeypatch):
     monkeypatch.setattr("sys.stdin", SimpleNamespace(buffer=io.BytesIO(b'a\n{"text": 1}\n')))
     texts = read_texts("-")
-    assert next(texts) == (1, "a")
+    assert next(texts) == (1, "a", "a")
     with pytest.raises(UserError, match="stdin:2: "):
         next(texts)
 

@@ -28,6 +28,26 @@ def test_json(mtljax, tiny_run):
     assert answer["casing"]["words"] == ["oh", "no"]
 
 
+def test_rows_are_kept_and_unsure_answers_held_back(mtljax, tiny_run, tmp_path):
+    for name, content, rows in (
+        ("in.jsonl", '{"id": 7, "text": "good"}\nbad\n', [{"id": 7, "text": "good"}, "bad"]),
+        ("in.csv", "id,text\nx,good\ny,bad\n", [{"id": k, "text": t} for k, t in
+                                                 (("x", "good"), ("y", "bad"))]),
+    ):  # fmt: skip
+        (tmp_path / name).write_text(content)
+        options = ["--input", tmp_path / name, "--task", "sentiment", "--json", "--keep-rows"]
+        code, out, err = mtljax("predict", tiny_run, *options, "--reject-below", "1")
+        assert (code, err) == (0, "")
+        found = [json.loads(line) for line in out.splitlines()]
+        assert [one["row"] for one in found] == rows
+        assert [one["line"] for one in found] == ([2, 3] if name == "in.csv" else [1, 2])
+        for one in found:
+            answer = one["answers"]["sentiment"]
+            assert answer["label"] is None and sum(answer["probabilities"].values()) > 0.999
+    _, out, _ = mtljax("predict", tiny_run, "a", "--task", "sentiment", "--reject-below", "1")
+    assert "  (rejected)  (" in out.replace("sentiment", "")
+
+
 def test_some_tasks(mtljax, tiny_run):
     _, out, _ = mtljax("predict", "--task", "stars", "--task", "casing", tiny_run, "a", "--json")
     assert list(json.loads(out)) == ["casing", "stars"]
@@ -85,6 +105,10 @@ def test_odd_texts(mtljax, tiny_run):
 
 
 def test_bad_input(refused, tiny_run, tmp_path, monkeypatch):
+    assert "--keep-rows: needs --json" in refused("predict", tiny_run, "a", "--keep-rows")
+    assert "reject_below: must be in [0, 1], got 2.0" in refused(
+        "predict", tiny_run, "a", "--reject-below", "2"
+    )
     path = tmp_path / "in.jsonl"
     path.write_text('"fine"\n{"txt": 3}\n')
     target = tmp_path / "out"

@@ -49,7 +49,7 @@ def test_rows_are_those_of_training(tmp_path, name, encoding):
     assert has_rows(str(path), [one])
     rows = list(read_rows(str(path), [one]))
     expected = [row[feature] for split in load_source(source).splits.values() for row in split]
-    assert [select_input(one, row, named=True) for _, row in rows] == expected
+    assert [select_input(one, row, named=True) for _, row, _ in rows] == expected
     assert len(rows) == 2
 
 
@@ -60,18 +60,21 @@ def test_rows_without_targets_and_in_other_formats(tmp_path):
     two = task(("premise", "hypothesis"), source)
     for head in ("meta.premise,second", "premise,hypothesis", "premise,second"):
         (tmp_path / "a.csv").write_text(f"id,{head}\n\n1,a,b\n")
+        names = ["id", *head.split(",")]
         assert list(read_rows(str(tmp_path / "a.csv"), [two]))[0] == (
             3,
             {"premise": "a", "hypothesis": "b"},
+            dict(zip(names, "1ab", strict=True)),
         )
     (tmp_path / "a.conll").write_text("a\nb\n\nc\n")
     words = task(
         "tokens", described(splits={"train": "x.conll"}, features={"tokens": 0, "tags": 3})
     )
     rows = list(read_rows(str(tmp_path / "a.conll"), [words]))
-    assert rows == [(1, {"tokens": ["a", "b"]}), (4, {"tokens": ["c"]})]
+    assert rows == [(1, {"tokens": ["a", "b"]}, {}), (4, {"tokens": ["c"]}, {})]
     (tmp_path / "b.tsv").write_text("tokens\na b\n")
-    assert list(read_rows(str(tmp_path / "b.tsv"), [words])) == [(2, {"tokens": "a b"})]
+    rows = list(read_rows(str(tmp_path / "b.tsv"), [words]))
+    assert rows == [(2, {"tokens": "a b"}, {"tokens": "a b"})]
 
 
 def test_what_cannot_be_read_is_named(tmp_path):
@@ -99,7 +102,7 @@ def test_what_cannot_be_read_is_named(tmp_path):
         for name, separator in (("a", ";"), ("b", ","))
     ]
     assert "the data sets 'a' and 'b' are read in different ways" in refusal(b"text\na\n", others)
-    assert list(read_rows(str(path), others[:1])) == [(2, {"text": "a"})]
+    assert list(read_rows(str(path), others[:1])) == [(2, {"text": "a"}, {"text": "a"})]
     (tmp_path / "a.conll").write_text("a\n")
     with pytest.raises(UserError, match="no data set in CoNLL columns"):
         read_rows(str(tmp_path / "a.conll"), [one])
