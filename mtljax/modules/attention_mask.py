@@ -6,6 +6,7 @@ import jax
 import jax.numpy as jnp
 
 from mtljax.modules.config import Attention
+from mtljax.modules.packed_mask import packed_mask, seen_by
 
 
 class AttentionByRow(NamedTuple):
@@ -39,13 +40,7 @@ def attention_mask(
     Padding (segment 0) sees padding, so that no row of the softmax is empty; what comes out there
     is finite and never counted.
     """
-    same = segments[:, :, None] == segments[:, None, :]
-    if causal is not False:
-        size = segments.shape[1]
-        seen = jnp.arange(size)[:, None] >= jnp.arange(size)[None, :]
-        seen = seen if source is None else seen | source[:, None, :]
-        same = same & (seen if causal is True else seen | ~causal[:, None, None])
-    return same[:, None]
+    return seen_by(packed_mask(segments, causal=causal, source=source))
 
 
 def window_mask(size: int, window: int) -> jax.Array:

@@ -1,9 +1,12 @@
 """Attention of long rows that holds the scores of some of their positions at a time."""
 
 import functools
+from typing import Any
 
 import jax
 import jax.numpy as jnp
+
+from mtljax.modules.packed_mask import PackedMask, seen_by
 
 BLOCK = 256
 """Positions whose scores are held."""
@@ -16,7 +19,7 @@ def blockwise_attention(
     query: jax.Array,
     key: jax.Array,
     value: jax.Array,
-    mask: jax.Array | None,
+    mask: jax.Array | PackedMask | None,
     block: int = BLOCK,
 ) -> jax.Array:
     """`jax.nn.dot_product_attention`, block after block of the positions that look.
@@ -30,8 +33,8 @@ def blockwise_attention(
       query: ``[R, S, heads, size]``.
       key: ``[R, S, kv_heads, size]``, of as many positions or others.
       value: likewise.
-      mask: bool ``[R, 1, S, S]``, which positions see which, of all rows if the first dimension is
-        1; None for all.
+      mask: which positions see which; None for all. Of a `PackedMask` the part of a block is made
+        with it; bool ``[R, 1, S, S]``, of all rows if the first dimension is 1, is held.
       block: positions of a block.
 
     Returns:
@@ -51,11 +54,16 @@ def blockwise_attention(
     wide = [x.astype(jnp.promote_types(x.dtype, jnp.float32)) for x in (key, value)]
 
     @functools.partial(jax.checkpoint, prevent_cse=False)
-    def of_block(part: tuple[jax.Array, jax.Array | None]) -> jax.Array:
-        looking, seen = part
+    def of_block(part: tuple[jax.Array, Any, jax.Array]) -> jax.Array:
+        looking, seen, first = part
+        if isinstance(mask, PackedMask):
+            seen = seen_by(mask, seen, first)
         narrow = [x.astype(query.dtype) for x in wide]
         return jax.nn.dot_product_attention(looking, *narrow, mask=seen, implementation="xla")  # pyright: ignore[reportReturnType]
 
-    masks = None if mask is None else blocks(mask, 2)
-    out = jnp.moveaxis(jax.lax.map(of_block, (blocks(query, 1), masks)), 0, 1)
+    masks = None
+    if mask is not None:
+        masks = blocks(mask.queries, 1) if isinstance(mask, PackedMask) else blocks(mask, 2)
+    parts = blocks(query, 1), masks, jnp.arange(count) * block
+    out = jnp.moveaxis(jax.lax.map(of_block, parts), 0, 1)
     return out.reshape(rows, count * block, *out.shape[3:])[:, :size]

@@ -3,6 +3,8 @@
 import flax.linen as nn
 import jax
 
+from mtljax.modules.blockwise_attention import LONG, blockwise_attention
+from mtljax.modules.packed_mask import PackedMask
 from mtljax.sharing import (
     bottleneck,
     film,
@@ -78,13 +80,16 @@ def with_experts(module: nn.Module, name: str, x: jax.Array, y: jax.Array) -> ja
 
 
 def with_projected_attention(
-    module: nn.Module, name: str, x: jax.Array, mask: jax.Array | None, y: jax.Array
+    module: nn.Module, name: str, x: jax.Array, mask: jax.Array | PackedMask | None, y: jax.Array
 ) -> jax.Array:
     """``y`` ``[R, S, D]`` plus attention of that name, if there is any, of ``x`` ``[R, S, D]``."""
     if not module.has_variable(ADAPTERS, name):
         return y
     found = module.get_variable(ADAPTERS, name)
-    return y + projected_attention(x, found["down"], found["qkv"], found["up"], mask)
+    parts = found["down"], found["qkv"], found["up"]
+    long = x.shape[1] >= LONG and mask is None
+    attend = blockwise_attention if long or isinstance(mask, PackedMask) else None
+    return y + projected_attention(x, *parts, mask, attend)
 
 
 def with_stitch(module: nn.Module, name: str, x: jax.Array) -> jax.Array:

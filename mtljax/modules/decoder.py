@@ -9,13 +9,15 @@ import jax.numpy as jnp
 from jax.typing import DTypeLike
 
 from mtljax.modules.architecture import DEFAULT, Architecture, head_size
-from mtljax.modules.attention_mask import attention_mask
+from mtljax.modules.blockwise_attention import LONG
 from mtljax.modules.config import ReadoutKind
 from mtljax.modules.dropout import Masked
 from mtljax.modules.heads import Features, LanguageModelHead, Readout, TableHead
 from mtljax.modules.keys_values import KeysValues, keys_values
 from mtljax.modules.norms import make_norm
+from mtljax.modules.packed_mask import PackedMask, packed_mask, seen_by
 from mtljax.modules.relative import RelativeBias
+from mtljax.modules.self_attention import in_blocks
 from mtljax.modules.transformer_layer import TransformerLayer
 
 
@@ -44,10 +46,10 @@ class DecoderStack(nn.Module):
     def __call__(
         self,
         x: jax.Array,
-        mask: jax.Array,
+        mask: jax.Array | PackedMask,
         positions: jax.Array,
         memory: Sequence[KeysValues],
-        source: jax.Array,
+        source: jax.Array | PackedMask,
         caches: Sequence[KeysValues] | None = None,
         column: jax.Array | int = 0,
         masked: Masked | None = None,
@@ -58,10 +60,10 @@ class DecoderStack(nn.Module):
 
         Args:
           x: embedded tokens of the answer.
-          mask: which columns of the answer each position sees, ``[R, 1, S, C]``.
+          mask: which columns of the answer each position sees, ``[R, 1, S, C]`` or as data.
           positions: ``[R, S]``.
           memory: by layer, keys and values of L columns of the source.
-          source: which of these each position sees, ``[R, 1, S, L]``.
+          source: which of these each position sees, ``[R, 1, S, L]`` or as data.
           caches: by layer, what was read before, of C columns; None where x is all there is.
           column: where x is written in `caches`.
           masked: what has dropout masks of its own; None for rows 0 to R - 1.
@@ -74,6 +76,7 @@ class DecoderStack(nn.Module):
             x = nn.Dense(self.features, dtype=self.dtype, name="project")(x)
         x, written, bias = x.astype(self.dtype), [], None
         if self.architecture.positions == "relative":
+            assert isinstance(mask, jax.Array)  # pairs of positions are held
             relative = RelativeBias(self.architecture, self.heads, one_sided=True, name="relative")
             bias = relative(column + jnp.arange(x.shape[1]), jnp.arange(mask.shape[-1]))
         for i, layer_memory in enumerate(memory):
@@ -171,14 +174,16 @@ class DecoderHead(nn.Module):
         segments, source = features.segments, features.source
         if source is None:
             raise ValueError("features.source: a decoder needs to know it")
-        same = segments[:, :, None] == segments[:, None, :]
+        seen = packed_mask(2 * segments - source, causal=True)
+        of_source = PackedMask(segments, jnp.where(source, segments, -1))
+        size = segments.shape[1]
         hidden, _ = self.stack(
             features.embedded,
-            attention_mask(2 * segments - source, causal=True),
+            seen if in_blocks(size, None, self.architecture) else seen_by(seen),
             # Only distances count, and a text stands in one piece.
             jnp.broadcast_to(jnp.arange(segments.shape[1]), segments.shape),
             self.remember(features.hidden),
-            (same & source[:, None, :])[:, None],
+            of_source if size >= LONG else seen_by(of_source),
             masked=features.masked(),
             train=train,
         )

@@ -16,6 +16,7 @@ from mtljax.modules.fused_attention import fused_attention
 from mtljax.modules.keys_values import KeysValues, attend, keys_values
 from mtljax.modules.named_axes import named_dense
 from mtljax.modules.norms import head_norm
+from mtljax.modules.packed_mask import PackedMask, seen_by
 from mtljax.modules.positions import layer_frequencies, rotate
 
 Implementation = Literal["xla", "cudnn", "blocks"]
@@ -97,8 +98,21 @@ def scaled_query(query: jax.Array, architecture: Architecture) -> jax.Array:
     return query * jnp.asarray(architecture.query_scale * query.shape[-1] ** 0.5, query.dtype)
 
 
+def in_blocks(size: int, implementation: Implementation | None, architecture: Architecture) -> bool:
+    """Whether attention among so many positions is read in blocks.
+
+    Without an implementation rows of `LONG` positions and more are. Positions that add a number to
+    each pair hold all pairs.
+    """
+    if architecture.positions in ("disentangled", "relative"):
+        return False
+    return implementation == "blocks" or (implementation is None and size >= LONG)
+
+
 def attend_row(
-    qkv: QueriesKeysValues, mask: jax.Array | None, implementation: Implementation | None
+    qkv: QueriesKeysValues,
+    mask: jax.Array | PackedMask | None,
+    implementation: Implementation | None,
 ) -> jax.Array:
     """Attention of the positions of a row to each other: ``[R, S, heads, size]``.
 
@@ -106,14 +120,30 @@ def attend_row(
     """
     query, key, value, scores = qkv
     if scores is not None:
+        mask = seen_by(mask) if isinstance(mask, PackedMask) else mask
         return jax.nn.dot_product_attention(
             query, key, value, bias=scores.astype(query.dtype), mask=mask, implementation="xla"
         )  # pyright: ignore[reportReturnType]
-    if implementation == "cudnn" and mask is not None:
-        return fused_attention(query, key, value, mask)
     if implementation == "blocks" or (implementation is None and query.shape[1] >= LONG):
         return blockwise_attention(query, key, value, mask)
+    mask = seen_by(mask) if isinstance(mask, PackedMask) else mask
+    if implementation == "cudnn" and mask is not None:
+        return fused_attention(query, key, value, mask)
     return jax.nn.dot_product_attention(query, key, value, mask=mask, implementation=implementation)  # pyright: ignore[reportReturnType]
+
+
+def attend_source(query: jax.Array, source: KeysValues, mask: jax.Array | PackedMask) -> jax.Array:
+    """Attention of queries ``[R, S, heads, size]`` to another text, in blocks under a `PackedMask`.
+
+    Args:
+      query: likewise what is returned.
+      source: keys and values of its C columns.
+      mask: bool ``[R, 1, S, C]`` or as data, which of them each position sees.
+    """
+    if not isinstance(mask, PackedMask):
+        return attend(query, source, mask)
+    key, value = (jnp.transpose(x, (0, 3, 1, 2)) for x in source)
+    return blockwise_attention(query, key, value, mask)
 
 
 def attend_cache(

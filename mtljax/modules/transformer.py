@@ -11,7 +11,7 @@ from jax.typing import DTypeLike
 
 from mtljax.modules.added_rows import AddedRows
 from mtljax.modules.architecture import DEFAULT, Architecture, head_size, is_local
-from mtljax.modules.attention_mask import attention_mask, window_mask
+from mtljax.modules.attention_mask import window_mask
 from mtljax.modules.beam_cache import BeamKeysValues
 from mtljax.modules.by_position import ADAPTERS
 from mtljax.modules.disentangled import DistanceTable
@@ -19,8 +19,9 @@ from mtljax.modules.dropout import Masked
 from mtljax.modules.keys_values import KeysValues
 from mtljax.modules.named_axes import named_dense
 from mtljax.modules.norms import make_norm
+from mtljax.modules.packed_mask import PackedMask, packed_mask, seen_by
 from mtljax.modules.relative import RelativeBias
-from mtljax.modules.self_attention import Implementation
+from mtljax.modules.self_attention import Implementation, in_blocks
 from mtljax.modules.transformer_layer import LayerKind, Masks, TransformerLayer
 
 Remat = Literal["none", "full", "dots"]
@@ -130,7 +131,7 @@ class TransformerEncoder(nn.Module):
         if segments is None and (causal is not False or source is not None or self._windows):
             segments = jnp.ones(x.shape[:2], jnp.int32)
         if segments is not None:
-            mask = attention_mask(segments, causal=causal, source=source)
+            mask = self._mask(segments, causal, source)
         hidden, _ = self._scan_layers(
             x, mask, positions, masked, types, train=train, return_cache=False
         )
@@ -161,7 +162,7 @@ class TransformerEncoder(nn.Module):
         Returns:
           ``[R, L, D]``, and the `KeysValues` of each layer, of ``L + room`` columns.
         """
-        mask = attention_mask(segments, causal=causal, source=source)
+        mask = self._mask(segments, causal, source)
         hidden, stacked = self._scan_layers(
             x, mask, positions, None, types, train=False, return_cache=True
         )
@@ -223,11 +224,20 @@ class TransformerEncoder(nn.Module):
     def _windows(self) -> bool:
         return any(self._local)
 
+    def _mask(
+        self, segments: jax.Array, causal: bool | jax.Array, source: jax.Array | None
+    ) -> jax.Array | PackedMask:
+        """What positions see: of rows that are read in blocks as data, of others once for all."""
+        window = self.architecture.window if self._windows else 0
+        mask = packed_mask(segments, causal=causal, source=source, window=window)
+        blocks = in_blocks(segments.shape[1], self.implementation, self.architecture)
+        return mask if blocks else seen_by(mask)
+
     @nn.compact
     def _scan_layers(
         self,
         x: jax.Array,
-        mask: jax.Array | None,
+        mask: jax.Array | PackedMask | None,
         positions: jax.Array,
         masked: Masked | None,
         types: jax.Array | None,
@@ -237,7 +247,7 @@ class TransformerEncoder(nn.Module):
     ) -> tuple[jax.Array, Any]:
         x = self._read(x, positions, types)
         layer, masks = TransformerLayer, mask
-        if self._windows:
+        if self._windows and not isinstance(mask, PackedMask):
             assert mask is not None
             masks = Masks(mask, mask & window_mask(x.shape[1], self.architecture.window))
         if self.remat != "none":

@@ -1,5 +1,6 @@
 """One layer of a transformer: self-attention and a feed-forward block, each with a residual."""
 
+import dataclasses
 from typing import NamedTuple
 
 import flax.linen as nn
@@ -21,14 +22,16 @@ from mtljax.modules.by_position import (
 )
 from mtljax.modules.dropout import LockedDropout, Masked
 from mtljax.modules.feed_forward import feed_forward
-from mtljax.modules.keys_values import KeysValues, attend, keys_values
+from mtljax.modules.keys_values import KeysValues, keys_values
 from mtljax.modules.named_axes import named_dense
 from mtljax.modules.norms import make_norm
+from mtljax.modules.packed_mask import PackedMask
 from mtljax.modules.packed_rows import by_rows
 from mtljax.modules.self_attention import (
     Implementation,
     attend_cache,
     attend_row,
+    attend_source,
     queries_keys_values,
     scaled_query,
 )
@@ -84,14 +87,14 @@ class TransformerLayer(nn.Module):
     def __call__(
         self,
         x: jax.Array,
-        mask: jax.Array | Masks | None,
+        mask: jax.Array | Masks | PackedMask | None,
         positions: jax.Array,
         masked: Masked | None,
         kind: LayerKind | None = None,
         distances: jax.Array | None = None,
         cache: KeysValues | BeamKeysValues | None = None,
         column: jax.Array | int = 0,
-        source: tuple[KeysValues, jax.Array] | None = None,
+        source: tuple[KeysValues, jax.Array | PackedMask] | None = None,
     ) -> tuple[jax.Array, KeysValues | BeamKeysValues | None]:
         """Map ``x`` ``[R, S, D]`` to the same shape.
 
@@ -99,7 +102,7 @@ class TransformerLayer(nn.Module):
           x: ``[R, S, D]``.
           mask: bool, what each position sees: ``[R, 1, S, S]`` positions of ``x`` (None for all of
             them), or ``[R, 1, S, C]`` columns of ``cache``, or what `beam_mask` returns; both
-            masks where some layers are local.
+            masks where some layers are local; or the `PackedMask` of long rows.
           positions: ``[R, S]``, of the rotary embedding.
           masked: what has dropout masks of its own; None for rows 0 to R - 1.
           kind: in what it differs from other layers; None where all are alike.
@@ -119,6 +122,8 @@ class TransformerLayer(nn.Module):
         local = False if kind is None else kind.local
         if isinstance(mask, Masks):
             mask = jnp.where(local, mask.window, mask.whole)
+        if isinstance(mask, PackedMask) and mask.window:
+            mask = dataclasses.replace(mask, local=jnp.asarray(local))
         x = by_rows(x, self.rows)
         y = self._before("attention_norm", x)
         if not a.first_norm and kind is not None:
@@ -130,7 +135,7 @@ class TransformerLayer(nn.Module):
             if self.return_cache:
                 cache = keys_values(qkv.key, qkv.value)
         else:
-            assert mask is not None  # of the columns written so far
+            assert isinstance(mask, jax.Array)  # of the columns written so far
             y, cache = attend_cache(qkv, mask, cache, column)
         y = with_prefix(self, "prefix", qkv.query, y)
         out_names = named_dense(("heads", "head_features", "features"), ("features",))
@@ -153,7 +158,7 @@ class TransformerLayer(nn.Module):
                 **named_dense(("features", "heads", "head_features"), ("heads", "head_features")),
             )
             query = scaled_query(by_position(source_query, y), a)
-            y = attend(query, *source)
+            y = attend_source(query, *source)
             out = nn.DenseGeneral(
                 self.features,
                 axis=(-2, -1),

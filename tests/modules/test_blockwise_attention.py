@@ -1,13 +1,20 @@
 """Attention in blocks: equal to the plain one, without the scores of a whole row."""
 
+import dataclasses
+from functools import partial
+
+import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from mtljax.modules.attention_mask import attention_mask, window_mask
+from mtljax.modules.architecture import Architecture
 from mtljax.modules.blockwise_attention import LONG, blockwise_attention
-from mtljax.modules.self_attention import QueriesKeysValues, attend_row
+from mtljax.modules.decoder import DecoderHead
+from mtljax.modules.heads import Features
+from mtljax.modules.packed_mask import PackedMask, packed_mask
+from mtljax.modules.transformer import TransformerEncoder
 
 ROWS, LENGTH, HEADS, SIZE = 2, 7, 4, 8
 
@@ -28,43 +35,61 @@ def arrays():
     return draw(ROWS, LENGTH, HEADS, SIZE), key, value
 
 
-def masks():
-    segments = np.asarray([[1, 1, 1, 2, 2, 2, 0], [1, 1, 1, 1, 1, 0, 0]])
-    source = segments == 2
-    packed = attention_mask(segments, causal=False)
-    return {
-        "none": None,
-        "packed": packed,
-        "causal": attention_mask(segments, causal=True),
-        "prefix": attention_mask(segments, causal=True, source=source),
-        "window": packed & window_mask(LENGTH, 1),
-    }
+SEGMENTS = np.asarray([[1, 1, 1, 2, 2, 2, 0], [1, 1, 1, 1, 1, 0, 0]])
+SOURCE = np.asarray([[1, 1, 0, 1, 0, 0, 0], [1, 1, 1, 0, 0, 0, 0]], bool)
+MASKS = ("none", "held", "packed", "causal", "prefix", "by row", "window", "source")
 
 
-@pytest.mark.parametrize("name", list(masks()))
+def masks(name):
+    """A mask as data, and bool ``[R, 1, S, S]`` by definition."""
+    s, near = jnp.asarray(SEGMENTS), np.abs(np.subtract.outer(range(LENGTH), range(LENGTH))) <= 1
+    same = SEGMENTS[:, :, None] == SEGMENTS[:, None, :]
+    causal = same & np.tri(LENGTH, dtype=bool)
+    prefix = same & (np.tri(LENGTH, dtype=bool) | SOURCE[:, None])
+    by_row, rows = np.where([[[True]], [[False]]], causal, same), jnp.array([True, False])
+    window = dataclasses.replace(packed_mask(s, causal=False, window=1), local=jnp.array(True))
+    mask, dense = {
+        "none": (None, None),
+        "held": (jnp.asarray(causal[:, None]), causal),
+        "packed": (packed_mask(s, causal=False), same),
+        "causal": (packed_mask(s, causal=True), causal),
+        "prefix": (packed_mask(s, causal=True, source=jnp.asarray(SOURCE)), prefix),
+        "by row": (packed_mask(s, causal=rows), by_row),
+        "window": (window, same & near),
+        "source": (PackedMask(s, jnp.where(SOURCE, s, -1)), same & SOURCE[:, None]),
+    }[name]
+    return mask, None if dense is None else dense[:, None]
+
+
+@pytest.mark.parametrize("name", MASKS)
 def test_values_and_gradients_are_those_of_the_plain_one(arrays, name):
     # Three blocks of three positions, of which the last has two that are none.
-    mask = masks()[name]
+    mask, dense = masks(name)
+    # Of a source there are positions that see nothing; what comes out there is finite.
+    counts = np.ones((ROWS, LENGTH, 1, 1)) if dense is None else dense.any(-1)[:, 0, :, None, None]
 
     def answers(attention, *x):
-        out = attention(*x, mask)
+        out = jnp.where(counts, attention(*x), 0)
         return jnp.square(out).sum(), out
 
-    def blocks(query, key, value, mask):
-        return blockwise_attention(query, key, value, mask, block=3)
+    def blocks(*x):
+        return blockwise_attention(*x, mask, block=3)
+
+    def by_definition(*x):
+        return plain(*x, dense)
 
     def of(attention):
         run = jax.value_and_grad(lambda *x: answers(attention, *x), argnums=(0, 1, 2), has_aux=True)
         return jax.jit(run)(*arrays)
 
     for found, expected in zip(
-        jax.tree.leaves(of(blocks)), jax.tree.leaves(of(plain)), strict=True
+        jax.tree.leaves(of(blocks)), jax.tree.leaves(of(by_definition)), strict=True
     ):
         np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-5)
 
 
 def test_mapped_over_tasks_it_is_each_alone(arrays):
-    mask = masks()["causal"]
+    mask = masks("prefix")[0]
     tasks = [jnp.stack([x, 2 * x, -x]) for x in arrays]
 
     def slope(query, key, value):
@@ -90,14 +115,10 @@ def test_gradients_of_many_blocks_in_bfloat16_are_as_good_as_the_plain_ones(arra
 
 
 def square_arrays(jaxpr, size):
-    """Shapes of float arrays with two dimensions of `size`, in a traced program and inside it."""
+    """Shapes of arrays with two dimensions of `size`, in a traced program and inside it."""
     found = []
     for equation in jaxpr.eqns:
-        found += [
-            one.aval.shape
-            for one in equation.outvars
-            if one.aval.shape.count(size) > 1 and jnp.issubdtype(one.aval.dtype, jnp.floating)
-        ]
+        found += [one.aval.shape for one in equation.outvars if one.aval.shape.count(size) > 1]
         for value in jax.tree.leaves(list(equation.params.values()), is_leaf=lambda x: True):
             for part in value if isinstance(value, tuple | list) else (value,):
                 inner = getattr(part, "jaxpr", part)
@@ -105,17 +126,63 @@ def square_arrays(jaxpr, size):
     return found
 
 
+def encoder(**settings):
+    """Of two layers, the first of which sees a window."""
+    around = Architecture(window=2, window_pattern=("local", "global"))
+    return TransformerEncoder(4, 2, 2, 4, architecture=around, **settings)
+
+
+def slope_of_encoder(size, implementation):
+    """A function of parameters and rows of `size` that are read as a prefix, and their shapes."""
+    net = encoder(implementation=implementation)
+    x, ids = (jax.ShapeDtypeStruct(s, t) for s, t in (((1, size, 4), "f4"), ((1, size), "i4")))
+
+    def squares(params, x, segments):
+        run = partial(net.apply, {"params": params}, causal=True, train=False)
+        return jnp.square(run(x, segments, segments, source=segments == 2)).sum()
+
+    init = partial(net.init, jax.random.key(0), causal=True, train=False)
+    params = nn.unbox(jax.eval_shape(init, x, ids, ids))["params"]
+    return jax.grad(squares), (params, x, ids)
+
+
 @pytest.mark.parametrize(
     ("size", "implementation", "expected"),
-    [(LONG, None, False), (LONG - 1, None, True), (300, "blocks", False)],
+    [(LONG, None, False), (LONG - 1, None, True), (300, "blocks", False), (300, "xla", True)],
 )
-def test_scores_of_a_whole_row_are_not_held(size, implementation, expected):
-    shape = jax.ShapeDtypeStruct((1, size, HEADS, SIZE), jnp.float32)
-    mask = jax.ShapeDtypeStruct((1, 1, size, size), jnp.bool_)
-
-    def squares(query, key, value, mask):
-        qkv = QueriesKeysValues(query, key, value)
-        return jnp.square(attend_row(qkv, mask, implementation)).sum()
-
-    traced = jax.make_jaxpr(jax.grad(squares, argnums=(0, 1, 2)))(shape, shape, shape, mask)
+def test_no_pairs_of_positions_of_a_row_are_held(size, implementation, expected):
+    function, shapes = slope_of_encoder(size, implementation)
+    traced = jax.make_jaxpr(function)(*shapes)
     assert bool(square_arrays(traced.jaxpr, size)) == expected
+
+
+def test_no_pairs_of_positions_are_in_the_compiled_program():
+    function, shapes = slope_of_encoder(300, "blocks")
+    text = str(jax.jit(function).lower(*shapes).compile().as_text())
+    assert "300,300" not in text
+    assert "256,300" in text  # of a block there are
+
+
+def test_a_decoder_holds_no_pairs_of_its_answer_and_none_with_its_source():
+    head = DecoderHead(3, 4, layers=1, heads=1, feed_forward=4)
+    x, ids = (jax.ShapeDtypeStruct(s, t) for s, t in (((1, LONG, 4), "f4"), ((1, LONG), "i4")))
+    table = jax.ShapeDtypeStruct((5, 4), "f4")
+
+    def readout(x, segments, table):
+        features = Features(x, x, table, segments, segments == 2)
+        return head.init_with_output(jax.random.key(0), features, jnp.arange(3), train=False)[0]
+
+    traced = jax.make_jaxpr(readout)(x, ids, table)
+    assert not square_arrays(traced.jaxpr, LONG)
+
+
+def test_an_encoder_in_blocks_is_the_one_that_holds_masks(rng):
+    x = rng.normal(size=(2, LENGTH, 4)).astype(np.float32)
+    args = x, SEGMENTS, np.broadcast_to(np.arange(LENGTH), SEGMENTS.shape)
+    options = {"causal": jnp.array([True, False]), "train": False, "source": jnp.asarray(SOURCE)}
+    params = nn.unbox(jax.jit(partial(encoder().init, **options))(jax.random.key(0), *args))
+    found, expected = (
+        jax.jit(partial(encoder(implementation=way).apply, **options))(params, *args)
+        for way in ("blocks", "xla")
+    )
+    np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-5)
