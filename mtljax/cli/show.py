@@ -5,24 +5,46 @@ import sys
 import textwrap
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import tyro
 
-from mtljax.cli.options import Output, next_command, parse, print_json, printable
+from mtljax.cli.options import (
+    Output,
+    cache_directory,
+    data_directory,
+    next_command,
+    parse,
+    print_json,
+    printable,
+    warn,
+)
 
 
 @dataclasses.dataclass(frozen=True)
 class Options:
     """Show a run, finished or not: settings, curves, best step, results, environment.
 
+    With --html also as a page, with confusions, calibration and wrong answers on a split: one file
+    that opens from disk.
+
     Attributes:
       run: run directory.
       json: print one JSON object, with the values of all curves.
+      html: file of the page.
+      split: of the data, whose texts the page shows.
+      data_dir: directory of data sets, prepared or files; the environment's MTLJAX_DATA_DIR by
+        default.
+      cache_dir: directory of the token cache, 'off' for none; the environment's MTLJAX_CACHE_DIR or
+        ~/.cache/mtljax by default.
     """
 
     run: Annotated[tyro.conf.Positional[str], tyro.conf.arg(metavar="RUN")]
     json: tyro.conf.FlagCreatePairsOff[bool] = False
+    html: Annotated[str | None, tyro.conf.arg(metavar="FILE")] = None
+    split: Literal["validation", "test", "train"] = "validation"
+    data_dir: Annotated[str | None, tyro.conf.arg(metavar="DIR")] = None
+    cache_dir: Annotated[str | None, tyro.conf.arg(metavar="DIR")] = None
 
 
 def run(arguments: Sequence[str]) -> int:
@@ -32,6 +54,8 @@ def run(arguments: Sequence[str]) -> int:
     from mtljax.training.reporting.progress import results_table
 
     found = overview(options.run)
+    if options.html is not None:
+        _write_page(options, options.html)
     if options.json:
         curves = [curve._asdict() for curve in found.curves]
         print_json({**found._asdict(), "curves": curves})
@@ -50,6 +74,20 @@ def run(arguments: Sequence[str]) -> int:
         print("not finished: the same mtljax train goes on with it")
     print(printable(next_command("train", "--config", Path(options.run) / "config.yaml")))
     return 0
+
+
+def _write_page(options: Options, path: str) -> None:
+    from mtljax.inference import load_run
+    from mtljax.studies import write_run_page
+
+    write_run_page(
+        load_run(options.run, warn=warn),
+        path,
+        options.split,
+        data_directory(options.data_dir),
+        cache_directory(options.cache_dir),
+    )
+    print(printable(f"page: {path}"), file=sys.stderr, flush=True)
 
 
 def _head(path: str, found: Any) -> Iterator[str]:

@@ -20,6 +20,8 @@ metrics of generated texts.
 """
 
 from mtljax.metrics.accuracy import accuracy as accuracy
+from mtljax.metrics.calibration import Calibration as Calibration
+from mtljax.metrics.calibration import calibration as calibration
 from mtljax.metrics.diversity import distinct_n as distinct_n
 from mtljax.metrics.diversity import repetition as repetition
 from mtljax.metrics.f1 import micro_f1 as micro_f1

@@ -24,6 +24,7 @@ from mtljax.studies.relate import plan_study as plan_study
 from mtljax.studies.relate import relate as relate
 from mtljax.studies.relate import runs_that_check as runs_that_check
 from mtljax.studies.report import write_report as write_report
+from mtljax.studies.run_page import write_run_page as write_run_page
 from mtljax.studies.study import StudyRun as StudyRun
 from mtljax.studies.study import do_runs as do_runs
 from mtljax.studies.text_states import TextStates as TextStates

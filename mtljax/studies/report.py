@@ -1,7 +1,5 @@
 """The answer of a study as one HTML file that needs nothing else."""
 
-import base64
-import html
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
@@ -9,40 +7,15 @@ from typing import Any
 from mtljax.studies.advice import signed
 from mtljax.studies.answers import Answer, CheckedGrouping, Groups, TaskAnswer, Transfer
 from mtljax.studies.data_cards import DataCard
+from mtljax.studies.html_page import colour, escaped, image, table, write_page
 from mtljax.studies.intervals import Interval
 from mtljax.studies.plot_comparison import draw_comparison
 from mtljax.studies.plot_new_tasks import draw_new_tasks
 from mtljax.studies.relate import joint_directory
 from mtljax.training import read_metrics
-from mtljax.training.persistence.atomic_write import replacing
 from mtljax.training.reporting.plot_curves import draw_curves
 from mtljax.training.reporting.plot_gradients import draw_gradients
 from mtljax.training.reporting.progress import SHARES, format_value
-
-_STYLE = """
-:root { color-scheme: light dark; --ink: #222; --paper: #fff; --pale: #ddd; --soft: #f5f5f5; }
-@media (prefers-color-scheme: dark) {
-  :root { --ink: #ddd; --paper: #16181a; --pale: #3a3d40; --soft: #202326; }
-}
-body { font: 16px/1.5 system-ui, sans-serif; color: var(--ink); background: var(--paper);
-  max-width: 62rem; margin: 0 auto; padding: 1rem; }
-h1 { font-size: 1.5rem; } h2 { font-size: 1.15rem; margin-top: 2rem; }
-.wide { overflow-x: auto; }
-table { border-collapse: collapse; font-variant-numeric: tabular-nums; }
-th, td { padding: .3rem .7rem; text-align: right; border-bottom: 1px solid var(--pale);
-  white-space: nowrap; }
-th { white-space: normal; vertical-align: bottom; }
-th:first-child, td:first-child { text-align: left; position: sticky; left: 0;
-  background: var(--paper); }
-td.cell { color: #111; min-width: 3.5rem; text-align: center; }
-.left { text-align: left; }
-td.own { text-align: center; font-weight: 600; }
-.helps { color: #00734f; font-weight: 600; } .costs { color: #b34700; font-weight: 600; }
-@media (prefers-color-scheme: dark) { .helps { color: #4fc79b; } .costs { color: #f0935a; } }
-.advice { background: var(--soft); padding: .6rem 1rem; border-radius: .4rem; }
-img { width: 100%; min-width: 40rem; background: #fff; border-radius: .4rem; }
-small { opacity: .8; }
-"""
 
 
 def write_report(answer: Answer, path: str | Path) -> Path:
@@ -60,7 +33,7 @@ def write_report(answer: Answer, path: str | Path) -> Path:
     """
     sections = [
         f"<h1>Does joint training help {len(answer.tasks)} tasks?</h1>",
-        '<div class="advice">' + "".join(f"<p>{_text(line)}</p>" for line in answer.advice),
+        '<div class="advice">' + "".join(f"<p>{escaped(line)}</p>" for line in answer.advice),
         "</div>",
         _results(answer),
         *_figures(answer),
@@ -71,28 +44,18 @@ def write_report(answer: Answer, path: str | Path) -> Path:
         _cards(answer.cards),
         _about(answer),
     ]
-    page = (
-        '<!doctype html>\n<html lang="en"><head><meta charset="utf-8">'
-        '<meta name="viewport" content="width=device-width, initial-scale=1">'
-        f"<title>{_text(Path(answer.directory).name)}</title><style>{_STYLE}</style></head><body>\n"
-        + "\n".join(sections)
-        + "\n</body></html>\n"
-    )
-    target = Path(path)
-    with replacing(target) as temporary:
-        temporary.write_text(page, encoding="utf-8")
-    return target
+    return write_page(path, Path(answer.directory).name, sections)
 
 
 def _results(answer: Answer) -> str:
     rows = [_result(name, one) for name, one in answer.tasks.items()]
-    table = _table(("task", "metric", "alone", "joint", "difference", "p", ""), rows)
+    results = table(("task", "metric", "alone", "joint", "difference", "p", ""), rows)
     gain = ""
     if answer.mean_gain is not None:
         value, low, high = (100 * part for part in answer.mean_gain)
         gain = f"<p>Mean relative gain: {value:+.2f} % ({low:+.2f} to {high:+.2f}).</p>"
     return (
-        f"<h2>Test results</h2>{table}{gain}<p><small>Means over {len(answer.seeds)} seeds with "
+        f"<h2>Test results</h2>{results}{gain}<p><small>Means over {len(answer.seeds)} seeds with "
         "95 % intervals over texts and seeds; differences are paired, p is of a permutation test "
         "over texts. Validation chose the checkpoints.</small></p>"
     )
@@ -104,8 +67,8 @@ def _result(name: str, one: TaskAnswer) -> list[str]:
     signed = [f"{part:+.1f}" if factor == 100 else f"{part:+.4g}" for part in change]
     mark = one.verdict if one.verdict in ("helps", "costs") else ""
     return [
-        _text(name),
-        _text(one.metric.replace("_", " ")),
+        escaped(name),
+        escaped(one.metric.replace("_", " ")),
         _shown(one.metric, one.alone),
         _shown(one.metric, one.joint),
         f"{signed[0]}<br><small>{signed[1]} to {signed[2]}</small>",
@@ -116,7 +79,7 @@ def _result(name: str, one: TaskAnswer) -> list[str]:
 
 def _shown(metric: str, value: Any) -> str:
     low, high = (format_value(metric, end) for end in (value.low, value.high))
-    return f"{_text(format_value(metric, value.value))}<br><small>{low} to {high}</small>"
+    return f"{escaped(format_value(metric, value.value))}<br><small>{low} to {high}</small>"
 
 
 def _figures(answer: Answer) -> Iterable[str]:
@@ -128,13 +91,13 @@ def _figures(answer: Answer) -> Iterable[str]:
         gradients = draw_gradients(joint)
     except ImportError:
         return
-    yield f"<h2>Learning curves</h2>{_image(curves, 'validation metric of every task by step')}"
+    yield f"<h2>Learning curves</h2>{image(curves, 'validation metric of every task by step')}"
     if any(name.startswith("rate/") for line in read_metrics(joint) for name in line):
         title = "losses, metrics, weights and learned rates of the joint run by step"
-        yield f"<h2>The joint run, and its rates</h2>{_image(draw_curves(joint), title)}"
+        yield f"<h2>The joint run, and its rates</h2>{image(draw_curves(joint), title)}"
     if gradients is not None:
         title = "norms, cosines and conflicts of gradients by step"
-        yield f"<h2>Gradients of the joint run</h2>{_image(gradients, title)}"
+        yield f"<h2>Gradients of the joint run</h2>{image(gradients, title)}"
 
 
 def _new_tasks(answer: Answer) -> str:
@@ -145,15 +108,15 @@ def _new_tasks(answer: Answer) -> str:
             values = [task.values[way][number] if way in task.values else None for way in ways]
             cells = ["-" if one is None else _shown(task.metric, one) for one in values]
             metric = task.metric.replace("_", " ")
-            rows.append([_text(name), _text(metric), f"{count:,}", *cells])
+            rows.append([escaped(name), escaped(metric), f"{count:,}", *cells])
     head = ("task", "metric", "samples", *("from nothing" if w == "alone" else w for w in ways))
     try:
         curves = draw_new_tasks(answer.new_tasks, Path(answer.directory) / "new_tasks.png")
-        figure = _image(curves, "test metric of new tasks by the number of their samples")
+        figure = image(curves, "test metric of new tasks by the number of their samples")
     except ImportError:
         figure = ""
     return (
-        f"<h2>New tasks</h2>{figure}{_table(head, rows)}<p><small>Each is learned by a model of "
+        f"<h2>New tasks</h2>{figure}{table(head, rows)}<p><small>Each is learned by a model of "
         "the others: its head on the encoder as it is (frozen), all parameters (tuned), low-rank "
         "updates (adapter); or from nothing. Each seed draws its samples; validation has no more "
         "texts than training.</small></p>"
@@ -168,7 +131,7 @@ def _affinities(groups: Groups) -> str:
             "" if number == column else _coloured(value, largest)
             for column, value in enumerate(row)
         ]
-        rows.append([_text(name), *cells])
+        rows.append([escaped(name), *cells])
     head = ("of / onto", *groups.names)
     body = "".join(
         "<tr><td>" + row[0] + "</td>" + "".join(c or "<td></td>" for c in row[1:]) + "</tr>"
@@ -176,7 +139,11 @@ def _affinities(groups: Groups) -> str:
     )
     errors = groups.errors or (None,) * len(groups.names)
     gains = [
-        [_text(name), str(label + 1), f"{gain:+.3f}" + ("" if error is None else f" ± {error:.3f}")]
+        [
+            escaped(name),
+            str(label + 1),
+            f"{gain:+.3f}" + ("" if error is None else f" ± {error:.3f}"),
+        ]
         for name, label, gain, error in zip(
             groups.names, groups.labels, groups.gains, errors, strict=True
         )
@@ -184,8 +151,8 @@ def _affinities(groups: Groups) -> str:
     return (
         "<h2>Affinity of gradients</h2><p><small>What a small step of the row's task takes off the "
         "column's loss, relative to a step of its own; below 0 it adds to it.</small></p>"
-        f'<div class="wide"><table><tr>{"".join(f"<th>{_text(h)}</th>" for h in head)}</tr>{body}'
-        f"</table></div>{_table(('task', 'group', 'gain in it'), gains)}"
+        f'<div class="wide"><table><tr>{"".join(f"<th>{escaped(h)}</th>" for h in head)}</tr>{body}'
+        f"</table></div>{table(('task', 'group', 'gain in it'), gains)}"
     )
 
 
@@ -199,12 +166,12 @@ def _checked(checked: Sequence[CheckedGrouping]) -> str:
     rows = []
     for one in checked:
         groups = [" | ".join(" + ".join(group) for group in of_one) for of_one in one.groupings]
-        described = "<br>".join(map(_text, groups)) if len(one.groupings[0]) > 1 else "all"
+        described = "<br>".join(map(escaped, groups)) if len(one.groupings[0]) > 1 else "all"
         described = "" if one.name == "each alone" else f'<div class="left">{described}</div>'
-        rows.append([_text(one.name), described, percent(one.gain), percent(one.lead)])
+        rows.append([escaped(one.name), described, percent(one.gain), percent(one.lead)])
     head = ("grouping", "groups", "gain over each alone", "recommended over this")
     return (
-        f"<h2>Groupings, really trained</h2>{_table(head, rows)}<p><small>One model a group, each "
+        f"<h2>Groupings, really trained</h2>{table(head, rows)}<p><small>One model a group, each "
         "with its tasks' share of the joint run's tokens; mean relative gains over tasks, with "
         "95 % intervals over texts and seeds, and over random groupings where there are several."
         "</small></p>"
@@ -226,19 +193,19 @@ def _transfer(transfer: Transfer) -> str:
                 continue
             metric = transfer.metrics[column]
             change = transfer.changes[number][column]
-            shown = _text(format_value(metric, value.value))
+            shown = escaped(format_value(metric, value.value))
             if change is None:
                 cells.append(f'<td class="own">{shown}</td>')
                 continue
             sign = -1 if transfer.lower_is_better[column] else 1
-            background = _colour(sign * change.value, largest[column])
+            background = colour(sign * change.value, largest[column])
             ends = " to ".join(signed(metric, end) for end in (change.low, change.high))
             cells.append(
                 f'<td class="cell" style="background:{background}">{shown}<br><small>'
                 f"{signed(metric, change.value)} ({ends})</small></td>"
             )
-        body.append(f"<tr><td>{_text(name)}</td>{''.join(cells)}</tr>")
-    head = "".join(f"<th>{_text(name)}</th>" for name in ("encoder of", *transfer.names))
+        body.append(f"<tr><td>{escaped(name)}</td>{''.join(cells)}</tr>")
+    head = "".join(f"<th>{escaped(name)}</th>" for name in ("encoder of", *transfer.names))
     return (
         "<h2>Transfer</h2><p><small>The head of the column's task, trained on the encoder of the "
         "row's as that is: its test metric, and the change to a whole model of its own, which "
@@ -247,16 +214,8 @@ def _transfer(transfer: Transfer) -> str:
     )
 
 
-def _colour(value: float, largest: float) -> str:
-    # Blue helps, orange hurts: told apart by everybody.
-    red, green, blue = (0, 114, 178) if value >= 0 else (213, 94, 0)
-    share = min(abs(value) / largest, 1) * 0.8
-    mixed = [round(255 + (part - 255) * share) for part in (red, green, blue)]
-    return f"rgb({mixed[0]},{mixed[1]},{mixed[2]})"
-
-
 def _coloured(value: float, largest: float) -> str:
-    background = _colour(value, largest)
+    background = colour(value, largest)
     return f'<td class="cell" style="background:{background}">{value:+.2f}</td>'
 
 
@@ -265,14 +224,14 @@ def _cards(cards: dict[str, DataCard]) -> str:
     for name, card in cards.items():
         leaks = [f"{count} of {split}" for split, count in card.repeated.items() if count]
         leaks += [
-            f"{count} of test in train of {_text(other)}"
+            f"{count} of test in train of {escaped(other)}"
             for other, count in card.in_other_tasks.items()
         ]
         cut = [f"{100 * share:.1f} % of {split}" for split, share in card.cut.items()]
         classes = f"{card.classes} ({card.balance:.2f})" if card.classes else "-"
         rows.append(
             [
-                _text(name),
+                escaped(name),
                 " / ".join(str(card.rows.get(s, "-")) for s in ("train", "validation", "test")),
                 f"{card.words[0]} / {card.words[1]}",
                 classes,
@@ -284,7 +243,7 @@ def _cards(cards: dict[str, DataCard]) -> str:
         *("task", "rows: train / validation / test", "words: median / 95 %", "classes (balance)"),
         *("texts that train has too", "texts that are cut"),
     )
-    return f"<h2>Data</h2>{_table(head, rows)}"
+    return f"<h2>Data</h2>{table(head, rows)}"
 
 
 def _about(answer: Answer) -> str:
@@ -299,21 +258,5 @@ def _about(answer: Answer) -> str:
         f"steps a run; each model of one task had {given}. Steps of the joint runs took "
         f"{joint:.0f} s, of the others {alone:.0f} s. Settings are the same "
         f"for all, and tuned for none."
-        f"{_text(diverged)}</p>"
+        f"{escaped(diverged)}</p>"
     )
-
-
-def _table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    top = "".join(f"<th>{_text(cell)}</th>" for cell in head)
-    body = "".join("<tr>" + "".join(f"<td>{cell}</td>" for cell in row) + "</tr>" for row in rows)
-    return f'<div class="wide"><table><tr>{top}</tr>{body}</table></div>'
-
-
-def _image(path: Path, title: str) -> str:
-    data = base64.b64encode(path.read_bytes()).decode()
-    image = f'<img alt="{_text(title)}" src="data:image/png;base64,{data}">'
-    return f'<div class="wide">{image}</div>'
-
-
-def _text(value: object) -> str:
-    return html.escape(str(value))
