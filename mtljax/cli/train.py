@@ -43,7 +43,8 @@ class Options:
         file and of the weighting where they are given.
       cache_dir: directory of the token cache, 'off' for none; the environment's MTLJAX_CACHE_DIR or
         ~/.cache/mtljax by default.
-      tensorboard: write event files too (needs the extra 'tensorboard').
+      log_to: where metrics go besides metrics.jsonl: tensorboard, wandb, mlflow; each needs its
+        package.
       profile: steps that are traced for xprof and TensorBoard, into RUN/profile.
       hang_seconds: when a step takes longer, print where all threads are on stderr; 0 for never.
       compile_cache: directory where compiled programs are kept for the next start; by default the
@@ -60,7 +61,7 @@ class Options:
     data_dir: Annotated[str | None, tyro.conf.arg(metavar="DIR")] = None
     run_dir: Annotated[str | None, tyro.conf.arg(metavar="DIR")] = None
     cache_dir: Annotated[str | None, tyro.conf.arg(metavar="DIR")] = None
-    tensorboard: tyro.conf.FlagCreatePairsOff[bool] = False
+    log_to: Annotated[tuple[str, ...], tyro.conf.arg(metavar="NAME ...")] = ()
     profile: ProfileWindow = ProfileWindow()
     hang_seconds: float = 0.0
     compile_cache: CompileCache = None
@@ -89,7 +90,7 @@ def run(arguments: Sequence[str]) -> int:
             directory,
             data_dir=data_directory(options.data_dir),
             cache_dir=cache_directory(options.cache_dir),
-            tensorboard=options.tensorboard,
+            log_to=options.log_to,
             console=console,
             preempted=preempted,
             profile=options.profile,

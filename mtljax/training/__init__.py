@@ -12,6 +12,9 @@ from mtljax.training.model import build_model as build_model
 from mtljax.training.optimizer import learning_rate_schedule as learning_rate_schedule
 from mtljax.training.optimizer import make_optimizer as make_optimizer
 from mtljax.training.reporting.metrics_file import read_metrics as read_metrics
+from mtljax.training.reporting.metrics_writers import LoggedRun as LoggedRun
+from mtljax.training.reporting.metrics_writers import LogTo as LogTo
+from mtljax.training.reporting.metrics_writers import MetricsWriter as MetricsWriter
 from mtljax.training.reporting.plot_curves import draw_curves as draw_curves
 from mtljax.training.reporting.plot_gradients import draw_gradients as draw_gradients
 from mtljax.training.reporting.progress import results_table as results_table

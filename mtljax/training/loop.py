@@ -29,6 +29,7 @@ from mtljax.training.pretrained_start import (
 )
 from mtljax.training.reporting.data_notes import data_notes
 from mtljax.training.reporting.data_overview import describe
+from mtljax.training.reporting.metrics_writers import LogTo
 from mtljax.training.reporting.progress import notebook_console, notes_on
 from mtljax.training.reporting.summary import summarize
 from mtljax.training.reporting.time_account import TimeAccount, time_account
@@ -64,7 +65,7 @@ def train_in_steps(
     *,
     data_dir: str | Path | None = None,
     cache_dir: str | Path | None = None,
-    tensorboard: bool = False,
+    log_to: LogTo = (),
     console: Console | None = None,
     preempted: Callable[[int], bool] = lambda step: False,
     given: Given | None = None,
@@ -81,7 +82,7 @@ def train_in_steps(
       run_dir: directory of the run.
       data_dir: directory of data sets in TFDS format.
       cache_dir: directory where tokenised data is kept.
-      tensorboard: whether event files are written too.
+      log_to: where metrics go besides `metrics.jsonl`, see `mtljax.training.LogTo`.
       console: where progress is shown.
       preempted: called after every step with its number; True has the run save and stop.
       given: parameters to start from in place of those that are drawn, with their tokenizer.
@@ -110,7 +111,7 @@ def train_in_steps(
         on_all_processes(lambda: check_window(profile, None if config.epochs else config.steps))
         # What one process alone finds wrong would leave the others waiting for it in the next
         # collective operation: each phase is done by all, and fails in all or in none.
-        start = on_all_processes(lambda: look(config, tasks, directory, tensorboard, lock, say))
+        start = on_all_processes(lambda: look(config, tasks, directory, log_to, lock, say))
         check_same(lambda: arguments(config, tasks, start))
 
         origin = given or on_all_processes(lambda: origin_of(config, directory))
@@ -149,7 +150,7 @@ def train_in_steps(
             data,
             directory,
             console=console,
-            tensorboard=tensorboard,
+            log_to=log_to,
             preempted=preempted,
             account=account,
         ) as session:
@@ -328,7 +329,7 @@ def _read(
         values |= {f"epoch/{task}": round(count, 4) for task, count in passes.items()}
         values |= session.learned()
         values |= session.account.logged()
-        log.metrics_file.write(number, "train", values)
+        log.write(number, "train", values)
         log.reporter.step(number, values | {"seconds_left": log.window.seconds_left(number)})
 
 

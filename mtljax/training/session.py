@@ -30,6 +30,13 @@ from mtljax.training.persistence.run_directory import CHECKPOINTS
 from mtljax.training.reporting.hanging_step import HangingStep
 from mtljax.training.reporting.metrics_file import MetricsFile
 from mtljax.training.reporting.metrics_window import MetricsWindow
+from mtljax.training.reporting.metrics_writers import (
+    LoggedRun,
+    LogTo,
+    MetricsWriter,
+    make_writers,
+    write_to_all,
+)
 from mtljax.training.reporting.progress import Reporter, make_reporter, notes_on
 from mtljax.training.reporting.step_trace import StepTrace
 from mtljax.training.reporting.time_account import TimeAccount
@@ -50,7 +57,7 @@ class Session:
       evaluator: measures parameters on a split.
       checkpoints: of the run directory.
       console: where progress is shown; quiet in all processes but the first.
-      tensorboard: whether event files are written too.
+      log_to: where metrics go besides `metrics.jsonl`, see `mtljax.training.LogTo`.
       rates: what learns the rates of the mixture; None where they are given.
       account: of the time.
       passes: from a number of steps to the passes over each task's training split in the first of
@@ -68,7 +75,7 @@ class Session:
     evaluator: Evaluator
     checkpoints: Checkpoints
     console: Console
-    tensorboard: bool
+    log_to: LogTo
     passes: Callable[[int], dict[str, float]]
     preempted: Callable[[int], bool]
     account: TimeAccount
@@ -121,7 +128,7 @@ def open_session(
     directory: Path,
     *,
     console: Console,
-    tensorboard: bool,
+    log_to: LogTo,
     preempted: Callable[[int], bool],
     account: TimeAccount,
 ) -> Iterator[Session]:
@@ -150,7 +157,7 @@ def open_session(
             evaluator=Evaluator(devices.model, data, devices.place, devices.replicated),
             checkpoints=checkpoints,
             console=console,
-            tensorboard=tensorboard,
+            log_to=log_to,
             passes=functools.partial(data.epochs, schedule),
             preempted=preempted,
             account=account,
@@ -194,6 +201,7 @@ class Log(NamedTuple):
 
     Attributes:
       metrics_file: `metrics.jsonl`, for good.
+      writers: that get its lines too.
       reporter: the terminal, for the moment.
       window: the sums since the last line of metrics, and the times of the whole run.
       trace: of some steps, by the profiler.
@@ -201,10 +209,16 @@ class Log(NamedTuple):
     """
 
     metrics_file: MetricsFile
+    writers: list[MetricsWriter]
     reporter: Reporter
     window: MetricsWindow
     trace: StepTrace
     hanging: HangingStep
+
+    def write(self, step: int, split: str, values: Mapping[str, Any]) -> None:
+        """Write the numbers of a line: after `step` steps, of 'train' or 'validation'."""
+        self.metrics_file.write(step, split, values)
+        write_to_all(self.writers, step, split, values, self.reporter.say)
 
 
 @contextlib.contextmanager
@@ -222,16 +236,17 @@ def open_log(
       hang_seconds: after so many a step has its stack traces printed; 0 for never.
 
     Raises:
-      UserError: if `metrics.jsonl` cannot be written, or tensorboardX is missing.
+      UserError: if `metrics.jsonl` cannot be written, or a writer cannot begin.
     """
     config, steps, account = session.config, session.steps, session.account
     metrics_file = MetricsFile(
         session.directory,
         last_line,
-        tensorboard=session.tensorboard,
         writes=is_writer(),
         warn=functools.partial(session.console.print, highlight=False),
     )
+    run = LoggedRun(session.directory, config, session.model.tasks, last_line)
+    writers = make_writers(session.log_to, run) if is_writer() else []
     reporter = make_reporter(session.console, steps, done)
     trace = StepTrace(session.directory, profile, writes=is_writer())
     hanging = HangingStep(hang_seconds)
@@ -241,9 +256,11 @@ def open_log(
     try:
         # Last, since it starts the clock.
         window = MetricsWindow(session.model, schedule, config, done, steps, account)
-        yield Log(metrics_file, reporter, window, trace, hanging)
+        yield Log(metrics_file, writers, reporter, window, trace, hanging)
     finally:
         hanging.end()
         trace.stop()
         reporter.close()
         metrics_file.close()
+        for writer in writers:
+            writer.close()

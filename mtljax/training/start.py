@@ -20,7 +20,7 @@ from mtljax.training.persistence.open_files import allow_open_files
 from mtljax.training.persistence.run_digests import keep_digests
 from mtljax.training.persistence.run_lock import locked
 from mtljax.training.reporting.data_overview import total_steps
-from mtljax.training.reporting.metrics_file import check_tensorboard
+from mtljax.training.reporting.metrics_writers import LogTo, check_writers
 from mtljax.training.starting_point import Given, tokenizer_of
 from mtljax.training.stopping import goes_on
 
@@ -48,7 +48,7 @@ def look(
     config: Config,
     tasks: Sequence[Task],
     directory: Path,
-    tensorboard: bool,
+    log_to: LogTo,
     lock: contextlib.ExitStack,
     say: Say,
 ) -> Start:
@@ -58,7 +58,7 @@ def look(
       config: that is asked for.
       tasks: that are asked for.
       directory: of the run; it need not exist.
-      tensorboard: whether event files are written too.
+      log_to: where metrics go besides `metrics.jsonl`, see `mtljax.training.LogTo`.
       lock: holds the lock of a run that is there, from here on.
       say: is called with one line where there are no locks, or the summary is damaged.
 
@@ -70,8 +70,7 @@ def look(
     check_memory(config, len(tasks))
     allow_open_files()
     method = make_method(config, len(tasks))
-    if tensorboard:
-        check_tensorboard()
+    check_writers(log_to)
     if not run_directory.holds_run(directory):
         return Start(directory, method)
     if is_writer():

@@ -10,6 +10,7 @@ from mtljax.local_paths import check_local
 from mtljax.presets import NO_PROFILE, ConfigLike, ProfileWindow, read_automatic
 from mtljax.tasks import TasksLike, parse_tasks
 from mtljax.training.loop import train_in_steps
+from mtljax.training.reporting.metrics_writers import LogTo
 from mtljax.training.reporting.time_account import time_account
 from mtljax.training.solved import solve_run
 
@@ -21,7 +22,7 @@ def train(
     *,
     data_dir: str | Path | None = None,
     cache_dir: str | Path | None = None,
-    tensorboard: bool = False,
+    log_to: LogTo = (),
     console: Console | None = None,
     preempted: Callable[[int], bool] = lambda step: False,
     profile: ProfileWindow = NO_PROFILE,
@@ -46,7 +47,8 @@ def train(
       run_dir: directory of the run, made if need be.
       data_dir: directory of data sets in TFDS format.
       cache_dir: directory where tokenised data is kept for later runs; None for nowhere.
-      tensorboard: whether event files are written too.
+      log_to: where metrics go besides `metrics.jsonl`: 'tensorboard', 'wandb', 'mlflow', or
+        functions that make a `mtljax.training.MetricsWriter` of a `mtljax.training.LoggedRun`.
       console: where progress is shown; None for the output of a notebook's cell, elsewhere for
         nowhere.
       preempted: called after every step with its number; True has the run save and stop. All
@@ -78,7 +80,7 @@ def train(
             run_dir,
             data_dir=data_dir,
             cache_dir=cache_dir,
-            tensorboard=tensorboard,
+            log_to=log_to,
             console=console,
             preempted=preempted,
             account=account,

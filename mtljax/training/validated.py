@@ -41,7 +41,7 @@ def checkpoint(
         for name, value in metrics.items()
     }
     flat |= {"score": score(session.model, values), **session.account.logged()}
-    log.metrics_file.write(number, "validation", flat)
+    log.write(number, "validation", flat)
     log.reporter.say(f"step {number}  validation  {_main_values(session.model, values)}")
     # Without a score (no task has validation data) the last checkpoint is the best.
     rank = stopping.chosen_score(session.config.stopping, session.model, values)

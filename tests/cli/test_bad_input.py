@@ -145,12 +145,15 @@ def test_a_language_model_cannot_look_ahead(train_refused, tmp_path):
     assert message.startswith("encoder.bidirectional: ")
 
 
-def test_event_files_need_the_extra(train_refused, tasks_file, monkeypatch):
+def test_loggers_need_their_package(train_refused, tasks_file, monkeypatch):
     import sys
 
-    monkeypatch.setitem(sys.modules, "tensorboardX", None)
-    message = train_refused("--tasks", tasks_file, "--tensorboard")
-    assert message == "tensorboard: needs the extra 'tensorboard' (tensorboardX)"
+    for name, package in (("tensorboard", "tensorboardX"), ("wandb", "wandb")):
+        monkeypatch.setitem(sys.modules, package, None)
+        message = train_refused("--tasks", tasks_file, "--log-to", name)
+        assert message == f"log_to: {name} needs a package: pip install {package}"
+    message = train_refused("--tasks", tasks_file, "--log-to", "wandbb")
+    assert message.startswith("log_to 'wandbb': unknown; did you mean 'wandb'")
 
 
 def test_options_that_have_nothing_to_act_on_are_refused(refused):

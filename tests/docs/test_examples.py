@@ -110,12 +110,16 @@ def from_python(monkeypatch: pytest.MonkeyPatch, loaded: Any) -> int:
 
     monkeypatch.setattr(mtljax, "train", train, raising=False)
     monkeypatch.setattr(mtljax, "load_run", lambda path: loaded, raising=False)
-    whole, settings = blocks("docs/runs.md")
+    whole, settings, own = blocks("docs/runs.md")
     run(whole.replace("run.evaluate", "run.evaluate  # "))
     Path("runs/stars").mkdir(parents=True)
     Path("runs/stars/metrics.jsonl").touch()
     run(f"import mtljax\nimport rich.console\n{settings}")
-    (preset_config, presets_tasks), (stars, (task,)) = asked
+    printer = run(own, {"mtljax": mtljax, "tasks": mtljax.presets.default_tasks("small")})[
+        "Printer"
+    ]
+    printer(loaded).write(1, "train", {"loss/a": 1.0})  # a run as a writer gets it has a directory
+    (preset_config, presets_tasks), (stars, (task,)), _ = asked
     assert isinstance(preset_config, Config) and isinstance(presets_tasks[0], Task)
     assert (stars.steps, stars.optimizer.learning_rate) == (300, 1e-3)
     assert (task.name, task.kind, task.targets) == ("stars", "regression", "stars")
@@ -126,7 +130,7 @@ def from_python(monkeypatch: pytest.MonkeyPatch, loaded: Any) -> int:
     names = run(first.replace("run.generate", "calls.append  # ").split("run = ")[0])
     for line in re.findall(r"run\.generate\((.*)\)", first):
         eval(f"bind({line})", {"bind": generate.bind, "config": names["GenerationConfig"]()})
-    return 4
+    return 5
 
 
 def weighting() -> int:
@@ -165,7 +169,7 @@ HERE: dict[str, tuple[Callable[[], int], int]] = {
     "docs/weighting.md": (weighting, 1),
     "docs/pretrained.md": (pretrained, 1),
 }
-OF_RUNS = {"docs/runs.md": 2, "docs/tour.md": 1, "docs/generation.md": 1}
+OF_RUNS = {"docs/runs.md": 3, "docs/tour.md": 1, "docs/generation.md": 1}
 
 
 @pytest.mark.parametrize("page", HERE)

@@ -1,4 +1,4 @@
-"""`metrics.jsonl`, one JSON object a line, with a copy for TensorBoard."""
+"""`metrics.jsonl`, one JSON object a line."""
 
 import contextlib
 import json
@@ -27,7 +27,6 @@ class MetricsFile:
         directory: Path,
         last_step: int,
         *,
-        tensorboard: bool = False,
         writes: bool = True,
         warn: Callable[[str], None] = lambda text: None,
     ) -> None:
@@ -38,16 +37,14 @@ class MetricsFile:
         Args:
           directory: of the run.
           last_step: the step that the run continues from; -1 drops all lines.
-          tensorboard: whether event files are written too, with tensorboardX.
           writes: False where another process writes: nothing is opened, nothing written.
           warn: is called with one line where lines are damaged.
 
         Raises:
-          UserError: if event files are asked for and tensorboardX is not installed, or the file
-            cannot be written.
+          UserError: if the file cannot be written.
         """
         self._path = directory / NAME
-        self._file = self._checks = self._board = None
+        self._file = self._checks = None
         if not writes:
             return
         with self._written():
@@ -57,7 +54,6 @@ class MetricsFile:
             kept = [_line(line) for line in lines if line["step"] <= last_step]
             replace_text(directory / CHECKS, "".join(map(_check, kept)))
             replace_text(self._path, "".join(kept))
-        self._board = _event_writer(directory, last_step) if tensorboard else None
         with self._written():
             self._checks = (directory / CHECKS).open("a", encoding="ascii")
             self._file = self._path.open("a", encoding="utf-8")
@@ -88,10 +84,6 @@ class MetricsFile:
             for file, text in ((self._checks, _check(line)), (self._file, line)):
                 file.write(text)
                 file.flush()
-        if self._board is not None:
-            for name, value in values.items():
-                if isinstance(value, int | float) and value is not None:
-                    self._board.add_scalar(f"{split}/{name}", value, step)
 
     def close(self) -> None:
         """Write everything to disk, and close.
@@ -106,8 +98,6 @@ class MetricsFile:
                 file.flush()
                 os.fsync(file.fileno())
                 file.close()
-        if self._board is not None:
-            self._board.close()
 
 
 def read_metrics(directory: str | os.PathLike[str]) -> list[dict[str, Any]]:
@@ -166,22 +156,3 @@ def _check(line: str | bytes) -> str:
 
 def _line(values: Mapping[str, Any]) -> str:
     return json.dumps(nan_to_none(values), ensure_ascii=False) + "\n"
-
-
-def check_tensorboard() -> None:
-    """Check that event files can be written.
-
-    Raises:
-      UserError: if tensorboardX is not installed.
-    """
-    try:
-        import tensorboardX  # noqa: F401
-    except ImportError:
-        raise UserError("tensorboard: needs the extra 'tensorboard' (tensorboardX)") from None
-
-
-def _event_writer(directory: Path, last_step: int) -> Any:
-    check_tensorboard()
-    from tensorboardX import SummaryWriter
-
-    return SummaryWriter(str(directory / "tensorboard"), purge_step=last_step + 1)

@@ -1,10 +1,8 @@
 import json
-import sys
 
 import numpy as np
 import pytest
 
-from mtljax.errors import UserError
 from mtljax.training.reporting.metrics_file import MetricsFile, read_metrics
 
 
@@ -136,19 +134,3 @@ def test_unusual_characters_stay_on_their_line(tmp_path):
 
 def test_no_file_no_lines(tmp_path):
     assert read_metrics(tmp_path) == []
-
-
-def test_tensorboard_has_the_same_values(tmp_path):
-    pytest.importorskip("tensorboardX")
-    file = MetricsFile(tmp_path, -1, tensorboard=True)
-    file.write(3, "train", {"loss/a": 0.5, "loss/b": None})
-    file.close()
-    (events,) = (tmp_path / "tensorboard").iterdir()
-    content = events.read_bytes()
-    assert b"train/loss/a" in content and b"loss/b" not in content
-
-
-def test_tensorboard_is_an_extra(tmp_path, monkeypatch):
-    monkeypatch.setitem(sys.modules, "tensorboardX", None)
-    with pytest.raises(UserError, match="extra 'tensorboard'"):
-        MetricsFile(tmp_path, -1, tensorboard=True)
