@@ -11,7 +11,9 @@ CONTENTS = Path("docs/README.md")
 GENERATED = {"Begin here": (2, "docs/gallery"), "Reference": (0, "docs/methods/index")}
 """Pages that no file of the repository holds, by the heading under which they come, and where."""
 
-EXAMPLES = ("own_model", "linen_model", "nnx_model", "own_loss", "own_weighting", "own_loop")
+EXAMPLES = ("from_a_notebook", "own_model", "linen_model", "nnx_model", "equinox_model")
+EXAMPLES += ("own_loss", "own_weighting", "own_loop", "method_table", "conflict_paths")
+EXAMPLES += ("preferences", "single_samples", "task_groups", "learned_relation", "learned_rates")
 EXAMPLES += ("eight_devices",)
 """In the order of the gallery."""
 
@@ -34,7 +36,7 @@ def lay(target: Path) -> None:
     for page in pages():
         text = (ROOT / page).read_text(encoding="utf-8")
         _write(target / page, moved_links(text, page, target))
-    _write(target / "docs/gallery.md", gallery())
+    _write(target / "docs/gallery.md", moved_links(gallery(), Path("docs/gallery.md"), target))
     front = (ROOT / "README.md").read_text(encoding="utf-8")
     _write(target / "index.md", moved_links(front, Path("README.md"), target) + trees())
 
@@ -72,6 +74,8 @@ def gallery() -> str:
         title, _, rest = (ast.get_docstring(ast.parse(text)) or "").partition("\n\n")
         code = text[text.index('"""', 3) + 3 :].strip()
         parts += [f"## {title.rstrip('.')}", "", rest, "", f"`docs/examples/{path.name}`", ""]
+        if (ROOT / f"docs/images/examples/{name}.png").is_file():
+            parts += [f"![{title.rstrip('.')}](images/examples/{name}.png)", ""]
         parts += ["```python", code, "```", ""]
     return "\n".join(parts)
 

@@ -22,7 +22,7 @@ def run(name):
     return module.main()
 
 
-@pytest.mark.parametrize("name", ["own_model", "linen_model", "nnx_model"])
+@pytest.mark.parametrize("name", ["own_model", "linen_model", "nnx_model", "equinox_model"])
 def test_models_learn(name):
     level, sign = run(name)
     # A constant leaves the variance of the mean of four, 1/4, and the logarithm of 2.
@@ -50,6 +50,61 @@ def test_the_loop_ends_at_the_mean():
     np.testing.assert_allclose(losses, ((targets.mean(0) - targets) ** 2).sum(1), atol=1e-3)
 
 
+def test_methods_end_where_no_loss_can_fall():
+    for name, points in run("conflict_paths").items():
+        x, y = points[-1]
+        assert abs(y) < 1e-2 and -1.001 < x < 1.001, name
+        assert np.isfinite(points).all()
+
+
+def test_turned_samples_pull_against_the_rest():
+    turned, worst = run("single_samples")
+    assert set(turned.tolist()) == set(worst.tolist())
+
+
+def test_the_relation_of_tasks_is_learned():
+    correlation = run("learned_relation")
+    inside = [(0, 1), (1, 2), (3, 4), (4, 5), (6, 7)]
+    assert min(correlation[i, j] for i, j in inside) > 0.4
+    assert max(correlation[8, 6], correlation[8, 7]) < -0.4
+    assert abs(correlation[:3, 3:6]).max() < 0.65
+
+
+def test_families_are_grouped():
+    assert sorted(map(sorted, run("task_groups"))) == [["a1", "a2", "a3"], ["b1", "b2", "b3"]]
+
+
+def test_preferences_are_points_of_the_front():
+    found = run("preferences")
+    # On the front w = s (1, 1, 1) / sqrt(3), |s| <= 1, where the losses are these.
+    s = np.linspace(-1, 1, 4001)
+    front = np.stack([1 - np.exp(-((s - 1) ** 2)), 1 - np.exp(-((s + 1) ** 2))], axis=1)
+    for points in found.values():
+        distances = np.linalg.norm(points[:, None] - front, axis=2).min(1)
+        assert distances.max() < 5e-3  # `pbi` bends at its ray, and ends beside it
+    rays = found["pbi"][:, 0] / found["pbi"].sum(1)
+    np.testing.assert_allclose(rays, np.linspace(0.1, 0.9, 9), atol=5e-3)
+    assert found["fixed"].min(1).max() < 1e-3  # at the ends
+
+
+def test_units_drown_a_sum_and_not_a_method():
+    found = run("method_table")
+    assert found["equal"][1:].min() > 0.9 and found["upgrad"][1:].max() < 0.5
+
+
+def test_rates_follow_what_helps_the_target():
+    history = run("learned_rates")
+    np.testing.assert_allclose(history.sum(1), 1)
+    target, related, noise = history[-1]
+    assert target > 0.5 and related > 0.2 and noise < 0.05
+
+
+@pytest.mark.exhaustive
+def test_from_a_notebook():
+    answer = run("from_a_notebook")
+    assert answer["mood"]["label"] == "good" and answer["stars"]["value"] > 3
+
+
 def test_eight_devices_do_what_one_does(on_eight_devices):
     code = f"""
 import runpy, jax
@@ -62,5 +117,12 @@ print(abs(found[0] - found[1]).max() < 1e-5 and abs(found[0]).max() > 0.1)
 
 def test_no_example_is_forgotten(site):
     tested = {"own_model", "linen_model", "nnx_model", "own_loss", "own_weighting", "own_loop"}
-    tested |= {"eight_devices"}
+    tested |= {
+        "eight_devices",
+        "equinox_model",
+        "conflict_paths",
+        "single_samples",
+        "learned_relation",
+    }
+    tested |= {"task_groups", "preferences", "method_table", "learned_rates", "from_a_notebook"}
     assert {path.stem for path in EXAMPLES.glob("*.py")} == tested == {*site("layout").EXAMPLES}
