@@ -40,8 +40,8 @@ class EncoderConfig:
       unroll: layers in each iteration of the loop over them (transformer): all of them take a third
         less time and half the memory on a GPU, and longer to compile.
       attention: implementation of the attention (transformer): 'xla'; 'cudnn', fused, on a GPU;
-        'blocks', which holds the scores of 256 positions at a time; 'auto', 'blocks' for rows of
-        2,048 positions and more, else 'xla'.
+        'blocks', which holds the scores of 256 positions at a time; 'auto', for rows of
+        2,048 positions and more 'blocks', on TPUs JAX's splash kernel, else 'xla'.
       dense: width of a shared relu layer after the body; 0 for none.
       ngrams: longest n-gram (linear).
       ngram_buckets: rows of the n-gram table (linear).

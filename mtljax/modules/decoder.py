@@ -17,7 +17,7 @@ from mtljax.modules.keys_values import KeysValues, keys_values
 from mtljax.modules.norms import make_norm
 from mtljax.modules.packed_mask import PackedMask, packed_mask, seen_by
 from mtljax.modules.relative import RelativeBias
-from mtljax.modules.self_attention import in_blocks
+from mtljax.modules.self_attention import implementation_for
 from mtljax.modules.transformer_layer import TransformerLayer
 
 
@@ -177,9 +177,10 @@ class DecoderHead(nn.Module):
         seen = packed_mask(2 * segments - source, causal=True)
         of_source = PackedMask(segments, jnp.where(source, segments, -1))
         size = segments.shape[1]
+        held = implementation_for(size, None, self.architecture) == "xla"
         hidden, _ = self.stack(
             features.embedded,
-            seen if in_blocks(size, None, self.architecture) else seen_by(seen),
+            seen_by(seen) if held else seen,
             # Only distances count, and a text stands in one piece.
             jnp.broadcast_to(jnp.arange(segments.shape[1]), segments.shape),
             self.remember(features.hidden),

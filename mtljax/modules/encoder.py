@@ -25,6 +25,7 @@ from mtljax.modules.linear import LinearEncoder
 from mtljax.modules.lstm import LSTMEncoder
 from mtljax.modules.named_axes import named_dense
 from mtljax.modules.packed_rows import by_rows, second_part, source_part
+from mtljax.modules.self_attention import LongImplementation
 from mtljax.modules.transformer import TransformerEncoder
 from mtljax.special_tokens import OWN_MARKS, Marks
 
@@ -59,6 +60,7 @@ class Encoder(nn.Module):
       rows: how the rows of activations are split among devices; None to leave that to XLA.
       marks: the special ids of the vocabulary.
       characters: of each word that are read; 0 for none.
+      long: attention of rows of 2,048 positions and more, where it is 'auto'.
     """
 
     config: EncoderConfig
@@ -69,6 +71,7 @@ class Encoder(nn.Module):
     rows: NamedSharding | None = None
     marks: Marks = OWN_MARKS
     characters: int = 0
+    long: LongImplementation = "blocks"
 
     def setup(self) -> None:
         """Name the parts."""
@@ -297,6 +300,7 @@ class Encoder(nn.Module):
                 unroll=c.unroll,
                 implementation=None if c.attention == "auto" else c.attention,
                 architecture=c.architecture,
+                long=self.long,
                 dtype=self.dtype,
                 rows=self.rows,
                 name=name,

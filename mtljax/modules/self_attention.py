@@ -5,6 +5,7 @@ from typing import Any, Literal, NamedTuple
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
+from jax.sharding import NamedSharding
 from jax.typing import DTypeLike
 
 from mtljax.modules.architecture import Architecture
@@ -18,8 +19,10 @@ from mtljax.modules.named_axes import named_dense
 from mtljax.modules.norms import head_norm
 from mtljax.modules.packed_mask import PackedMask, seen_by
 from mtljax.modules.positions import layer_frequencies, rotate
+from mtljax.modules.splash_attention import splash_attention
 
-Implementation = Literal["xla", "cudnn", "blocks"]
+Implementation = Literal["xla", "cudnn", "blocks", "splash"]
+LongImplementation = Literal["blocks", "splash"]
 
 
 class QueriesKeysValues(NamedTuple):
@@ -98,25 +101,35 @@ def scaled_query(query: jax.Array, architecture: Architecture) -> jax.Array:
     return query * jnp.asarray(architecture.query_scale * query.shape[-1] ** 0.5, query.dtype)
 
 
-def in_blocks(size: int, implementation: Implementation | None, architecture: Architecture) -> bool:
-    """Whether attention among so many positions is read in blocks.
+def implementation_for(
+    size: int,
+    asked: Implementation | None,
+    architecture: Architecture,
+    long: LongImplementation = "blocks",
+) -> Implementation:
+    """What reads the attention among so many positions.
 
-    Without an implementation rows of `LONG` positions and more are. Positions that add a number to
-    each pair hold all pairs.
+    Args:
+      size: positions of a row.
+      asked: the one that is wanted; None for one by the length of a row.
+      architecture: positions that add a number to each pair hold all pairs, whatever is asked.
+      long: of rows of `LONG` positions and more, where nothing is asked.
     """
     if architecture.positions in ("disentangled", "relative"):
-        return False
-    return implementation == "blocks" or (implementation is None and size >= LONG)
+        return "xla"
+    return asked or (long if size >= LONG else "xla")
 
 
 def attend_row(
     qkv: QueriesKeysValues,
     mask: jax.Array | PackedMask | None,
     implementation: Implementation | None,
+    rows: NamedSharding | None = None,
 ) -> jax.Array:
     """Attention of the positions of a row to each other: ``[R, S, heads, size]``.
 
-    Without an implementation, rows of `LONG` positions and more are read in blocks.
+    Without an implementation, rows of `LONG` positions and more are read in blocks. ``rows`` are
+    how rows are split among devices.
     """
     query, key, value, scores = qkv
     if scores is not None:
@@ -124,12 +137,15 @@ def attend_row(
         return jax.nn.dot_product_attention(
             query, key, value, bias=scores.astype(query.dtype), mask=mask, implementation="xla"
         )  # pyright: ignore[reportReturnType]
+    if implementation == "splash" and not isinstance(mask, jax.Array):
+        return splash_attention(query, key, value, mask, rows)
     if implementation == "blocks" or (implementation is None and query.shape[1] >= LONG):
         return blockwise_attention(query, key, value, mask)
     mask = seen_by(mask) if isinstance(mask, PackedMask) else mask
     if implementation == "cudnn" and mask is not None:
         return fused_attention(query, key, value, mask)
-    return jax.nn.dot_product_attention(query, key, value, mask=mask, implementation=implementation)  # pyright: ignore[reportReturnType]
+    plain = "cudnn" if implementation == "cudnn" else "xla" if implementation else None
+    return jax.nn.dot_product_attention(query, key, value, mask=mask, implementation=plain)  # pyright: ignore[reportReturnType]
 
 
 def attend_source(query: jax.Array, source: KeysValues, mask: jax.Array | PackedMask) -> jax.Array:

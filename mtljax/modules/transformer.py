@@ -21,7 +21,7 @@ from mtljax.modules.named_axes import named_dense
 from mtljax.modules.norms import make_norm
 from mtljax.modules.packed_mask import PackedMask, packed_mask, seen_by
 from mtljax.modules.relative import RelativeBias
-from mtljax.modules.self_attention import Implementation, in_blocks
+from mtljax.modules.self_attention import Implementation, LongImplementation, implementation_for
 from mtljax.modules.transformer_layer import LayerKind, Masks, TransformerLayer
 
 Remat = Literal["none", "full", "dots"]
@@ -57,6 +57,7 @@ class TransformerEncoder(nn.Module):
       unroll: layers that each pass of the loop has. All of them, without a loop, take a third less
         time and half the memory on a GPU, and twice the time to compile.
       architecture: what the layers are made of, and what is added to what they read.
+      long: implementation for rows of 2,048 positions and more, where `implementation` is None.
     """
 
     features: int
@@ -70,6 +71,7 @@ class TransformerEncoder(nn.Module):
     rows: NamedSharding | None = None
     unroll: int = 1
     architecture: Architecture = DEFAULT
+    long: LongImplementation = "blocks"
 
     def setup(self) -> None:
         """Name the parts around the layers, and the layers of `decode_step`."""
@@ -230,8 +232,11 @@ class TransformerEncoder(nn.Module):
         """What positions see: of rows that are read in blocks as data, of others once for all."""
         window = self.architecture.window if self._windows else 0
         mask = packed_mask(segments, causal=causal, source=source, window=window)
-        blocks = in_blocks(segments.shape[1], self.implementation, self.architecture)
-        return mask if blocks else seen_by(mask)
+        held = self._implementation(segments.shape[1]) in ("xla", "cudnn")
+        return seen_by(mask) if held else mask
+
+    def _implementation(self, size: int) -> Implementation:
+        return implementation_for(size, self.implementation, self.architecture, self.long)
 
     @nn.compact
     def _scan_layers(
@@ -274,7 +279,7 @@ class TransformerEncoder(nn.Module):
             metadata_params={nn.PARTITION_NAME: LAYERS},
         )(
             **self._shape(),
-            implementation=self.implementation,
+            implementation=self._implementation(x.shape[1]),
             train=train,
             rows=self.rows,
             return_cache=return_cache,

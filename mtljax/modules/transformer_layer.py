@@ -131,7 +131,7 @@ class TransformerLayer(nn.Module):
         qkv = queries_keys_values(y, a, self.heads, size, positions, local, distances, self.dtype)
         read = y
         if cache is None:
-            y = attend_row(qkv, mask, self.implementation)
+            y = attend_row(qkv, mask, self.implementation, self.rows)
             if self.return_cache:
                 cache = keys_values(qkv.key, qkv.value)
         else:

@@ -33,6 +33,7 @@ from mtljax.parallel.task_exchange import gather_stored, stored_specs
 from mtljax.presets import Config, ParallelConfig
 from mtljax.step.method import Method, Rule, as_method
 from mtljax.step.state import StepMetrics, TrainState
+from mtljax.training.long_rows import read_long_rows
 from mtljax.training.model import Model
 from mtljax.training.objective import StepBatch
 from mtljax.training.objectives.device_layout import DeviceLayout
@@ -152,6 +153,7 @@ def _on_one_device(
 ) -> Distributed:
     # Committed to its device, as a state from a checkpoint is: both have the same compiled step.
     (device,) = jnp.zeros(()).devices()
+    model, about = read_long_rows(model, [device])
     passes, about_passes = passes_of(config, model, method, [device])
     layout = DeviceLayout(passes=passes)
     make_step(model, method, optimizer, config, layout)  # what does not fit is said here
@@ -171,7 +173,7 @@ def _on_one_device(
         step=_OfSeed(jax.jit(update, donate_argnums=1), seed),
         place=jax.device_put,
         row_devices=1,
-        about="",
+        about=about,
         passes=about_passes,
     )
 
@@ -193,6 +195,7 @@ def _on_mesh(
     # below with its layout.
     init = make_step(model, method, optimizer, config).init
     shapes = jax.eval_shape(init, batch)
+    model, about_attention = read_long_rows(model, list(mesh.devices.flat))
     placement, reason = task_placement(config, model, method, mesh, batch, shapes.params["shared"])
     if placement is None:
         _check_exchange(parallel, reason)
@@ -225,6 +228,8 @@ def _on_mesh(
     shape = " x ".join(f"{name} {size}" for name, size in mesh.shape.items())
     tasks = "tasks on groups of devices" if placement else "all tasks on all devices"
     about = f"{shape} devices, {parallel.strategy}, {parallel.sharding}; {tasks}: {reason}"
+    if about_attention:
+        about += f"; {about_attention}"
     if uncovered:
         about += f"; replicated, as no rule covers them: {_first_paths(uncovered)}"
     return Distributed(
