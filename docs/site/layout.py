@@ -12,9 +12,9 @@ GENERATED = {"Begin here": (2, "docs/gallery"), "Reference": (0, "docs/methods/i
 """Pages that no file of the repository holds, by the heading under which they come, and where."""
 
 EXAMPLES = ("from_a_notebook", "own_model", "linen_model", "nnx_model", "equinox_model")
-EXAMPLES += ("own_loss", "own_weighting", "own_loop", "method_table", "conflict_paths")
+EXAMPLES += ("own_loss", "own_weighting", "own_kind", "own_loop", "method_table", "conflict_paths")
 EXAMPLES += ("preferences", "single_samples", "task_groups", "learned_relation", "learned_rates")
-EXAMPLES += ("eight_devices",)
+EXAMPLES += ("low_rank_updates", "merged_models", "exported_answers", "eight_devices")
 """In the order of the gallery."""
 
 LINK = re.compile(r"\]\(([^)#\s]+)(#[^)\s]*)?\)")

@@ -6,6 +6,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from mtljax.kinds import KINDS
+
 ROOT = Path(__file__).resolve().parents[2]
 EXAMPLES = ROOT / "docs/examples"
 
@@ -105,6 +107,39 @@ def test_from_a_notebook():
     assert answer["mood"]["label"] == "good" and answer["stars"]["value"] > 3
 
 
+def test_a_frozen_kernel_is_changed_by_thin_matrices():
+    kernel, change, params, merged = run("low_rank_updates")
+    np.testing.assert_array_equal(params["kernel"], kernel)
+    np.testing.assert_allclose(merged, kernel + change, atol=1e-4)
+    assert np.linalg.matrix_rank(np.asarray(params["a"] @ params["b"])) == 2
+
+
+def test_a_merged_model_does_both_tasks():
+    table = run("merged_models")
+    for task in (0, 1):
+        # One is left by the noise of the targets.
+        assert 1 < table["ties"][task] < table["sum"][task] < 0.5 * table["start"][task]
+    assert table["first"][1] > 7 and table["second"][0] > 7
+
+
+@pytest.mark.exhaustive
+def test_a_kind_of_ones_own(monkeypatch):
+    monkeypatch.setitem(KINDS, "count", None)  # so that it is gone again afterwards
+    expected = run("own_kind")
+    for word, rate in {"calm": 1, "busy": 4, "frantic": 9}.items():
+        assert abs(expected[word]["expected"] - rate) < 1
+
+
+@pytest.mark.exhaustive
+def test_an_export_answers_as_the_run_does():
+    ours, theirs = run("exported_answers")
+    assert [answer["mood"]["label"] for answer in theirs] == ["good", "bad"]
+    for one, other in zip(ours, theirs, strict=True):
+        assert one["mood"]["probabilities"] == pytest.approx(
+            other["mood"]["probabilities"], abs=1e-5
+        )
+
+
 def test_eight_devices_do_what_one_does(on_eight_devices):
     code = f"""
 import runpy, jax
@@ -125,4 +160,5 @@ def test_no_example_is_forgotten(site):
         "learned_relation",
     }
     tested |= {"task_groups", "preferences", "method_table", "learned_rates", "from_a_notebook"}
+    tested |= {"low_rank_updates", "merged_models", "own_kind", "exported_answers"}
     assert {path.stem for path in EXAMPLES.glob("*.py")} == tested == {*site("layout").EXAMPLES}
