@@ -17,6 +17,7 @@ COMMANDS = {
     "compare": "put several runs side by side on the same texts, with intervals",
     "relate": "say whether joint training helps: tasks together and each alone, over seeds",
     "tune": "search learning rate, regularization and task weights within a budget of time",
+    "mixture": "search the rates at which the tasks' data is read, by small runs",
     "predict": "answer some texts by every task of a run",
     "generate": "continue a prompt with a language model of a run, or answer it with text to text",
     "extend": "add tasks to a trained run, or train heads of it anew",

@@ -17,6 +17,7 @@ from mtljax.studies.intervals import mean_gain as mean_gain
 from mtljax.studies.mixture_search import MixtureSearch as MixtureSearch
 from mtljax.studies.mixture_search import mixture_runs as mixture_runs
 from mtljax.studies.mixture_search import search_mixture as search_mixture
+from mtljax.studies.mixture_search import write_mixture as write_mixture
 from mtljax.studies.plot_comparison import draw_comparison as draw_comparison
 from mtljax.studies.plot_new_tasks import draw_new_tasks as draw_new_tasks
 from mtljax.studies.relate import StudyPlan as StudyPlan

@@ -12,8 +12,9 @@ from mtljax.data import MultitaskData
 from mtljax.errors import UserError
 from mtljax.mixtures import Proposal, drawn_rates, propose_rates
 from mtljax.presets import Config
-from mtljax.studies.study import StudyRun, do_runs
-from mtljax.tasks import Task
+from mtljax.studies.study import Done, StudyRun, do_runs
+from mtljax.tasks import Task, dump_tasks
+from mtljax.training.persistence.atomic_write import replace_text
 from mtljax.training.starting_point import Given
 
 
@@ -88,6 +89,7 @@ def search_mixture(
     seed: int = 0,
     data_dir: str | Path | None = None,
     cache_dir: str | Path | None = None,
+    on_run: Callable[[int, int, Done], None] = lambda number, count, done: None,
     console: Console | None = None,
     preempted: Callable[[int], bool] = lambda step: False,
 ) -> MixtureSearch:
@@ -105,6 +107,7 @@ def search_mixture(
       seed: of the draws.
       data_dir: see `do_runs`.
       cache_dir: see `do_runs`.
+      on_run: is called after every run with its number, their count, and what became of it.
       console: see `do_runs`.
       preempted: see `do_runs`.
 
@@ -124,7 +127,8 @@ def search_mixture(
         "preempted": preempted,
     }
     rates, losses = [], []
-    for done in do_runs(runs, directory, **options):
+    for number, done in enumerate(do_runs(runs, directory, **options), start=1):
+        on_run(number, len(runs), done)
         if done.summary is None:
             continue
         found = {
@@ -148,3 +152,29 @@ def search_mixture(
         proposal,
         {name: round(proposed[group], 4) for name, group in group_of.items()},
     )
+
+
+def write_mixture(found: MixtureSearch, tasks: Sequence[Task], directory: Path) -> Path:
+    """Write the tasks with the rates that a search proposes.
+
+    Args:
+      found: from `search_mixture`.
+      tasks: that were searched.
+      directory: of the search.
+
+    Returns:
+      The path of ``tasks.yaml`` there.
+
+    Raises:
+      UserError: if it cannot be written.
+    """
+    rated = [
+        dataclasses.replace(task, rate=found.by_task[task.name], batch_size=None) for task in tasks
+    ]
+    path = directory / "tasks.yaml"
+    try:
+        directory.mkdir(parents=True, exist_ok=True)
+        replace_text(path, dump_tasks(rated))
+    except OSError as error:
+        raise UserError(f"{path}: {error.strerror or error}") from None
+    return path

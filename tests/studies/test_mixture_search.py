@@ -1,13 +1,16 @@
 """A search of rates: which runs, what it proposes, and that it goes on; nothing is trained here."""
 
 import dataclasses
+import json
 
 import numpy as np
 import pytest
 
+from mtljax.cli import main
 from mtljax.errors import Diverged, UserError
 from mtljax.mixtures import drawn_rates
 from mtljax.studies import mixture_runs, search_mixture, study
+from mtljax.tasks import load_tasks
 from tests.tiny_models import make as make
 from tests.tiny_models import plain as plain
 from tests.tiny_models import source as source
@@ -58,6 +61,33 @@ def test_it_proposes_the_rates_with_the_lowest_loss(given, monkeypatch, tmp_path
     assert found.by_task["label"] == found.by_task["grade"] == pytest.approx(0.3, abs=0.03)
     alone = search_mixture(*given, tmp_path, count=30, seed=1, target="number")
     np.testing.assert_allclose(3 * found.losses - 3, alone.losses, atol=1e-12)
+
+
+def test_the_command_writes_tasks_with_the_rates(monkeypatch, tmp_path, capsys):
+    for name in ("first", "second"):
+        lines = (f'{{"text": "{name} text {i}", "label": "{i % 2}"}}' for i in range(8))
+        (tmp_path / f"{name}.jsonl").write_text("\n".join(lines))
+    task = "{dataset: NAME, kind: classification, inputs: text, targets: label}"
+    entries = (f"  {name}: {task.replace('NAME', name)}" for name in ("first", "second"))
+    sources = (f"  {name}: {{path: {tmp_path}/{name}.jsonl}}" for name in ("first", "second"))
+    file = tmp_path / "tasks.yaml"
+    file.write_text("\n".join(["sources:", *sources, "tasks:", *entries]))
+
+    def train(config, tasks, directory, **options):
+        losses = {task.name: (tasks[0].rate - 0.3) ** 2 for task in tasks}
+        values = {name: {"validation": {"loss": loss}} for name, loss in losses.items()}
+        return {"tasks": values, "steps": config.steps}
+
+    monkeypatch.setattr(study, "train_in_steps", train)
+    command = ["mixture", "--tasks", file, "--search-dir", tmp_path / "found", "--preset", "linear"]
+    command += ["--runs", "30", "--batch.row-length", "16", "--cache-dir", "off", "--json"]
+    assert main([str(word) for word in command]) == 0
+    out, err = capsys.readouterr()
+    found = json.loads(out)
+    assert found["rates"]["first"] == pytest.approx(0.3, abs=0.03) and found["runs"] == 30
+    written = load_tasks(tmp_path / "found" / "tasks.yaml")
+    assert {task.name: task.rate for task in written} == found["tasks"]
+    assert "[30/30] " in err and f"next: mtljax train --tasks {found['file']}" in err
 
 
 def test_what_cannot_be_searched(given, make, tmp_path, tasks):
