@@ -70,15 +70,34 @@ def text_states(
     """
     files = RunFiles(run.config, run.tasks, run.tokenizer, run.layout)
     data = run_data(run.directory, files, data_dir, cache_dir)
+    return states_of_model(run.model, run.params, data, split)
+
+
+def states_of_model(
+    model: Model, params: Any, data: MultitaskData, split: str
+) -> dict[str, TextStates]:
+    """Measures the main metric of every task of a model, text by text.
+
+    Args:
+      model: the model.
+      params: its parameters.
+      data: of its tasks.
+      split: 'train', 'validation' or 'test'.
+
+    Returns:
+      By task; tasks without a target in the split are left out.
+    """
     found: dict[str, TextStates] = {}
-    for group in run.model.layout.groups:
+    for group in model.layout.groups:
         if split in data.splits(group.name):
-            found |= _of_group(run, data, group.name, split)
-    return {task.name: found[task.name] for task in run.tasks if task.name in found}
+            found |= _of_group(model, params, data, group.name, split)
+    return {task.name: found[task.name] for task in model.tasks if task.name in found}
 
 
-def _of_group(run: Run, data: MultitaskData, name: str, split: str) -> dict[str, TextStates]:
-    model, outputs = run.model, run.model.layout.outputs
+def _of_group(
+    model: Model, params: Any, data: MultitaskData, name: str, split: str
+) -> dict[str, TextStates]:
+    outputs = model.layout.outputs
     tasks = model.layout.group(name).tasks
     chosen = {task.name: main_metric(task, outputs[task.name].classes) for task in tasks}
     function = jax.jit(_element_states(model, name, chosen))
@@ -87,7 +106,7 @@ def _of_group(run: Run, data: MultitaskData, name: str, split: str) -> dict[str,
     sums = {task.name: _Sums(int(examples.rows.max(initial=-1)) + 1) for task in tasks}
     for batch in data.evaluation_batches(name, split):
         arrays = {key: value for key, value in batch.items() if key not in HOST_ONLY}
-        states, predicted = jax.device_get(function(run.params, arrays))
+        states, predicted = jax.device_get(function(params, arrays))
         for task in tasks:
             of_task = sums[task.name]
             rows = _rows_of(batch, batch["weights"][task.name])
