@@ -1,6 +1,7 @@
 """The Markdown of the repository, laid as Sphinx reads it, in the order of `docs/README.md`."""
 
 import ast
+import json
 import os
 import re
 import shutil
@@ -16,6 +17,9 @@ EXAMPLES += ("own_loss", "own_weighting", "own_kind", "own_loop", "method_table"
 EXAMPLES += ("preferences", "single_samples", "task_groups", "learned_relation", "learned_rates")
 EXAMPLES += ("low_rank_updates", "merged_models", "exported_answers", "eight_devices")
 """In the order of the gallery."""
+
+RAN = ROOT / "docs/examples/ran.json"
+"""What each printed when it last ran, and when; `run_examples.py` writes it."""
 
 LINK = re.compile(r"\]\(([^)#\s]+)(#[^)\s]*)?\)")
 
@@ -60,8 +64,19 @@ def moved_links(text: str, page: Path, target: Path) -> str:
     return LINK.sub(link, text)
 
 
+def example(name: str) -> Path:
+    """The file of an example."""
+    return ROOT / "docs/examples" / f"{name}.py"
+
+
+def ran() -> dict[str, dict[str, str]]:
+    """By example the date of its last run, the digest of its file then, and what it printed."""
+    return json.loads(RAN.read_text(encoding="utf-8")) if RAN.is_file() else {}
+
+
 def gallery() -> str:
-    """The examples, each with what its docstring says."""
+    """The examples, each with what its docstring says, its picture and what it printed."""
+    runs = ran()
     parts = [
         "# Examples",
         "",
@@ -69,14 +84,17 @@ def gallery() -> str:
     ]
     parts += ["`.venv/bin/python docs/examples/NAME.py`.", ""]
     for name in EXAMPLES:
-        path = ROOT / "docs/examples" / f"{name}.py"
+        path = example(name)
         text = path.read_text(encoding="utf-8")
         title, _, rest = (ast.get_docstring(ast.parse(text)) or "").partition("\n\n")
         code = text[text.index('"""', 3) + 3 :].strip()
-        parts += [f"## {title.rstrip('.')}", "", rest, "", f"`docs/examples/{path.name}`", ""]
+        parts += [f"## {title.rstrip('.')}", "", rest, "", f"`docs/examples/{path.name}`"]
+        parts += [f"ran last on {runs[name]['date']}.", ""]
         if (ROOT / f"docs/images/examples/{name}.png").is_file():
             parts += [f"![{title.rstrip('.')}](images/examples/{name}.png)", ""]
         parts += ["```python", code, "```", ""]
+        if printed := runs[name]["printed"]:
+            parts += ["It prints", "", "```text", printed, "```", ""]
     return "\n".join(parts)
 
 

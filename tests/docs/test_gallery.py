@@ -162,3 +162,16 @@ def test_no_example_is_forgotten(site):
     tested |= {"task_groups", "preferences", "method_table", "learned_rates", "from_a_notebook"}
     tested |= {"low_rank_updates", "merged_models", "own_kind", "exported_answers"}
     assert {path.stem for path in EXAMPLES.glob("*.py")} == tested == {*site("layout").EXAMPLES}
+
+
+def test_the_gallery_shows_the_last_run_of_each_file(site):
+    layout = site("layout")
+    digest = site("run_examples").digest
+    shown, page = layout.ran(), layout.gallery()
+    changed = [name for name in layout.EXAMPLES if shown[name]["digest"] != digest(name)]
+    assert not changed, "run docs/site/run_examples.py"
+    for run in shown.values():
+        assert f"ran last on {run['date']}." in page and run["printed"] in page
+    assert page.count("ran last on") == len(shown) == len(layout.EXAMPLES)
+    for name, run in shown.items():
+        assert run["printed"] or f"](images/examples/{name}.png)" in page, name
