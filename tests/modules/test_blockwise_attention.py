@@ -13,8 +13,11 @@ from mtljax.modules.architecture import Architecture
 from mtljax.modules.blockwise_attention import LONG, blockwise_attention
 from mtljax.modules.decoder import DecoderHead
 from mtljax.modules.heads import Features
+from mtljax.modules.keys_values import keys_values
 from mtljax.modules.packed_mask import PackedMask, packed_mask
+from mtljax.modules.self_attention import attend_source
 from mtljax.modules.transformer import TransformerEncoder
+from mtljax.sharing import projected_attention
 
 ROWS, LENGTH, HEADS, SIZE = 2, 7, 4, 8
 
@@ -61,36 +64,37 @@ def masks(name):
     return mask, None if dense is None else dense[:, None]
 
 
-@pytest.mark.parametrize("name", MASKS)
-def test_values_and_gradients_are_those_of_the_plain_one(arrays, name):
-    # Three blocks of three positions, of which the last has two that are none.
-    mask, dense = masks(name)
-    # Of a source there are positions that see nothing; what comes out there is finite.
-    counts = np.ones((ROWS, LENGTH, 1, 1)) if dense is None else dense.any(-1)[:, 0, :, None, None]
+def value_and_slopes(attention):
+    """Compiled, of arrays and a whole mask; what sees nothing has no meaning, and no part in it."""
 
-    def answers(attention, *x):
-        out = jnp.where(counts, attention(*x), 0)
+    def answers(query, key, value, dense):
+        sees = dense.any(-1)[:, 0, :, None, None]
+        out = jnp.where(sees, attention(query, key, value, dense), 0)
         return jnp.square(out).sum(), out
 
-    def blocks(*x):
-        return blockwise_attention(*x, mask, block=3)
+    return jax.jit(jax.value_and_grad(answers, argnums=(0, 1, 2), has_aux=True))
 
-    def by_definition(*x):
-        return plain(*x, dense)
 
-    def of(attention):
-        run = jax.value_and_grad(lambda *x: answers(attention, *x), argnums=(0, 1, 2), has_aux=True)
-        return jax.jit(run)(*arrays)
+BY_DEFINITION = value_and_slopes(plain)
 
-    for found, expected in zip(
-        jax.tree.leaves(of(blocks)), jax.tree.leaves(of(by_definition)), strict=True
-    ):
-        np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-5)
+
+@pytest.mark.parametrize("name", MASKS)
+def test_values_and_gradients_are_those_of_the_plain_one(arrays, name):
+    mask, dense = masks(name)
+    dense = np.ones((ROWS, 1, LENGTH, LENGTH), bool) if dense is None else dense
+
+    # Three blocks of three positions, of which the last has two that are none.
+    def blocks(query, key, value, _):
+        return blockwise_attention(query, key, value, mask, block=3)
+
+    found, expected = value_and_slopes(blocks)(*arrays, dense), BY_DEFINITION(*arrays, dense)
+    for one, other in zip(jax.tree.leaves(found), jax.tree.leaves(expected), strict=True):
+        np.testing.assert_allclose(one, other, rtol=1e-5, atol=1e-5)
 
 
 def test_mapped_over_tasks_it_is_each_alone(arrays):
     mask = masks("prefix")[0]
-    tasks = [jnp.stack([x, 2 * x, -x]) for x in arrays]
+    tasks = [np.stack([x, 2 * x, -x]) for x in arrays]
 
     def slope(query, key, value):
         return jax.grad(lambda k: jnp.square(blockwise_attention(query, k, value, mask, 4)).sum())(
@@ -98,7 +102,8 @@ def test_mapped_over_tasks_it_is_each_alone(arrays):
         )
 
     together = jax.jit(jax.vmap(slope))(*tasks)
-    alone = [slope(*(x[i] for x in tasks)) for i in range(3)]
+    one = jax.jit(slope)
+    alone = [one(*(x[i] for x in tasks)) for i in range(3)]
     np.testing.assert_allclose(together, np.stack(alone), rtol=1e-5, atol=1e-5)
 
 
@@ -186,3 +191,31 @@ def test_an_encoder_in_blocks_is_the_one_that_holds_masks(rng):
         for way in ("blocks", "xla")
     )
     np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-5)
+
+
+def test_a_source_is_read_in_blocks_as_at_once(arrays):
+    query, key, value = arrays
+    mask, dense = masks("source")
+    assert dense is not None
+
+    @jax.jit
+    def both(query, key, value):
+        cache = keys_values(key, value)
+        return attend_source(query, cache, mask), attend_source(query, cache, jnp.asarray(dense))
+
+    sees = dense.any(-1)[:, 0]  # others have no meaning
+    found, expected = (np.asarray(out)[sees] for out in both(query, key, value))
+    np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-5)
+
+
+def test_projected_attention_reads_a_mask_that_is_not_held(rng):
+    sizes = (ROWS, LENGTH, 4), (4, 6), (6, 3, 2, 3), (6, 4)
+    x, *parts = (rng.normal(size=size).astype(np.float32) for size in sizes)
+    mask, dense = masks("prefix")
+
+    @jax.jit
+    def both(x):
+        plain = projected_attention(x, *parts, jnp.asarray(dense))
+        return projected_attention(x, *parts, mask, blockwise_attention), plain
+
+    np.testing.assert_allclose(*both(x), rtol=1e-5, atol=1e-5)
