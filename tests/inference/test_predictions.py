@@ -301,7 +301,7 @@ def test_text_to_text_is_written_and_compared(replies, make, tmp_path, monkeypat
     run_directory.write_run(tmp_path, replies.config, replies.tasks, data)
     plain = replies.evaluate("test")["reply"]
     said = []
-    monkeypatch.setattr("mtljax.inference.run.bleu_note", lambda sources: f"of {len(sources)}")
+    monkeypatch.setattr("mtljax.inference.measured.bleu_note", lambda sources: f"of {len(sources)}")
     found = replies.evaluate("test", generate=True, max_tokens=5, say=said.append)["reply"]
     assert plain.items() <= found.items()
     assert 0 < plain["accuracy"] < 1

@@ -20,7 +20,7 @@ def started(make, plain, tasks, tmp_path):
     def start(config=plain, data=None, lock=None):
         said = []
         with contextlib.ExitStack() as held:
-            state = look(config, chosen, tmp_path / "run", False, lock or held, said.append)
+            state = look(config, chosen, tmp_path / "run", (), lock or held, said.append)
             data = data or make(config, chosen)[1]
             done = check_continued(config, state, data)
             if done is None:
@@ -124,7 +124,7 @@ def test_a_second_start(complete, started):
 
 def test_two_that_start_at_once(started, make, plain, tasks, tmp_path):
     """Both find an empty directory; the one that is slower to read its data is told."""
-    state = look(plain, (tasks["label"],), tmp_path / "run", False, contextlib.ExitStack(), print)
+    state = look(plain, (tasks["label"],), tmp_path / "run", (), contextlib.ExitStack(), print)
     with contextlib.ExitStack() as lock:
         assert started(lock=lock) == (None, [])
         before = contents(tmp_path / "run")
@@ -152,9 +152,9 @@ def test_another_tokenizer_file_is_refused(make, plain, tasks, tmp_path):
     settings = TokenizerSettings(kind="file", file=str(tmp_path / "letters.json"))
     config, chosen = dataclasses.replace(plain, tokenizer=settings), (tasks["label"],)
     data = make(config, chosen)[1]
-    state = look(config, chosen, tmp_path / "run", False, contextlib.ExitStack(), print)
+    state = look(config, chosen, tmp_path / "run", (), contextlib.ExitStack(), print)
     begin(config, chosen, state, data, contextlib.ExitStack(), print)
-    state = look(config, chosen, tmp_path / "run", False, contextlib.ExitStack(), print)
+    state = look(config, chosen, tmp_path / "run", (), contextlib.ExitStack(), print)
     assert check_continued(config, state, data) is None
     write("w9876543210 ")
     with pytest.raises(UserError, match="letters.json is another than when the run was begun"):
