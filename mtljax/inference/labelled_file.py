@@ -77,7 +77,11 @@ def evaluate_file(
         say(note)
     model, _ = restored_model(run.directory, run.config, data.layout)
     written = Written(run.generators, config) if generate else None
-    return OnFile(measured(model, run.params, data, SPLIT, written, say), lacking)
+    values = measured(model, run.params, data, SPLIT, written, say)
+    if not values:
+        raise UserError(f"--input {path}: no row has a target of {', '.join(data.layout.outputs)}")
+    without = {name: "no row has a target" for name in data.layout.outputs if name not in values}
+    return OnFile(values, lacking | without)
 
 
 def labelled_data(

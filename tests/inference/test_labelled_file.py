@@ -54,6 +54,7 @@ def test_what_cannot_be_measured(loaded_tiny_run, tmp_path):
         ('{"text": "a"}', ("sentiment",), "task 'sentiment': no column 'label'; there are 'text'"),
         ('{"a": "b"}', (), "nothing of it is measured; task 'sentiment': no column"),
         ("", (), "own.jsonl: no rows"),
+        ('{"text": "a", "label": null}', ("sentiment",), "no row has a target of sentiment"),
         ("{", (), "own.jsonl:1: "),
         ('{"text": "a"}', ("nosuch",), "task 'nosuch': unknown to"),
     ):
