@@ -41,7 +41,7 @@ def main():
                   "optimizer": {"learning_rate": 0.03}}  # fmt: skip
         mtljax.train(config, tasks, f"{folder}/run")
         run = mtljax.load_run(f"{folder}/run")
-        (answer,) = run.predict(["a lovely , super film"])
+        (answer,) = run.predict(["lovely super great fine"])
     print(answer)
     return answer
 
