@@ -24,7 +24,7 @@ from typing import Any
 
 import jax
 import numpy as np
-from mto_report import report, show
+from mto_report import markdown, report, show
 from mto_runs import STATIC, Setting, trainer
 from mto_suites import SUITES, load, names_of
 from rich.console import Console
@@ -73,6 +73,9 @@ def main() -> None:
     parser.add_argument("--methods", nargs="+", default=[EQUAL, STATIC, ALONE, *METHODS])
     parser.add_argument("--seeds", type=int, default=5, help="of what was chosen")
     parser.add_argument("--report", action="store_true", help="of the runs that are there")
+    parser.add_argument(
+        "--markdown", action="store_true", help="print it for the documentation too"
+    )
     results = Path(__file__).parent / "results" / "text_mto"
     parser.add_argument("--results", type=Path, default=results)
     options = parser.parse_args()
@@ -81,7 +84,9 @@ def main() -> None:
         path = options.results / f"{suite}.json"
         if options.report:
             if path.exists():
-                show(suite, report(path, options.work / suite), console)
+                content = report(path, options.work / suite)
+                show(suite, content, console)
+                print(markdown(content) if options.markdown else "")
             continue
         if not SUITES[suite].tasks and not names_of(suite, options.fdu):
             parser.error(f"suite {suite}: --fdu names no directory with TASK/train.jsonl")
