@@ -24,7 +24,7 @@ from typing import Any
 
 import jax
 import numpy as np
-from mto_report import markdown, report, show
+from mto_report import EQUAL, NEAR, markdown, report, show
 from mto_runs import STATIC, Setting, trainer
 from mto_suites import SUITES, load, names_of
 from rich.console import Console
@@ -32,7 +32,7 @@ from rich.console import Console
 from mtljax.errors import UserError
 from mtljax.versions import versions
 
-ALONE, EQUAL, DRAWS, NEAR = "alone", "equal", 9, 0.02
+ALONE, DRAWS = "alone", 9
 METHODS = (
     *("uncertainty", "dwa", "uw_so", "famo", "imtl_l", "geometric", "random", "stch", "go4align"),
     *("mgda", "pcgrad", "cagrad", "upgrad", "imtl_g", "nash_mtl", "aligned_mtl", "fairgrad"),
