@@ -27,8 +27,8 @@ def _block(self: Any, node: Any) -> None:
     raise nodes.SkipNode
 
 
-def _mathml(text: str, node: Any, **options: str) -> str:
-    made = convert(text.replace("\\arg", "\\operatorname{arg}"), **options)
+def _mathml(text: str, node: Any, display: str = "inline") -> str:
+    made = convert(text.replace("\\arg", "\\operatorname{arg}"), display=display)
     if "<mi>\\" in made:
         logging.getLogger(__name__).warning("not all of it is known: %s", text, location=node)
     return made
