@@ -136,8 +136,13 @@ def test_several_processes_digest_what_they_wrote(tmp_path):
     for name in files:
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).write_text(name)
+    # Orbax gives the state its name when all processes have written, and digested, their arrays.
+    unfinished = (tmp_path / "state").rename(tmp_path / "state.orbax-checkpoint-tmp")
     for process in (1, 2):
         digest_shards(tmp_path, process)
+    handed = json.loads((tmp_path / ".digests.1").read_text())
+    assert set(handed) == {f"state/ocdbt.process_1/d/{j}" for j in range(2)}
+    unfinished.rename(tmp_path / "state")
     digest_checkpoint(tmp_path, 3)
     content = json.loads((tmp_path / "digests.json").read_text())
     # Orbax writes the first two after all others.

@@ -7,6 +7,7 @@ name: there is none without its digests.
 
 import json
 import os
+from collections.abc import Mapping
 from pathlib import Path
 
 from mtljax.digests import (
@@ -21,7 +22,8 @@ from mtljax.digests import (
 SCORE = "metrics/metrics"
 """The file of a checkpoint with its score."""
 
-_PROCESS = "state/ocdbt.process_{}"  # where Orbax has a process write its shards
+_STATE = "state"
+_PROCESS = "ocdbt.process_{}"  # where Orbax has a process write its shards of the state
 _PART = ".digests.{}"  # what a process other than the first hands to the first
 METADATA = "_CHECKPOINT_METADATA"
 """The file in which Orbax notes when a checkpoint was complete."""
@@ -32,9 +34,9 @@ _MAPPINGS = ("item_handlers", "metrics", "performance_metrics", "custom_metadata
 _TIMES = ("init_timestamp_nsecs", "commit_timestamp_nsecs")
 
 
-def unfinished(directory: Path, step: int) -> Path:
-    """The directory of a checkpoint before it gets its name."""
-    return directory / f"{step}.orbax-checkpoint-tmp"
+def unfinished(directory: Path, name: int | str) -> Path:
+    """The directory of a checkpoint, or of a part of one, before Orbax gives it its name."""
+    return directory / f"{name}.orbax-checkpoint-tmp"
 
 
 def digest_shards(checkpoint: Path, process: int) -> None:
@@ -47,7 +49,9 @@ def digest_shards(checkpoint: Path, process: int) -> None:
     Raises:
       OSError: if files cannot be read or written.
     """
-    digests = _digests(checkpoint, checkpoint / _PROCESS.format(process))
+    # Orbax renames the state when all have written theirs.
+    within = _PROCESS.format(process)
+    digests = _digests(unfinished(checkpoint, _STATE) / within, f"{_STATE}/{within}/")
     (checkpoint / _PART.format(process)).write_text(json.dumps(digests))
 
 
@@ -67,19 +71,21 @@ def digest_checkpoint(checkpoint: Path, processes: int) -> None:
         part = checkpoint / _PART.format(process)
         digests |= json.loads(part.read_text())
         part.unlink()
-    digests |= _digests(checkpoint, checkpoint, digests)
+    digests |= _digests(checkpoint, "", digests)
     content = dump_digests({name: [digest] for name, digest in digests.items()})
     (checkpoint / NAME).write_text(content)
 
 
-def _digests(checkpoint: Path, within: Path, known: dict[str, str] | None = None) -> dict[str, str]:
+def _digests(within: Path, prefix: str, known: Mapping[str, str] = {}) -> dict[str, str]:
+    """The digests of the files in a directory, without those whose path is known."""
     digests = {}
     # Of a small checkpoint the names would take longer than the digests as paths.
+    start = len(os.path.join(within, ""))
     for directory, _, names in os.walk(within):
         for name in names:
             path = os.path.join(directory, name)
-            relative = os.path.relpath(path, checkpoint).replace(os.sep, "/")
-            if relative not in (known or {}) and relative not in _LAST:
+            relative = prefix + path[start:].replace(os.sep, "/")
+            if relative not in known and relative not in _LAST:
                 digests[relative] = written_digest(path)
     return digests
 
