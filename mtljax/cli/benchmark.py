@@ -81,8 +81,7 @@ def _run(options: Options, tasks: tuple[Task, ...]) -> int:
     device, found = devices_at_hand(options.config.parallel), []
     for config in variants:
         found.append(measure(config, data, device, amount))
-        milliseconds = 1e3 * found[-1].step_seconds
-        console.print(printable(f"{config.weighting}: {milliseconds:,.4g} ms a step"))
+        console.print(printable(f"{config.weighting}: {_step_text(found[-1])}"))
     console.print(benchmark_table(device, found), soft_wrap=False)
     if options.json:
         rows = [one._asdict() for one in found]
@@ -115,6 +114,14 @@ def _help_text(config: Config) -> str:
     )
     groups = (("what is measured", measured), *short_help.settings(config))
     return short_help.text("benchmark [--tasks FILE] [OPTIONS]", what, groups, config)
+
+
+def _step_text(one: "Measured") -> str:
+    text = f"{1e3 * one.step_seconds:,.4g} ms a step"
+    if one.measured_step_seconds is None:
+        return text
+    measured = f"{1e3 * one.measured_step_seconds:,.4g} ms"
+    return f"{text} on average; one in {one.measured_every} measures gradients, {measured}"
 
 
 def benchmark_table(device: "Device", found: "Sequence[Measured]") -> Table:

@@ -67,7 +67,14 @@ def _run(options: Options, tasks: tuple[Task, ...]) -> int:
     variants = _variants(options)
     _set_up(options.topology)
     from mtljax import planning
-    from mtljax.planning import fit_text, largest_batch, make_fit, mesh_text, plan_table
+    from mtljax.planning import (
+        fit_text,
+        largest_batch,
+        make_fit,
+        measured_text,
+        mesh_text,
+        plan_table,
+    )
 
     console = Output(stderr=options.json, soft_wrap=True)
     topology, devices = planning.read_topology(options.topology)
@@ -81,6 +88,9 @@ def _run(options: Options, tasks: tuple[Task, ...]) -> int:
         plans.append(planning.plan(config, layout, *where))
         console.print(f"{config.weighting}, {mesh_text(plans[-1])}: {fit_text(plans[-1])}")
     console.print(plan_table(plans), soft_wrap=False)
+    for plan in plans:
+        if told := measured_text(plan):
+            console.print(f"{plan.weighting}: {told}")
 
     # Of the first that does not fit, or with --suggest of the first, other settings are tried.
     trials = []

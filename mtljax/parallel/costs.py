@@ -83,6 +83,28 @@ def too_large(message: str) -> tuple[int, int] | None:
     return None
 
 
+def mean_costs(costs: Costs, other: Costs, every: int) -> Costs:
+    """Costs of a step where one in so many is another: the larger memory, the mean of the rest.
+
+    Args:
+      costs: of most steps.
+      other: of the one in `every`.
+      every: steps from one such to the next.
+    """
+
+    def mean(a: float, b: float) -> float:
+        return ((every - 1) * a + b) / every
+
+    kinds = sorted({*costs.sent, *other.sent})
+    return Costs(
+        memory=max(costs.memory, other.memory),
+        arguments=max(costs.arguments, other.arguments),
+        temporaries=max(costs.temporaries, other.temporaries),
+        flops=mean(costs.flops, other.flops),
+        sent={kind: mean(costs.sent.get(kind, 0), other.sent.get(kind, 0)) for kind in kinds},
+    )
+
+
 def roofline_seconds(costs: Costs, chip: Chip) -> float:
     """A lower bound of the time of a call: the longest of computing, memory and communication.
 

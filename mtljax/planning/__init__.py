@@ -18,5 +18,6 @@ from mtljax.planning.search import Trial as Trial
 from mtljax.planning.search import largest_batch as largest_batch
 from mtljax.planning.search import make_fit as make_fit
 from mtljax.planning.table import fit_text as fit_text
+from mtljax.planning.table import measured_text as measured_text
 from mtljax.planning.table import mesh_text as mesh_text
 from mtljax.planning.table import plan_table as plan_table

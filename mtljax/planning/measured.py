@@ -4,7 +4,7 @@ import dataclasses
 import math
 import statistics
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import jax
@@ -15,11 +15,13 @@ from mtljax.errors import UserError
 from mtljax.parallel import peak_flops, program_costs, traced_flops
 from mtljax.presets import Config, ParallelConfig, check
 from mtljax.step.method import Method
+from mtljax.step.state import TrainState
 from mtljax.tasks import Task
 from mtljax.training.composed import compose
 from mtljax.training.inputs.abstract_batch import abstract_batch, abstract_extra
 from mtljax.training.inputs.aligned_streams import AlignedStreams
-from mtljax.training.inputs.device_prefetch import DevicePrefetch
+from mtljax.training.inputs.device_prefetch import DevicePrefetch, PrefetchedBatch
+from mtljax.training.learned_rates import with_measured_steps
 from mtljax.training.model import build_model, data_options
 from mtljax.training.optimizer import make_optimizer
 from mtljax.training.pretrained_start import resolved
@@ -49,6 +51,9 @@ USUAL = Amount()
 class Measured(NamedTuple):
     """The costs of a step.
 
+    Where gradients are measured in one step of several, seconds and FLOPs are the mean over steps,
+    and memory is that of the larger one.
+
     Attributes:
       weighting: name of the method.
       mesh: number of devices along each axis; empty on one device.
@@ -64,6 +69,9 @@ class Measured(NamedTuple):
       mfu: model FLOPs a second over the peak of all devices.
       memory_bytes_per_device: of the compiled step, as `mtljax plan` says it.
       compile_seconds: of tracing, lowering and compiling the step.
+      measured_every: steps from one whose gradients are measured to the next; 0 where all steps
+        are alike.
+      measured_step_seconds: the median of such a step; None where there is none.
     """
 
     weighting: str
@@ -78,6 +86,8 @@ class Measured(NamedTuple):
     mfu: float
     memory_bytes_per_device: int
     compile_seconds: float
+    measured_every: int = 0
+    measured_step_seconds: float | None = None
 
 
 class Device(NamedTuple):
@@ -150,7 +160,7 @@ def measure(
 ) -> Measured:
     """Compile the train step of a run, do it on batches that are there already, and time it.
 
-    Where telemetry is of some steps alone, it is the step between them that is measured.
+    Where telemetry is of some steps alone, both steps are measured, one after the other.
 
     Args:
       config: of the run; rates of the mixture are those of its first stage.
@@ -176,8 +186,57 @@ def measure(
         inputs = [next(prefetched) for _ in range(amount.steps)]
     finally:
         prefetched.close()
-    state = devices.init(inputs[0].batch)
-    step: Any = devices.step
+    steps = [devices.step]
+    if devices.measuring_step is not None:
+        steps.append(devices.measuring_step)
+    every = with_measured_steps(config)[1] if len(steps) > 1 else 0
+    state, timed = devices.init(inputs[0].batch), []
+    for step in steps:
+        one, state = _timed(step, state, inputs, amount)
+        timed.append(one)
+    low, median, high = (
+        _mean([float(np.quantile(one.seconds, q)) for one in timed], every)
+        for q in (0.25, 0.5, 0.75)
+    )
+    tokens = statistics.mean(one.tokens for one in inputs)
+    telemetries = [False, True] if every else [config.gradients.telemetry]
+    flops = _mean(
+        [model_flops(_with(config, t), data, composed.method) for t in telemetries], every
+    )
+    used = 1 if devices.mesh is None else devices.mesh.size
+    on_cpu = jax.default_backend() == "cpu"
+    return Measured(
+        weighting=config.weighting,
+        mesh={} if devices.mesh is None else dict(devices.mesh.shape),
+        tokens=tokens,
+        positions=inputs[0].positions,
+        step_seconds=median,
+        step_seconds_spread=(low, high),
+        tokens_per_second=tokens / median,
+        tokens_per_second_spread=(tokens / high, tokens / low),
+        model_flops=flops,
+        mfu=flops / median / device.peak_flops,
+        memory_bytes_per_device=max(
+            program_costs(one.program, used, peak=not on_cpu).memory for one in timed
+        ),
+        compile_seconds=sum(one.compile_seconds for one in timed),
+        measured_every=every,
+        measured_step_seconds=statistics.median(timed[1].seconds) if every else None,
+    )
+
+
+class _Timed(NamedTuple):
+    """A compiled step, and the seconds that it took in each round."""
+
+    program: Any
+    compile_seconds: float
+    seconds: list[float]
+
+
+def _timed(
+    step: Any, state: TrainState, inputs: Sequence[PrefetchedBatch], amount: Amount
+) -> tuple[_Timed, TrainState]:
+    """Compile a step and time it; also the state after it."""
     began = time.perf_counter()
     program = step.lower(state, inputs[0].batch, inputs[0].extra).compile()
     compile_seconds = time.perf_counter() - began
@@ -195,26 +254,17 @@ def measure(
         jax.block_until_ready(state)
         if number:
             seconds.append((time.perf_counter() - began) / count)
-    low, high = (float(np.quantile(seconds, q)) for q in (0.25, 0.75))
-    median = statistics.median(seconds)
-    tokens = statistics.mean(one.tokens for one in inputs)
-    flops = model_flops(config, data, composed.method)
-    used = 1 if devices.mesh is None else devices.mesh.size
-    on_cpu = jax.default_backend() == "cpu"
-    return Measured(
-        weighting=config.weighting,
-        mesh={} if devices.mesh is None else dict(devices.mesh.shape),
-        tokens=tokens,
-        positions=inputs[0].positions,
-        step_seconds=median,
-        step_seconds_spread=(low, high),
-        tokens_per_second=tokens / median,
-        tokens_per_second_spread=(tokens / high, tokens / low),
-        model_flops=flops,
-        mfu=flops / median / device.peak_flops,
-        memory_bytes_per_device=program_costs(program, used, peak=not on_cpu).memory,
-        compile_seconds=compile_seconds,
-    )
+    return _Timed(program, compile_seconds, seconds), state
+
+
+def _mean(values: Sequence[float], every: int) -> float:
+    """The mean over steps of which one in `every` takes the second value, if there is one."""
+    return values[0] + (values[-1] - values[0]) / max(every, 1)
+
+
+def _with(config: Config, telemetry: bool) -> Config:
+    gradients = dataclasses.replace(config.gradients, telemetry=telemetry)
+    return dataclasses.replace(config, gradients=gradients)
 
 
 def model_flops(config: Config, data: MultitaskData, method: Method) -> float:

@@ -20,13 +20,15 @@ from mtljax.parallel import (
     roofline_seconds,
     topology_devices,
 )
-from mtljax.parallel.costs import too_large
+from mtljax.parallel.costs import mean_costs, too_large
 from mtljax.planning.assumed_layout import NOTHING_ASSUMED, Assumed, planned_layout
 from mtljax.presets import Config, check
 from mtljax.tasks import Task
 from mtljax.training.check_config import check_parameters
-from mtljax.training.distributed import Distributed, check_stages, distribute
+from mtljax.training.distributed import Distributed, check_stages
 from mtljax.training.inputs.abstract_batch import abstract_batch, abstract_extra
+from mtljax.training.learned_rates import with_measured_steps
+from mtljax.training.measured_steps import distribute_measured
 from mtljax.training.method import make_method
 from mtljax.training.model import Model, build_model, data_options
 from mtljax.training.optimizer import make_optimizer
@@ -35,6 +37,9 @@ from mtljax.training.pretrained_start import resolved
 
 class Plan(NamedTuple):
     """The costs of a step; memory, FLOPs and bytes are of one device.
+
+    Where gradients are measured in one step of several, as telemetry and learned rates ask, memory
+    is that of the larger step, and FLOPs, bytes sent and seconds are the mean over steps.
 
     Attributes:
       topology: name of the topology.
@@ -54,6 +59,10 @@ class Plan(NamedTuple):
       collective_bytes_total: their sum.
       roofline_seconds: lower bound of a step's time, see `mtljax.parallel.roofline_seconds`.
       compile_seconds: time of the compiler.
+      measured_every: steps from one whose gradients are measured to the next; 0 where all steps
+        are alike.
+      measured_flops_per_device: FLOPs of such a step; None if there is none, or it does not fit.
+      measured_collective_bytes_total: bytes that it sends; None likewise.
     """
 
     topology: str
@@ -73,6 +82,18 @@ class Plan(NamedTuple):
     collective_bytes_total: int | None
     roofline_seconds: float | None
     compile_seconds: float
+    measured_every: int = 0
+    measured_flops_per_device: float | None = None
+    measured_collective_bytes_total: int | None = None
+
+
+class _Program(NamedTuple):
+    """What the compiler says of a step: costs, or where they exceed the memory, sizes alone."""
+
+    costs: Costs | None
+    needed: int
+    limit: int | None
+    seconds: float
 
 
 def layout_of(
@@ -144,26 +165,33 @@ def plan(
     optimizer = make_optimizer(
         config.optimizer, max(config.steps, 1), config.encoder.layers, config.regularizer
     )
-    distributed = distribute(config, model, method, optimizer, batch, devices)
+    distributed = distribute_measured(config, model, method, optimizer, batch, devices)
     rows = {name: shape.rows for name, shape in layout.shapes.items()}
     check_stages(distributed, [rows])
     state = jax.eval_shape(distributed.init, batch)
+    arguments = (state, batch, abstract_extra(layout, method.requires))
+    steps = [distributed.step]
+    if distributed.measuring_step is not None:
+        steps.append(distributed.measuring_step)
+    programs = [_compiled(step, arguments, topology, memory) for step in steps]
+    return _plan(config, model, topology, distributed, state, programs)
+
+
+def _compiled(
+    step: Any, arguments: tuple[Any, ...], topology: Topology, memory: int | None
+) -> _Program:
     limit = memory or (None if topology.chip is None else round(topology.chip.memory))
-    step: Any = distributed.step
     started = time.monotonic()
     try:
-        program = step.lower(state, batch, abstract_extra(layout, method.requires)).compile()
+        program = step.lower(*arguments).compile()
     except jax.errors.JaxRuntimeError as error:
         sizes = too_large(str(error))
         if sizes is None:
             raise
         needed, there = sizes
-        costs, limit = None, memory or there
-    else:
-        costs = program_costs(program, topology.count, peak=topology.chip is not None)
-        needed = costs.memory
-    seconds = time.monotonic() - started
-    return _plan(config, model, topology, distributed, state, costs, needed, limit, seconds)
+        return _Program(None, needed, memory or there, time.monotonic() - started)
+    costs = program_costs(program, topology.count, peak=topology.chip is not None)
+    return _Program(costs, costs.memory, limit, time.monotonic() - started)
 
 
 def _plan(
@@ -172,16 +200,21 @@ def _plan(
     topology: Topology,
     distributed: Distributed,
     state: Any,
-    costs: Costs | None,
-    needed: int,
-    limit: int | None,
-    seconds: float,
+    programs: Sequence[_Program],
 ) -> Plan:
+    """The plan of one program for all steps, or of two, of which the second one measures."""
+    every = with_measured_steps(config)[1] if len(programs) > 1 else 0
     shapes = model.layout.shapes.values()
+    largest = max(programs, key=lambda program: program.needed)
+    found = [program.costs for program in programs if program.costs is not None]
+    costs = roofline = measured = None
+    if len(found) == len(programs):
+        measured = found[1] if every else None
+        costs = mean_costs(found[0], found[1], every) if every else found[0]
+        if topology.chip is not None:
+            bounds = [roofline_seconds(one, topology.chip) for one in found]
+            roofline = bounds[0] + (bounds[-1] - bounds[0]) / max(every, 1)
     sent = None if costs is None else {kind: round(size) for kind, size in costs.sent.items()}
-    roofline = None
-    if costs is not None and topology.chip is not None:
-        roofline = roofline_seconds(costs, topology.chip)
     mesh = distributed.mesh
     return Plan(
         topology=topology.name,
@@ -191,16 +224,21 @@ def _plan(
         mesh={} if mesh is None else dict(mesh.shape),
         shared_parameters=sum(leaf.size for leaf in jax.tree.leaves(state.params["shared"])),
         tokens=sum(shape.rows * shape.row_length for shape in shapes),
-        fits=costs is not None and (limit is None or needed <= limit),
-        hbm_bytes_per_device=needed,
-        hbm_limit=limit,
+        fits=costs is not None and (largest.limit is None or largest.needed <= largest.limit),
+        hbm_bytes_per_device=largest.needed,
+        hbm_limit=largest.limit,
         argument_bytes=_argument_bytes(state, distributed) if costs is None else costs.arguments,
         temp_bytes=None if costs is None else costs.temporaries,
         flops_per_device=None if costs is None else costs.flops,
         collective_bytes=sent,
         collective_bytes_total=None if sent is None else sum(sent.values()),
         roofline_seconds=roofline,
-        compile_seconds=round(seconds, 2),
+        compile_seconds=round(sum(program.seconds for program in programs), 2),
+        measured_every=every,
+        measured_flops_per_device=None if measured is None else measured.flops,
+        measured_collective_bytes_total=(
+            None if measured is None else round(sum(measured.sent.values()))
+        ),
     )
 
 

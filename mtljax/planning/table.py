@@ -1,5 +1,6 @@
 """Tables and lines about plans, for people."""
 
+import math
 from collections.abc import Sequence
 
 from rich.table import Table
@@ -61,6 +62,21 @@ def fit_text(plan: Plan) -> str:
     over = _in(plan.hbm_bytes_per_device - plan.hbm_limit, GIB)
     least = "" if plan.flops_per_device is not None else "at least "
     return f"does not fit: {least}{needed} GiB a device, {over} GiB more than the {limit} there are"
+
+
+def measured_text(plan: Plan) -> str:
+    """What the steps cost whose gradients are measured, in a line; empty where there are none."""
+    if not plan.measured_every or plan.measured_flops_per_device is None:
+        return ""
+    # The mean over steps is known, and that of measured ones: what is left is a step in between.
+    others = plan.measured_every - 1
+    flops = (plan.flops_per_device or 0) * plan.measured_every - plan.measured_flops_per_device
+    ratio = plan.measured_flops_per_device * others / flops if flops else math.nan
+    sent = _in(plan.measured_collective_bytes_total, 1e6, 1)
+    return (
+        f"a step in {plan.measured_every} measures gradients: {ratio:.2f} times the FLOPs of the "
+        f"others, {sent} MB sent; the table has the larger memory and the mean of the rest"
+    )
 
 
 def _in(value: float | None, unit: float, digits: int = 2) -> str:

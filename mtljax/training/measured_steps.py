@@ -1,7 +1,8 @@
 """Steps whose gradients are measured, among others that cost nothing more."""
 
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from typing import Any
 
 import optax
 
@@ -20,6 +21,7 @@ def distribute_measured(
     method: Method,
     optimizer: optax.GradientTransformation,
     batch: StepBatch,
+    devices: Sequence[Any] | None = None,
 ) -> Distributed:
     """Makes the step of a run, and another where only some of its steps are measured.
 
@@ -33,6 +35,7 @@ def distribute_measured(
       method: its method.
       optimizer: its optimizer.
       batch: the batch of a step, or its shapes.
+      devices: the devices to use, all by default.
 
     Returns:
       A `Distributed`, with a `measuring_step` if steps differ.
@@ -43,12 +46,12 @@ def distribute_measured(
     measured, every = with_measured_steps(config)
     with_telemetry = dataclasses.replace(config.gradients, telemetry=measured)
     config = dataclasses.replace(config, gradients=with_telemetry)
-    whole = distribute(config, model, method, optimizer, batch)
+    whole = distribute(config, model, method, optimizer, batch, devices)
     if not measured or every == 1 or reads_gradients(method):
         return whole
     plain = dataclasses.replace(config.gradients, telemetry=False)
     config = dataclasses.replace(config, gradients=plain)
-    between = distribute(config, model, method, optimizer, batch)
+    between = distribute(config, model, method, optimizer, batch, devices)
     return between._replace(measuring_step=whole.step)
 
 

@@ -59,6 +59,31 @@ def test_steps_are_measured_and_nothing_is_written(mtljax, tasks, tmp_path, monk
     assert equal <= mgda
 
 
+def test_steps_whose_gradients_are_measured_are_measured_too(mtljax, tasks):
+    def measured(*more):
+        amount = ["--rounds", 2, "--round-steps", 1, "--warm-up", 1]
+        code, out, err = mtljax("benchmark", "--tasks", tasks, *LINEAR, *amount, "--json", *more)
+        assert code == 0, err
+        assert ("one in 4 measures gradients" in err) == ("4" in map(str, more))
+        return json.loads(out)["weightings"]
+
+    telemetry = "--gradients.telemetry"
+    plain = measured()[0]
+    each = measured(telemetry, "--gradients.telemetry-every", 1)[0]
+    some, mgda = measured(telemetry, "--gradients.telemetry-every", 4, "--weighting", "equal,mgda")
+    assert (plain["measured_every"], plain["measured_step_seconds"]) == (0, None)
+    assert (each["measured_every"], mgda["measured_every"]) == (0, 0)
+    assert some["measured_every"] == 4 and some["measured_step_seconds"] > 0
+    assert each["model_flops"] > plain["model_flops"]
+    assert some["model_flops"] == pytest.approx(
+        (3 * plain["model_flops"] + each["model_flops"]) / 4
+    )
+    memory = "memory_bytes_per_device"
+    assert some[memory] == max(plain[memory], each[memory])
+    between = (4 * some["step_seconds"] - some["measured_step_seconds"]) / 3
+    assert between > 0
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [

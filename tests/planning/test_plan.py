@@ -76,6 +76,38 @@ print(larger[0].options, [one.plan.tokens for one in larger][:1])
     ]
 
 
+def test_steps_whose_gradients_are_measured_count(on_eight_devices: Callable[[str], str]):
+    printed = on_eight_devices(f"""{TASKS}
+from mtljax.planning import measured_text
+from mtljax.presets import GradientsConfig
+
+def planned(devices, telemetry, every, **settings):
+    gradients = GradientsConfig(telemetry=telemetry, telemetry_every=every)
+    settings = {{"weighting": "equal", "parallel": {{"data": 0}}, **settings}}
+    return plan(of(gradients=gradients, **settings), layout, *read_topology(devices))
+
+for devices in ("1", "8"):
+    plain, measured = planned(devices, False, 1), planned(devices, True, 1)
+    mixed = planned(devices, True, 4)
+    flops = (3 * plain.flops_per_device + measured.flops_per_device) / 4
+    sent = (3 * plain.collective_bytes_total + measured.collective_bytes_total) / 4
+    print(plain.measured_every, measured.measured_every, mixed.measured_every)
+    print(measured.flops_per_device > plain.flops_per_device == plain.flops_per_device)
+    print(abs(mixed.flops_per_device / flops - 1) < 1e-12, mixed.measured_flops_per_device
+          == measured.flops_per_device)
+    print(abs(mixed.collective_bytes_total - sent) < 8, mixed.measured_collective_bytes_total
+          == measured.collective_bytes_total)
+    needed = max(plain.hbm_bytes_per_device, measured.hbm_bytes_per_device)
+    print(mixed.hbm_bytes_per_device == needed)
+    ratio = measured.flops_per_device / plain.flops_per_device
+    print(f"in 4 measures gradients: {{ratio:.2f}} times" in measured_text(mixed))
+# What reads gradients anyway has one step.
+print(planned("1", True, 4, weighting="mgda").measured_every, repr(measured_text(plain)))
+""")
+    one = ["0 0 4", "True", "True True", "True True", "True", "True"]
+    assert printed.splitlines() == [*one, *one, "0 ''"]
+
+
 @pytest.mark.skipif(
     importlib.util.find_spec("libtpu") is None,
     reason="the extra mtljax[tpu] (libtpu) is not installed",
