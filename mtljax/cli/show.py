@@ -79,7 +79,9 @@ def run(arguments: Sequence[str]) -> int:
 def _write_page(options: Options, path: str) -> None:
     from mtljax.inference import load_run
     from mtljax.studies import write_run_page
+    from mtljax.training.persistence.atomic_write import check_place
 
+    check_place(Path(path))
     write_run_page(
         load_run(options.run, warn=warn),
         path,

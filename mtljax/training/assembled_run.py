@@ -20,6 +20,7 @@ from mtljax.tasks import Task
 from mtljax.training.loop import train_in_steps
 from mtljax.training.model import Model, initial_params
 from mtljax.training.persistence import run_directory
+from mtljax.training.persistence.atomic_write import check_place
 from mtljax.training.persistence.checkpoints import checkpoint_steps
 from mtljax.training.restore import restore_params, restored_model
 from mtljax.training.starting_point import Given, StartingPoint, check_shapes
@@ -83,13 +84,17 @@ def read_part(directory: Path, say: Callable[[str], None]) -> Part:
 
 
 def check_new(directory: Path) -> None:
-    """Check that a directory holds no run with a checkpoint.
+    """Check that a directory holds no run with a checkpoint, and that one can be made there.
 
     Raises:
-      UserError: if it does.
+      UserError: if it does, or none can.
     """
     if checkpoint_steps(directory / run_directory.CHECKPOINTS):
         raise UserError(f"run directory {directory}: holds a run; choose another --run-dir")
+    try:
+        check_place(directory)
+    except OSError as error:
+        raise UserError(f"run directory {directory}: {error.strerror or error}") from None
 
 
 def check_alike(first: Part, other: Part) -> None:

@@ -130,6 +130,9 @@ def test_what_has_no_common_ancestor_is_refused(tiny, runs, tmp_path):
         merge_runs([runs / "a", runs / "b"], tmp_path / "run", ancestor=runs / "b")
     with pytest.raises(UserError, match="holds a run; choose another"):
         merge_runs([runs / "a", runs / "b"], runs / "ancestor")
+    (tmp_path / "file").touch()
+    with pytest.raises(UserError, match="file/run: Not a directory"):  # before a run is read
+        merge_runs([runs / "a", runs / "none"], tmp_path / "file/run")
     shutil.copytree(runs / "a", tmp_path / "again")
     with pytest.raises(UserError, match="task 'label': is in .*/a and in .*/again"):
         merge_runs([runs / "a", tmp_path / "again"], tmp_path / "run")

@@ -128,9 +128,21 @@ def _unknown(dataset: str, data_dir: str | os.PathLike[str] | None) -> str:
             f"data set {dataset!r} is in the TFDS catalogue but not prepared ({where}): "
             f"mtljax prepare {shlex.quote(dataset)} --data-dir {directory}"
         )
+    if _is_file(dataset):
+        return (
+            f"unknown data set {dataset!r}, which is a file: name it in a tasks file's sources, "
+            f"sources: {{NAME: {{path: {dataset}}}}}"
+        )
     close = suggestion(dataset, known)
     listing = "" if close.startswith("; known") else f" (known: {', '.join(known)})"
     return f"unknown data set {dataset!r}: {where}{close}{listing}"
+
+
+def _is_file(name: str) -> bool:
+    try:
+        return Path(name).expanduser().is_file()
+    except (OSError, ValueError, RuntimeError):  # what no file can be called
+        return False
 
 
 def _catalogue_names() -> frozenset[str]:

@@ -31,6 +31,12 @@ def test_unknown_names(tmp_path, name, message):
         assert "\n" not in str(error.value)
 
 
+def test_a_file_is_named_as_a_source(tmp_path):
+    (tmp_path / "a.csv").write_text("text,label\n")
+    with pytest.raises(UserError, match=r"which is a file: .*sources: \{NAME: \{path: .*a\.csv"):
+        load_source(str(tmp_path / "a.csv"), None)
+
+
 @pytest.mark.parametrize("name", ["movie_lm", "snips"])
 def test_missing_data_directory(tmp_path, name):
     with pytest.raises(UserError, match="no such directory"):
