@@ -107,6 +107,29 @@ def test_a_pretrained_encoder_with_its_own_marks(make, plain, tasks, tmp_path):
         same(found, expected)
 
 
+@pytest.mark.exhaustive
+@pytest.mark.parametrize(
+    ("family", "pooling", "names"),
+    [("t5", "mean", ("label", "pair", "reply")), ("gpt2", "last", ("label", "next"))],
+)
+def test_a_pretrained_model_that_writes(make, plain, tasks, tmp_path, family, pooling, names):
+    """A decoder with its own first mark and relative positions; a model that continues texts."""
+    config = dataclasses.replace(
+        plain,
+        encoder=EncoderConfig(pretrained=str(GOLDEN / family)),
+        heads=HeadsConfig(pooling=(pooling,)),
+    )
+    chosen = tuple(tasks[name] for name in names)
+    run = untrained(make, resolved(config), chosen)
+    to_stablehlo(run, tmp_path / "out")
+    texts = ["The fox jumps", "a man"]
+    answers, expected = loaded(tmp_path / "out").answer(texts), run.predict(texts)
+    for found, wanted in zip(answers, expected, strict=True):
+        same(found, wanted)
+    written = [tuple(str(value) for value in wanted.values()) for wanted in expected]
+    assert len(set(written)) == len(texts)  # the texts are read
+
+
 @pytest.fixture(scope="module")
 def exported(tiny_run, tmp_path_factory):
     """`tiny_run`, exported by the command."""
