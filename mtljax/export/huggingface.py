@@ -96,13 +96,13 @@ def to_huggingface(
     tensors = _encoder(run, files, model_type, task)
     if chosen is None:
         tensors |= _as_they_were(files, (*files.matched.pooler, *files.matched.decoder))
-        name = heads.name if heads else "T5" if files.matched.decoder else ""
+        name = heads.name if heads else model_type.upper() if files.matched.decoder else ""
         config["architectures"] = [f"{name}Model"]
         if not name:
             del config["architectures"]
     elif files.matched.decoder and KINDS[chosen.kind].writes == "answer":
         tensors |= _decoder(run, chosen, files)
-        config["architectures"] = ["T5ForConditionalGeneration"]
+        config["architectures"] = [f"{model_type.upper()}ForConditionalGeneration"]
     elif heads is None:
         raise UserError(
             f"task {task!r}: no head of the family {model_type!r} for {chosen.kind} is known"

@@ -133,17 +133,19 @@ def check_as_it_was(family, out, *heads):
 def test_every_family_is_written_as_it_was_read(family, tmp_path):
     to_huggingface(as_read(family), tmp_path / "out")
     name = check_as_it_was(family, tmp_path / "out")
-    bases = {"bert": "BertModel", "gpt2": "", "t5": "T5Model", "xlm-roberta": "XLMRobertaModel"}
+    bases = {"bert": "BertModel", "gpt2": "", "t5": "T5Model", "mt5": "MT5Model"}
+    bases["xlm-roberta"] = "XLMRobertaModel"
     assert name == bases.get(family, name)
 
 
-@pytest.mark.parametrize("family", ["t5", "flan-t5"])
+@pytest.mark.parametrize("family", ["t5", "flan-t5", "mt5"])
 def test_a_decoder_is_written_as_it_was_read(family, tmp_path):
     task, out = Task("reply", "tiny", "text_to_text", "text", "answer"), tmp_path / "out"
     run = as_read(family, task)
     to_huggingface(run, out, "reply")
-    head = ["lm_head.weight"] if family == "flan-t5" else []
-    assert check_as_it_was(family, out, *head) == "T5ForConditionalGeneration"
+    head = [] if family == "t5" else ["lm_head.weight"]
+    kind = "MT5" if family == "mt5" else "T5"
+    assert check_as_it_was(family, out, *head) == f"{kind}ForConditionalGeneration"
     shutil.rmtree(out)
     other = dataclasses.replace(run.config, decoder=DecoderConfig(layers=1))
     with pytest.raises(UserError, match="'reply': its decoder has another shape than that of the"):

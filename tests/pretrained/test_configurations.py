@@ -107,6 +107,22 @@ def test_t5_of_before_and_of_today(tmp_path):
             read(feed_forward_proj=name)
 
 
+def test_mt5_is_gated_and_has_a_table_of_its_own(tmp_path):
+    sizes = {"vocab_size": 96, "d_model": 32, "d_ff": 48, "num_layers": 2, "num_heads": 4}
+
+    def read(kind, **fields):
+        (tmp_path / "config.json").write_text(json.dumps({"model_type": kind, **sizes, **fields}))
+        return read_shape(tmp_path)
+
+    later = read("t5", feed_forward_proj="gated-gelu", tie_word_embeddings=False)
+    # As it was published, and as transformers 5 writes it.
+    for fields in ({"tie_word_embeddings": False}, {"tie_word_embeddings": True}, {}):
+        assert read("mt5", **fields) == later
+    assert read("mt5", architectures=["MT5EncoderModel"]).decoder is None
+    with pytest.raises(UserError, match="'umt5' is not known; known are .*mt5.*t5"):
+        read("umt5")
+
+
 @pytest.mark.parametrize(
     ("kind", "fields", "reason"),
     [

@@ -1,4 +1,7 @@
-"""T5 and Flan-T5 (Raffel et al. 2020): relative positions in buckets, norms of scales alone."""
+"""T5, Flan-T5 and mT5 (Raffel et al. 2020, Xue et al. 2021): relative positions in buckets.
+
+Norms are of scales alone. mT5 is T5 1.1 with more words: gated, and read out by a table of its own.
+"""
 
 import dataclasses
 
@@ -14,7 +17,9 @@ def shape(fields: Fields) -> Shape:
     # What `feed_forward_proj` says, once more.
     fields.harmless("dense_act_fn", "is_gated_act", "n_positions")
     width, heads = fields.get("d_model", int), fields.get("num_heads", int)
-    gate, _, name = fields.get("feed_forward_proj", str, "relu").rpartition("-")
+    multilingual = fields.get("model_type", str, "t5") == "mt5"
+    usual = "gated-gelu" if multilingual else "relu"
+    gate, _, name = fields.get("feed_forward_proj", str, usual).rpartition("-")
     if gate not in ("", "gated") or name not in ACTIVATIONS:
         fields.only("feed_forward_proj")
     # Of gates, the name means the approximation that the model was trained with.
@@ -44,9 +49,9 @@ def shape(fields: Fields) -> Shape:
         architecture=architecture,
     )
     # Where the words are read out by the word table, hidden states are scaled; a newer
-    # configuration says the one, an older one the other.
+    # configuration says the one, an older one the other; of mT5 they never are, whatever it says.
     tied = fields.get("tie_word_embeddings", bool, True)
-    scaled = fields.get("scale_decoder_outputs", bool, tied)
+    scaled = fields.get("scale_decoder_outputs", bool, tied) and not multilingual
     decoder = DecoderConfig(
         layers=fields.get("num_decoder_layers", int, encoder.layers),
         heads=heads,
@@ -55,7 +60,7 @@ def shape(fields: Fields) -> Shape:
         architecture=dataclasses.replace(architecture, embedding_scale=0.0),
     )
     parts = fields.content.get("architectures") or [""]
-    both = fields.get("is_encoder_decoder", bool, True) and parts[0] != "T5EncoderModel"
+    both = fields.get("is_encoder_decoder", bool, True) and not parts[0].endswith("T5EncoderModel")
     start = fields.get("decoder_start_token_id", int, fields.get("pad_token_id", int, 0))
     return Shape(
         encoder,
@@ -130,4 +135,4 @@ def _feed_forward(path: str, name: str, *, gated: bool) -> tuple[Entry, ...]:
     )
 
 
-T5 = Family(("t5",), shape, name_map)
+T5 = Family(("t5", "mt5"), shape, name_map)

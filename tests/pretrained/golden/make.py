@@ -212,8 +212,8 @@ def gemma3():
     return transformers.Gemma3ForCausalLM(config), None
 
 
-def t5_shape(**kwargs):
-    return transformers.T5Config(
+def t5_shape(config=transformers.T5Config, **kwargs):
+    return config(
         vocab_size=96,
         d_model=32,
         d_kv=8,
@@ -255,6 +255,13 @@ def flan_t5():
     return model, None
 
 
+def mt5():
+    model = transformers.MT5ForConditionalGeneration(t5_shape(transformers.MT5Config))
+    # As in the models that were published, whatever the configuration says of tied tables.
+    model.lm_head.weight = torch.nn.Parameter(torch.empty_like(model.lm_head.weight))
+    return model, t5_tokenizer()
+
+
 FAMILIES = {
     "bert": bert,
     "roberta": roberta,
@@ -269,10 +276,11 @@ FAMILIES = {
     "gemma3": gemma3,
     "t5": t5,
     "flan-t5": flan_t5,
+    "mt5": mt5,
 }
 
 # With others, what these write soon is one token again and again.
-SEEDS = {"t5": 0, "flan-t5": 1}
+SEEDS = {"t5": 0, "flan-t5": 1, "mt5": 8}
 
 
 def make(name):
