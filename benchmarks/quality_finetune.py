@@ -6,7 +6,9 @@ the checkpoint that is best on validation.
     python benchmarks/quality_finetune.py --pretrained MINILM --data-dir DATA \
         --only banking77 --json results/quality_finetune.json
 
-MINILM is a directory in Hugging Face's layout, such as that of all-MiniLM-L6-v2 (22.7 M).
+MINILM is a directory in Hugging Face's layout, such as that of all-MiniLM-L6-v2 (22.7 M). The
+sixteen domains of FDU-MTL are one benchmark, `--only fdu --fdu DIR`, with a folder a domain in DIR.
+Rows of other benchmarks and seeds that the JSON file has are kept.
 """
 
 import argparse
@@ -72,6 +74,12 @@ BENCHMARKS: dict[str, dict[str, Any]] = {
         "config": {"epochs": 3, "batch": {"tokens": 1024, "row_length": 128}},
         "targets": {"movie_sentiment": 82.0, "amazon_sentiment": 82.0},
     },
+    "fdu": {
+        "tasks": {},  # a task for each folder of its directory
+        "metrics": {},
+        "config": {"epochs": 2, "batch": {"tokens": 2048, "row_length": 192}},
+        "targets": {"average": 89.0},
+    },
 }
 """By name tasks, main metrics, settings beside those of the preset, and what is asked for."""
 
@@ -84,30 +92,59 @@ def main() -> None:
     parser.add_argument("--pretrained", required=True, help="directory of the pretrained model")
     parser.add_argument("--data-dir", required=True)
     parser.add_argument("--json", type=Path, required=True)
-    parser.add_argument("--only", nargs="+", choices=sorted(BENCHMARKS), default=sorted(BENCHMARKS))
+    usual = sorted(set(BENCHMARKS) - {"fdu"})
+    parser.add_argument("--only", nargs="+", choices=sorted(BENCHMARKS), default=usual)
+    parser.add_argument("--fdu", type=Path, help="directory of FDU-MTL")
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
     parser.add_argument("--epochs", type=float, help="in place of those of each benchmark")
     parser.add_argument("--rate", type=float, default=RATE, help="learning rate of the encoder")
     arguments = parser.parse_args()
+    if "fdu" in arguments.only and arguments.fdu is None:
+        parser.error("--fdu: name the directory of FDU-MTL")
     console, rows = Console(), []
+    if arguments.json.exists():
+        rows = json.loads(arguments.json.read_text())["rows"]
     for name in arguments.only:
-        benchmark = BENCHMARKS[name]
+        benchmark = of_domains(arguments.fdu) if name == "fdu" else BENCHMARKS[name]
         for seed in arguments.seeds:
+            rows = [row for row in rows if (row["benchmark"], row["seed"]) != (name, seed)]
             rows += measure(name, benchmark, seed, arguments, console)
-        for task in benchmark["metrics"]:
-            values = [row["value"] for row in rows if row["task"] == task]
-            spread = statistics.stdev(values) if len(values) > 1 else 0.0
-            target = benchmark["targets"][task]
-            console.print(
-                f"{name} {task}: {statistics.fmean(values):.1f} +- {spread:.1f} ({target})"
-            )
-        result = {
-            "device": f"{jax.device_count()} x {jax.devices()[0].device_kind}",
-            "versions": versions(),
-            "shape": {"seeds": arguments.seeds, "epochs": arguments.epochs, "rate": arguments.rate},
-            "rows": rows,
-        }
-        arguments.json.write_text(json.dumps(result, indent=1) + "\n")
+            result = {
+                "device": f"{jax.device_count()} x {jax.devices()[0].device_kind}",
+                "versions": versions(),
+                "rows": rows,
+            }
+            arguments.json.write_text(json.dumps(result, indent=1) + "\n")
+        report(name, benchmark, [row for row in rows if row["benchmark"] == name], console)
+
+
+def of_domains(directory: Path) -> dict[str, Any]:
+    """The benchmark of FDU-MTL: a task for each of its domains."""
+    domains = sorted(path.parent.name for path in directory.glob("*/train.jsonl"))
+    splits = {split: f"{split}.jsonl" for split in ("train", "validation", "test")}
+    task = {"kind": "classification", "inputs": "text", "targets": "label"}
+    return {
+        **BENCHMARKS["fdu"],
+        "sources": {
+            name: {"path": str((directory / name).resolve()), "splits": splits} for name in domains
+        },
+        "tasks": {name: {**task, "dataset": name} for name in domains},
+        "metrics": dict.fromkeys(domains, "accuracy"),
+    }
+
+
+def report(
+    name: str, benchmark: dict[str, Any], rows: list[dict[str, Any]], console: Console
+) -> None:
+    """Print mean and spread over seeds of each task, or of the mean over tasks."""
+    for task, target in benchmark["targets"].items():
+        by_seed: dict[int, list[float]] = {}
+        for row in rows:
+            if task in (row["task"], "average"):
+                by_seed.setdefault(row["seed"], []).append(row["value"])
+        values = [statistics.fmean(found) for found in by_seed.values()]
+        spread = statistics.stdev(values) if len(values) > 1 else 0.0
+        console.print(f"{name} {task}: {statistics.fmean(values):.1f} +- {spread:.1f} ({target})")
 
 
 def measure(
@@ -126,7 +163,7 @@ def measure(
     with tempfile.TemporaryDirectory() as directory:
         summary = train(
             config,
-            {"tasks": benchmark["tasks"]},
+            {"tasks": benchmark["tasks"], "sources": benchmark.get("sources", {})},
             Path(directory) / "run",
             data_dir=arguments.data_dir,
             console=console,
@@ -142,11 +179,12 @@ def measure(
                 "seed": seed,
                 "value": 100 * values["test"][metric],
                 "validation": 100 * values["validation"][metric],
-                "target": benchmark["targets"][task],
+                "target": benchmark["targets"].get(task),
                 "steps": summary["steps"],
                 "best_step": summary["best_step"],
                 "seconds": summary["wall_seconds"],
                 "epochs": summary["epochs"][task],
+                "rate": arguments.rate,
             }
         )
         console.print(rows[-1], highlight=False)
