@@ -120,6 +120,25 @@ def dump_digests(digests: Mapping[str, Iterable[str]]) -> str:
     return json.dumps({"files": files, "digest": own})
 
 
+def joined_digests(before: bytes, after: bytes) -> bytes:
+    """A content of `NAME` that allows each file the digests of two others.
+
+    Args:
+      before: a content, of files that are replaced.
+      after: another, of those that replace them.
+
+    Returns:
+      The content; `after` where one of the two cannot be read.
+    """
+    try:
+        first, second = (json.loads(content)["files"] for content in (before, after))
+        names = {*first, *second}
+        joined = {n: dict.fromkeys([*first.get(n, ()), *second.get(n, ())]) for n in names}
+        return dump_digests(joined).encode()
+    except (ValueError, KeyError, TypeError, AttributeError):
+        return after
+
+
 def read_digests(directory: Path) -> Digests | None:
     """Read the digests of files of a directory, None where none are kept.
 

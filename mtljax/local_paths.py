@@ -2,8 +2,12 @@
 
 import os
 import re
+from pathlib import Path
 
 from mtljax.errors import UserError
+
+CACHE_DIR = "MTLJAX_CACHE_DIR"
+"""The environment variable that names the directory of caches."""
 
 _SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]+)://")
 
@@ -16,6 +20,15 @@ def scheme(path: str | os.PathLike[str]) -> str:
     """
     match = _SCHEME.match(os.fspath(path))
     return match[1] if match else ""
+
+
+def cache_home() -> Path:
+    """The directory of this user's caches: of MTLJAX_CACHE_DIR, else ~/.cache/mtljax."""
+    chosen = os.environ.get(CACHE_DIR, "off")
+    if chosen != "off" and not scheme(chosen):
+        return Path(chosen)
+    home = os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache")
+    return Path(home) / "mtljax"
 
 
 def check_local(what: str, path: str | os.PathLike[str] | None) -> None:

@@ -19,7 +19,7 @@ FILES = sorted(ROOT.rglob("*.py"))
 # What each part may import of the package, besides itself and `errors`; only `cli` may import all.
 BELOW_TRAINING = {
     *("json_values", "yaml_values", "ranges", "span_schemes", "special_tokens", "versions"),
-    "local_paths",
+    *("local_paths", "file_lock", "copies"),
     "span_steps",
     "digests",
     *("losses", "regularizers", "metrics", "solvers", "weighting", "gradients", "aggregation"),
@@ -32,6 +32,8 @@ INTERNAL = {
     "ranges": set(),
     "json_values": set(),
     "local_paths": set(),
+    "file_lock": set(),
+    "copies": {"local_paths", "file_lock"},
     "yaml_values": set(),
     "special_tokens": set(),
     "span_schemes": set(),
@@ -54,7 +56,7 @@ INTERNAL = {
     "generation": set(),
     "kinds": {"losses", "metrics", "modules", "span_schemes", "span_steps"},
     "tasks": {"kinds", "span_schemes", "yaml_values"},
-    "data": {"digests", "kinds", "tasks", "ranges", "special_tokens"},
+    "data": {"copies", "local_paths", "digests", "kinds", "tasks", "ranges", "special_tokens"},
     "modules": {"gradients", "ranges", "sharing", "special_tokens"},
     "presets": {"kinds", "tasks", "ranges", "modules", "data", "yaml_values"},
     "pretrained": {"ranges", "special_tokens", "parallel", "modules", "data"},

@@ -64,11 +64,13 @@ def run(arguments: Sequence[str]) -> int:
 
 def _run(options: Options) -> int:
     from mtljax.studies import compare, draw_comparison
+    from mtljax.training.persistence.remote_run import run_to_read
 
     if options.plot is not None:
         _check_plot(options.plot)
+    runs = [run_to_read(run) for run in options.runs]
     found = compare(
-        options.runs,
+        runs,
         options.split,
         data_directory(options.data_dir),
         cache_directory(options.cache_dir),
@@ -80,7 +82,7 @@ def _run(options: Options) -> int:
         for table in _tables(found):
             output.print(table)
     if options.plot is not None:
-        path = draw_comparison(options.runs, options.plot)
+        path = draw_comparison(runs, options.plot)
         Output(stderr=options.json).print(printable(f"curves: {path}"))
     return 0
 

@@ -27,7 +27,7 @@ def locked_draft(path: str) -> Iterator[Path]:
     Raises:
       UserError: if another process writes it, or it cannot be written.
     """
-    from mtljax.training.persistence.run_lock import try_lock
+    from mtljax.file_lock import try_lock
 
     draft = draft_of(path)
     try:

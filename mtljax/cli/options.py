@@ -9,7 +9,6 @@ import re
 import shlex
 import sys
 from collections.abc import Callable, Iterator, Sequence
-from pathlib import Path
 from typing import Any, TextIO, TypeVar
 
 from rich.console import Console, ConsoleOptions, RenderableType
@@ -17,7 +16,7 @@ from rich.segment import Segment
 
 from mtljax.errors import UserError, visible
 from mtljax.json_values import nan_to_none
-from mtljax.local_paths import check_local
+from mtljax.local_paths import CACHE_DIR, cache_home, check_local
 
 T = TypeVar("T")
 
@@ -32,9 +31,6 @@ _BEYOND_JSON = re.compile("[\x7f-\x9f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
 
 HELP_ALL = "--help-all"
 """Shows all options of any command."""
-
-CACHE_DIR = "MTLJAX_CACHE_DIR"
-"""The environment variable that names the default of ``--cache-dir``."""
 
 
 def parse(
@@ -159,9 +155,7 @@ class Output(Console):
 
 def data_directory(given: str | None) -> str | None:
     """The directory of data sets: of the option, else of the environment, else None."""
-    chosen = given or os.environ.get(DATA_DIR) or None
-    check_local("data directory", chosen)
-    return chosen
+    return given or os.environ.get(DATA_DIR) or None
 
 
 def cache_directory(given: str | None) -> str | None:
@@ -174,8 +168,7 @@ def cache_directory(given: str | None) -> str | None:
     if chosen == "off":
         return None
     check_local("token cache", chosen)
-    home = os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache")
-    return chosen or str(Path(home) / "mtljax")
+    return chosen or str(cache_home())
 
 
 def next_command(*arguments: object) -> str:

@@ -9,6 +9,7 @@ import tyro
 
 from mtljax.cli.options import DATA_DIR, Output, data_directory, parse, print_json
 from mtljax.errors import UserError
+from mtljax.local_paths import check_local
 
 
 @dataclasses.dataclass(frozen=True)
@@ -37,6 +38,7 @@ def run(arguments: Sequence[str]) -> int:
     directory = data_directory(options.data_dir)
     if directory is None:
         raise UserError(f"name a directory: --data-dir DIR, or {DATA_DIR} in the environment")
+    check_local("data directory", directory)
     from mtljax.data.catalogue.prepare import prepare_dataset
 
     console = Output(soft_wrap=True)

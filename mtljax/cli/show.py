@@ -50,12 +50,14 @@ class Options:
 def run(arguments: Sequence[str]) -> int:
     """Run the subcommand and return its exit code."""
     options = parse(Options, "show", arguments)
+    from mtljax.training.persistence.remote_run import run_to_read
     from mtljax.training.reporting.overview import overview
     from mtljax.training.reporting.progress import results_table
 
-    found = overview(options.run)
+    directory = run_to_read(options.run)
+    found = overview(directory)
     if options.html is not None:
-        _write_page(options, options.html)
+        _write_page(options, directory, options.html)
     if options.json:
         curves = [curve._asdict() for curve in found.curves]
         print_json({**found._asdict(), "curves": curves})
@@ -72,18 +74,18 @@ def run(arguments: Sequence[str]) -> int:
             print(printable(line))
     else:
         print("not finished: the same mtljax train goes on with it")
-    print(printable(next_command("train", "--config", Path(options.run) / "config.yaml")))
+    print(printable(next_command("train", "--config", directory / "config.yaml")))
     return 0
 
 
-def _write_page(options: Options, path: str) -> None:
+def _write_page(options: Options, run: Path, path: str) -> None:
     from mtljax.inference import load_run
     from mtljax.studies import write_run_page
     from mtljax.training.persistence.atomic_write import check_place
 
     check_place(Path(path))
     write_run_page(
-        load_run(options.run, warn=warn),
+        load_run(run, warn=warn),
         path,
         options.split,
         data_directory(options.data_dir),

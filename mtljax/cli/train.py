@@ -22,7 +22,7 @@ from mtljax.cli.presets import Begun, default_preset, given, read_with_preset
 from mtljax.cli.processes import ProcessOptions, joined
 from mtljax.cli.xla_flags import set_xla_flags
 from mtljax.errors import UserError
-from mtljax.local_paths import check_local
+from mtljax.local_paths import scheme
 from mtljax.presets import Config, ProfileWindow
 from mtljax.tasks import Task
 
@@ -73,32 +73,32 @@ class Options:
 def run(arguments: Sequence[str]) -> int:
     """Run the subcommand and return its exit code."""
     options, tasks, notes = begun(arguments)
-    check_local("run directory", options.run_dir)
     set_xla_flags(options.config.parallel.xla_flags)
-    directory = _directory(options)
     with (
-        joined(options.processes, "train", directory / "checkpoints") as preempted,
+        joined(options.processes, "train", _directory(options) / "checkpoints") as preempted,
         compile_cache(options.compile_cache),
     ):
         from mtljax.training import train
         from mtljax.training.multihost import is_writer
+        from mtljax.training.persistence.remote_run import run_to_write
 
         console = Output(stderr=options.json, soft_wrap=True)
-        summary = train(
-            options.config,
-            tasks,
-            directory,
-            data_dir=data_directory(options.data_dir),
-            cache_dir=cache_directory(options.cache_dir),
-            log_to=options.log_to,
-            console=console,
-            preempted=preempted,
-            profile=options.profile,
-            hang_seconds=options.hang_seconds,
-            notes=notes,
-        )
-        if is_writer():
-            _show(options, directory, summary, console)
+        with run_to_write(_place(options)) as directory:
+            summary = train(
+                options.config,
+                tasks,
+                directory,
+                data_dir=data_directory(options.data_dir),
+                cache_dir=cache_directory(options.cache_dir),
+                log_to=options.log_to,
+                console=console,
+                preempted=preempted,
+                profile=options.profile,
+                hang_seconds=options.hang_seconds,
+                notes=(*notes, *_copy_note(options, directory)),
+            )
+            if is_writer():
+                _show(options, directory, summary, console)
     return 0
 
 
@@ -107,7 +107,7 @@ def _show(options: Options, directory: Path, summary: dict[str, Any], console: O
 
     curves = _draw(directory)
     console.print(results_table(summary), soft_wrap=False)
-    for line in (curves, *_where(directory)):
+    for line in (curves, *_where(_place(options))):
         console.print(printable(line))
     if options.json:
         print_json(summary)
@@ -137,7 +137,7 @@ def begun(arguments: Sequence[str]) -> Begun[Options]:
         "train",
         arguments,
         default=default,
-        run_dir=run_dir,
+        run_dir=None if run_dir is None else str(_settings(run_dir)),
         directory_of=_directory,
         help_text=_help_text,
     )
@@ -146,8 +146,29 @@ def begun(arguments: Sequence[str]) -> Begun[Options]:
     return found
 
 
+def _place(options: Options) -> str | Path:
+    """The run directory, which may be of another scheme."""
+    return options.run_dir or default_run_directory(options)
+
+
 def _directory(options: Options) -> Path:
-    return Path(options.run_dir or default_run_directory(options))
+    return _settings(_place(options))
+
+
+def _copy_note(options: Options, directory: Path) -> list[str]:
+    place = _place(options)
+    if not scheme(place):
+        return []
+    return [f"{place}: trained in a copy, {directory}, which is copied there after each checkpoint"]
+
+
+def _settings(place: str | Path) -> Path:
+    """A directory of this machine with the settings of a run, if there is one."""
+    if not scheme(place):
+        return Path(place)
+    from mtljax.training.persistence.remote_run import run_settings
+
+    return run_settings(place)
 
 
 def _help_text(config: Config) -> str:
@@ -197,7 +218,7 @@ def _draw(directory: Path) -> str:
         return "curves: not drawn; the extra 'plot' (matplotlib) draws them"
 
 
-def _where(directory: Path) -> list[str]:
+def _where(directory: str | Path) -> list[str]:
     return [
         f"run: {directory} (metrics.jsonl, summary.json, checkpoints/)",
         next_command("predict", directory, "some text"),

@@ -25,7 +25,6 @@ from mtljax.inference.prompts import affix_table, prompt_keys
 from mtljax.inference.run_data import run_data
 from mtljax.inference.text_generator import OnText, TextGenerator, make_text_generator
 from mtljax.kinds import KINDS
-from mtljax.local_paths import check_local
 from mtljax.modules.network import Params
 from mtljax.presets import Config
 from mtljax.tasks import Task, suggestion
@@ -33,6 +32,7 @@ from mtljax.training.evaluation import Values
 from mtljax.training.model import Model
 from mtljax.training.persistence import run_directory
 from mtljax.training.persistence.checkpoints import checkpoint_steps
+from mtljax.training.persistence.remote_run import run_to_read
 from mtljax.training.persistence.run_directory import RunFiles
 from mtljax.training.reporting.data_notes import left_out_notes
 from mtljax.training.restore import restore_params, restored_model
@@ -356,7 +356,7 @@ def load_run(
     Nothing in the directory is changed.
 
     Args:
-      path: the run directory.
+      path: the run directory; of another scheme, such as ``gs://bucket/run``, a copy here is read.
       warn: is called with one line about a damaged checkpoint, in whose place another is taken; by
         default a `UserWarning`.
       step: of the checkpoint that is taken; None for the best.
@@ -367,8 +367,7 @@ def load_run(
     Raises:
       UserError: naming the file, if one is missing or damaged or no checkpoint can be read.
     """
-    check_local("run directory", path)
-    directory = Path(path)
+    directory = run_to_read(path)
     if not run_directory.holds_run(directory) and not directory.is_dir():
         raise UserError(f"run directory {directory}: no such directory")
     warn = warn or (lambda text: warnings.warn(text, stacklevel=3))

@@ -22,6 +22,7 @@ from mtljax.training.model import Model, initial_params
 from mtljax.training.persistence import run_directory
 from mtljax.training.persistence.atomic_write import check_place
 from mtljax.training.persistence.checkpoints import checkpoint_steps
+from mtljax.training.persistence.remote_run import run_to_read
 from mtljax.training.restore import restore_params, restored_model
 from mtljax.training.starting_point import Given, StartingPoint, check_shapes
 
@@ -62,12 +63,17 @@ class Part(NamedTuple):
         return {"directory": os.path.abspath(self.directory), "step": self.step}
 
 
-def read_part(directory: Path, say: Callable[[str], None]) -> Part:
+def read_part(path: str | Path, say: Callable[[str], None]) -> Part:
     """Read a run that is to be a part of another.
+
+    Args:
+      path: of the run; of another scheme, a copy here is read.
+      say: is called with one line about what is damaged.
 
     Raises:
       UserError: it cannot be read, or has parameters besides those of one encoder and of heads.
     """
+    directory = run_to_read(path)
     files = run_directory.read_run(directory, say)
     _, shapes = restored_model(directory, files.config, files.layout)
     more = sorted(set(shapes) - {"shared", "heads"})

@@ -286,7 +286,7 @@ def put_best_heads_together(
     check_new(directory)
     console = console or notebook_console() or Console(quiet=True)
     say = notes_on(console)
-    part = read_part(Path(run), say)
+    part = read_part(run, say)
     heads, steps = best_heads(part.directory, part.params, say)
     listed = ", ".join(f"{task} of step {step}" for task, step in steps.items())
     say(f"heads: {listed}")

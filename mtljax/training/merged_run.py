@@ -102,7 +102,7 @@ def merge_runs(
     say = notes_on(console)
     for name in _unused(settings):
         say(f"{name}: has no effect, the method {settings.method!r} does not read it")
-    parts = [read_part(Path(path), say) for path in runs]
+    parts = [read_part(path, say) for path in runs]
     first, *others = parts
     for other in others:
         check_alike(first, other)

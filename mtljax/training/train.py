@@ -10,6 +10,7 @@ from mtljax.local_paths import check_local
 from mtljax.presets import NO_PROFILE, ConfigLike, ProfileWindow, read_automatic
 from mtljax.tasks import TasksLike, parse_tasks
 from mtljax.training.loop import train_in_steps
+from mtljax.training.persistence.remote_run import run_to_write
 from mtljax.training.reporting.metrics_writers import LogTo
 from mtljax.training.reporting.time_account import time_account
 from mtljax.training.solved import solve_run
@@ -44,8 +45,9 @@ def train(
         a preset, a dictionary such as ``{"preset": "linear", "steps": 100}``, YAML or a path.
       tasks: what to learn, in the order of the losses; or what `mtljax.tasks.parse_tasks` reads: a
         dictionary, YAML or the path of a tasks file.
-      run_dir: directory of the run, made if need be.
-      data_dir: directory of data sets in TFDS format.
+      run_dir: directory of the run, made if need be; of another scheme, such as ``gs://bucket/run``,
+        one process trains in a copy here, which is copied there after each checkpoint.
+      data_dir: directory of data sets in TFDS format; of another scheme, what is read is copied.
       cache_dir: directory where tokenised data is kept for later runs; None for nowhere.
       log_to: where metrics go besides `metrics.jsonl`: 'tensorboard', 'wandb', 'mlflow', or
         functions that make a `mtljax.training.MetricsWriter` of a `mtljax.training.LoggedRun`.
@@ -67,17 +69,15 @@ def train(
         loss is no longer finite.
       Preempted: after `preempted` returned True, when the state is saved.
     """
-    places = ("run directory", run_dir), ("data directory", data_dir), ("token cache", cache_dir)
-    for what, path in places:
-        check_local(what, path)
+    check_local("token cache", cache_dir)
     tasks = parse_tasks(tasks, Path.cwd())
     config, tasks, chosen = read_automatic(config, tasks, data_dir)
     make = train_in_steps if config.optimizer.solver == "adamw" else solve_run
-    with time_account() as account:
+    with run_to_write(run_dir) as directory, time_account() as account:
         return make(
             config,
             tasks,
-            run_dir,
+            directory,
             data_dir=data_dir,
             cache_dir=cache_dir,
             log_to=log_to,

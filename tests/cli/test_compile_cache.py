@@ -77,12 +77,11 @@ def test_a_scheme_that_there_is_not(refused, tiny_run, monkeypatch, directory, m
 @pytest.mark.parametrize(
     "arguments",
     [
-        ["train", "--run-dir", "gs://a/b"],
-        ["train", "--data-dir", "gs://a/b"],
         ["train", "--cache-dir", "gs://a/b"],
         ["relate", "--study-dir", "gs://a/b"],
         ["tune", "--search-dir", "gs://a/b"],
-        ["predict", "gs://a/b", "a day"],
+        ["merge", "a", "b", "--run-dir", "gs://a/b"],
+        ["prepare", "glue/sst2", "--data-dir", "gs://a/b"],
     ],
 )
 def test_places_that_must_be_on_this_machine(refused, tmp_path, monkeypatch, arguments):
@@ -90,3 +89,27 @@ def test_places_that_must_be_on_this_machine(refused, tmp_path, monkeypatch, arg
     message = refused(*arguments)
     assert "gs://a/b: paths of scheme gs:// cannot be used here" in message
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["train", "--run-dir", "{}://a/b"],
+        ["train", "--data-dir", "{}://a/b", "--tasks", "tasks.yaml"],
+        ["predict", "{}://a/b", "a day"],
+        ["show", "{}://a/b"],
+        ["compare", "{}://a/b", "{}://a/c"],
+        ["merge", "{}://a/b", "{}://a/c", "--run-dir", "new"],
+    ],
+)
+def test_places_that_may_be_elsewhere(refused, tmp_path, monkeypatch, arguments):
+    monkeypatch.setitem(sys.modules, "s3fs", None)
+    monkeypatch.chdir(tmp_path)
+    task = "{kind: classification, dataset: some, inputs: text, targets: label}"
+    (tmp_path / "tasks.yaml").write_text(f"tasks: {{one: {task}}}\n")
+    for name, message in (
+        ("nosuch", "the scheme nosuch:// is unknown"),
+        ("s3", "scheme s3:// needs a package (Install s3fs to access S3)"),
+    ):
+        assert message in refused(*(argument.format(name) for argument in arguments))
+    assert [path.name for path in tmp_path.iterdir()] == ["tasks.yaml"]

@@ -1,5 +1,6 @@
 """Loading of a data set by its name or description."""
 
+import dataclasses
 import json
 import os
 import re
@@ -8,11 +9,13 @@ import warnings
 from collections.abc import Collection
 from pathlib import Path
 
+from mtljax.copies import copied
 from mtljax.data.catalogue.embedded import EMBEDDED, load_embedded
 from mtljax.data.files.load_files import load_files
 from mtljax.data.sources.bad_rows import BadRows
 from mtljax.data.sources.source import Source
 from mtljax.errors import UserError
+from mtljax.local_paths import scheme
 from mtljax.tasks import Dataset, suggestion
 
 _VERSION = re.compile(r"\d+\.\d+\.\d+")
@@ -47,7 +50,10 @@ def load_source(
     Raises:
         UserError: if there is no such data set, or it cannot be read.
     """
-    if data_dir is not None:
+    remote = None if data_dir is None or not scheme(data_dir) else os.fspath(data_dir)
+    if remote is not None:
+        data_dir = None  # what is wanted of it is copied
+    elif data_dir is not None:
         _check_directory(data_dir)
     description = dataset if isinstance(dataset, Dataset) else None
     name = dataset if isinstance(dataset, str) else dataset.dataset
@@ -56,13 +62,20 @@ def load_source(
             f"source {description.name!r}: a set inside the package has this name; choose another"
         )
     if description is not None and name is None:
+        description = _copied_files(description, remote)
         return load_files(description, data_dir, bad_rows, wanted, required, classes)
     assert name is not None
     if name in EMBEDDED:
         return load_embedded(name, description)
     # A set that the catalogue calls name:version is in the directory name/version.
-    paths = [Path(data_dir) / name.replace(":", "/")] if data_dir is not None else []
-    for path in [*paths, Path(os.path.expanduser(name))]:
+    paths = [Path(os.path.expanduser(name))]
+    if scheme(name):
+        paths = [copied("data set", name)]
+    elif remote is not None and _prepared_directory(paths[0]) is None:
+        paths.insert(0, copied("data set", f"{remote}/{name.replace(':', '/')}"))
+    elif data_dir is not None:
+        paths.insert(0, Path(data_dir) / name.replace(":", "/"))
+    for path in paths:
         directory = _prepared_directory(path)
         if directory is not None:
             # Imported here: TFDS is slow to import, and needed for such sets alone.
@@ -73,8 +86,22 @@ def load_source(
     raise UserError(where + _unknown(name, data_dir))
 
 
+def _copied_files(description: Dataset, remote: str | None) -> Dataset:
+    """A description of files on this machine, where its path, or the data directory, is not."""
+    path = description.path
+    if path is not None and remote is not None and not scheme(path) and not Path(path).exists():
+        path = f"{remote}/{path}"
+    if path is None or not scheme(path):
+        return description
+    return dataclasses.replace(
+        description, path=str(copied(f"source {description.name!r}: path", path))
+    )
+
+
 def is_prepared(dataset: str, data_dir: str | os.PathLike[str] | None) -> bool:
     """Whether a data set in TFDS format lies under `data_dir`."""
+    if data_dir is not None and scheme(data_dir):
+        return False  # nothing is fetched to find out
     return data_dir is not None and _prepared_directory(Path(data_dir) / dataset) is not None
 
 

@@ -1,19 +1,17 @@
 """The lock by which one process at a time writes a file or a run; it dies with that process."""
 
 import contextlib
-import errno
 import os
 import socket
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from mtljax.errors import UserError
+from mtljax.file_lock import try_lock
 
 LOCK = ".lock"
 """The file of a run directory that is locked; it says who has locked it last, and stays."""
 
-_HELD = (errno.EAGAIN, errno.EACCES)
-_UNSUPPORTED = (errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOLCK, errno.EINVAL)
 _LONGEST = 200  # bytes of the file that a message quotes
 
 
@@ -62,31 +60,3 @@ def _lock(file: int, directory: Path, say: Callable[[str], None]) -> None:
     with contextlib.suppress(OSError):  # a full disk: the lock is held all the same
         os.ftruncate(file, 0)
         os.pwrite(file, f"process {os.getpid()} on {socket.gethostname()}\n".encode(), 0)
-
-
-def try_lock(file: int) -> bool | None:
-    """Lock an open file, until it is closed or this process ends.
-
-    Args:
-      file: its descriptor, opened for writing.
-
-    Returns:
-      Whether it is locked now: not if another process, or thread, has done so. None where there
-      are no locks.
-
-    Raises:
-      OSError: if it cannot be locked for another reason.
-    """
-    try:
-        import fcntl
-
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        return True
-    except ImportError:
-        return None
-    except OSError as error:
-        if error.errno in _UNSUPPORTED:
-            return None
-        if error.errno in _HELD:
-            return False
-        raise

@@ -4,6 +4,8 @@ import pytest
 
 from mtljax.data import load_source
 from mtljax.errors import UserError
+from mtljax.tasks import Dataset
+from tests.fake_store import store as store
 
 
 def test_embedded_names_come_first(tmp_path):
@@ -56,3 +58,27 @@ def test_a_name_without_a_config_is_the_default_one(tfds_dir, tmp_path):
     (tmp_path / "set/.config/metadata.json").write_text("{")
     with pytest.raises(UserError, match="unknown data set 'set'"):
         load_source("set", tmp_path)
+
+
+def test_sets_and_files_of_another_scheme(store, tfds_dir, tmp_path):
+    shutil.copytree(tfds_dir / "nyt_sentiment", store / "bucket/tfds/nyt_sentiment")
+    (store / "bucket/tfds/rows.csv").write_text("text,label\na,x\nb,y\n")
+    (store / "bucket/tfds/other.bin").write_bytes(b"0" * 100)
+    rows = load_source("nyt_sentiment", tfds_dir)
+    for name, data_dir in (
+        ("nyt_sentiment", "s3://bucket/tfds"),
+        ("nyt_sentiment:1.0.0", "s3://bucket/tfds/"),
+        ("s3://bucket/tfds/nyt_sentiment", None),
+    ):
+        found = load_source(name, data_dir)
+        assert len(found.splits["test"]) == len(rows.splits["test"])
+        assert found.splits["test"][3] == rows.splits["test"][3]
+    for path, data_dir in (("rows.csv", "s3://bucket/tfds"), ("s3://bucket/tfds/rows.csv", None)):
+        found = load_source(Dataset("mine", path=path), data_dir)
+        labels = [row["label"] for split in found.splits.values() for row in split]
+        assert sorted(map(str, labels)) == ["x", "y"] or sorted(labels) == [0, 1]
+    # What no task names is not copied.
+    assert not list((tmp_path / "cache").rglob("other.bin"))
+    with pytest.raises(UserError, match="data set s3://bucket/tfds/none: no such file or direct"):
+        load_source("none", "s3://bucket/tfds")
+    assert load_source("movie_sentiment", "s3://bucket/tfds").splits
