@@ -150,11 +150,15 @@ def _of_tasks(options: Options) -> tuple[dict[str, Any], Iterator[str]]:
     cards, notes = data_cards(data, tasks), data_notes(data)
     found = {"tasks": {name: card._asdict() for name, card in cards.items()}, "notes": notes}
     kinds = {task.name: task.kind for task in tasks}
-    return found, _task_lines(options.what, kinds, cards, notes)
+    skipped = [*data.skipped_rows.values(), *data.skipped_targets.values()]
+    # Such rows stop a run that is not told to leave them out.
+    more = ("--data.bad-rows", "skip") if any(any(n.values()) for n in skipped) else ()
+    following = next_command("train", "--tasks", options.what, *more)
+    return found, _task_lines(kinds, cards, [*notes, following])
 
 
 def _task_lines(
-    path: str, kinds: dict[str, str], cards: dict[str, Any], notes: Sequence[str]
+    kinds: dict[str, str], cards: dict[str, Any], notes: Sequence[str]
 ) -> Iterator[str]:
     for name, card in cards.items():
         yield f"{name} ({kinds[name]}): {_counted(card.rows)}"
@@ -170,7 +174,6 @@ def _task_lines(
         for split, share in card.cut.items():
             yield f"  {100 * share:.1f} % of the texts of {split} are cut"
     yield from notes
-    yield next_command("train", "--tasks", path)
 
 
 def _words(count: int) -> str:

@@ -100,6 +100,22 @@ def test_a_tasks_file(mtljax, table):
     assert (card["classes"], card["repeated"]) == (2, {"test": 1})
 
 
+def test_what_is_next_with_rows_that_cannot_be_used(mtljax, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    texts = [f"text {i},{'good' if i % 2 else 'bad'}" for i in range(40)]
+    (tmp_path / "train.csv").write_text("\n".join(["text,mood", *texts]))
+    (tmp_path / "test.csv").write_text("text,mood\nother,good\nanother,middling\n")
+    (tmp_path / "t.yaml").write_text("""
+sources: {f: {splits: {train: train.csv, validation: test.csv}}}
+tasks: {mood: {dataset: f, kind: classification, inputs: text, targets: mood}}
+""")
+    *_, following = mtljax("data", "t.yaml").out.splitlines()
+    assert following == "next: mtljax train --tasks t.yaml --data.bad-rows skip"
+    options = "--preset linear --steps 2 --encoder.features 4 --encoder.embedding 4".split()
+    arguments = following.removeprefix("next: mtljax ").split()
+    assert mtljax(*arguments, *options).code == 0
+
+
 def test_what_cannot_be_described(refused, tmp_path):
     assert "unknown data set 'nothing'" in refused("data", "nothing")
     (tmp_path / "a.xyz").write_text("x")

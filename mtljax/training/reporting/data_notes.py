@@ -31,7 +31,8 @@ def data_notes(data: MultitaskData) -> list[str]:
     Returns:
       Lines on rows that are left out; on tasks that lack a target in a split, with the tasks that
       the score is over where these are not all; on numbers that are all one; on classes that one
-      split has and another has not, though it should by the number of its targets; on splits that
+      split has and another has not, though it should by the number of its targets; on classes of
+      one name but for capitals and blanks; on splits that
       repeat texts of train; on tags whose spans are read in another spelling than usual, or not at
       all; and on texts that are cut.
     """
@@ -49,7 +50,8 @@ def data_notes(data: MultitaskData) -> list[str]:
             if kind.standardized and _constant(splits["train"], task):
                 constant.append(f"task {task.name!r}: all its targets in train are one number")
             if kind.has_classes and not kind.per_token:
-                classes += _unequal_classes(splits, task, data.outputs[task.name].classes)
+                names = data.outputs[task.name].classes
+                classes += [*_unequal_classes(splits, task, names), *_alike_classes(task, names)]
     notes = [
         f"task {task!r}: {reason}: it learns nothing" for task, reason in lacking["train"].items()
     ]
@@ -217,6 +219,17 @@ def _unequal_classes(
         if unseen:
             named = _named([short(classes[i]) for i in unseen])
             yield f"task {task.name!r}: {split} has targets of classes that train has not: {named}"
+
+
+def _alike_classes(task: Task, classes: Sequence[str]) -> Iterator[str]:
+    """Classes that are one but for capitals and blanks: they may be meant as one."""
+    alike: dict[str, list[str]] = {}
+    for name in classes:
+        alike.setdefault(" ".join(name.casefold().split()), []).append(name)
+    found = [" and ".join(map(short, names)) for names in alike.values() if names[1:]]
+    if found:
+        what = "classes that differ in capitals or blanks alone"
+        yield f"task {task.name!r}: {what}: {_named(found)}"
 
 
 def _named(names: Sequence[str]) -> str:

@@ -62,6 +62,14 @@ def test_nothing_is_odd_where_all_splits_have_all_targets(notes):
     assert notes(kinds, train=complete, validation=complete[:1]) == []
 
 
+def test_classes_that_may_be_meant_as_one(notes):
+    said = rows(60, label=["yes", "no", "Yes", "NO", "so so", "so  so", "perhaps"])
+    assert notes({"label": "classification"}, train=said, validation=said) == [
+        "task 'label': classes that differ in capitals or blanks alone: 'NO' and 'no', "
+        "'Yes' and 'yes', 'so  so' and 'so so'"
+    ]
+
+
 def test_the_score_names_the_tasks_it_is_over(notes):
     kinds = {"label": "classification", "stars": "regression", "next": "language_model"}
     train = rows(40, label="ab", stars=[1.0, 2.0])
