@@ -79,6 +79,9 @@ def _run(options: Options) -> int:
     if options.json:
         print_json(plain_values(found))
     else:
+        # Names of runs are long and begin alike; the tables have their numbers.
+        for number, run in enumerate(options.runs, 1):
+            output.print(printable(f"{number}. {run}"), soft_wrap=True)
         for table in _tables(found):
             output.print(table)
     if options.plot is not None:
@@ -101,16 +104,17 @@ def _check_plot(path: str) -> None:
 def _tables(found: "Comparison") -> Iterator[Table]:
     from mtljax.training.reporting.progress import format_value
 
-    runs = [f"{number}. {Path(run).name}" for number, run in enumerate(found.runs, 1)]
+    runs = [f"{number}." for number in range(1, len(found.runs) + 1)]
     metrics = Table("task", "metric", title=f"{found.split}", title_justify="left")
     for run in runs:
-        metrics.add_column(printable(run), justify="right")
+        metrics.add_column(run, justify="right")
     for name, task in found.tasks.items():
         values = [
             ""
             if value is None
             else f"{format_value(task.metric, value.value)}\n"
-            f"{format_value(task.metric, value.low)} to {format_value(task.metric, value.high)}"
+            f"{format_value(task.metric, value.low).removesuffix(' %')} to "
+            f"{format_value(task.metric, value.high)}"
             for value in task.values
         ]
         metrics.add_row(printable(name), task.metric.replace("_", " "), *values)
@@ -122,16 +126,16 @@ def _tables(found: "Comparison") -> Iterator[Table]:
         for run, one in zip(runs, task.differences, strict=True):
             if one is not None:
                 cells = difference_cells(task.metric, one, lower_is_better=task.lower_is_better)
-                differences.add_row(printable(name), printable(run), *cells)
+                differences.add_row(printable(name), run, *cells)
         for run, value, one in list(zip(runs, task.values, task.differences, strict=True))[1:]:
             if value is not None and one is None and task.values[0] is not None:
                 why = "other tokens: not comparable"
-                differences.add_row(printable(name), printable(run), "", "", "", why)
+                differences.add_row(printable(name), run, "", "", "", why)
     yield differences
     if found.settings:
         settings = Table("setting", title="settings that differ", title_justify="left")
         for run in runs:
-            settings.add_column(printable(run))
+            settings.add_column(run)
         for name, values in found.settings.items():
             settings.add_row(name, *(printable(str(value)) for value in values))
         yield settings

@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 
 import tyro
 
-from mtljax.cli.options import parse, print_json, printable, warn
+from mtljax.cli.options import parse, print_json, printable, python_command, warn
 from mtljax.errors import UserError
 
 
@@ -60,7 +60,7 @@ def run(arguments: Sequence[str]) -> int:
         print_json({"directory": options.directory, "files": sizes})
         return 0
     if stablehlo:
-        print(printable(f'next: python {options.directory}/answer.py "some text"'))
+        print(printable(python_command(f"{options.directory}/answer.py", "some text")))
     else:
         model = "For...Classification" if options.task else ""
         print(

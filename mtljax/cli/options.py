@@ -7,8 +7,10 @@ import json
 import os
 import re
 import shlex
+import shutil
 import sys
 from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
 from typing import Any, TextIO, TypeVar
 
 from rich.console import Console, ConsoleOptions, RenderableType
@@ -182,6 +184,17 @@ def next_command(*arguments: object) -> str:
     """
     program = os.environ.get("MTLJAX_PROGRAM") or "mtljax"
     return f"next: {shlex.join([program, *map(str, arguments)])}"
+
+
+def python_command(*arguments: object) -> str:
+    """The same for a file that needs packages of this Python: as it can be called from here."""
+    python = sys.executable or "python"
+    found = shutil.which("python")
+    if found is not None and os.path.dirname(found) == os.path.dirname(python):
+        python = "python"
+    elif Path(python).is_relative_to(Path.cwd()):
+        python = str(Path(python).relative_to(Path.cwd()))
+    return f"next: {shlex.join([python, *map(str, arguments)])}"
 
 
 def warn(text: str) -> None:

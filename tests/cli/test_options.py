@@ -1,5 +1,6 @@
 import dataclasses
 import io
+import sys
 from typing import Annotated
 
 import pytest
@@ -12,6 +13,7 @@ from mtljax.cli.options import (
     parse,
     print_json,
     printable,
+    python_command,
 )
 from mtljax.errors import UserError
 
@@ -120,3 +122,18 @@ def test_data_directory(monkeypatch):
     assert data_directory(None) == "there"
     monkeypatch.setenv("MTLJAX_DATA_DIR", "")
     assert data_directory(None) is None
+
+
+def test_the_python_that_is_named_can_be_called_as_it_stands(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "my env/bin").mkdir(parents=True)
+    python = tmp_path / "my env/bin/python"
+    python.symlink_to(sys.executable)
+    monkeypatch.setattr(sys, "executable", str(python))
+    monkeypatch.setenv("PATH", "/nowhere")
+    assert python_command("a b.py", "text") == "next: 'my env/bin/python' 'a b.py' text"
+    monkeypatch.setenv("PATH", str(python.parent))
+    assert python_command("a.py") == "next: python a.py"
+    monkeypatch.chdir("/")
+    monkeypatch.setenv("PATH", "/nowhere")
+    assert python_command("a.py") == f"next: '{python}' a.py"

@@ -151,6 +151,21 @@ def pretrained() -> int:
     return 1
 
 
+def first_hour() -> int:
+    (block,) = blocks("docs/first_hour.md")
+    table = (ROOT / "docs/first_hour/feedback.csv").read_bytes()
+    # As the page's `sed` has it.
+    Path("feedback.csv").write_bytes(table.replace(b",Yes,", b",yes,").replace(b",No,", b",no,"))
+    printed = re.search(r"^\[([\d. ]+)\] \[", (ROOT / "docs/first_hour.md").read_text(), re.M)
+    assert printed is not None
+    names = run(block)
+    losses = [float(number) for number in printed[1].split()]
+    np.testing.assert_allclose(names["metrics"].losses, losses, rtol=0.02)
+    untrained = (names["losses"].sigmoid(jnp.zeros(1), jnp.ones(1))[0], 1.0)
+    assert all(now < before / 3 for now, before in zip(losses, untrained, strict=True))
+    return 1
+
+
 def auto() -> int:
     (block,) = blocks("docs/auto.md")
     fields = "dataset: amazon_sentiment, kind: classification, inputs: text, targets: label"
@@ -163,6 +178,7 @@ def auto() -> int:
 HERE: dict[str, tuple[Callable[[], int], int]] = {
     "README.md": (readme, 1),
     "docs/auto.md": (auto, 1),
+    "docs/first_hour.md": (first_hour, 1),
     "docs/own_code.md": (own_code, 3),
     "docs/relatedness.md": (relatedness, 2),
     "docs/linear.md": (linear, 2),

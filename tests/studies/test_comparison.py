@@ -64,6 +64,10 @@ def test_the_command_prints_tables_and_json(tiny_run, other_run, capsys):
     text = capsys.readouterr().out
     assert "differences to the first run" in text
     assert "uncertainty" in text
+    # Names of runs stand once, in front; the tables fit a terminal.
+    assert text.splitlines()[:2] == [f"1. {tiny_run}", f"2. {other_run}"]
+    tables = text.splitlines()[2:]
+    assert max(map(len, tables)) <= 80 and not any("…" in line for line in tables)
     assert main(["compare", str(tiny_run), str(other_run), "--json"]) == 0
     found = json.loads(capsys.readouterr().out)
     assert found["tasks"]["sentiment"]["metric"] == "accuracy"
