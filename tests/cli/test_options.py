@@ -134,6 +134,7 @@ def test_the_python_that_is_named_can_be_called_as_it_stands(tmp_path, monkeypat
     assert python_command("a b.py", "text") == "next: 'my env/bin/python' 'a b.py' text"
     monkeypatch.setenv("PATH", str(python.parent))
     assert python_command("a.py") == "next: python a.py"
-    monkeypatch.chdir("/")
+    (tmp_path / "other").mkdir()
+    monkeypatch.chdir(tmp_path / "other")
     monkeypatch.setenv("PATH", "/nowhere")
     assert python_command("a.py") == f"next: '{python}' a.py"
