@@ -109,6 +109,9 @@ def worked_on(
     order: Order = str,
     complete: Complete = frozenset,
     joint: Joint = MappingProxyType({}),
+    warn: Callable[[str], None] = warnings.warn,
+    *,
+    must_be: bool = False,
 ) -> Iterator[Path]:
     """A directory to write: itself, or of another scheme a copy here, which is copied there.
 
@@ -123,6 +126,8 @@ def worked_on(
       order: in which files are copied there. A process may end after any.
       complete: the files that are whole, of all that are there.
       joint: of files that say what others are, a content while those are replaced.
+      warn: is called with one line, by the thread, the first time that it cannot copy.
+      must_be: whether it is an error that nothing is there.
 
     Yields:
       A path of this machine.
@@ -137,6 +142,8 @@ def worked_on(
     there, here = _places(what, path, "written")
     with contextlib.ExitStack() as stack:
         with _reported(what, path):
+            if must_be and not there.exists():
+                raise UserError(f"{what} {os.fspath(path)}: no such file or directory")
             held = stack.enter_context(_held(here, wait=False))
             if not held:
                 raise UserError(f"{what} {os.fspath(path)}: another process here works on it")
@@ -147,7 +154,7 @@ def worked_on(
             _remove_there(pair, cut)
             there.mkdir(parents=True, exist_ok=True)
         ended = threading.Event()
-        arguments = (pair, _directories(here), ended)
+        arguments = (pair, _directories(here), ended, warn)
         thread = threading.Thread(target=_copy_changes, args=arguments, daemon=True)
         thread.start()
         try:
@@ -231,7 +238,8 @@ def _copy_here(pair: _Pair, complete: Complete) -> frozenset[str]:
 
 def _copy_there(pair: _Pair) -> None:
     found = _files_here(pair.here)
-    changed = [name for name in found if found[name] != getattr(pair.known.get(name), "here", None)]
+    same = {name for name, known in pair.known.items() if known.here == found.get(name)}
+    changed = found.keys() - same
     # What stands at the top says what the whole is, such as that a run has ended: it goes first.
     # Of the rest what is new is there before what is old goes.
     gone = sorted(set(pair.known) - set(found), key=pair.order, reverse=True)
@@ -265,7 +273,9 @@ def _remove_there(pair: _Pair, names: Iterable[str]) -> None:
             (pair.there / directory).rmdir()
 
 
-def _copy_changes(pair: _Pair, before: frozenset[str], ended: threading.Event) -> None:
+def _copy_changes(
+    pair: _Pair, before: frozenset[str], ended: threading.Event, warn: Callable[[str], None]
+) -> None:
     """Copies until all has ended, when there is another checkpoint and from time to time."""
     last, told = time.monotonic(), False
     while not ended.wait(_POLL):
@@ -277,7 +287,7 @@ def _copy_changes(pair: _Pair, before: frozenset[str], ended: threading.Event) -
             _copy_there(pair)
         except Exception as error:  # noqa: BLE001 - the run goes on, and the end tries again
             if not told:
-                warnings.warn(f"{pair.there}: {_short(error)}; tried again", stacklevel=1)
+                warn(f"{pair.there}: {_short(error)}; tried again")
             before, told = frozenset(), True
 
 

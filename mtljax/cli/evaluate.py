@@ -82,8 +82,12 @@ def _run(options: Options) -> int:
 
     # What is generated on a split is kept in the run.
     written = options.input is None and scheme(options.run)
-    with run_to_write(options.run) if written else contextlib.nullcontext(options.run) as place:
-        loaded = load_run(place, warn=warn)
+    with (
+        run_to_write(options.run, warn, must_be=True)
+        if written
+        else contextlib.nullcontext(options.run)
+    ) as directory:
+        loaded = load_run(directory, warn=warn)
         values = _on_split(options, loaded) if options.input is None else _on_file(options, loaded)
     where = (options.split or "test") if options.input is None else options.input
     if options.json:

@@ -17,6 +17,7 @@ from mtljax.cli.options import (
     next_command,
     print_json,
     printable,
+    warn,
 )
 from mtljax.cli.presets import Begun, default_preset, given, read_with_preset
 from mtljax.cli.processes import ProcessOptions, joined
@@ -83,7 +84,7 @@ def run(arguments: Sequence[str]) -> int:
         from mtljax.training.persistence.remote_run import run_to_write
 
         console = Output(stderr=options.json, soft_wrap=True)
-        with run_to_write(_place(options)) as directory:
+        with run_to_write(_place(options), warn) as directory:
             summary = train(
                 options.config,
                 tasks,

@@ -3,7 +3,8 @@
 import contextlib
 import os
 import re
-from collections.abc import Iterator
+import warnings
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import jax
@@ -52,7 +53,12 @@ def run_settings(path: str | os.PathLike[str]) -> Path:
 
 
 @contextlib.contextmanager
-def run_to_write(path: str | os.PathLike[str]) -> Iterator[Path]:
+def run_to_write(
+    path: str | os.PathLike[str],
+    warn: Callable[[str], None] = warnings.warn,
+    *,
+    must_be: bool = False,
+) -> Iterator[Path]:
     """A run directory that is written: itself, or a copy whose changes are copied there.
 
     A process that is killed leaves there what an earlier moment of the run was: its last checkpoint
@@ -60,6 +66,8 @@ def run_to_write(path: str | os.PathLike[str]) -> Iterator[Path]:
 
     Args:
       path: of the run.
+      warn: is called with one line the first time that it cannot be copied there meanwhile.
+      must_be: whether there has to be one, of another scheme.
 
     Yields:
       A directory of this machine.
@@ -74,7 +82,9 @@ def run_to_write(path: str | os.PathLike[str]) -> Iterator[Path]:
             "mount it, and give that directory"
         )
     joint = {NAME: joined_digests}
-    with worked_on("run directory", path, _order, _whole, joint) as directory:
+    with worked_on(
+        "run directory", path, _order, _whole, joint, warn, must_be=must_be
+    ) as directory:
         yield directory
 
 

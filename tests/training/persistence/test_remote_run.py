@@ -132,6 +132,9 @@ def test_the_command_trains_and_reads_there(mtljax, store, tmp_path, tiny_tasks,
         assert code == 0, err
         if arguments[0] != "compare":
             assert found == mtljax(*local)[1]
+    code, _, err = mtljax("evaluate", "s3://bucket/none")
+    assert code == 2 and "s3://bucket/none: no such file or directory" in err
+    assert not (store / "bucket/none").exists()
 
 
 @pytest.fixture
