@@ -3,7 +3,6 @@
 import dataclasses
 import importlib
 from collections.abc import Iterator, Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import tyro
@@ -20,6 +19,7 @@ from mtljax.cli.options import (
 )
 from mtljax.errors import UserError
 from mtljax.json_values import plain_values
+from mtljax.local_paths import check_place
 
 if TYPE_CHECKING:
     from mtljax.studies import Comparison
@@ -91,10 +91,7 @@ def _run(options: Options) -> int:
 
 
 def _check_plot(path: str) -> None:
-    if not Path(path).resolve().parent.is_dir():
-        raise UserError(f"plot {path}: there is no such directory")
-    if Path(path).is_dir():
-        raise UserError(f"plot {path}: is a directory")
+    check_place("plot", path)
     try:
         importlib.import_module("matplotlib")
     except ImportError:

@@ -9,6 +9,7 @@ import tyro
 
 from mtljax.cli.options import parse, print_json, printable, python_command, warn
 from mtljax.errors import UserError
+from mtljax.local_paths import check_place
 
 
 @dataclasses.dataclass(frozen=True)
@@ -46,6 +47,7 @@ def run(arguments: Sequence[str]) -> int:
         raise UserError("--like: is for --to huggingface")
     if len(options.task) > 1 and not stablehlo:
         raise UserError("--task: --to huggingface takes one, whose head is written")
+    check_place("export", options.directory, directory=True)
     from mtljax.export import to_huggingface, to_stablehlo
     from mtljax.inference import load_run
 

@@ -24,7 +24,7 @@ from mtljax.cli.presets import given, split_weighting_options
 from mtljax.cli.processes import ProcessOptions, joined
 from mtljax.cli.xla_flags import set_xla_flags
 from mtljax.errors import UserError
-from mtljax.local_paths import check_local
+from mtljax.local_paths import check_local, check_place
 from mtljax.presets import Config
 from mtljax.tasks import load_tasks
 
@@ -76,6 +76,7 @@ def run(arguments: Sequence[str]) -> int:
     check_local("run directory", options.run_dir)
     set_xla_flags(options.config.parallel.xla_flags)
     directory = Path(options.run_dir)
+    check_place("run directory", directory, directory=True)
     with (
         joined(ProcessOptions(), "extend", directory / "checkpoints") as preempted,
         compile_cache(options.compile_cache),

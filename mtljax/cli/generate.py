@@ -19,6 +19,7 @@ from mtljax.cli.resumed import Lines, resumed
 from mtljax.errors import UserError
 from mtljax.inference.generation_config import CONTINUATION, GenerationConfig, default_config
 from mtljax.kinds import KINDS
+from mtljax.local_paths import check_place
 
 if TYPE_CHECKING:
     from mtljax.inference import Run
@@ -80,6 +81,8 @@ def run(arguments: Sequence[str]) -> int:
 
 def _run(arguments: Sequence[str], options: Options) -> int:
     _check(options)
+    if options.output not in (None, "-"):
+        check_place("--output", options.output)
     from mtljax.inference import load_run
 
     loaded = load_run(options.run, warn=warn)

@@ -21,7 +21,7 @@ from mtljax.cli.options import (
 from mtljax.cli.presets import read_with_preset
 from mtljax.cli.processes import ProcessOptions, joined
 from mtljax.cli.xla_flags import set_xla_flags
-from mtljax.local_paths import check_local
+from mtljax.local_paths import check_local, check_place
 from mtljax.presets import Config
 
 if TYPE_CHECKING:
@@ -72,6 +72,7 @@ def run(arguments: Sequence[str]) -> int:
     set_xla_flags(options.config.parallel.xla_flags)
     stem = f"-{Path(options.tasks).stem}" if options.tasks else ""
     directory = Path(options.search_dir or f"mixtures/{options.config.preset}{stem}")
+    check_place("search directory", directory, directory=True)
     console = Output(stderr=options.json, soft_wrap=True)
     places: dict[str, Any] = {
         "data_dir": data_directory(options.data_dir),

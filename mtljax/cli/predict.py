@@ -20,6 +20,7 @@ from mtljax.cli.inputs import InputText, parse_argument, read_texts
 from mtljax.cli.options import Output, parse, print_json, printable, warn
 from mtljax.errors import UserError
 from mtljax.inference.decisions import USUAL, Decisions, check_decisions
+from mtljax.local_paths import check_place
 
 if TYPE_CHECKING:
     from mtljax.inference.run import Run
@@ -81,6 +82,8 @@ def _run(options: Options) -> int:
     check_decisions(decisions)
     if options.keep_rows and (source is None or not options.json):
         raise UserError("--keep-rows: needs --json, and texts from a file or stdin")
+    if options.output not in (None, "-"):
+        check_place("--output", options.output)
     from mtljax.inference import load_run
 
     loaded = load_run(options.run, warn=warn)

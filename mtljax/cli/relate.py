@@ -25,7 +25,7 @@ from mtljax.cli.processes import ProcessOptions, joined
 from mtljax.cli.xla_flags import set_xla_flags
 from mtljax.errors import UserError
 from mtljax.json_values import nan_to_none, plain_values
-from mtljax.local_paths import check_local
+from mtljax.local_paths import check_local, check_place
 from mtljax.presets import Config
 from mtljax.tasks import suggestion
 
@@ -127,6 +127,8 @@ def run(arguments: Sequence[str]) -> int:
     data_dir = data_directory(options.data_dir)
     stem = f"-{Path(options.tasks).stem}" if options.tasks else ""
     directory = Path(options.study_dir or f"studies/{options.config.preset}{stem}")
+    if not options.jobs:
+        check_place("study directory", directory, directory=True)
     console = Output(stderr=options.json or options.jobs, soft_wrap=True)
     for line in notes:
         console.print(printable(line))

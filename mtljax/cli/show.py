@@ -19,6 +19,7 @@ from mtljax.cli.options import (
     printable,
     warn,
 )
+from mtljax.local_paths import check_place
 
 
 @dataclasses.dataclass(frozen=True)
@@ -50,6 +51,8 @@ class Options:
 def run(arguments: Sequence[str]) -> int:
     """Run the subcommand and return its exit code."""
     options = parse(Options, "show", arguments)
+    if options.html is not None:
+        check_place("--html", options.html)
     from mtljax.training.persistence.remote_run import run_to_read
     from mtljax.training.reporting.overview import overview
     from mtljax.training.reporting.progress import results_table
@@ -81,9 +84,7 @@ def run(arguments: Sequence[str]) -> int:
 def _write_page(options: Options, run: Path, path: str) -> None:
     from mtljax.inference import load_run
     from mtljax.studies import write_run_page
-    from mtljax.training.persistence.atomic_write import check_place
 
-    check_place(Path(path))
     write_run_page(
         load_run(run, warn=warn),
         path,

@@ -23,7 +23,7 @@ from mtljax.cli.presets import default_preset, read_with_preset
 from mtljax.cli.processes import ProcessOptions, joined
 from mtljax.cli.xla_flags import set_xla_flags
 from mtljax.errors import UserError
-from mtljax.local_paths import check_local
+from mtljax.local_paths import check_local, check_place
 from mtljax.presets import Config
 
 if TYPE_CHECKING:
@@ -80,6 +80,7 @@ def run(arguments: Sequence[str]) -> int:
     set_xla_flags(options.config.parallel.xla_flags)
     stem = f"-{Path(options.tasks).stem}" if options.tasks else ""
     directory = Path(options.search_dir or f"searches/{options.config.preset}{stem}")
+    check_place("search directory", directory, directory=True)
     console = Output(stderr=options.json, soft_wrap=True)
 
     def on_trial(trial: "Trial") -> None:

@@ -13,6 +13,7 @@ from rich.console import Console
 from mtljax.data import Group, Layout, MultitaskData, Tokenizer
 from mtljax.errors import UserError
 from mtljax.kinds import KINDS
+from mtljax.local_paths import check_place
 from mtljax.modules.config import DecoderConfig
 from mtljax.modules.shared_heads import encoder_params, shared_heads
 from mtljax.presets import ENCODER_SHAPE, Config
@@ -20,7 +21,6 @@ from mtljax.tasks import Task
 from mtljax.training.loop import train_in_steps
 from mtljax.training.model import Model, initial_params
 from mtljax.training.persistence import run_directory
-from mtljax.training.persistence.atomic_write import check_place
 from mtljax.training.persistence.checkpoints import checkpoint_steps
 from mtljax.training.persistence.remote_run import run_to_read
 from mtljax.training.restore import restore_params, restored_model
@@ -97,10 +97,7 @@ def check_new(directory: Path) -> None:
     """
     if checkpoint_steps(directory / run_directory.CHECKPOINTS):
         raise UserError(f"run directory {directory}: holds a run; choose another --run-dir")
-    try:
-        check_place(directory)
-    except OSError as error:
-        raise UserError(f"run directory {directory}: {error.strerror or error}") from None
+    check_place("run directory", directory, directory=True)
 
 
 def check_alike(first: Part, other: Part) -> None:

@@ -1,5 +1,8 @@
 def test_bad_input(refused, tiny_run, tmp_path):
     run = tmp_path / "run"
+    (tmp_path / "file").touch()
+    line = refused("extend", tiny_run, "--tasks", tmp_path / "no", "--run-dir", tmp_path / "file/x")
+    assert line.startswith(f"run directory {tmp_path}/file/x: Not a directory")  # before its work
     assert "name a run first" in refused("extend", "--run-dir", run)
     assert "name either tasks" in refused("extend", tiny_run, "--run-dir", run)
     tasks = tiny_run.parent / "tasks.yaml"

@@ -85,9 +85,9 @@ def test_likelihoods_of_other_tokens_have_no_difference(tiny_run, other_run, cap
 def test_a_figure_that_cannot_be_written_is_told_first(tiny_run, tmp_path, capsys):
     path = tmp_path / "nowhere/curves.png"
     assert main(["compare", str(tiny_run), str(tiny_run), "--plot", str(path)]) == 2
-    assert "no such directory" in capsys.readouterr().err
+    assert "No such file or directory" in capsys.readouterr().err
     assert main(["compare", str(tiny_run), str(tiny_run), "--plot", str(tmp_path)]) == 2
-    assert "is a directory" in capsys.readouterr().err
+    assert "Is a directory" in capsys.readouterr().err
 
 
 def test_settings_that_one_run_leaves_out_are_differences():

@@ -1,26 +1,9 @@
 """Files that are replaced as a whole: a reader finds the old content or the new, never a part."""
 
 import contextlib
-import errno
 import os
 from collections.abc import Iterator
 from pathlib import Path
-
-
-def check_place(path: Path) -> None:
-    """Check that a file or directory can be made, before the work whose result it is to hold.
-
-    Args:
-      path: of it; its directories need not exist.
-
-    Raises:
-      OSError: if one of them is no directory, or what is there cannot be written.
-    """
-    there = next(place for place in (path, *path.absolute().parents) if os.path.lexists(place))
-    if there != path and not there.is_dir():
-        raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), str(path))
-    if not os.access(there, os.W_OK):
-        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(path))
 
 
 @contextlib.contextmanager

@@ -1,8 +1,6 @@
-import os
-
 import pytest
 
-from mtljax.training.persistence.atomic_write import check_place, replace_text, replacing
+from mtljax.training.persistence.atomic_write import replace_text, replacing
 
 
 def test_a_file_is_replaced_as_a_whole(tmp_path):
@@ -18,17 +16,3 @@ def test_after_an_error_the_old_content_is_there(tmp_path):
         temporary.write_text("half of the n")
         raise RuntimeError
     assert (tmp_path / "a").read_text() == "old"
-
-
-def test_where_nothing_can_be_made(tmp_path):
-    (tmp_path / "file").touch()
-    for place in ("file", "new", "new/deeper/still"):
-        check_place(tmp_path / place)
-    assert not (tmp_path / "new").exists()
-    for place in ("file/x", "file/x/y"):
-        with pytest.raises(NotADirectoryError):
-            check_place(tmp_path / place)
-    (tmp_path / "shut").mkdir(mode=0o500)
-    if os.geteuid():  # root may write everywhere
-        with pytest.raises(PermissionError):
-            check_place(tmp_path / "shut/x")
