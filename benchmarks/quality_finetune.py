@@ -46,7 +46,13 @@ BENCHMARKS: dict[str, dict[str, Any]] = {
                 "inputs": "tokens",
                 "targets": "label",
             },
-            "slots": {"dataset": "snips", "kind": "tagging", "inputs": "tokens", "targets": "tags"},
+            "slots": {
+                "dataset": "snips",
+                "kind": "tagging",
+                "inputs": "tokens",
+                "targets": "tags",
+                "loss": "crf",
+            },
         },
         "metrics": {"intent": "accuracy", "slots": "span_f1"},
         "config": {"epochs": 10, "batch": {"tokens": 1024, "row_length": 64}},
@@ -77,7 +83,7 @@ BENCHMARKS: dict[str, dict[str, Any]] = {
     "fdu": {
         "tasks": {},  # a task for each folder of its directory
         "metrics": {},
-        "config": {"epochs": 2, "batch": {"tokens": 2048, "row_length": 192}},
+        "config": {"epochs": 1, "batch": {"tokens": 2048, "row_length": 192}},
         "targets": {"average": 89.0},
     },
 }
