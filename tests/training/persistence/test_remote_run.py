@@ -40,6 +40,7 @@ def assert_same_run(one, other):
     assert without_times(one) == without_times(other)
 
 
+@pytest.mark.exhaustive
 def test_a_run_that_is_cut_at_any_file_ends_as_one_that_is_not(
     tiny, config, tasks, store, tmp_path, monkeypatch
 ):
