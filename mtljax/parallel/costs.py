@@ -83,6 +83,15 @@ def too_large(message: str) -> tuple[int, int] | None:
     return None
 
 
+def mean_of_steps(usual: float, other: float, every: int) -> float:
+    """The mean over steps of which one in `every` has another value.
+
+    >>> mean_of_steps(1.0, 3.0, 4)
+    1.5
+    """
+    return usual + (other - usual) / every
+
+
 def mean_costs(costs: Costs, other: Costs, every: int) -> Costs:
     """Costs of a step where one in so many is another: the larger memory, the mean of the rest.
 
@@ -91,17 +100,16 @@ def mean_costs(costs: Costs, other: Costs, every: int) -> Costs:
       other: of the one in `every`.
       every: steps from one such to the next.
     """
-
-    def mean(a: float, b: float) -> float:
-        return ((every - 1) * a + b) / every
-
     kinds = sorted({*costs.sent, *other.sent})
     return Costs(
         memory=max(costs.memory, other.memory),
         arguments=max(costs.arguments, other.arguments),
         temporaries=max(costs.temporaries, other.temporaries),
-        flops=mean(costs.flops, other.flops),
-        sent={kind: mean(costs.sent.get(kind, 0), other.sent.get(kind, 0)) for kind in kinds},
+        flops=mean_of_steps(costs.flops, other.flops, every),
+        sent={
+            kind: mean_of_steps(costs.sent.get(kind, 0), other.sent.get(kind, 0), every)
+            for kind in kinds
+        },
     )
 
 

@@ -13,6 +13,7 @@ import numpy as np
 from mtljax.data import MultitaskData, load_data
 from mtljax.errors import UserError
 from mtljax.parallel import peak_flops, program_costs, traced_flops
+from mtljax.parallel.costs import mean_of_steps
 from mtljax.presets import Config, ParallelConfig, check
 from mtljax.step.method import Method
 from mtljax.step.state import TrainState
@@ -258,8 +259,8 @@ def _timed(
 
 
 def _mean(values: Sequence[float], every: int) -> float:
-    """The mean over steps of which one in `every` takes the second value, if there is one."""
-    return values[0] + (values[-1] - values[0]) / max(every, 1)
+    """The mean over steps of which one in `every` has the second value; the only one, if one."""
+    return mean_of_steps(values[0], values[1], every) if every else values[0]
 
 
 def _with(config: Config, telemetry: bool) -> Config:

@@ -20,7 +20,7 @@ from mtljax.parallel import (
     roofline_seconds,
     topology_devices,
 )
-from mtljax.parallel.costs import mean_costs, too_large
+from mtljax.parallel.costs import mean_costs, mean_of_steps, too_large
 from mtljax.planning.assumed_layout import NOTHING_ASSUMED, Assumed, planned_layout
 from mtljax.presets import Config, check
 from mtljax.tasks import Task
@@ -213,7 +213,7 @@ def _plan(
         costs = mean_costs(found[0], found[1], every) if every else found[0]
         if topology.chip is not None:
             bounds = [roofline_seconds(one, topology.chip) for one in found]
-            roofline = bounds[0] + (bounds[-1] - bounds[0]) / max(every, 1)
+            roofline = mean_of_steps(*bounds, every) if every else bounds[0]
     sent = None if costs is None else {kind: round(size) for kind, size in costs.sent.items()}
     mesh = distributed.mesh
     return Plan(
