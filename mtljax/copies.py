@@ -20,9 +20,10 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any, BinaryIO, NamedTuple
 
-from mtljax.errors import UserError
+from mtljax.errors import UserError, reason_of
 from mtljax.file_lock import try_lock
 from mtljax.local_paths import cache_home, scheme
+from mtljax.remote_paths import remote_path
 
 _POLL = 0.5  # seconds between two looks at what has changed
 _LONGEST = 60.0  # seconds that files which grow are not copied
@@ -88,18 +89,20 @@ def copied(
     """
     if not scheme(path):
         return Path(path)
-    there, here = _places(what, path, use)
     with _reported(what, path):
-        if there.is_dir():
-            with _held(here, wait=True):
-                _copy_here(_Pair(there, here, _read_known(here)), complete)
-        elif there.exists():
-            _copy_file_here(there, here)
-        elif must_be:
-            raise UserError(f"{what} {os.fspath(path)}: no such file or directory")
-        elif here.exists():
-            shutil.rmtree(here)
-    return here
+        there, here = _places(what, path, use)
+        with _held(here, wait=True):
+            pair = _Pair(there, here, _read_known(here))
+            if there.is_dir():
+                _copy_here(pair, complete)
+            elif there.exists():
+                _bring(pair, "", _looked(there))
+                _write_known(pair)
+            elif must_be:
+                raise UserError(f"{what} {os.fspath(path)}: no such file or directory")
+            elif here.exists():
+                shutil.rmtree(here)
+        return here
 
 
 @contextlib.contextmanager
@@ -139,9 +142,9 @@ def worked_on(
     if not scheme(path):
         yield Path(path)
         return
-    there, here = _places(what, path, "written")
     with contextlib.ExitStack() as stack:
         with _reported(what, path):
+            there, here = _places(what, path, "written")
             if must_be and not there.exists():
                 raise UserError(f"{what} {os.fspath(path)}: no such file or directory")
             held = stack.enter_context(_held(here, wait=False))
@@ -166,28 +169,15 @@ def worked_on(
                 _copy_there(pair)
             except Exception as error:
                 raise UserError(
-                    f"{what} {os.fspath(path)}: cannot be written ({_short(error)}); all of it is "
-                    f"in {here}"
+                    f"{what} {os.fspath(path)}: cannot be written ({reason_of(error)}); all of it "
+                    f"is in {here}"
                 ) from error
 
 
 def _places(what: str, path: str | os.PathLike[str], use: str) -> tuple[Any, Path]:
     """The path there, and that of its copy, which others than its readers and writer leave."""
-    from etils import epath
-
     text = os.fspath(path).rstrip("/")
-    where = f"{what} {text}"
-    try:
-        there = epath.Path(text)
-        there.exists()
-    except KeyError:
-        raise UserError(f"{where}: the scheme {scheme(text)}:// is unknown") from None
-    except (ImportError, NotImplementedError) as error:  # etils raises either, by scheme
-        raise UserError(
-            f"{where}: scheme {scheme(text)}:// needs a package ({_short(error)})"
-        ) from None
-    except Exception as error:  # noqa: BLE001 - whatever a client of some store raises
-        raise UserError(f"{where}: {_short(error)}") from None
+    there = remote_path(what, text)
     digest = hashlib.blake2b(text.encode(), digest_size=6).hexdigest()
     return there, cache_home() / "copies" / use / digest / (text.rsplit("/", 1)[-1] or "root")
 
@@ -199,7 +189,7 @@ def _reported(what: str, path: str | os.PathLike[str]) -> Iterator[None]:
     except UserError:
         raise
     except Exception as error:
-        raise UserError(f"{what} {os.fspath(path)}: {_short(error)}") from error
+        raise UserError(f"{what} {os.fspath(path)}: {reason_of(error)}") from error
 
 
 @contextlib.contextmanager
@@ -220,13 +210,7 @@ def _copy_here(pair: _Pair, complete: Complete) -> frozenset[str]:
     found = _files_there(pair.there)
     wanted = complete(frozenset(name for name in found if not _UNFINISHED.search(name)))
     for name in sorted(wanted):
-        size, _ = found[name]
-        place, known = pair.here / name, pair.known.get(name)
-        if size >= _SMALL and known == (found[name], _look(place)):
-            continue
-        _copy_file_here(pair.there / name, place)
-        if (looked := _look(place)) is not None:
-            pair.known[name] = _Known(found[name], looked)
+        _bring(pair, name, found[name])
     for name in set(_files_here(pair.here)) - wanted:
         (pair.here / name).unlink()
     for name in set(pair.known) - wanted:
@@ -287,7 +271,7 @@ def _copy_changes(
             _copy_there(pair)
         except Exception as error:  # noqa: BLE001 - the run goes on, and the end tries again
             if not told:
-                warn(f"{pair.there}: {_short(error)}; tried again")
+                warn(f"{pair.there}: {reason_of(error)}; tried again")
             before, told = frozenset(), True
 
 
@@ -336,6 +320,22 @@ def _looked(path: Any) -> tuple[int, int]:
     return int(status.length), int(status.mtime or 0)
 
 
+def _bring(pair: _Pair, name: str, found: tuple[int, int]) -> None:
+    """Copy a file here, unless it is known to be the same.
+
+    Args:
+      pair: of directories, or of the file itself.
+      name: its path in them; empty where they are the file.
+      found: as it looks there.
+    """
+    there, here = (pair.there / name, pair.here / name) if name else (pair.there, pair.here)
+    if found[0] >= _SMALL and pair.known.get(name) == (found, _look(here)):
+        return
+    _copy_file_here(there, here)
+    if (looked := _look(here)) is not None:
+        pair.known[name] = _Known(found, looked)
+
+
 def _copy_file_here(there: Any, here: Path) -> None:
     """Copy a file, which appears when it is whole."""
     here.parent.mkdir(parents=True, exist_ok=True)
@@ -382,9 +382,3 @@ def _write_known(pair: _Pair) -> None:
     temporary = path.with_name(".known.json")
     temporary.write_text(json.dumps(pair.known))
     temporary.replace(path)
-
-
-def _short(error: BaseException) -> str:
-    if isinstance(error, OSError) and error.strerror:
-        return error.strerror
-    return " ".join(str(error).split())[:200] or type(error).__name__

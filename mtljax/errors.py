@@ -18,6 +18,16 @@ def visible(text: str) -> str:
     return _CONTROL.sub(lambda match: match[0].encode("unicode_escape").decode(), text)
 
 
+def reason_of(error: BaseException) -> str:
+    """Why something failed, in a few words of one line: those of the system where it has some.
+
+    >>> reason_of(FileNotFoundError(2, "No such file or directory")), reason_of(KeyError())
+    ('No such file or directory', 'KeyError')
+    """
+    text = getattr(error, "strerror", None) or " ".join(str(error).split())
+    return text[:200] or type(error).__name__
+
+
 class UserError(Exception):
     """A mistake in what the user asked for: one line that names what is wrong and where.
 

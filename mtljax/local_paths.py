@@ -1,4 +1,4 @@
-"""Paths that must be on a file system of this machine."""
+"""Paths on file systems of this machine: which they are, and whether they can be written."""
 
 import errno
 import os

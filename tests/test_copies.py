@@ -60,6 +60,10 @@ def test_large_files_are_read_once(store, monkeypatch):
     (here / "large").write_text("other here")  # of as many bytes
     copied("data", "s3://bucket/set")
     assert read == ["small", "large", "small"] and content(here) == content(store / "bucket/set")
+    # Likewise a file that is named alone.
+    for _ in range(2):
+        assert copied("data", "s3://bucket/set/large").read_text() == "0123456789"
+    assert read[3:] == ["large"]
 
 
 def test_what_is_written_is_there_in_the_end_and_before(store, monkeypatch):

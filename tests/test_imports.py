@@ -19,7 +19,7 @@ FILES = sorted(ROOT.rglob("*.py"))
 # What each part may import of the package, besides itself and `errors`; only `cli` may import all.
 BELOW_TRAINING = {
     *("json_values", "yaml_values", "ranges", "span_schemes", "special_tokens", "versions"),
-    *("local_paths", "file_lock", "copies"),
+    *("local_paths", "file_lock", "remote_paths", "copies"),
     "span_steps",
     "digests",
     *("losses", "regularizers", "metrics", "solvers", "weighting", "gradients", "aggregation"),
@@ -33,7 +33,8 @@ INTERNAL = {
     "json_values": set(),
     "local_paths": set(),
     "file_lock": set(),
-    "copies": {"local_paths", "file_lock"},
+    "remote_paths": {"local_paths"},
+    "copies": {"local_paths", "file_lock", "remote_paths"},
     "yaml_values": set(),
     "special_tokens": set(),
     "span_schemes": set(),

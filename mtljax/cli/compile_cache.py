@@ -10,8 +10,9 @@ from typing import Annotated
 import tyro
 
 from mtljax.cli.options import warn
-from mtljax.errors import UserError
+from mtljax.errors import UserError, reason_of
 from mtljax.local_paths import scheme
+from mtljax.remote_paths import remote_path
 
 CompileCache = Annotated[str | None, tyro.conf.arg(metavar="DIR")]
 """The type of the option."""
@@ -35,10 +36,7 @@ def compile_cache(directory: str | None) -> Iterator[None]:
         yield
         return
     remote = scheme(directory)
-    if remote:
-        problem = _remote(directory, remote)
-    else:
-        problem = _problem(directory)
+    problem = _remote(directory) if remote else _problem(directory)
     if problem:
         warn(f"--compile-cache {directory}: {problem}; nothing that is compiled is kept")
         yield
@@ -49,24 +47,18 @@ def compile_cache(directory: str | None) -> Iterator[None]:
         yield
 
 
-def _remote(directory: str, remote: str) -> str:
+def _remote(directory: str) -> str:
     """Why a directory of another scheme cannot be made or written; empty if it can."""
-    from etils import epath
-
-    where = f"--compile-cache {directory}"
     probe = f".writable-{uuid.uuid4().hex}"
     try:
-        path = epath.Path(directory)
+        path = remote_path("--compile-cache", directory)
         path.mkdir(parents=True, exist_ok=True)
         (path / probe).write_text("")
         (path / probe).unlink()
-    except KeyError:
-        raise UserError(f"{where}: the scheme {remote}:// is unknown") from None
-    except (ImportError, NotImplementedError) as error:  # etils raises either, by scheme
-        missing = " ".join(str(error).split())[:100]
-        raise UserError(f"{where}: scheme {remote}:// needs a package ({missing})") from None
+    except UserError:
+        raise
     except Exception as error:  # noqa: BLE001 - whatever a client of some store raises
-        return " ".join(str(error).split())[:200] or type(error).__name__
+        return reason_of(error)
     return ""
 
 

@@ -1,6 +1,5 @@
 """``mtljax evaluate``: measure a run on a split of its data, or on a file of one's own."""
 
-import contextlib
 import dataclasses
 import sys
 from collections.abc import Mapping, Sequence
@@ -22,7 +21,6 @@ from mtljax.cli.options import (
 )
 from mtljax.errors import UserError
 from mtljax.inference.generation_config import EVALUATION, GenerationConfig
-from mtljax.local_paths import scheme
 
 if TYPE_CHECKING:
     from mtljax.inference import Run
@@ -80,15 +78,14 @@ def _run(options: Options) -> int:
     from mtljax.inference import load_run
     from mtljax.training.persistence.remote_run import run_to_write
 
-    # What is generated on a split is kept in the run.
-    written = options.input is None and scheme(options.run)
-    with (
-        run_to_write(options.run, warn, must_be=True)
-        if written
-        else contextlib.nullcontext(options.run)
-    ) as directory:
-        loaded = load_run(directory, warn=warn)
-        values = _on_split(options, loaded) if options.input is None else _on_file(options, loaded)
+    if options.input is not None:
+        loaded = load_run(options.run, warn=warn)
+        values = _on_file(options, loaded)
+    else:
+        # What is generated on a split is kept in the run.
+        with run_to_write(options.run, warn, must_be=True) as directory:
+            loaded = load_run(directory, warn=warn)
+            values = _on_split(options, loaded)
     where = (options.split or "test") if options.input is None else options.input
     if options.json:
         print_json({"step": loaded.step, "split": where, "tasks": values})

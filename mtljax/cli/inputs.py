@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from mtljax.errors import UserError
+from mtljax.errors import UserError, reason_of
 
 if TYPE_CHECKING:
     from mtljax.tasks import Task
@@ -55,7 +55,7 @@ def read_texts(source: str, tasks: "Sequence[Task]" = ()) -> Iterator[InputText]
         return _texts(contextlib.nullcontext(_stdin()), "stdin", parse_line)
     # Imported here, since a text on the command line needs none of it.
     from mtljax.data.files.readers import open_file, open_json
-    from mtljax.data.sources.bad_rows import READ_ERRORS, reason_of
+    from mtljax.data.sources.bad_rows import READ_ERRORS
     from mtljax.inference.input_rows import has_rows, read_rows
     from mtljax.tasks.dataset import format_of
 
@@ -76,7 +76,7 @@ def read_texts(source: str, tasks: "Sequence[Task]" = ()) -> Iterator[InputText]
 
 def _texts(source: Any, name: str, parse: Callable[[str], Line]) -> Iterator[InputText]:
     from mtljax.data.files.readers import Lines
-    from mtljax.data.sources.bad_rows import READ_ERRORS, reason_of
+    from mtljax.data.sources.bad_rows import READ_ERRORS
 
     with source as file:
         lines = Lines(file)

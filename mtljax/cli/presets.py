@@ -8,6 +8,7 @@ from typing import Any, Generic, NamedTuple, TypeVar
 
 from mtljax.cli.options import data_directory, parse
 from mtljax.errors import UserError
+from mtljax.local_paths import check_local
 from mtljax.presets import (
     AUTO,
     DEPENDED_ON,
@@ -136,6 +137,7 @@ def _tasks_of(
     options: Any, file: str | None, preset_name: str, data_dir: str | None
 ) -> tuple[Task, ...]:
     if options.tasks is not None:
+        check_local("tasks file", options.tasks)
         return load_tasks(options.tasks)
     beside = None if file is None else Path(file).with_name("tasks.yaml")
     if beside is not None and beside.is_file():

@@ -76,7 +76,7 @@ def run(arguments: Sequence[str]) -> int:
     options, tasks, notes = begun(arguments)
     set_xla_flags(options.config.parallel.xla_flags)
     with (
-        joined(options.processes, "train", _directory(options) / "checkpoints") as preempted,
+        joined(options.processes, "train", Path(_place(options)) / "checkpoints") as preempted,
         compile_cache(options.compile_cache),
     ):
         from mtljax.training import train

@@ -6,9 +6,9 @@ from typing import Any, NamedTuple
 
 from mtljax.data.files.formats import OPENERS, Opened
 from mtljax.data.files.readers import Lines
-from mtljax.data.sources.bad_rows import READ_ERRORS, reason_of
+from mtljax.data.sources.bad_rows import READ_ERRORS
 from mtljax.data.tokenizers import Text
-from mtljax.errors import UserError
+from mtljax.errors import UserError, reason_of
 from mtljax.inference.inputs import as_declared, declared_columns
 from mtljax.tasks import Column, Dataset, Task
 from mtljax.tasks.dataset import format_of

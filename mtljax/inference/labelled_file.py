@@ -8,8 +8,8 @@ from typing import NamedTuple
 from mtljax.data import MultitaskData, load_data
 from mtljax.data.files.formats import OPENERS
 from mtljax.data.files.readers import Lines
-from mtljax.data.sources.bad_rows import READ_ERRORS, reason_of
-from mtljax.errors import UserError
+from mtljax.data.sources.bad_rows import READ_ERRORS
+from mtljax.errors import UserError, reason_of
 from mtljax.inference.generation_config import EVALUATION, GenerationConfig
 from mtljax.inference.inputs import declared_columns
 from mtljax.inference.measured import Written, measured

@@ -78,6 +78,7 @@ def test_a_scheme_that_there_is_not(refused, tiny_run, monkeypatch, directory, m
     "arguments",
     [
         ["train", "--cache-dir", "gs://a/b"],
+        ["train", "--tasks", "gs://a/b"],
         ["relate", "--study-dir", "gs://a/b"],
         ["tune", "--search-dir", "gs://a/b"],
         ["merge", "a", "b", "--run-dir", "gs://a/b"],

@@ -50,9 +50,10 @@ def load_source(
     Raises:
         UserError: if there is no such data set, or it cannot be read.
     """
-    remote = None if data_dir is None or not scheme(data_dir) else os.fspath(data_dir)
-    if remote is not None:
-        data_dir = None  # what is wanted of it is copied
+    remote = None
+    if data_dir is not None and scheme(data_dir):
+        # What is wanted of it is copied. Two slashes in a row are another place in a store.
+        remote, data_dir = os.fspath(data_dir).rstrip("/"), None
     elif data_dir is not None:
         _check_directory(data_dir)
     description = dataset if isinstance(dataset, Dataset) else None
@@ -100,9 +101,9 @@ def _copied_files(description: Dataset, remote: str | None) -> Dataset:
 
 def is_prepared(dataset: str, data_dir: str | os.PathLike[str] | None) -> bool:
     """Whether a data set in TFDS format lies under `data_dir`."""
-    if data_dir is not None and scheme(data_dir):
-        return False  # nothing is fetched to find out
-    return data_dir is not None and _prepared_directory(Path(data_dir) / dataset) is not None
+    if data_dir is None or scheme(data_dir):  # nothing is copied to find out
+        return False
+    return _prepared_directory(Path(data_dir) / dataset) is not None
 
 
 def _check_directory(data_dir: str | os.PathLike[str]) -> None:

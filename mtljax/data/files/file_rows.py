@@ -6,9 +6,9 @@ from pathlib import Path
 
 from mtljax.data.files.formats import Opened
 from mtljax.data.files.readers import Lines, Record
-from mtljax.data.sources.bad_rows import READ_ERRORS, BadRows, reason_of
+from mtljax.data.sources.bad_rows import READ_ERRORS, BadRows
 from mtljax.data.sources.lazy_rows import IN_MEMORY, Row
-from mtljax.errors import UserError
+from mtljax.errors import UserError, reason_of
 
 _MARK_EVERY = 1024  # rows between two marks, which a read at any row has to skip at most
 

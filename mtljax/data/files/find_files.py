@@ -6,8 +6,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from mtljax.data.files.readers import Lines, open_file
-from mtljax.data.sources.bad_rows import READ_ERRORS, reason_of
-from mtljax.errors import UserError
+from mtljax.data.sources.bad_rows import READ_ERRORS
+from mtljax.errors import UserError, reason_of
 from mtljax.tasks import Column, Dataset, Slice, parse_slices
 from mtljax.tasks.matching import matching
 

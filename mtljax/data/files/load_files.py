@@ -13,13 +13,13 @@ from mtljax.data.files.find_files import SplitFiles, declared_columns, find_file
 from mtljax.data.files.formats import OPENERS, Opened
 from mtljax.data.files.readers import Lines
 from mtljax.data.files.schema import Convert, feature_of, finite, in_float32
-from mtljax.data.sources.bad_rows import READ_ERRORS, BadRows, reason_of
+from mtljax.data.sources.bad_rows import READ_ERRORS, BadRows
 from mtljax.data.sources.fingerprint import fingerprint_of
 from mtljax.data.sources.hold_out import hold_out
 from mtljax.data.sources.lazy_rows import Row, Rows, concatenated
 from mtljax.data.sources.source import Feature, Source
 from mtljax.data.sources.splits import require_rows, slice_rows
-from mtljax.errors import UserError
+from mtljax.errors import UserError, reason_of
 from mtljax.tasks import Column, Dataset
 
 _SAMPLE = 1000  # rows from which the kinds of features are inferred

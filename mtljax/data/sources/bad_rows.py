@@ -9,8 +9,3 @@ BadRows = Literal["stop", "skip"]
 
 READ_ERRORS = (OSError, EOFError, lzma.LZMAError, zlib.error)
 """What reading a damaged or missing file raises, compressed or not."""
-
-
-def reason_of(error: BaseException) -> str:
-    """Why a file cannot be read, in a few words: those of the system where it has some."""
-    return getattr(error, "strerror", None) or str(error) or type(error).__name__

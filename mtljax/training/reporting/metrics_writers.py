@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol
 
-from mtljax.errors import UserError
+from mtljax.errors import UserError, reason_of
 from mtljax.presets import Config, flatten
 from mtljax.tasks import Task, suggestion
 
@@ -165,8 +165,7 @@ def make_writers(log_to: LogTo, run: LoggedRun) -> list[MetricsWriter]:
         try:
             made.append(WRITERS[one][1](run))
         except Exception as error:  # noqa: BLE001 - whatever a client of some service raises
-            reason = " ".join(str(error).split())[:200] or type(error).__name__
-            raise UserError(f"log_to: {one} cannot begin ({reason})") from None
+            raise UserError(f"log_to: {one} cannot begin ({reason_of(error)})") from None
     return made
 
 
@@ -192,8 +191,8 @@ def write_to_all(
             writer.write(step, split, numbers)
         except Exception as error:  # noqa: BLE001 - a service that fails does not end a run
             writers.remove(writer)
-            reason = " ".join(str(error).split())[:200] or type(error).__name__
-            say(f"warning: {type(writer).__name__.strip('_')} gets no more metrics ({reason})")
+            name = type(writer).__name__.strip("_")
+            say(f"warning: {name} gets no more metrics ({reason_of(error)})")
 
 
 def _is_number(value: Any) -> bool:

@@ -1,4 +1,5 @@
 import shutil
+from pathlib import Path
 
 import pytest
 
@@ -58,6 +59,18 @@ def test_a_name_without_a_config_is_the_default_one(tfds_dir, tmp_path):
     (tmp_path / "set/.config/metadata.json").write_text("{")
     with pytest.raises(UserError, match="unknown data set 'set'"):
         load_source("set", tmp_path)
+
+
+def test_no_path_there_has_two_slashes_in_a_row(store, monkeypatch):
+    asked = []
+    monkeypatch.setattr(
+        "mtljax.data.catalogue.load_source.copied",
+        lambda what, path: asked.append(path) or Path("/none"),
+    )
+    for dataset in ("some", Dataset("mine", path="rows.csv")):
+        with pytest.raises(UserError):
+            load_source(dataset, "s3://bucket/tfds/")
+    assert asked == ["s3://bucket/tfds/some", "s3://bucket/tfds/rows.csv"]
 
 
 def test_sets_and_files_of_another_scheme(store, tfds_dir, tmp_path):
