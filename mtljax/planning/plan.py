@@ -213,7 +213,7 @@ def _plan(
         costs = mean_costs(found[0], found[1], every) if every else found[0]
         if topology.chip is not None:
             bounds = [roofline_seconds(one, topology.chip) for one in found]
-            roofline = mean_of_steps(*bounds, every) if every else bounds[0]
+            roofline = mean_of_steps(bounds[0], bounds[1], every) if every else bounds[0]
     sent = None if costs is None else {kind: round(size) for kind, size in costs.sent.items()}
     mesh = distributed.mesh
     return Plan(
